@@ -1,0 +1,87 @@
+"""One Model, many threads: python benchmarks/threads.py [--record]
+
+Each thread predicts its own inputs and compares every answer, bit for bit, with the one a single
+thread got before. Ends with 1 when an answer differs. Then throughput, without the comparing.
+"""
+
+import argparse
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import numpy as np
+from cases import onnx_models, tflite_models
+from results import Result, record
+
+from edgeward import Model, load_unsigned
+from edgeward.bench import SEED, fixed_session, predictions_per_s, random_inputs
+
+INPUTS = 16  # of each thread
+SECONDS = 2.0
+
+
+def wrong_answers(model: Model, threads: int, predictions: int) -> int:
+    """Of `threads` times `predictions`. A thread that fails has all of its own wrong."""
+    generator = np.random.default_rng(SEED)
+    (values,) = random_inputs(fixed_session(model)).values()
+    inputs = [
+        [generator.standard_normal(values.shape).astype(values.dtype) for _ in range(INPUTS)]
+        for _ in range(threads)
+    ]
+    answers = [[model.predict(x) for x in own] for own in inputs]
+    start = threading.Barrier(threads)
+    wrong = [predictions] * threads
+
+    def predict_and_compare(place: int) -> None:
+        start.wait()
+        differing = 0
+        for turn in range(predictions):
+            y = model.predict(inputs[place][turn % INPUTS])
+            differing += not np.array_equal(y, answers[place][turn % INPUTS])
+        wrong[place] = differing
+
+    workers = [threading.Thread(target=predict_and_compare, args=(n,)) for n in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return sum(wrong)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Right answers and throughput of many threads.")
+    parser.add_argument("--threads", type=int, default=8)
+    parser.add_argument("--predictions", type=int, default=10_000, help="of each thread")
+    parser.add_argument("--record", action="store_true", help="append rows to RESULTS.md")
+    args = parser.parse_args()
+    results, wrong_count = [], 0
+    models = {
+        "one_op.tflite": tflite_models.add,
+        "conv.tflite": tflite_models.conv,
+        "one_op.onnx": onnx_models.add,
+        "conv.onnx": onnx_models.conv,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for name, make in models.items():
+            path = Path(folder) / name
+            path.write_bytes(make())
+            with load_unsigned(str(path), threads=1) as model:
+                wrong = wrong_answers(model, args.threads, args.predictions)
+                arrays = list(random_inputs(fixed_session(model)).values())
+                one, many = (
+                    predictions_per_s(model, arrays, callers, SECONDS)
+                    for callers in (1, args.threads)
+                )
+            what = f"{name}: wrong answers of {args.threads} threads x {args.predictions:,}"
+            text = f"{wrong}; {many:,.0f} per s, one thread alone {one:,.0f} per s"
+            print(f"{what}: {text}", flush=True)
+            results.append(Result(what, text))
+            wrong_count += wrong
+    if args.record:
+        record(" ".join(["python", "benchmarks/threads.py", *sys.argv[1:]]), results)
+    return 1 if wrong_count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

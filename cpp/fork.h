@@ -1,0 +1,23 @@
+// Whether this process is a forked child of the one that made a thing. An engine's threads and locks do not cross a fork, so
+// what was made before it is refused in the child, and left alone there instead of destroyed.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace edgeward {
+
+class ForkMark {
+ public:
+  ForkMark();
+  // True in a child forked after this mark was made. One load; any thread.
+  bool is_foreign() const { return mark_ != generation_.load(std::memory_order_relaxed); }
+  // Throws Error(forked), naming `what`.
+  void require_same_process(const char* what) const;
+
+ private:
+  static std::atomic<uint32_t> generation_;  // forks between the first process and this one
+  uint32_t mark_;
+};
+
+}  // namespace edgeward

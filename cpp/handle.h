@@ -1,0 +1,23 @@
+// Owned: an object behind a C API's opaque pointer, ended by that API's own function when its owner goes.
+#pragma once
+
+namespace edgeward {
+
+using Handle = void*;
+
+class Owned {
+ public:
+  Owned(Handle handle, void (*destroy)(Handle)) : handle_(handle), destroy_(destroy) {}
+  ~Owned() {
+    if (handle_ != nullptr) destroy_(handle_);
+  }
+  Owned(const Owned&) = delete;
+  Owned& operator=(const Owned&) = delete;
+  Handle get() const { return handle_; }
+
+ private:
+  Handle handle_;
+  void (*destroy_)(Handle);
+};
+
+}  // namespace edgeward

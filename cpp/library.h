@@ -1,0 +1,44 @@
+// Library: one shared library opened at run time, by path, and never closed (engines keep threads and exit handlers).
+// A symbol that is missing is an Error that names it; nothing is called through a null.
+#pragma once
+
+#include <compare>
+#include <string>
+
+namespace edgeward {
+
+class Library {
+ public:
+  // Throws Error(engine_missing) with the loader's own words.
+  explicit Library(std::string path);
+
+  const std::string& path() const { return path_; }
+
+  // The function `name`, whose type the caller states. Throws Error(engine_mismatch).
+  template <class Function>
+  Function symbol(const char* name) const {
+    return reinterpret_cast<Function>(address(name));
+  }
+
+  // Null when the library does not have it.
+  void* try_address(const char* name) const;
+
+ private:
+  void* address(const char* name) const;
+
+  std::string path_;
+  void* handle_;
+};
+
+// "2.3.0" as numbers. What does not parse is 0.
+struct Version {
+  int major = 0;
+  int minor = 0;
+  auto operator<=>(const Version&) const = default;
+};
+Version parse_version(const std::string& text);
+
+// Throws Error(engine_mismatch) unless first <= text < end.
+void require_version(const std::string& package, const std::string& text, Version first, Version end);
+
+}  // namespace edgeward

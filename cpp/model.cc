@@ -1,0 +1,81 @@
+#include "model.h"
+
+#include "error.h"
+#include "litert.h"
+#include "model_format.h"
+#include "onnx.h"
+#include "tflite.h"
+
+namespace edgeward {
+namespace {
+
+std::shared_ptr<const Engine> open(const EngineLibrary& library, Block file, int threads) {
+  const ModelFormat format = model_format({file.data(), file.size_bytes()});
+  const bool wants_tflite = library.name != "onnx";
+  if (wants_tflite != (format == ModelFormat::tflite)) {
+    throw Error(Code::malformed_model, "model: expected ", wants_tflite ? "a .tflite file" : "an .onnx or .ort file", " for engine \"",
+                library.name, "\", got ", format == ModelFormat::onnx ? "a file with no .tflite or .ort identifier" : name(format));
+  }
+  if (library.name == "litert") return open_litert(library.path, library.version, std::move(file), threads);
+  if (library.name == "tflite") return open_tflite(library.path, library.version, std::move(file), threads);
+  if (library.name == "onnx") return open_onnx(library.path, library.version, std::move(file), threads);
+  throw Error(Code::bad_input, "engine: expected \"litert\", \"onnx\" or \"tflite\", got \"", library.name, "\"");
+}
+
+}  // namespace
+
+Model::Model(const EngineLibrary& library, Block file, int threads) : engine_(open(library, std::move(file), threads)) {
+  signatures_ = engine_->signatures();
+  report_ = engine_->report();
+  // The first session is made now: what the engine cannot compile is an error of loading, not of predicting.
+  idle_.push_back(make_session(0));
+}
+
+Model::~Model() {
+  if (!fork_mark_.is_foreign()) return;
+  // See Session::~Session: what belongs to another process is left alone.
+  new std::shared_ptr<const Engine>(std::move(engine_));
+}
+
+void Model::close() {
+  fork_mark_.require_same_process("model");
+  std::vector<std::unique_ptr<Session>> sessions;
+  std::shared_ptr<const Engine> engine;
+  const std::lock_guard lock(mutex_);
+  sessions.swap(idle_);
+  engine.swap(engine_);
+}
+
+std::shared_ptr<const Engine> Model::open_engine() const {
+  fork_mark_.require_same_process("model");
+  const std::lock_guard lock(mutex_);
+  if (engine_ == nullptr) throw Error(Code::closed, "model: expected use before close(), got a call after it");
+  return engine_;
+}
+
+std::unique_ptr<Session> Model::make_session(size_t signature_index) const {
+  return std::make_unique<Session>(open_engine(), signature_index);
+}
+
+Model::Loan::Loan(Model& model) : model_(model) {
+  model.fork_mark_.require_same_process("model");
+  {
+    const std::lock_guard lock(model.mutex_);
+    if (!model.idle_.empty()) {
+      session_ = std::move(model.idle_.back());
+      model.idle_.pop_back();
+    }
+  }
+  if (session_ == nullptr) session_ = model.make_session(0);
+  copies_before_ = session_->copies();
+}
+
+Model::Loan::~Loan() {
+  if (session_->copies() != copies_before_) {
+    model_.copies_.fetch_add(session_->copies() - copies_before_, std::memory_order_relaxed);
+  }
+  const std::lock_guard lock(model_.mutex_);
+  if (model_.engine_ != nullptr && session_->is_open()) model_.idle_.push_back(std::move(session_));
+}
+
+}  // namespace edgeward

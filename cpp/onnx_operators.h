@@ -1,0 +1,53 @@
+// What the nodes of an ONNX graph must look like for a kernel to be safe, and the element types they work on.
+// Serves .onnx and .ort alike. An operator without a rule here passes. Rules: docs/model-files.md, section 5.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace edgeward {
+
+// How an initializer of an element type is stored when it is not raw: which typed field, and how many of it per element.
+struct OnnxElement {
+  uint8_t bits;
+  uint8_t store;  // 0 float_data, 1 int32_data, 2 int64_data, 3 double_data, 4 uint64_data
+  uint8_t stored_per_element;
+};
+inline constexpr uint8_t kOnnxStringStore = 5;
+
+// By the format's number of the type; nothing for a number that is no element type.
+std::optional<OnnxElement> onnx_element(int64_t type);
+
+// Beyond what fits into a device's memory; a changed dimension must not become an allocation that ends the process.
+inline constexpr size_t kMaxOnnxRank = 32;
+inline constexpr uint64_t kMaxOnnxElements = uint64_t{1} << 32;
+inline constexpr uint64_t kMaxOnnxDeclaredBytes = uint64_t{4} << 30;
+
+struct OnnxAttribute {
+  std::string_view name;
+  int64_t type = 0;
+  float number = 0;
+  int64_t integer = 0;
+  std::string_view string;
+  std::vector<int64_t> integers;
+};
+
+struct OnnxNode {
+  size_t index = 0;
+  std::string_view type;
+  std::string_view domain;
+  std::vector<std::string_view> inputs;  // empty: an optional input that is absent
+  std::vector<std::string_view> outputs;
+  std::vector<OnnxAttribute> attributes;
+};
+
+// "node 3 (Conv)".
+std::string text(const OnnxNode& node);
+
+// Throws Error(malformed_model).
+void check_node_rules(const OnnxNode& node);
+
+}  // namespace edgeward

@@ -1,0 +1,102 @@
+// What a tensor is: DType, Shape, TensorSpec (what a model asks for), TensorView (memory that is borrowed, never owned).
+// Values only; safe to copy and to read from any thread.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace edgeward {
+
+// Every element type an engine's tensor can have, except strings, which are refused by name.
+enum class DType : uint8_t {
+  boolean, int8, int16, int32, int64, uint8, uint16, uint32, uint64,
+  float16, float32, float64, bfloat16, complex64, complex128,
+  int2, int4, uint4, float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz,
+};
+inline constexpr size_t kDTypeCount = 22;
+
+std::string_view name(DType dtype);
+size_t bits(DType dtype);
+
+// Below a byte, elements lie packed from the low bits up; such a tensor is seen as a row of uint8.
+inline bool is_packed(DType dtype) { return bits(dtype) < 8; }
+
+// Dimensions, outermost first. -1 is a dimension that is not known until shapes are given.
+class Shape {
+ public:
+  static constexpr size_t kMaxRank = 8;
+
+  Shape() = default;
+  Shape(std::initializer_list<int64_t> dims);
+  // Throws Error(unsupported_model) past kMaxRank.
+  explicit Shape(std::span<const int64_t> dims);
+
+  size_t rank() const { return rank_; }
+  int64_t operator[](size_t axis) const { return dims_[axis]; }
+  int64_t& operator[](size_t axis) { return dims_[axis]; }
+  const int64_t* data() const { return dims_.data(); }
+  const int64_t* begin() const { return dims_.data(); }
+  const int64_t* end() const { return dims_.data() + rank_; }
+
+  bool is_dynamic() const;
+  // True when `actual` has this rank and agrees in every dimension that is not -1.
+  bool admits(const Shape& actual) const;
+  friend bool operator==(const Shape& a, const Shape& b);
+
+ private:
+  std::array<int64_t, kMaxRank> dims_{};
+  uint8_t rank_ = 0;
+};
+
+// "[1, 96, 96, 3]", and "[-1, 10]" where a dimension is not known.
+std::string text(const Shape& shape);
+
+// Bytes of a tensor, or nothing when a dimension is negative or the product overflows.
+std::optional<size_t> size_bytes(DType dtype, const Shape& shape);
+
+// real = scale * (stored - zero_point). One pair for the whole tensor, or one per index along `axis`. Empty: none.
+struct Quantization {
+  std::vector<float> scales;
+  std::vector<int64_t> zero_points;
+  int32_t axis = 0;
+};
+
+struct TensorSpec {
+  std::string name;
+  DType dtype;
+  Shape shape;
+  Quantization quantization;
+};
+
+// Elements in a row, borrowed.
+struct TensorView {
+  DType dtype;
+  Shape shape;
+  std::byte* data;
+  size_t size_bytes;
+};
+
+// The shape of the array that shows a tensor: its own, or one row of bytes where elements are packed.
+Shape storage_shape(DType dtype, const Shape& shape);
+
+// An array as its owner laid it out, borrowed. Strides are in bytes and may be negative or zero.
+struct StridedView {
+  std::byte* data;
+  size_t element_bytes;
+  Shape shape;
+  std::array<int64_t, Shape::kMaxRank> strides;
+};
+
+bool is_contiguous(const StridedView& view);
+
+// Copies the elements of `source` to `target`, in a row; `target` has room for all of them.
+void gather(const StridedView& source, std::byte* target);
+
+}  // namespace edgeward

@@ -1,0 +1,353 @@
+"""The `edgeward` command: arguments in, text or one JSON document out, an exit status at the end.
+
+The only file that stands on all the others. A command is a function from its arguments to a status;
+main() alone turns failures into messages. What users are promised: docs/cli.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from edgeward import __version__, bench
+from edgeward.engine import KINDS
+from edgeward.errors import BadInput, EdgewardError, OutOfMemory
+
+if TYPE_CHECKING:
+    from edgeward import Model, Signature
+    from edgeward.tensor_file import Tensor
+
+STATUS_SYSTEM = 5
+STATUS_INTERRUPTED = 128 + 2
+STATUS_BROKEN_PIPE = 128 + 13
+
+
+EXAMPLES = """\
+examples:
+  edgeward demo                                    read handwritten digits, and show what went wrong
+  edgeward inspect model.tflite                    what a model asks for and gives, and who runs it
+  edgeward predict model.tflite cat.jpg            run it on a picture, an array or raw bytes
+  edgeward bench model.tflite --vs                 how fast, beside the engine's own Python API
+  edgeward doctor                                  which engines work on this machine, and why not
+
+exit status: 0 done; 1 the answer is no; 2 bad input or wrong use; 3 a bad model; 4 an engine problem;
+5 the system; 130 interrupted."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A file name or tensor name that the terminal cannot show must not end the program.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        try:
+            status = _run(words)
+        except EdgewardError as error:
+            status = _fail(words, error.code, str(error), error.exit_status)
+        except MemoryError as error:
+            status = _fail(words, OutOfMemory.code, str(error), OutOfMemory.exit_status)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            status = _fail(words, "system", _os_message(error), STATUS_SYSTEM)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return STATUS_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has enough. The interpreter flushes once more at exit: into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return STATUS_BROKEN_PIPE
+
+
+def parser() -> argparse.ArgumentParser:
+    whole = _Parser(
+        prog="edgeward",
+        description="Run machine-learning models on the edge.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    whole.add_argument("--version", action="version", version=f"edgeward {__version__}")
+    commands = whole.add_subparsers(metavar="COMMAND", required=True)
+
+    demo = _add(
+        commands,
+        "demo",
+        "Read handwritten digits with the shipped model and show accuracy, speed and the worst mistakes.",
+        "edgeward demo\nedgeward demo --engine onnx\nedgeward demo --png mistakes.png",
+    )
+    demo.add_argument("--engine", choices=tuple(KINDS), help="which engine runs it (default: litert)")
+    demo.add_argument("--png", metavar="FILE", type=Path, help="write all mistakes as a contact sheet")
+    demo.set_defaults(run=_demo)
+
+    inspect = _add(
+        commands,
+        "inspect",
+        "Show a model's format, what it asks for and gives, and which engine and delegate run it.",
+        "edgeward inspect model.tflite\nedgeward inspect model.onnx --json",
+    )
+    inspect.add_argument("model", metavar="MODEL", help="a .tflite, .onnx or .ort file")
+    inspect.add_argument("--engine", choices=tuple(KINDS), help="default: by the format of the model")
+    inspect.set_defaults(run=_inspect)
+
+    predict = _add(
+        commands,
+        "predict",
+        "Run a model once on tensors from files.",
+        "edgeward predict model.tflite cat.jpg\n"
+        "edgeward predict model.tflite features.npy -o scores.npy\n"
+        "edgeward predict model.onnx left=a.npy right=b.npy -o outputs.npz\n"
+        "edgeward predict model.tflite frame.raw --dtype int8 --shape 1,49,10,1",
+    )
+    predict.add_argument("model", metavar="MODEL", help="a .tflite, .onnx or .ort file")
+    predict.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help="FILE or NAME=FILE: .npy, .npz, a picture, or raw bytes in .bin or .raw",
+    )
+    predict.add_argument("-o", "--output", metavar="OUT", type=Path, help="write to a .npz or .npy file")
+    predict.add_argument("--engine", choices=tuple(KINDS), help="default: by the format of the model")
+    predict.add_argument("--threads", type=_positive, metavar="N", help="engine threads")
+    predict.add_argument("--dtype", help="element type of raw files (default: the input's)")
+    predict.add_argument("--shape", type=_shape, help="shape of raw files (default: the input's)")
+    predict.add_argument("--signature", metavar="NAME", help="which signature (default: the first)")
+    predict.set_defaults(run=_predict)
+
+    measure = _add(
+        commands,
+        "bench",
+        "Measure a model: latency, throughput, memory, and the engine's own Python API beside it.",
+        "edgeward bench model.tflite --vs\nedgeward bench model.onnx --threads 1,2 --png chart.png",
+    )
+    bench.add_arguments(measure)
+    measure.set_defaults(run=bench.run)
+
+    doctor = _add(
+        commands,
+        "doctor",
+        "Tell which engines work on this machine, and what to do about the others.",
+        "edgeward doctor\nedgeward doctor --json",
+    )
+    doctor.set_defaults(run=_doctor)
+
+    for command in (demo, inspect, predict, doctor):
+        command.add_argument("--json", action="store_true", help="print one JSON document")
+    return whole
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong use is a BadInput like any other, so that --json can report it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message} (see {self.prog} --help)")
+
+
+def _run(words: Sequence[str]) -> int:
+    try:
+        args = parser().parse_args(words)
+    except SystemExit as end:  # --help and --version have printed
+        return int(end.code or 0)
+    status: int = args.run(args)
+    return status
+
+
+def _add(
+    commands: argparse._SubParsersAction[_Parser], name: str, description: str, examples: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=description[0].lower() + description[1:-1],
+        description=description,
+        epilog="examples:\n" + textwrap.indent(examples, "  "),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {number}")
+    return number
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = (-1,)
+    if min(sizes) < 1:
+        raise argparse.ArgumentTypeError(f'expected sizes such as 1,49,10,1, got "{text}"')
+    return sizes
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from edgeward import demo, load_unsigned, picture
+
+    if args.png is not None:
+        picture.pillow_image()  # says so now if it is missing, not after the work
+    digits = demo.load_digits()
+    with load_unsigned(demo.model_path(args.engine), engine=args.engine) as model:
+        report = demo.report(model, digits, demo.measure(model, digits))
+    if args.png is not None:
+        picture.write_contact_sheet(args.png, demo.sheet_title(report), demo.tiles(report, digits))
+        report["png"] = str(args.png)
+    if args.json:
+        _print_json(report)
+        return 0
+    ink = picture.ink(sys.stdout, os.environ)
+    print(demo.text(report, digits, shutil.get_terminal_size().columns, ink))
+    if args.png is not None:
+        print(f"\nall {len(report['mistakes'])} mistakes are in {args.png}")
+    return 0
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    from edgeward import inspection, load_unsigned
+
+    with load_unsigned(args.model, engine=args.engine) as model:
+        report = inspection.report(args.model, model)
+    if args.json:
+        _print_json(report)
+    else:
+        print(inspection.text(report))
+    return 0
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from edgeward import inspection, load_unsigned, tensor_file
+
+    with load_unsigned(args.model, engine=args.engine, threads=args.threads) as model:
+        signature = _signature(model, args.signature)
+        if args.output is not None:
+            tensor_file.expect_writable(args.output, [spec.name for spec in signature.outputs])
+        tensors = tensor_file.read(args.inputs, signature.inputs, args.dtype, args.shape)
+        outputs = _outputs(model, signature, tensors)
+        engine = inspection.engine_report(model)
+    if args.output is not None:
+        tensor_file.write(args.output, outputs)
+    if args.json:
+        _print_json(_prediction_report(args, signature, outputs, engine))
+        return 0
+    line = "━" if "utf" in (sys.stdout.encoding or "").lower() else "="
+    texts = [inspection.values_text(spec, outputs[spec.name], line) for spec in signature.outputs]
+    print("\n\n".join(texts))
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from edgeward import doctor
+
+    report = doctor.report()
+    if args.json:
+        _print_json(report)
+    else:
+        print(doctor.text(report))
+    return 0 if report["is_ready"] else 1
+
+
+# --- what commands are made of ---------------------------------------------------------------------------------------
+
+
+def _signature(model: Model, name: str | None) -> Signature:
+    """The signature called `name`, or the first. Throws BadInput."""
+    if name is None:
+        return next(iter(model.signatures.values()))
+    if name not in model.signatures:
+        known = ", ".join(f'"{known}"' for known in model.signatures)
+        raise BadInput(f'option "--signature": expected one of {known}, got "{name}"')
+    return model.signatures[name]
+
+
+def _outputs(model: Model, signature: Signature, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """One run of `signature`, the outputs by name. Throws as Model.predict does."""
+    if signature.name != next(iter(model.signatures)):
+        return _outputs_of_session(model, signature, tensors)
+    answer = model.predict(tensors)
+    return answer if isinstance(answer, dict) else {signature.outputs[0].name: answer}
+
+
+def _outputs_of_session(
+    model: Model, signature: Signature, tensors: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    import numpy as np
+
+    names = [spec.name for spec in signature.inputs]
+    if set(tensors) != set(names):
+        raise BadInput(f"signature {signature.name}: expected inputs {names}, got {list(tensors)}")
+    with model.session(signature.name) as session:
+        session.resize({spec.name: tensors[spec.name].shape for spec in signature.inputs if -1 in spec.shape})
+        for name, view in session.inputs.items():
+            tensor = tensors[name]
+            if (tensor.dtype, tensor.shape) != (view.dtype, view.shape):
+                raise BadInput(
+                    f'input "{name}": expected {view.dtype} {list(view.shape)}, '
+                    f"got {tensor.dtype} {list(tensor.shape)}"
+                )
+            np.copyto(view, tensor)
+        session.run()
+        return {name: view.copy() for name, view in session.outputs.items()}
+
+
+def _prediction_report(
+    args: argparse.Namespace,
+    signature: Signature,
+    outputs: dict[str, Tensor],
+    engine: dict[str, Any],
+) -> dict[str, Any]:
+    return {
+        "model": args.model,
+        "engine": engine,
+        "signature": signature.name,
+        "outputs": {
+            spec.name: {
+                "dtype": spec.dtype,
+                "shape": list(outputs[spec.name].shape),
+                "quantization": inspection.quantization_report(spec.quantization),
+                "values": outputs[spec.name].tolist(),
+            }
+            for spec in signature.outputs
+        },
+    }
+
+
+def _print_json(document: object) -> None:
+    """One JSON document. What JSON has no number for is spelled: "NaN", "Infinity", "-Infinity"."""
+    print(json.dumps(_spelled(document), ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _spelled(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_spelled(item) for item in value]
+    if isinstance(value, complex):
+        return [_spelled(value.real), _spelled(value.imag)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def _fail(words: Sequence[str], code: str, message: str, status: int) -> int:
+    sys.stdout.flush()
+    print(f"edgeward: {code}: {message}", file=sys.stderr)
+    if "--json" in words:
+        _print_json({"error": {"code": code, "message": message}})
+    return status
+
+
+def _os_message(error: OSError) -> str:
+    parts = [error.filename, error.strerror or str(error)]
+    return ": ".join(str(part) for part in parts if part)

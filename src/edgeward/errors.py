@@ -1,0 +1,87 @@
+"""The ways Edgeward can fail: one class for each code of the core (cpp/error.h), drawn in one tree.
+
+A message is one line: what, which, expected, got. Programs tell failures apart by class or by
+`code`, never by the text. `exit_status` is what the command line returns: 2 bad input or wrong use,
+3 a bad model, 4 an engine problem, 5 the system.
+"""
+
+# ruff: noqa: N818 - named by what is wrong, as in the core
+
+from typing import ClassVar
+
+
+class EdgewardError(Exception):
+    """Any failure that Edgeward itself reports; only its subclasses are raised."""
+
+    code: ClassVar[str]  # as spelled in the core and in --json
+    exit_status: ClassVar[int]
+
+
+class BadInput(EdgewardError, ValueError):
+    """Raised when a tensor, name, shape or option given by the caller does not fit the model."""
+
+    code = "bad_input"
+    exit_status = 2
+
+
+class MalformedModel(EdgewardError):
+    """Raised when the model's bytes break their own format."""
+
+    code = "malformed_model"
+    exit_status = 3
+
+
+class UnsupportedModel(EdgewardError):
+    """Raised when a well-formed model is outside what this engine or the core can run."""
+
+    code = "unsupported_model"
+    exit_status = 3
+
+
+class EngineMissing(EdgewardError):
+    """Raised when an engine is not installed, or its library could not be opened."""
+
+    code = "engine_missing"
+    exit_status = 4
+
+
+class EngineMismatch(EdgewardError):
+    """Raised when an engine lacks a symbol, is outside the checked versions, or dies here."""
+
+    code = "engine_mismatch"
+    exit_status = 4
+
+
+class EngineFailed(EdgewardError):
+    """Raised when the engine itself reported an error while it loaded or ran a model."""
+
+    code = "engine_failed"
+    exit_status = 4
+
+
+class OutOfMemory(EdgewardError):
+    """Raised when the system refused memory."""
+
+    code = "out_of_memory"
+    exit_status = 5
+
+
+class Closed(EdgewardError):
+    """Raised when a model or session is used after close()."""
+
+    code = "closed"
+    exit_status = 2
+
+
+class Busy(EdgewardError):
+    """Raised when a second thread enters a session; a session belongs to one thread at a time."""
+
+    code = "busy"
+    exit_status = 2
+
+
+class Forked(EdgewardError):
+    """Raised when a model is used in a child process of the one that loaded it."""
+
+    code = "forked"
+    exit_status = 2

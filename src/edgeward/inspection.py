@@ -1,0 +1,184 @@
+"""A model and its outputs as people and programs read them: text in columns, and documents for JSON.
+
+report() is all that can be said of a model without running it: its format and size, what it asks
+for and gives, and who really runs its nodes. values_text() is what it gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeward import Model, Quantization, TensorSpec, _core
+
+FORMAT_TITLES = {"tflite": "TensorFlow Lite", "ort": "ONNX Runtime", "onnx": "ONNX"}
+TOP_COUNT = 5
+FEW_COUNT = 8
+BAR_COLUMNS = 30
+
+
+def report(path: str, model: Model) -> dict[str, Any]:
+    """The document that `edgeward inspect --json` prints for the model loaded from `path`."""
+    file = Path(path)
+    with file.open("rb") as opened:
+        head = opened.read(8)
+    return {
+        "model": path,
+        "format": _core.model_format(head),
+        "size_bytes": file.stat().st_size,
+        "engine": engine_report(model),
+        "signatures": {
+            name: {
+                "inputs": [_spec_report(spec) for spec in signature.inputs],
+                "outputs": [_spec_report(spec) for spec in signature.outputs],
+            }
+            for name, signature in model.signatures.items()
+        },
+    }
+
+
+def engine_report(model: Model) -> dict[str, Any]:
+    """Who runs the model, on how many threads. Counts that the engine does not tell are None."""
+    engine = model.engine
+    return {
+        "name": engine.name,
+        "version": engine.version,
+        "delegate": engine.delegate,
+        "node_count": engine.node_count if engine.node_count >= 0 else None,
+        "fallback_count": engine.fallback_count if engine.fallback_count >= 0 else None,
+        "threads": model.threads,
+    }
+
+
+def text(report: dict[str, Any]) -> str:
+    """The report for people."""
+    title = FORMAT_TITLES[report["format"]]
+    parts = [f"{report['model']}  {title}, {size(report['size_bytes'])}", ""]
+    parts += aligned([("engine", engine_text(report["engine"])), ("nodes", nodes_text(report["engine"]))])
+    rows = [
+        (side, spec["name"], spec["dtype"], str(spec["shape"]), quantization_text(spec["quantization"]))
+        for signature in report["signatures"].values()
+        for side, specs in (("input", signature["inputs"]), ("output", signature["outputs"]))
+        for spec in specs
+    ]
+    # Laid out together, so that the columns of all signatures stand below each other.
+    laid_out = iter(aligned(rows))
+    for name, signature in report["signatures"].items():
+        parts += ["", f"signature {name}"]
+        parts += [f"  {next(laid_out)}" for _ in signature["inputs"] + signature["outputs"]]
+    return "\n".join(parts)
+
+
+def engine_text(engine: dict[str, Any]) -> str:
+    threads = "1 thread" if engine["threads"] == 1 else f"{engine['threads']} threads"
+    return f"{engine['name']} {engine['version']} with {engine['delegate']}, {threads}"
+
+
+def nodes_text(engine: dict[str, Any]) -> str:
+    count, fallback_count = engine["node_count"], engine["fallback_count"]
+    if count is None:
+        return "the engine does not tell"
+    if fallback_count is None:
+        return str(count)
+    if fallback_count == 0:
+        return f"{count}, all run by {engine['delegate']}"
+    return f"{count}, of which {fallback_count} fell back to the engine's reference kernels"
+
+
+def quantization_text(quantization: dict[str, Any] | None) -> str:
+    """How the real value comes from the stored one, q."""
+    if quantization is None:
+        return ""
+    scales, zero_points = quantization["scales"], quantization["zero_points"]
+    if len(scales) > 1:
+        span = f"{min(scales):.6g} to {max(scales):.6g}"
+        return f"{len(scales)} scales along axis {quantization['axis']}, {span}"
+    zero_point = zero_points[0]
+    if zero_point == 0:
+        return f"{scales[0]:.6g} × q"
+    return f"{scales[0]:.6g} × (q {'-' if zero_point > 0 else '+'} {abs(zero_point)})"
+
+
+def size(size_bytes: int) -> str:
+    """Three digits that matter: "812 B", "14.2 kB", "3.51 MB"."""
+    number, unit = float(size_bytes), "B"
+    for larger in ("kB", "MB", "GB"):
+        if number < 999.5:
+            break
+        number, unit = number / 1000, larger
+    if unit == "B":
+        return f"{size_bytes} B"
+    return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f} {unit}"
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
+    """The rows as lines, their columns below each other."""
+    table = list(rows)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+
+
+def quantization_report(quantization: Quantization | None) -> dict[str, Any] | None:
+    if quantization is None:
+        return None
+    return {
+        "scales": [float(scale) for scale in quantization.scales],
+        "zero_points": [int(zero_point) for zero_point in quantization.zero_points],
+        "axis": quantization.axis,
+    }
+
+
+def values_text(spec: TensorSpec, tensor: NDArray[Any], bar: str) -> str:
+    """An output for people: the best TOP_COUNT of a row of scores, all of a few values, else a summary.
+
+    Scores between 0 and 1 get a line drawn with `bar`. Stored integers that stand for real values
+    are shown as those.
+    """
+    values = real_values(tensor, spec.quantization)
+    flat = values.ravel()
+    lines = [f"{spec.name}  {spec.dtype} {list(tensor.shape)}"]
+    if flat.dtype.kind == "f" and max(tensor.shape, default=1) == flat.size > 1:
+        best = np.argsort(-flat, kind="stable")[:TOP_COUNT]
+        shares = bool(((flat >= 0) & (flat <= 1)).all())
+        rows = [
+            (f"{index:>{len(str(flat.size))}}", number(flat[index]), bar * round(BAR_COLUMNS * flat[index]) if shares else "")
+            for index in best.tolist()
+        ]
+        return "\n".join(lines + [f"  {line}" for line in aligned(rows)])
+    if flat.size > FEW_COUNT and flat.dtype.kind in "fiu":
+        lines.append(f"  min {number(flat.min())}   mean {number(flat.mean())}   max {number(flat.max())}")
+    shown = " ".join(number(value) for value in flat[:FEW_COUNT])
+    lines.append(f"  {shown}{' ...' if flat.size > FEW_COUNT else ''}")
+    return "\n".join(lines)
+
+
+def real_values(tensor: NDArray[Any], quantization: Quantization | None) -> NDArray[Any]:
+    """What the stored values stand for; the values themselves where there is no quantization."""
+    if quantization is None:
+        return tensor
+    across = [1] * tensor.ndim
+    if len(quantization.scales) > 1:
+        across[quantization.axis] = -1
+    scales = np.asarray(quantization.scales, np.float64).reshape(across)
+    zero_points = np.asarray(quantization.zero_points, np.float64).reshape(across)
+    return np.asarray((tensor.astype(np.float64) - zero_points) * scales)
+
+
+def number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
+
+
+def _spec_report(spec: TensorSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "dtype": spec.dtype,
+        "shape": list(spec.shape),
+        "quantization": quantization_report(spec.quantization),
+    }

@@ -1,0 +1,260 @@
+"""Small .onnx models, the same set as tflite_models where ONNX has the notion; `ALL` lists them.
+
+Opset 21 and IR 10: onnxruntime 1.23 and later read them. DTYPES was checked on onnxruntime 1.32.0.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from . import network as nets
+
+# Read when the library is loaded; tests take it from here, so that it is.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime as onnxruntime
+
+OPSET = 21
+IR_VERSION = 10
+
+ELEMENT_TYPES = {
+    "float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int8": TensorProto.INT8,
+    "uint16": TensorProto.UINT16, "int16": TensorProto.INT16, "int32": TensorProto.INT32,
+    "int64": TensorProto.INT64, "string": TensorProto.STRING, "bool": TensorProto.BOOL,
+    "float16": TensorProto.FLOAT16, "float64": TensorProto.DOUBLE, "uint32": TensorProto.UINT32,
+    "uint64": TensorProto.UINT64, "bfloat16": TensorProto.BFLOAT16,
+    "float8_e4m3fn": TensorProto.FLOAT8E4M3FN, "float8_e4m3fnuz": TensorProto.FLOAT8E4M3FNUZ,
+    "float8_e5m2": TensorProto.FLOAT8E5M2, "float8_e5m2fnuz": TensorProto.FLOAT8E5M2FNUZ,
+    "uint4": TensorProto.UINT4, "int4": TensorProto.INT4,
+    "complex64": TensorProto.COMPLEX64, "complex128": TensorProto.COMPLEX128,
+}  # fmt: skip
+
+# ONNX Runtime refuses any file whose graph has one of these.
+REFUSED_DTYPES = ("complex64", "complex128")
+# Element types that a graph input and output can have in ONNX Runtime.
+DTYPES = tuple(dtype for dtype in ELEMENT_TYPES if dtype not in {"string", *REFUSED_DTYPES})
+
+ADD_150K_SHAPE = (1, 160, 240)
+ADD_DTYPES = ("float32", "int32", "int64")
+
+Dims = Sequence[int | str]
+
+
+def _value(name: str, dtype: str, shape: Dims) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], shape)
+
+
+def _constant(name: str, data: npt.NDArray[Any]) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.asarray(data, order="C"), name)
+
+
+def _model(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    constants: Sequence[onnx.TensorProto] = (),
+) -> bytes:
+    graph = helper.make_graph(nodes, "main", inputs, outputs, constants)
+    opsets = [helper.make_opsetid("", OPSET)]
+    made = helper.make_model(
+        graph, producer_name="edgeward tests", opset_imports=opsets, ir_version=IR_VERSION
+    )
+    return bytes(made.SerializeToString(deterministic=True))
+
+
+def add(shape: tuple[int, ...] = (16,), dtype: str = "float32") -> bytes:
+    """y = x + [0, 1, 2, ...]."""
+    addend = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    return _model(
+        [helper.make_node("Add", ["x", "addend"], ["y"])],
+        [_value("x", dtype, shape)],
+        [_value("y", dtype, shape)],
+        [_constant("addend", addend)],
+    )
+
+
+def add_150k() -> bytes:
+    """y = x + 0.5 over a float picture of 153,600 bytes."""
+    return broadcast_chain(1, ADD_150K_SHAPE)
+
+
+def broadcast_chain(op_count: int, shape: tuple[int, ...] = (4,)) -> bytes:
+    """y = x + 0.5 * op_count, one addition of a scalar after the other."""
+    names = ["x", *(f"step{index}" for index in range(1, op_count)), "y"]
+    nodes = [
+        helper.make_node("Add", [source, "half"], [target]) for source, target in pairwise(names)
+    ]
+    half = _constant("half", np.array([0.5], np.float32))
+    return _model(nodes, [_value("x", "float32", shape)], [_value("y", "float32", shape)], [half])
+
+
+def sum_product() -> bytes:
+    """Inputs a, b; outputs s = a + b, p = a * b."""
+    nodes = [helper.make_node("Add", ["a", "b"], ["s"]), helper.make_node("Mul", ["a", "b"], ["p"])]
+    inputs = [_value(name, "float32", (4,)) for name in "ab"]
+    outputs = [_value(name, "float32", (4,)) for name in "sp"]
+    return _model(nodes, inputs, outputs)
+
+
+def dynamic_batch() -> bytes:
+    """y = x + [0, 1, 2, 3] over any number "N" of rows."""
+    return _model(
+        [helper.make_node("Add", ["x", "addend"], ["y"])],
+        [_value("x", "float32", ("N", 4))],
+        [_value("y", "float32", ("N", 4))],
+        [_constant("addend", np.arange(4, dtype=np.float32))],
+    )
+
+
+def identity(dtype: str) -> bytes:
+    """y = x, shape [2, 3]. Half bytes go through the one operator whose kernel takes them."""
+    if dtype in ("int4", "uint4"):
+        node = helper.make_node("Transpose", ["x"], ["y"], perm=[0, 1])
+    else:
+        node = helper.make_node("Identity", ["x"], ["y"])
+    return _model([node], [_value("x", dtype, (2, 3))], [_value("y", dtype, (2, 3))])
+
+
+def strings() -> bytes:
+    """y = x, four strings. No runtime of ours accepts it: it is here to be refused by name."""
+    return _model(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        [_value("x", "string", (4,))],
+        [_value("y", "string", (2, 2))],
+        [_constant("shape", np.array([2, 2], np.int64))],
+    )
+
+
+def data_dependent() -> bytes:
+    """y = the places where x is true, shape [count, 1]: known only after the run."""
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["row"]),
+        helper.make_node("Transpose", ["row"], ["y"], perm=[1, 0]),
+    ]
+    return _model(nodes, [_value("x", "bool", (8,))], [_value("y", "int64", ("count", 1))])
+
+
+def network(net: nets.Network) -> bytes:
+    """A float32 file of `net`. Pictures come channels last and are turned once, at the start."""
+    first = f"{net.input_name}/channels_first"
+    nodes = [helper.make_node("Transpose", [net.input_name], [first], perm=[0, 3, 1, 2])]
+    constants: list[onnx.TensorProto] = [
+        _constant("lowest", np.array(0, np.float32)),
+        _constant("highest", np.array(6, np.float32)),
+    ]
+    source, shape = first, tuple(net.input_shape)
+    for place, layer in enumerate(net.layers):
+        target = net.output_name if place == len(net.layers) - 1 else f"layer{place}"
+        weights = [_constant(f"{target}/{role}", data) for role, data in _weights(layer, shape)]
+        nodes += _layer_nodes(layer, source, [weight.name for weight in weights], target, shape)
+        constants += weights
+        source, shape = target, nets.output_shape(layer, shape)
+    return _model(
+        nodes,
+        [_value(net.input_name, "float32", net.input_shape)],
+        [_value(net.output_name, "float32", shape)],
+        constants,
+    )
+
+
+def _weights(
+    layer: nets.Layer, shape: tuple[int, ...]
+) -> list[tuple[str, npt.NDArray[np.float32]]]:
+    """The layer's weights by role, in the order and layout that its operator takes."""
+    match layer:
+        case nets.Conv(weight, bias):
+            return [("weight", weight.transpose(3, 2, 0, 1)), ("bias", bias)]
+        case nets.DepthwiseConv(weight, bias):
+            return [("weight", weight.transpose(2, 0, 1)[:, np.newaxis]), ("bias", bias)]
+        case nets.Dense(weight, bias) if len(shape) == 4:
+            # The flattened picture has its channels first here, and last in `net`.
+            turned = weight.reshape(*shape[1:], -1).transpose(2, 0, 1, 3)
+            return [("weight", turned.reshape(weight.shape)), ("bias", bias)]
+        case nets.Dense(weight, bias):
+            return [("weight", weight), ("bias", bias)]
+        case _:
+            return []
+
+
+def _layer_nodes(
+    layer: nets.Layer, source: str, weights: list[str], target: str, shape: tuple[int, ...]
+) -> list[onnx.NodeProto]:
+    match layer:
+        case nets.Conv(weight, stride=stride) | nets.DepthwiseConv(weight, stride=stride):
+            groups = shape[3] if isinstance(layer, nets.DepthwiseConv) else 1
+            rows = nets.same_padding(shape[1], weight.shape[0], stride)
+            columns = nets.same_padding(shape[2], weight.shape[1], stride)
+            whole = f"{target}/unclipped"
+            conv = helper.make_node(
+                "Conv",
+                [source, *weights],
+                [whole],
+                group=groups,
+                strides=[stride, stride],
+                pads=[rows[0], columns[0], rows[1], columns[1]],
+            )
+            return [conv, helper.make_node("Clip", [whole, "lowest", "highest"], [target])]
+        case nets.MaxPool():
+            size = [2, 2]
+            pool = helper.make_node("MaxPool", [source], [target], kernel_shape=size, strides=size)
+            return [pool]
+        case nets.GlobalMean():
+            pooled = f"{target}/pooled"
+            mean = helper.make_node("GlobalAveragePool", [source], [pooled])
+            return [mean, helper.make_node("Flatten", [pooled], [target])]
+        case nets.Dense():
+            flat = f"{target}/flat"
+            flatten = helper.make_node("Flatten", [source], [flat])
+            return [flatten, helper.make_node("Gemm", [flat, *weights], [target])]
+        case nets.Softmax():
+            return [helper.make_node("Softmax", [source], [target], axis=1)]
+
+
+def conv() -> bytes:
+    """Input "image" [1, 8, 8, 2], output "scores" [1, 5]: convolution, pooling, dense, softmax."""
+    return network(nets.small_conv())
+
+
+def mobilenet(width: float = 1.0) -> bytes:
+    """MobileNetV1 with random weights; about 17 MB at full width."""
+    return network(nets.mobilenet(width))
+
+
+def to_ort(onnx_bytes: bytes) -> bytes:
+    """The same model in ONNX Runtime's own format, with optimizations that any machine can use.
+
+    ONNX Runtime may order its bytes differently each time.
+    """
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.ort")
+        options.optimized_model_filepath = str(path)
+        onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
+        return path.read_bytes()
+
+
+ALL: dict[str, Callable[[], bytes]] = {
+    **{f"add_{dtype}": partial(add, dtype=dtype) for dtype in ADD_DTYPES},
+    "add_scalar": partial(add, ()),
+    "add_150k": add_150k,
+    "sum_product": sum_product,
+    "dynamic_batch": dynamic_batch,
+    **{f"identity_{dtype}": partial(identity, dtype) for dtype in DTYPES},
+    "conv": conv,
+    "strings": strings,
+    "data_dependent": data_dependent,
+    "broadcast_chain": partial(broadcast_chain, 8),
+}

@@ -1,0 +1,274 @@
+"""Writes .tflite files: a graph of named tensors and operators in, flatbuffer bytes out.
+
+Operators name their tensors, so a graph reads like the model it describes. The same graph gives the
+same bytes on every run. Nothing is checked that engines check: a broken graph can be written too.
+Slot numbers are those of the public TensorFlow Lite schema, version 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import numpy.typing as npt
+from flatbuffers.number_types import (
+    BoolFlags,
+    Float32Flags,
+    Int8Flags,
+    Int32Flags,
+    Uint8Flags,
+    Uint32Flags,
+)
+
+SCHEMA_VERSION = 3
+BUFFER_ALIGNMENT_BYTES = 16
+
+TENSOR_TYPES = {
+    "float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "string": 5, "bool": 6,
+    "int16": 7, "complex64": 8, "int8": 9, "float64": 10, "complex128": 11, "uint64": 12,
+    "uint32": 15, "uint16": 16, "int4": 17, "bfloat16": 18, "int2": 19, "uint4": 20,
+    "float8_e4m3fn": 21, "float8_e5m2": 22,
+}  # fmt: skip
+
+SAME, VALID = 0, 1  # Padding
+NONE, RELU, RELU6 = 0, 1, 3  # ActivationFunctionType
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """An operator of the schema: its code, and its options as (name, type) in slot order."""
+
+    code: int
+    options_type: int = 0
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+_ACTIVATION = ("activation", Int8Flags)
+_WINDOW = (("padding", Int8Flags), ("stride_w", Int32Flags), ("stride_h", Int32Flags))
+_FILTER = (("filter_w", Int32Flags), ("filter_h", Int32Flags))
+
+BUILTINS = {
+    "ADD": Builtin(0, 11, (_ACTIVATION,)),
+    "CONV_2D": Builtin(3, 1, (*_WINDOW, _ACTIVATION)),
+    "DEPTHWISE_CONV_2D": Builtin(4, 2, (*_WINDOW, ("depth_multiplier", Int32Flags), _ACTIVATION)),
+    "FULLY_CONNECTED": Builtin(9, 8, (_ACTIVATION,)),
+    "MAX_POOL_2D": Builtin(17, 5, (*_WINDOW, *_FILTER, _ACTIVATION)),
+    "MUL": Builtin(18, 21, (_ACTIVATION,)),
+    "RESHAPE": Builtin(22, 17),
+    "SOFTMAX": Builtin(25, 9, (("beta", Float32Flags),)),
+    "UNIDIRECTIONAL_SEQUENCE_RNN": Builtin(35, 31, (("time_major", BoolFlags), _ACTIVATION)),
+    "MEAN": Builtin(40, 27, (("keep_dims", BoolFlags),)),
+    "NEG": Builtin(59, 42),
+    "WHERE": Builtin(109, 85),
+}
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """real = scale * (stored - zero_point), one pair for the tensor or one per index of `axis`."""
+
+    scales: Sequence[float]
+    zero_points: Sequence[int]
+    axis: int = 0
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor with `data` is a constant; `shape_signature` has -1 where a dimension is free."""
+
+    name: str
+    dtype: str
+    shape: Sequence[int]
+    data: npt.NDArray[Any] | bytes | None = None
+    shape_signature: Sequence[int] | None = None
+    quantization: Quantization | None = None
+    is_variable: bool = False
+
+
+def constant(name: str, data: npt.NDArray[Any], quantization: Quantization | None = None) -> Tensor:
+    """A constant whose dtype and shape are those of its numpy array."""
+    return Tensor(name, data.dtype.name, data.shape, data, quantization=quantization)
+
+
+@dataclass(frozen=True)
+class Op:
+    """A builtin operator over tensors named in its subgraph; "" is an optional input left out."""
+
+    builtin: str
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    options: Mapping[str, int | float | bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Subgraph:
+    tensors: Sequence[Tensor]
+    ops: Sequence[Op]
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    name: str = "main"
+
+    def index(self, tensor_name: str) -> int:
+        """The place of a tensor in this subgraph; -1 for "", as the schema has it."""
+        names = [tensor.name for tensor in self.tensors]
+        return names.index(tensor_name) if tensor_name else -1
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Maps names that callers use to tensors of one subgraph, in the order given here."""
+
+    key: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    subgraph_index: int = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something already written lies, counted from the end of the file."""
+
+    offset: int
+
+
+def model(subgraphs: Sequence[Subgraph], signatures: Sequence[Signature] = ()) -> bytes:
+    """The file. Buffer 0 is empty by rule of the format; constants follow in graph order."""
+    builder = flatbuffers.Builder(1024)
+    used = sorted({op.builtin for graph in subgraphs for op in graph.ops})
+    buffers = [_table(builder, {})]
+    graphs = [_subgraph(builder, graph, used, buffers) for graph in subgraphs]
+    codes = [_operator_code(builder, BUILTINS[name].code) for name in used]
+    keys = [_signature(builder, signature, subgraphs) for signature in signatures]
+    fields = {
+        0: (Uint32Flags, SCHEMA_VERSION),
+        1: _places(builder, codes),
+        2: _places(builder, graphs),
+        3: Place(builder.CreateString("edgeward tests")),
+        4: _places(builder, buffers),
+    }
+    if keys:
+        fields[7] = _places(builder, keys)
+    builder.Finish(_table(builder, fields).offset, file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _subgraph(builder: Any, graph: Subgraph, used: Sequence[str], buffers: list[Place]) -> Place:
+    tensors = [_tensor(builder, tensor, buffers) for tensor in graph.tensors]
+    ops = [_operator(builder, op, graph, used) for op in graph.ops]
+    return _table(
+        builder,
+        {
+            0: _places(builder, tensors),
+            1: _ints(builder, [graph.index(name) for name in graph.inputs]),
+            2: _ints(builder, [graph.index(name) for name in graph.outputs]),
+            3: _places(builder, ops),
+            4: Place(builder.CreateString(graph.name)),
+        },
+    )
+
+
+def _tensor(builder: Any, tensor: Tensor, buffers: list[Place]) -> Place:
+    buffer_index = 0
+    if tensor.data is not None:
+        buffer_index = len(buffers)
+        buffers.append(_buffer(builder, tensor.data))
+    fields = {
+        0: _ints(builder, tensor.shape),
+        1: (Int8Flags, TENSOR_TYPES[tensor.dtype]),
+        2: (Uint32Flags, buffer_index),
+        3: Place(builder.CreateString(tensor.name)),
+        5: (BoolFlags, tensor.is_variable),
+    }
+    if tensor.quantization is not None:
+        fields[4] = _quantization(builder, tensor.quantization)
+    if tensor.shape_signature is not None:
+        fields[7] = _ints(builder, tensor.shape_signature)
+    return _table(builder, fields)
+
+
+def _buffer(builder: Any, data: npt.NDArray[Any] | bytes) -> Place:
+    content = data if isinstance(data, bytes) else data.tobytes()
+    builder.StartVector(1, len(content), BUFFER_ALIGNMENT_BYTES)
+    builder.head -= len(content)
+    builder.Bytes[builder.head : builder.head + len(content)] = content
+    return _table(builder, {0: Place(builder.EndVector())})
+
+
+def _quantization(builder: Any, quantization: Quantization) -> Place:
+    scales = Place(builder.CreateNumpyVector(np.array(quantization.scales, "<f4")))
+    zero_points = Place(builder.CreateNumpyVector(np.array(quantization.zero_points, "<i8")))
+    axis = (Int32Flags, quantization.axis)
+    return _table(builder, {2: scales, 3: zero_points, 6: axis})
+
+
+def _operator_code(builder: Any, code: int) -> Place:
+    # Slot 0 is the byte that old readers look at, slot 3 its successor; version 1 in slot 2.
+    return _table(builder, {0: (Int8Flags, code), 2: (Int32Flags, 1), 3: (Int32Flags, code)})
+
+
+def _operator(builder: Any, op: Op, graph: Subgraph, used: Sequence[str]) -> Place:
+    builtin = BUILTINS[op.builtin]
+    fields: dict[int, Any] = {
+        0: (Uint32Flags, used.index(op.builtin)),
+        1: _ints(builder, [graph.index(name) for name in op.inputs]),
+        2: _ints(builder, [graph.index(name) for name in op.outputs]),
+    }
+    if builtin.options_type:
+        slots = {name: (slot, flags) for slot, (name, flags) in enumerate(builtin.options)}
+        values = {slots[name][0]: (slots[name][1], value) for name, value in op.options.items()}
+        fields[3] = (Uint8Flags, builtin.options_type)
+        fields[4] = _table(builder, values)
+    return _table(builder, fields)
+
+
+def _signature(builder: Any, signature: Signature, subgraphs: Sequence[Subgraph]) -> Place:
+    graph = subgraphs[signature.subgraph_index]
+
+    def tensor_maps(names: Mapping[str, str]) -> Place:
+        maps = [
+            _table(
+                builder,
+                {
+                    0: Place(builder.CreateString(name)),
+                    1: (Uint32Flags, graph.index(tensor_name)),
+                },
+            )
+            for name, tensor_name in names.items()
+        ]
+        return _places(builder, maps)
+
+    return _table(
+        builder,
+        {
+            0: tensor_maps(signature.inputs),
+            1: tensor_maps(signature.outputs),
+            2: Place(builder.CreateString(signature.key)),
+            4: (Uint32Flags, signature.subgraph_index),
+        },
+    )
+
+
+def _ints(builder: Any, values: Sequence[int]) -> Place:
+    return Place(builder.CreateNumpyVector(np.array(values, "<i4")))
+
+
+def _places(builder: Any, places: Sequence[Place]) -> Place:
+    builder.StartVector(4, len(places), 4)
+    for place in reversed(places):
+        builder.PrependUOffsetTRelative(place.offset)
+    return Place(builder.EndVector())
+
+
+def _table(builder: Any, fields: Mapping[int, Any]) -> Place:
+    """A table from slot to Place or (number type, value); everything it points at is written."""
+    builder.StartObject(max(fields, default=-1) + 1)
+    for slot, value in fields.items():
+        if isinstance(value, Place):
+            builder.PrependUOffsetTRelativeSlot(slot, value.offset, 0)
+        else:
+            flags, number = value
+            builder.PrependSlot(flags, slot, number, None)
+    return Place(builder.EndObject())
