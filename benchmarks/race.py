@@ -10,11 +10,8 @@ import json
 import sys
 from typing import Any
 
-from edgeward.model import load_unsigned
-
-from edgeward import bench, peers, timing
+from edgeward import EdgewardError, bench, load_unsigned, peers, timing
 from edgeward.engine import all_installed
-from edgeward.errors import EdgewardError
 
 FORMAT_ENGINES = {"tflite": ("litert", "tflite"), "onnx": ("onnx",)}
 THREADS = 1

@@ -4,11 +4,11 @@ import platform
 import subprocess
 from collections.abc import Iterable
 from datetime import datetime, timezone
-from os import sched_getaffinity
 from pathlib import Path
 from typing import NamedTuple
 
 from edgeward.bench import cpu_model
+from edgeward.engine import usable_cpus
 
 FILE = Path(__file__).with_name("RESULTS.md")
 
@@ -21,7 +21,7 @@ class Result(NamedTuple):
 def record(command: str, results: Iterable[Result]) -> None:
     """Appends a row for each result. Needs the checkout to be a git one."""
     day = datetime.now(timezone.utc).date().isoformat()
-    machine = f"{cpu_model()}, {len(sched_getaffinity(0))} cores, Linux {platform.release()}"
+    machine = f"{cpu_model()}, {usable_cpus()} cores, Linux {platform.release()}"
     commit = _commit()
     with FILE.open("a", encoding="utf-8") as file:
         for result in results:

@@ -4,9 +4,8 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <chrono>
-#include <cstring>
-#include <map>
 #include <system_error>
 
 #include "error.h"
@@ -80,29 +79,53 @@ py::object session_outputs(PySession& self) {
   return self.outputs;
 }
 
+// A shape as numpy takes it: one whole number, or a sequence of them.
+Shape shape_from(const py::object& given, const std::string& what) {
+  std::vector<int64_t> dims;
+  const auto add = [&](py::handle dim) {
+    const auto number = py::reinterpret_steal<py::object>(PyIndex_Check(dim.ptr()) != 0 ? PyNumber_Index(dim.ptr()) : nullptr);
+    int overflow = 0;
+    const long long value = number ? PyLong_AsLongLongAndOverflow(number.ptr(), &overflow) : -1;
+    if (value < 0 || overflow != 0) dims.assign(Shape::kMaxRank + 1, 0);  // refused below
+    if (dims.size() <= Shape::kMaxRank) dims.push_back(value);
+  };
+  if (PyIndex_Check(given.ptr()) != 0) {
+    add(given);
+  } else if (py::isinstance<py::sequence>(given) && !py::isinstance<py::str>(given)) {
+    for (const py::handle dim : given) add(dim);
+  } else {
+    dims.assign(Shape::kMaxRank + 1, 0);
+  }
+  if (dims.size() > Shape::kMaxRank) {
+    throw Error(Code::bad_input, what, ": expected a shape of at most ", Shape::kMaxRank, " whole numbers from 0, got ",
+                py::repr(given).cast<std::string>());
+  }
+  return Shape(dims);
+}
+
 // ew.empty: dtype is numpy's, or one of our names for what numpy does not have.
 py::array empty(const py::object& shape, const py::object& dtype) {
-  std::vector<int64_t> dims;
-  if (py::isinstance<py::int_>(shape)) {
-    dims.push_back(shape.cast<int64_t>());
-  } else {
-    for (const py::handle dim : shape) dims.push_back(dim.cast<int64_t>());
+  const Shape wanted = shape_from(shape, "empty");
+  std::string wanted_name = py::isinstance<py::str>(dtype) ? dtype.cast<std::string>() : "";
+  const auto is_ours = [&](DType one) { return name(one) == wanted_name; };
+  size_t index = 0;
+  while (index < kDTypeCount && !is_ours(static_cast<DType>(index))) ++index;
+  if (index == kDTypeCount) {
+    const py::dtype given = py::dtype::from_args(dtype);
+    wanted_name = given.byteorder() == '>' ? "big-endian" : py::str(given.attr("name")).cast<std::string>();
+    index = 0;
+    while (index < kDTypeCount && (is_packed(static_cast<DType>(index)) || !is_ours(static_cast<DType>(index)))) ++index;
   }
-  const Shape wanted(dims);
-  if (wanted.is_dynamic()) throw Error(Code::bad_input, "empty: expected dimensions of at least 0, got ", text(wanted));
-  for (size_t i = 0; i < kDTypeCount; ++i) {
-    const auto known = static_cast<DType>(i);
-    const bool is_named = py::isinstance<py::str>(dtype) && dtype.cast<std::string>() == name(known);
-    if (!is_named && !py::dtype::from_args(is_named ? py::str("u1") : dtype).equal(array_dtype(known))) continue;
-    if (!is_named && (is_packed(known) || std::string(py::str(array_dtype(known))) != name(known))) continue;
-    const auto bytes = size_bytes(known, wanted);
-    if (!bytes) throw Error(Code::bad_input, "empty: expected a size that fits memory, got shape ", text(wanted));
-    auto block = std::make_unique<Block>(Block::uninitialized(*bytes));
-    std::byte* data = block->data();
-    const py::capsule owner(block.release(), [](void* held) { delete static_cast<Block*>(held); });
-    return array_over(known, wanted, data, owner);
+  if (index == kDTypeCount) {
+    throw Error(Code::bad_input, "empty: expected a dtype that models have, got ", py::str(dtype).cast<std::string>());
   }
-  throw Error(Code::bad_input, "empty: expected a dtype that models have, got ", std::string(py::str(dtype)));
+  const auto known = static_cast<DType>(index);
+  const auto bytes = size_bytes(known, wanted);
+  if (!bytes) throw Error(Code::bad_input, "empty: expected a size that fits memory, got shape ", text(wanted));
+  auto block = std::make_unique<Block>(Block::uninitialized(*bytes));
+  std::byte* data = block->data();
+  const py::capsule owner(block.release(), [](void* held) { delete static_cast<Block*>(held); });
+  return array_over(known, wanted, data, owner);
 }
 
 // ---- Models and sessions.
@@ -117,7 +140,9 @@ Block copy_of(const py::buffer& buffer) {
 
 Block read_source(const py::object& source) {
   if (!py::isinstance<py::str>(source)) return copy_of(py::reinterpret_borrow<py::buffer>(source));
-  const auto path = source.cast<std::string>();
+  const auto encoded = py::reinterpret_steal<py::bytes>(PyUnicode_EncodeFSDefault(source.ptr()));
+  if (!encoded) throw py::error_already_set();
+  const auto path = encoded.cast<std::string>();
   int refusal = 0;
   {
     const py::gil_scoped_release released;
@@ -167,24 +192,27 @@ std::unique_ptr<PySession> make_session(const PyModel& model, const std::optiona
   throw Error(Code::bad_input, "signature: expected one of ", known, ", got \"", *signature, "\"");
 }
 
-void resize(PySession& self, const std::map<std::string, std::vector<int64_t>>& wanted) {
+void resize(PySession& self, const py::dict& wanted) {
   const auto& specs = self.core->signature().inputs;
   std::vector<Shape> shapes;
-  size_t used = 0;
-  for (size_t i = 0; i < specs.size(); ++i) {
-    const auto found = wanted.find(specs[i].name);
-    used += found != wanted.end() ? 1 : 0;
-    shapes.push_back(found != wanted.end() ? Shape(found->second) : self.core->input_shape(i));
+  for (size_t i = 0; i < specs.size(); ++i) shapes.push_back(self.core->input_shape(i));
+  for (const auto& [key, shape] : wanted) {
+    const std::string wanted_name = py::str(key);
+    const auto found = std::find_if(specs.begin(), specs.end(), [&](const TensorSpec& spec) { return spec.name == wanted_name; });
+    if (found == specs.end()) throw Error(Code::bad_input, "resize: expected names of inputs, got \"", wanted_name, "\"");
+    shapes[static_cast<size_t>(found - specs.begin())] =
+        shape_from(py::reinterpret_borrow<py::object>(shape), "input \"" + wanted_name + "\"");
   }
-  if (used != wanted.size()) {
-    for (const auto& [key, shape] : wanted) {
-      const bool is_known = std::any_of(specs.begin(), specs.end(), [&](const TensorSpec& spec) { return spec.name == key; });
-      if (!is_known) throw Error(Code::bad_input, "resize: expected names of inputs, got \"", key, "\"");
-    }
-  }
+  self.core->resize(shapes);
   self.inputs = py::object();
   self.outputs = py::object();
-  self.core->resize(shapes);
+}
+
+void close_session(PySession& self) {
+  self.inputs = py::object();
+  self.outputs = py::object();
+  const py::gil_scoped_release released;
+  self.core->close();
 }
 
 double time_bare_runs(PySession& self, size_t count) {
@@ -275,12 +303,12 @@ void bind_values(py::module_& module) {
 
 void bind_model(py::module_& module) {
   py::class_<PyModel> model(module, "Model", "A model that is open and able to run. Any thread. Made by edgeward.load_unsigned.");
-  model.def(py::init(&make_model), py::arg("source"), py::arg("engine"), py::arg("library"), py::arg("version"), py::arg("threads"))
-      .def_property_readonly("inputs", [](const PyModel& self) { return tuple_of(self.core->signatures()[0].inputs); },
+  model.def_property_readonly("inputs", [](const PyModel& self) { return tuple_of(self.core->signatures()[0].inputs); },
                              "A TensorSpec for each input of the first signature, in the order predict takes them.")
       .def_property_readonly("outputs", [](const PyModel& self) { return tuple_of(self.core->signatures()[0].outputs); })
       .def_property_readonly("signatures", &signatures_of, "Every way to call the model, by name; predict uses the first.")
-      .def_property_readonly("engine", [](const PyModel& self) { return self.core->report(); })
+      .def_property_readonly("engine", [](const PyModel& self) { return self.core->report(); },
+                             "An EngineReport. May run the model once to find out: not for a loop.")
       .def_property_readonly("threads", [](const PyModel& self) { return self.threads; }, "Threads that one run may use.")
       .def_property_readonly("copies", [](const PyModel& self) { return self.core->copies(); },
                              "Inputs and outputs that predict had to copy, so far.")
@@ -304,11 +332,16 @@ void bind_model(py::module_& module) {
       .def("reset", [](PySession& self) { self.core->reset(); }, "Back to the initial state of a model that keeps one.")
       .def("time_bare_runs", &time_bare_runs, py::arg("count"),
            "Seconds that `count` calls of the engine take in a native loop, with nothing of ours around each.")
-      .def("close", [](PySession& self) { self.core->close(); }, py::call_guard<py::gil_scoped_release>(),
-           "End the engine's session. Arrays that were handed out stay readable.")
+      .def("close", &close_session, "End the engine's session. Arrays that were handed out stay readable.")
       .def("__enter__", [](py::object self) { return self; })
-      .def("__exit__", [](PySession& self, const py::args&) { self.core->close(); });
+      .def("__exit__", [](PySession& self, const py::args&) { close_session(self); });
   add_hot_methods(model, session);
+  // Only the functions below and Model.session make them: an object without a model behind it cannot come to be.
+  for (const py::handle type : {py::handle(model), py::handle(session)}) {
+    reinterpret_cast<PyTypeObject*>(type.ptr())->tp_new = nullptr;
+  }
+  module.def("open_model", &make_model, py::arg("source"), py::arg("engine"), py::arg("library"), py::arg("version"),
+             py::arg("threads"), "A Model from a path (str) or bytes, in the engine whose library lies at `library`.");
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Model.predict and Session.run, the two methods that a loop calls: one crossing from Python, no allocation besides the
 // arrays that are returned. Everything here runs with the interpreter lock held, except the run itself when it is long.
+#include <algorithm>
 #include <chrono>
 
 #include "bindings.h"
@@ -24,14 +25,19 @@ T& self_of(PyObject* self) {
 template <class Run>
 void run_within(GilPace& pace, Run run) {
   const bool is_measured = pace.is_due();
-  const auto start = is_measured ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+  const auto run_and_note = [&] {
+    if (!is_measured) return run();
+    const auto start = std::chrono::steady_clock::now();
+    run();
+    pace.note((std::chrono::steady_clock::now() - start).count());
+  };
   if (pace.releases()) {
+    // The measure lies inside: taking the lock back is not the model's time.
     const py::gil_scoped_release released;
-    run();
+    run_and_note();
   } else {
-    run();
+    run_and_note();
   }
-  if (is_measured) pace.note((std::chrono::steady_clock::now() - start).count());
 }
 
 // ---- Arrays in.
@@ -99,7 +105,11 @@ py::object as_array(PyObject* object, const TensorSpec& spec) {
     if (py::hasattr(value, "__array_interface__") || py::hasattr(value, "__array__")) return numpy.attr("asarray")(value);
     if (py::hasattr(value, "__dlpack__")) return numpy.attr("from_dlpack")(value);
   } catch (const py::error_already_set& error) {
-    refuse("input", spec, std::string("a ") + Py_TYPE(object)->tp_name + " that numpy cannot read: " + error.what());
+    // What is not about the array (an interrupt, no memory) is not ours to explain.
+    if (!error.matches(PyExc_Exception) || error.matches(PyExc_MemoryError)) throw;
+    std::string reason = py::str(error.value());
+    std::replace(reason.begin(), reason.end(), '\n', ' ');
+    refuse("input", spec, std::string("a ") + Py_TYPE(object)->tp_name + " that numpy cannot read: " + reason);
   }
   refuse("input", spec, std::string("a ") + Py_TYPE(object)->tp_name + ", which is no array");
 }
@@ -129,8 +139,15 @@ py::object array_of(Lease lease) {
 
 // ---- predict(self, *arrays, out=None, **arrays_by_name)
 
-// Holds what as_array() made until the run is over.
+// Holds what the caller does not hold for us until the run is over: converted arrays, and copies of dicts, since Python code
+// that runs meanwhile may change a dict under our hands.
 using Temporaries = std::vector<py::object>;
+
+PyObject* own_copy(PyObject* mapping, Temporaries& temporaries) {
+  temporaries.push_back(py::reinterpret_steal<py::object>(PyDict_Copy(mapping)));
+  if (!temporaries.back()) throw py::error_already_set();
+  return temporaries.back().ptr();
+}
 
 void take_input(Session& session, size_t index, PyObject* object, Temporaries& temporaries) {
   const TensorSpec& spec = session.signature().inputs[index];
@@ -171,7 +188,8 @@ class Arguments {
     take_input(session_, index, value, temporaries_);
   }
   void add(PyObject* key, PyObject* value) { add(index_of(model_.input_names, key, "input"), value); }
-  void add_all(PyObject* mapping) {
+  void add_all(PyObject* caller_mapping) {
+    PyObject* mapping = own_copy(caller_mapping, temporaries_);
     PyObject* key = nullptr;
     PyObject* value = nullptr;
     Py_ssize_t position = 0;
@@ -193,18 +211,18 @@ class Arguments {
   std::vector<bool> is_given_;
 };
 
-void take_target(Session& session, size_t index, PyObject* object) {
-  const TensorSpec& spec = session.signature().outputs[index];
+void read_target(const TensorSpec& spec, PyObject* object, StridedView& view) {
   if (!npy_api::get().PyArray_Check_(object)) refuse("output", spec, std::string("a ") + Py_TYPE(object)->tp_name + " as out=");
   if ((reinterpret_cast<const PyArray_Proxy*>(object)->flags & npy_api::NPY_ARRAY_WRITEABLE_) == 0) {
     refuse("output", spec, "a read-only array as out=");
   }
-  read_array(object, "output", spec, session.target(index));
+  read_array(object, "output", spec, view);
 }
 
-// `targets` holds, for each output, the caller's array or nothing.
-void take_out(const PyModel& model, Session& session, PyObject* out, std::vector<PyObject*>& targets) {
+// `targets` holds, for each output, the caller's array or nothing. The session hears of them when all are right.
+void take_out(const PyModel& model, Session& session, PyObject* out, std::vector<PyObject*>& targets, Temporaries& temporaries) {
   if (PyDict_Check(out) != 0) {
+    out = own_copy(out, temporaries);
     PyObject* key = nullptr;
     PyObject* value = nullptr;
     Py_ssize_t position = 0;
@@ -215,9 +233,11 @@ void take_out(const PyModel& model, Session& session, PyObject* out, std::vector
     throw Error(Code::bad_input, "out=: expected a dict with the names ", names_text(model.output_names), ", got a ",
                 Py_TYPE(out)->tp_name);
   }
+  std::vector<StridedView> views(targets.size());
   for (size_t i = 0; i < targets.size(); ++i) {
-    if (targets[i] != nullptr) take_target(session, i, targets[i]);
+    if (targets[i] != nullptr) read_target(session.signature().outputs[i], targets[i], views[i]);
   }
+  for (size_t i = 0; i < targets.size(); ++i) session.target(i) = views[i];
 }
 
 PyObject* predict_general(PyModel& self, PyObject* const* args, size_t count, PyObject* keywords) {
@@ -245,7 +265,7 @@ PyObject* predict_general(PyModel& self, PyObject* const* args, size_t count, Py
   }
   arguments.require_all();
   std::vector<PyObject*> targets(self.output_names.size(), nullptr);
-  if (out != nullptr) take_out(self, *session.operator->(), out, targets);
+  if (out != nullptr) take_out(self, *session.operator->(), out, targets, temporaries);
   run_within(self.gil, [&] { session->predict(); });
 
   const auto result_of = [&](size_t i) {
@@ -318,7 +338,10 @@ bool GilPace::releases() const {
 
 bool GilPace::is_due() {
   if (policy != GilPolicy::automatic) return false;
-  return releases() || runs_.fetch_add(1, std::memory_order_relaxed) % kRunsBetweenMeasures == 0;
+  // Not one atomic step: a count that two threads lose is a measure a little later, and the step would cost each run.
+  const uint32_t run = runs_.load(std::memory_order_relaxed);
+  runs_.store(run + 1, std::memory_order_relaxed);
+  return releases() || run % kRunsBetweenMeasures == 0;
 }
 
 void add_hot_methods(py::handle model_class, py::handle session_class) {

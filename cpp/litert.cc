@@ -1,9 +1,12 @@
 #include "litert.h"
 
+#include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "bytes.h"
 #include "error.h"
@@ -50,6 +53,20 @@ constexpr int kCpu = 1;
 constexpr int kLogErrors = 3;
 constexpr int kReadLock = 0;
 
+struct ProfilerEvent {
+  const char* tag;
+  uint32_t kind;
+  uint64_t start_us;
+  uint64_t elapsed_us;
+  uint64_t memory[6];
+  uint64_t node_index;
+  uint64_t metadata;
+  int source;
+};
+static_assert(offsetof(ProfilerEvent, node_index) == 80 && sizeof(ProfilerEvent) == 104);
+constexpr uint32_t kOperatorRun = 2;  // a node run by one of the engine's own kernels, not by a delegate's
+constexpr uint32_t kMostEventKind = 256;
+
 struct Api {
   explicit Api(const Library& library);
 
@@ -76,6 +93,12 @@ struct Api {
   Status (*output_count)(Handle, size_t*);
   Status (*input_name)(Handle, size_t, const char**);
   Status (*output_name)(Handle, size_t, const char**);
+
+  // Only for report(), which does without where they are missing.
+  Status (*profiler)(Handle, Handle*);
+  Status (*start_profiler)(Handle);
+  Status (*event_count)(Handle, int*);
+  Status (*events)(Handle, int, ProfilerEvent*);
 };
 
 Api::Api(const Library& library) {
@@ -107,6 +130,13 @@ Api::Api(const Library& library) {
   bind(output_count, "LiteRtGetNumSignatureOutputs");
   bind(input_name, "LiteRtGetSignatureInputName");
   bind(output_name, "LiteRtGetSignatureOutputName");
+  const auto try_bind = [&](auto& function, const char* name) {
+    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(library.try_address(name));
+  };
+  try_bind(profiler, "LiteRtCompiledModelGetProfiler");
+  try_bind(start_profiler, "LiteRtStartProfiler");
+  try_bind(event_count, "LiteRtGetNumProfilerEvents");
+  try_bind(events, "LiteRtGetProfilerEvents");
 }
 
 const Api& api_of(const std::string& library_path) {
@@ -244,7 +274,7 @@ Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int
 
 class LitertSession final : public EngineSession {
  public:
-  LitertSession(std::shared_ptr<const Weights> weights, size_t signature_index);
+  LitertSession(std::shared_ptr<const Weights> weights, size_t signature_index, bool is_profiled = false);
 
   void resize(std::span<const Shape> input_shapes) override;
   Shape output_shape(size_t index) const override { return output_shapes_[index]; }
@@ -253,6 +283,10 @@ class LitertSession final : public EngineSession {
   void run(std::span<const Binding> inputs, std::span<Binding> outputs) override;
   TensorView view(Binding) const override;
   void reset() override {}
+
+  // Nodes that the engine's own kernels ran since the profiler was started; -1 when it does not tell.
+  void start_profiler();
+  int64_t fallback_count() const;
 
  private:
   std::vector<Shape> read_output_shapes();
@@ -265,28 +299,59 @@ class LitertSession final : public EngineSession {
   bool is_proven_ = false;  // that a run leaves the output shapes as they were read before it
 };
 
-Handle compile(const Weights& weights) {
+// `text` is TOML without quotes around keys; an unknown key is ignored.
+void add_options(const Api& api, Handle options, const char* kind, const std::string& text) {
+  char* copy = strdup(text.c_str());
+  if (copy == nullptr) throw Error(Code::out_of_memory, "litert: expected memory for options, got none");
+  Handle opaque = nullptr;
+  const Status status = api.create_opaque_options(kind, copy, std::free, &opaque);
+  if (status != 0) std::free(copy);
+  check(status, "creating options");
+  check(api.add_opaque_options(options, opaque), "adding options");
+}
+
+Handle compile(const Weights& weights, bool is_profiled) {
   const Api& api = weights.api;
   Handle made = nullptr;
   check(api.create_options(&made), "creating options");
   const Owned options(made, api.destroy_options);
   check(api.set_accelerators(options.get(), kCpu), "choosing the CPU");
-  char* text = strdup(("num_threads = " + std::to_string(weights.threads)).c_str());
-  if (text == nullptr) throw Error(Code::out_of_memory, "litert: expected memory for the options, got none");
-  Handle opaque = nullptr;
-  const Status status = api.create_opaque_options("xnnpack", text, std::free, &opaque);
-  if (status != 0) std::free(text);
-  check(status, "creating CPU options");
-  check(api.add_opaque_options(options.get(), opaque), "adding CPU options");
+  add_options(api, options.get(), "xnnpack", "num_threads = " + std::to_string(weights.threads));
+  if (is_profiled) add_options(api, options.get(), "runtime_options_string", "enable_profiling = true");
   Handle compiled = nullptr;
-  const Status outcome = api.create_compiled_model(weights.environment.get(), weights.model.get(), options.get(), &compiled);
-  check(outcome, "compiling the model");
+  check(api.create_compiled_model(weights.environment.get(), weights.model.get(), options.get(), &compiled), "compiling the model");
   return compiled;
 }
 
-LitertSession::LitertSession(std::shared_ptr<const Weights> weights, size_t signature_index)
+LitertSession::LitertSession(std::shared_ptr<const Weights> weights, size_t signature_index, bool is_profiled)
     : weights_(std::move(weights)), signature_index_(signature_index),
-      compiled_(compile(*weights_), weights_->api.destroy_compiled_model) {}
+      compiled_(compile(*weights_, is_profiled), weights_->api.destroy_compiled_model) {}
+
+void LitertSession::start_profiler() {
+  const Api& api = weights_->api;
+  Handle profiler = nullptr;
+  if (api.profiler == nullptr || api.start_profiler == nullptr) return;
+  check(api.profiler(compiled_.get(), &profiler), "reaching the profiler");
+  check(api.start_profiler(profiler), "starting the profiler");
+}
+
+int64_t LitertSession::fallback_count() const {
+  const Api& api = weights_->api;
+  Handle profiler = nullptr;
+  int count = 0;
+  if (api.profiler == nullptr || api.event_count == nullptr || api.events == nullptr) return -1;
+  if (api.profiler(compiled_.get(), &profiler) != 0 || api.event_count(profiler, &count) != 0 || count < 1) return -1;
+  // Twice the room: a library whose events are larger than we know stays inside, and is found out by what they say.
+  std::vector<ProfilerEvent> events(static_cast<size_t>(count) * 2);
+  if (api.events(profiler, count, events.data()) != 0) return -1;
+  std::set<uint64_t> nodes;
+  for (int i = 0; i < count; ++i) {
+    const uint32_t kind = events[static_cast<size_t>(i)].kind;
+    if (!std::has_single_bit(kind) || kind > kMostEventKind) return -1;
+    if (kind == kOperatorRun) nodes.insert(events[static_cast<size_t>(i)].node_index);
+  }
+  return static_cast<int64_t>(nodes.size());
+}
 
 void LitertSession::resize(std::span<const Shape> input_shapes) {
   const std::vector<TensorSpec>& specs = weights_->signatures[signature_index_].inputs;
@@ -326,7 +391,7 @@ std::vector<Shape> LitertSession::read_output_shapes() {
   return shapes;
 }
 
-// A run of a graph whose output shape depends on values says it went well, and writes nothing. The layouts tell, afterwards.
+// A run of a graph whose output shape depends on values may say it went well, and write nothing. The layouts tell, afterwards.
 void LitertSession::prove_output_shapes() {
   std::vector<Layout> layouts(output_shapes_.size());
   const Status status =
@@ -350,10 +415,10 @@ Binding LitertSession::bind(Side, size_t, const TensorView& view) {
 
 void LitertSession::run(std::span<const Binding> inputs, std::span<Binding> outputs) {
   // The library takes the array as not const, and writes none of it.
-  check(weights_->api.run(compiled_.get(), signature_index_, inputs.size(), const_cast<Handle*>(inputs.data()), outputs.size(),
-                          outputs.data()),
-        "running");
+  const Status status = weights_->api.run(compiled_.get(), signature_index_, inputs.size(), const_cast<Handle*>(inputs.data()),
+                                          outputs.size(), outputs.data());
   if (!is_proven_) prove_output_shapes();
+  check(status, "running");
 }
 
 TensorView LitertSession::view(Binding) const {
@@ -368,7 +433,7 @@ class LitertEngine final : public Engine {
   const std::vector<Signature>& signatures() const override { return weights_->signatures; }
   MemoryRules memory_rules() const override { return {kBlockAlignment, kBlockSlack, true}; }
   bool is_stateful() const override { return false; }
-  EngineReport report() const override { return {"litert", version_, "XNNPACK", weights_->node_count, -1}; }
+  EngineReport report() const override;
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override {
     return std::make_unique<LitertSession>(weights_, signature_index);
   }
@@ -377,6 +442,40 @@ class LitertEngine final : public Engine {
   std::shared_ptr<const Weights> weights_;
   std::string version_;
 };
+
+// Compiles the model once more, with the profiler, and runs it on zeros: the only way this library tells who runs what.
+EngineReport LitertEngine::report() const {
+  LitertSession session(weights_, 0, true);
+  std::vector<Block> blocks;
+  std::vector<std::pair<Side, TensorView>> views;
+  std::vector<Shape> input_shapes;
+  for (const TensorSpec& spec : weights_->signatures[0].inputs) {
+    Shape shape = spec.shape;
+    for (size_t axis = 0; axis < shape.rank(); ++axis) shape[axis] = std::max<int64_t>(shape[axis], 1);
+    input_shapes.push_back(shape);
+  }
+  session.resize(input_shapes);
+  const auto add = [&](Side side, DType dtype, const Shape& shape) {
+    blocks.push_back(Block::zeroed(size_bytes(dtype, shape).value_or(0)));
+    views.push_back({side, {dtype, shape, blocks.back().data(), blocks.back().size_bytes()}});
+  };
+  for (size_t i = 0; i < input_shapes.size(); ++i) add(Side::input, weights_->signatures[0].inputs[i].dtype, input_shapes[i]);
+  const size_t output_count = weights_->signatures[0].outputs.size();
+  for (size_t i = 0; i < output_count; ++i) add(Side::output, weights_->signatures[0].outputs[i].dtype, session.output_shape(i));
+
+  std::vector<Binding> inputs;
+  std::vector<Binding> outputs;
+  std::vector<std::unique_ptr<void, void (*)(Handle)>> bound;
+  for (const auto& [side, view] : views) {
+    bound.emplace_back(session.bind(side, 0, view), weights_->api.destroy_buffer);
+    (side == Side::input ? inputs : outputs).push_back(bound.back().get());
+  }
+  session.start_profiler();
+  session.run(inputs, outputs);
+  const int64_t fallback_count = session.fallback_count();
+  const bool is_delegated = fallback_count < weights_->node_count;
+  return {"litert", version_, is_delegated ? "XNNPACK" : "none", weights_->node_count, fallback_count};
+}
 
 }  // namespace
 

@@ -34,6 +34,8 @@ class Block {
   explicit operator bool() const { return data_ != nullptr; }
 
  private:
+  Block(size_t size_bytes, void* (*allocate)(size_t));
+
   struct Free {
     void operator()(void* allocation) const { std::free(allocation); }
   };

@@ -26,7 +26,6 @@ std::shared_ptr<const Engine> open(const EngineLibrary& library, Block file, int
 
 Model::Model(const EngineLibrary& library, Block file, int threads) : engine_(open(library, std::move(file), threads)) {
   signatures_ = engine_->signatures();
-  report_ = engine_->report();
   // The first session is made now: what the engine cannot compile is an error of loading, not of predicting.
   idle_.push_back(make_session(0));
 }

@@ -32,7 +32,8 @@ class Model {
   void close();
 
   const std::vector<Signature>& signatures() const { return signatures_; }
-  const EngineReport& report() const { return report_; }
+  // As Engine::report: not for a loop.
+  EngineReport report() const { return open_engine()->report(); }
 
   // A session of the caller's own.
   std::unique_ptr<Session> make_session(size_t signature_index) const;
@@ -60,7 +61,6 @@ class Model {
 
   ForkMark fork_mark_;
   std::vector<Signature> signatures_;
-  EngineReport report_;
   std::atomic<uint64_t> copies_{0};
   mutable std::mutex mutex_;              // guards what follows
   std::shared_ptr<const Engine> engine_;  // null once closed

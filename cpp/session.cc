@@ -95,8 +95,7 @@ void Session::release_bindings() noexcept {
 }
 
 void Session::apply_shapes(std::span<const Shape> input_shapes) {
-  std::vector<Shape> in_force;
-  for (const Input& input : inputs_) in_force.push_back(input.shape);
+  const std::vector<Shape> in_force = shapes_in_force();
   try {
     impose_shapes(input_shapes);
   } catch (...) {
@@ -106,6 +105,12 @@ void Session::apply_shapes(std::span<const Shape> input_shapes) {
     impose_shapes(in_force);
     throw;
   }
+}
+
+std::vector<Shape> Session::shapes_in_force() const {
+  std::vector<Shape> shapes;
+  for (const Input& input : inputs_) shapes.push_back(input.shape);
+  return shapes;
 }
 
 void Session::impose_shapes(std::span<const Shape> input_shapes) {
@@ -148,7 +153,14 @@ void Session::resize(std::span<const Shape> input_shapes) {
                   " with every dimension at least 1, got ", text(shape));
     }
   }
+  const std::vector<Shape> in_force = shapes_in_force();
   apply_shapes(input_shapes);
+  try {
+    bind_own();
+  } catch (...) {
+    apply_shapes(in_force);
+    throw;
+  }
 }
 
 // ---- Own memory.

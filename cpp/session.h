@@ -41,7 +41,7 @@ class Session {
   Own own_output(size_t index);
 
   // One shape per input. Throws Error(bad_input) naming the first that its spec does not admit, Error(engine_failed) when the
-  // engine cannot have them together; the shapes in force then stay as they were.
+  // engine cannot have them together, Error(out_of_memory); the shapes in force then stay as they were.
   void resize(std::span<const Shape> input_shapes);
   const Shape& input_shape(size_t index) const { return inputs_[index].shape; }
   // True when run() puts some output into other memory each time.
@@ -98,6 +98,7 @@ class Session {
 
   void apply_shapes(std::span<const Shape> input_shapes);
   void impose_shapes(std::span<const Shape> input_shapes);
+  std::vector<Shape> shapes_in_force() const;
   void release_bindings() noexcept;
   void ensure_own(Input& input, size_t index);
   void ensure_own(Output& output, size_t index);

@@ -284,7 +284,6 @@ class Interpreter {
   }
 
   bool has_dynamic_tensors(size_t subgraph_index);
-  bool has_variable_tensors_outside(size_t subgraph_index);
   bool has_variable_handles();
 
  private:
@@ -365,21 +364,10 @@ bool Interpreter::try_apply_default_delegates() {
   return true;
 }
 
-template <class Claim>
-bool any_tensor(const EngineContext& context, const Claim& claim) {
-  return std::any_of(context.tensors, context.tensors + context.tensor_count, claim);
-}
-
 bool Interpreter::has_dynamic_tensors(size_t subgraph_index) {
-  return any_tensor(context(subgraph_index), [](const EngineTensor& tensor) { return tensor.allocation_type == kDynamicMemory; });
-}
-
-bool Interpreter::has_variable_tensors_outside(size_t subgraph_index) {
-  for (size_t i = 0; i < contexts_.size(); ++i) {
-    if (i == subgraph_index) continue;
-    if (any_tensor(*contexts_[i], [](const EngineTensor& tensor) { return tensor.is_variable; })) return true;
-  }
-  return false;
+  const EngineContext& within = context(subgraph_index);
+  const auto is_dynamic = [](const EngineTensor& tensor) { return tensor.allocation_type == kDynamicMemory; };
+  return std::any_of(within.tensors, within.tensors + within.tensor_count, is_dynamic);
 }
 
 bool Interpreter::has_variable_handles() {
@@ -404,7 +392,7 @@ const Bound& bound(Binding binding) { return *static_cast<const Bound*>(binding)
 
 enum class Placement : uint8_t {
   in_place,   // the engine reads or writes the bound memory itself
-  copied,     // the tensor's memory cannot be replaced: a constant, a variable, or another tensor of the signature
+  copied,     // the tensor's memory is not to be replaced: a constant, a variable, one that is bound already, or empty
   by_engine,  // an output whose shape only a run tells
 };
 
@@ -445,11 +433,11 @@ class TfliteSession final : public EngineSession {
 
   std::shared_ptr<const Weights> weights_;
   size_t subgraph_index_;
+  bool has_variable_handles_;
   std::unique_ptr<Interpreter> interpreter_;
   std::vector<Slot> inputs_;
   std::vector<Slot> outputs_;
   std::vector<Shape> input_shapes_;
-  bool has_state_outside_;  // a reset of this subgraph's variable tensors is not enough
   bool is_fresh_ = true;   // nothing was resized, allocated or placed in this interpreter by us
   bool is_ready_ = false;  // tensors are allocated for input_shapes_
 };
@@ -457,8 +445,7 @@ class TfliteSession final : public EngineSession {
 TfliteSession::TfliteSession(std::shared_ptr<const Weights> weights, size_t signature_index, bool has_variable_handles,
                              std::unique_ptr<Interpreter> interpreter)
     : weights_(std::move(weights)), subgraph_index_(weights_->facts[signature_index].subgraph_index),
-      interpreter_(std::move(interpreter)),
-      has_state_outside_(has_variable_handles || interpreter_->has_variable_tensors_outside(subgraph_index_)) {
+      has_variable_handles_(has_variable_handles), interpreter_(std::move(interpreter)) {
   const TfliteSignature& facts = weights_->facts[signature_index];
   for (const TfliteTensor& input : facts.inputs) inputs_.emplace_back(input);
   for (const TfliteTensor& output : facts.outputs) outputs_.emplace_back(output);
@@ -522,14 +509,19 @@ void TfliteSession::settle_input(size_t index) {
   Slot& slot = inputs_[index];
   const EngineTensor& placed = tensor(slot);
   measure(slot, placed);
-  const bool is_taken = std::any_of(inputs_.begin(), inputs_.begin() + static_cast<ptrdiff_t>(index), [&](const Slot& other) {
-    return other.facts->tensor_index == slot.facts->tensor_index;
-  });
-  if (is_taken || (placed.allocation_type != kArenaMemory && !placed.is_variable)) {
-    throw Error(Code::unsupported_model, "input \"", slot.facts->name, "\": expected a tensor of its own that can be written, got ",
-                is_taken ? "another input's" : "a constant");
+  for (size_t i = 0; i < index; ++i) {
+    if (inputs_[i].facts->tensor_index != slot.facts->tensor_index) continue;
+    throw Error(Code::unsupported_model, "input \"", slot.facts->name, "\": expected a tensor of its own, got that of \"",
+                inputs_[i].facts->name, "\"");
   }
-  slot.placement = placed.is_variable || slot.size_bytes == 0 ? Placement::copied : Placement::in_place;
+  if (!placed.is_variable && slot.size_bytes != 0) {
+    slot.placement = Placement::in_place;
+    return;
+  }
+  slot.placement = Placement::copied;
+  if (placed.data == nullptr && slot.size_bytes != 0) {
+    throw Error(Code::engine_failed, "input \"", slot.facts->name, "\": expected memory of the engine's, got none");
+  }
 }
 
 void TfliteSession::settle_output(size_t index) {
@@ -646,11 +638,13 @@ std::unique_ptr<Bound> TfliteSession::take_from_engine(const Slot& slot) {
 }
 
 void TfliteSession::reset() {
-  if (has_state_outside_) {
+  if (has_variable_handles_) {
+    // The library exports nothing that clears them.
     const std::vector<Shape> shapes = input_shapes_;
     resize(shapes);
     return;
   }
+  // Variable tensors of other subgraphs need no reset: the operator that runs such a subgraph frees it after each run.
   interpreter_->check(weights_->api.reset_variables(subgraph()), Code::engine_failed, "resetting the state");
 }
 

@@ -79,6 +79,18 @@ def test_the_document_is_complete_and_sane(model_path, name):
     assert all(throughput["per_s"] > 0 for throughput in part["throughput"])
 
 
+def test_outputs_of_no_fixed_shape_leave_out_what_needs_one(tmp_path):
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "data_dependent.onnx"
+    path.write_bytes(onnx_models.data_dependent())
+    done = run_bench(str(path), "--json")
+    assert done.returncode == 0, done.stderr
+    (part,) = json.loads(done.stdout)["runs"]
+    names = [way["name"] for way in part["ways"]]
+    assert names == [bench.RUN, bench.PREDICT, bench.PREDICT_EMPTY]
+    assert part["ratios"] == []
+
+
 def test_each_thread_count_is_measured(model_path):
     done = run_bench(model_path("one_op.tflite"), "--threads", "2,1", "--json")
     assert done.returncode == 0, done.stderr

@@ -38,7 +38,7 @@ def here(tmp_path):
     """An engine whose library is an empty file."""
     library = tmp_path / "libLiteRt.so"
     library.touch()
-    return Installed("litert", "ai-edge-litert", "2.3.0", library)
+    return Installed("litert", "ai-edge-litert", "2.3.0", str(library))
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def probed(monkeypatch):
 @pytest.mark.parametrize("name", engine.KINDS)
 def test_an_engine_is_found_in_its_wheel_without_being_imported(site, name):
     library = fakes.install(site, name, "7.8.9")
-    assert engine.installed(name) == (name, engine.KINDS[name].package, "7.8.9", library)
+    assert engine.installed(name) == (name, engine.KINDS[name].package, "7.8.9", str(library))
 
 
 def test_a_distribution_of_another_name_is_found_by_its_module(site):
@@ -92,7 +92,8 @@ def test_a_wheel_without_the_library_is_a_mismatch(site):
 
 def test_a_library_that_no_distribution_lists_is_a_mismatch(site):
     fakes.install(site, "litert", "2.3.0")
-    (site / "ai_edge_litert-2.3.0.dist-info" / "RECORD").unlink()
+    record = site / "ai_edge_litert-2.3.0.dist-info" / "RECORD"
+    record.write_text("ai_edge_litert/__init__.py,,\nai_edge_litert/libLiteRt.so.debug,,\n")
     with pytest.raises(EngineMismatch, match="which no installed distribution lists"):
         engine.installed("litert")
 
@@ -212,7 +213,7 @@ def test_every_installed_engine_runs_the_probe_model(cache):
     ("fake", "name", "reason"),
     [
         ("crash_at_load", "litert", f"killed by SIGILL: {NO_INSTRUCTION}"),
-        ("exit_at_load", "litert", "ended with status 0 before it ran a model"),
+        ("exit_at_load", "litert", "status 0 before it ran a model (ran a small model)"),
         ("needs_newer_libc", "onnx", "needs GLIBC 2.99, but libc.so.6 on this system is glibc"),
         ("litert_missing_symbol", "litert", "expected the symbol LiteRtRunCompiledModel, got none"),
         ("litert_old", "litert", "expected the symbol LiteRtCreateModelFromFd, got none"),
@@ -221,14 +222,20 @@ def test_every_installed_engine_runs_the_probe_model(cache):
 )
 def test_a_broken_engine_gets_a_verdict_that_says_why(fake, name, reason):
     version = engine.KINDS[name].lowest
-    verdict = engine.probe(Installed(name, "fake", version, fakes.libraries()[fake]))
+    verdict = engine.probe(Installed(name, "fake", version, str(fakes.libraries()[fake])))
     assert not verdict.is_usable
     assert reason in verdict.reason
 
 
+def test_a_probe_imports_nothing_from_the_directory_it_is_started_in(monkeypatch, tmp_path):
+    (tmp_path / "json.py").write_text("raise AssertionError('a stranger was imported')")
+    monkeypatch.chdir(tmp_path)
+    assert engine.probe(engine.all_installed()[0]) == RAN
+
+
 def test_an_engine_that_never_answers_gets_a_verdict(monkeypatch):
     monkeypatch.setattr(engine, "PROBE_LIMIT_S", 0.25)
-    library = fakes.libraries()["hang_at_load"]
+    library = str(fakes.libraries()["hang_at_load"])
     verdict = engine.probe(Installed("litert", "fake", "2.3.0", library))
     assert verdict == (False, "did not finish a small model within 0.25 s")
 
@@ -267,6 +274,12 @@ def test_where_no_child_can_be_started_the_engine_is_taken_on_trust(monkeypatch,
         (-40, "opening\n", "", (False, "killed by signal 40: it printed nothing")),
         (1, "opening\nlitert: status 3\n", "Traceback", (False, "litert: status 3")),
         (7, "opening\n", "bye", (False, "ended with status 7 before it ran a model (bye)")),
+        (
+            7,
+            "opening\nran a small model\n",
+            "bye",
+            (False, "ended with status 7 after it ran a model (bye)"),
+        ),
     ],
 )
 def test_the_end_of_a_probe_is_explained(returncode, answer, noise, verdict):
@@ -321,12 +334,12 @@ def test_the_core_refuses_a_broken_engine_by_itself(fake, name, reason):
     models = {"litert": tflite_models, "onnx": onnx_models}
     version = engine.KINDS[name].lowest
     with pytest.raises(EngineMismatch, match=reason):
-        _core.Model(models[name].add(), name, str(fakes.libraries()[fake]), version, 1)
+        _core.open_model(models[name].add(), name, str(fakes.libraries()[fake]), version, 1)
 
 
 def test_the_core_says_what_the_loader_said_of_a_library_it_cannot_open(tmp_path):
     with pytest.raises(EngineMissing, match="cannot open shared object file"):
-        _core.Model(tflite_models.add(), "litert", str(tmp_path / "no_such.so"), "2.3.0", 1)
+        _core.open_model(tflite_models.add(), "litert", str(tmp_path / "no_such.so"), "2.3.0", 1)
 
 
 # --- Remembering ----------------------------------------------------------------------------------
@@ -334,13 +347,15 @@ def test_the_core_says_what_the_loader_said_of_a_library_it_cannot_open(tmp_path
 
 def test_a_good_verdict_is_remembered(here, probed, cache):
     engine.ensure_usable(here)
-    assert list(json.loads(cache.read_text())) == [str(here.library)]
+    assert list(json.loads(cache.read_text())) == [here.library]
     engine.ensure_usable(here)
     assert probed == [here]
 
 
 def change_size(library, monkeypatch):
-    library.write_bytes(b"other")
+    modified_ns = os.stat(library).st_mtime_ns
+    Path(library).write_bytes(b"other")
+    os.utime(library, ns=(0, modified_ns))
 
 
 def change_time(library, monkeypatch):
@@ -420,14 +435,15 @@ def test_without_xdg_the_cache_is_in_the_home_directory(monkeypatch, here, probe
 
 
 def test_libraries_that_are_gone_are_forgotten(here, probed, cache, tmp_path):
-    other = here._replace(library=tmp_path / "other.so")
-    other.library.touch()
+    other_library = tmp_path / "other.so"
+    other_library.touch()
+    other = here._replace(library=str(other_library))
     engine.ensure_usable(other)
     engine.ensure_usable(here)
-    assert list(json.loads(cache.read_text())) == [str(other.library), str(here.library)]
-    other.library.unlink()
+    assert list(json.loads(cache.read_text())) == [other.library, here.library]
+    other_library.unlink()
     engine.ensure_usable(here._replace(version="2.2.0"))
-    assert list(json.loads(cache.read_text())) == [str(here.library)]
+    assert list(json.loads(cache.read_text())) == [here.library]
 
 
 # --- Processors -----------------------------------------------------------------------------------

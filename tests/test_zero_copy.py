@@ -20,7 +20,7 @@ def model(request, monkeypatch):
     """A model on a fake engine: a run writes the input's address, then the output's, into "y"."""
     library = fakes.libraries()[f"{request.param}_address"]
     version = engine.KINDS[request.param].lowest
-    fake = engine.Installed(request.param, "fake", version, library)
+    fake = engine.Installed(request.param, "fake", version, str(library))
     monkeypatch.setattr(engine, "installed", lambda name: fake)
     monkeypatch.setattr(engine, "ensure_usable", lambda candidate: None)
     with ew.load_unsigned(MODELS[request.param].add(SHAPE, "uint64")) as model:
@@ -169,10 +169,6 @@ def test_a_real_engine_reads_and_writes_the_views_of_a_session(real):
     assert session.copies == 0
 
 
-# tflite-runtime lays its tensors out anew for other memory, which takes longer than to copy.
-COPIES_PER_CALL = {"litert": 0, "onnx": 0, "tflite": 2}
-
-
 def test_a_real_engine_reads_and_writes_the_callers_memory(real):
     x, y = ew.empty(SHAPE), ew.empty(SHAPE)
     for step in range(3):
@@ -180,4 +176,4 @@ def test_a_real_engine_reads_and_writes_the_callers_memory(real):
         assert real.predict(x, out=y) is y
         np.testing.assert_array_equal(y, np.arange(SHAPE[0]) + step)
         np.testing.assert_array_equal(real.predict(x), y)
-    assert real.copies == 6 * COPIES_PER_CALL[real.engine.name]
+    assert real.copies == 0

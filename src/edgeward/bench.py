@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import chart, peers
+from . import chart, inspection, peers
 from ._core import Model, Session, empty
 from .engine import KINDS, usable_cpus
+from .errors import UnsupportedModel
 from .model import load_unsigned
 from .picture import pillow_image
 from .timing import Latency, Ratio, Way, alternate, latencies, ratio, statement_way
@@ -89,22 +90,32 @@ def random_inputs(session: Session) -> dict[str, Array]:
 
 
 def our_ways(model: Model, session: Session, inputs: Mapping[str, Array]) -> list[Way]:
-    """From the engine's call alone to predict() with memory of every kind."""
+    """From the engine's call alone to predict() with memory of every kind.
+
+    Where the shape of an output depends on values, the engine's call alone and out= are left out.
+    """
     for name, values in inputs.items():
         session.inputs[name][...] = values
-    session.run()
-    outputs = {name: in_place(view) for name, view in session.outputs.items()}
-    target = outputs if len(outputs) > 1 else next(iter(outputs.values()))
     arguments = ", ".join(f"x{place}" for place in range(len(inputs)))
     copied = {f"x{place}": values for place, values in enumerate(inputs.values())}
     shared = {name: in_place(values) for name, values in copied.items()}
-    predict, fresh, out = model.predict, f"y = predict({arguments})", f"predict({arguments}, out=y)"
-    return [
-        Way(BARE, True, session.time_bare_runs),
+    predict, fresh = model.predict, f"y = predict({arguments})"
+    ways = [
         statement_way(RUN, "run()", is_ours=True, run=session.run),
         statement_way(PREDICT, fresh, is_ours=True, predict=predict, **copied),
         statement_way(PREDICT_EMPTY, fresh, is_ours=True, predict=predict, **shared),
-        statement_way(PREDICT_OUT, out, is_ours=True, predict=predict, y=target, **shared),
+    ]
+    try:
+        session.time_bare_runs(1)
+    except UnsupportedModel:
+        return ways
+    outputs = {name: in_place(view) for name, view in session.outputs.items()}
+    target = outputs if len(outputs) > 1 else next(iter(outputs.values()))
+    reused = f"predict({arguments}, out=y)"
+    return [
+        Way(BARE, True, session.time_bare_runs),
+        *ways,
+        statement_way(PREDICT_OUT, reused, is_ours=True, predict=predict, y=target, **shared),
     ]
 
 
@@ -150,7 +161,7 @@ class Report(NamedTuple):
     edgeward: str
     model: str
     size_bytes: int
-    engine: Mapping[str, str | int]
+    engine: Mapping[str, Any]
     machine: Mapping[str, str | int]
     inputs: Sequence[Mapping[str, object]]
     load: LoadReport
@@ -238,7 +249,9 @@ def threads_report(
     session = fixed_session(model)
     inputs = random_inputs(session)
     arrays = list(inputs.values())
-    ways, rivals, failures = our_ways(model, session, inputs), [], {}
+    ways = our_ways(model, session, inputs)
+    rivals: list[Way] = []
+    failures: dict[str, str] = {}
     if with_peers:
         task = peers.Task(path, next(iter(model.signatures)), inputs, threads)
         rivals, failures = peers.ways(model.engine.name, task)
@@ -250,10 +263,11 @@ def threads_report(
     for callers in range(1, usable_cpus() + 1):
         say(f"throughput, calling threads: {callers}, {seconds:g} s")
         throughput.append(Throughput(callers, predictions_per_s(model, arrays, callers, seconds)))
-    pairs = [(RUN, BARE), *((way.name, rival.name) for way in ways for rival in rivals)]
+    pairs = [(RUN, way.name) for way in ways if way.name == BARE]
+    pairs += [(way.name, rival.name) for way in ways for rival in rivals]
     return ThreadsReport(
         threads=threads,
-        rounds=len(rounds[BARE]),
+        rounds=len(rounds[RUN]),
         ways=[
             WayReport(way.name, way.is_ours, median_of(rounds[way.name]), single[way.name])
             for way in ways + rivals
@@ -285,18 +299,13 @@ def report(
     for threads in thread_counts:
         with load_unsigned(path, engine=engine, threads=threads) as model:
             runs.append(threads_report(model, path, threads, seconds, with_peers, say))
-            engine_report, specs = model.engine, model.inputs
+            engine_report, specs = inspection.engine_report(model), model.inputs
+    del engine_report["threads"]  # each of the runs has its own
     return Report(
         edgeward=__version__,
         model=path,
         size_bytes=os.stat(path).st_size,
-        engine={
-            "name": engine_report.name,
-            "version": engine_report.version,
-            "delegate": engine_report.delegate,
-            "node_count": engine_report.node_count,
-            "fallback_count": engine_report.fallback_count,
-        },
+        engine=engine_report,
         machine={
             "cpu": cpu_model(),
             "cores": usable_cpus(),
@@ -343,10 +352,11 @@ def document(full: Report) -> dict[str, object]:
 
 
 def table(full: Report) -> str:
-    machine, load = full.machine, full.load
+    engine, machine, load = full.engine, full.machine, full.load
     lines = [
-        f"{full.model}, {full.size_bytes / 1e6:.2f} MB",
-        f"{full.engine['name']} {full.engine['version']}, {full.engine['delegate']}",
+        f"{full.model}, {inspection.size(full.size_bytes)}",
+        f"{engine['name']} {engine['version']} with {engine['delegate']};"
+        f" nodes: {inspection.nodes_text(engine)}",
         f"{machine['cpu']}, {machine['cores']} usable cores, kernel {machine['kernel']}",
         "",
         *columns(
@@ -354,9 +364,9 @@ def table(full: Report) -> str:
                 ["load, engine library included", duration(load.first_ms * 1e3)],
                 ["load again", duration(load.again_ms * 1e3)],
                 ["first run", duration(load.first_run_ms * 1e3)],
-                ["memory before", f"{load.before_bytes / 1e6:.1f} MB"],
-                ["memory after load", f"{load.loaded_bytes / 1e6:.1f} MB"],
-                ["memory after first run", f"{load.run_bytes / 1e6:.1f} MB"],
+                ["memory before", inspection.size(load.before_bytes)],
+                ["memory after load", inspection.size(load.loaded_bytes)],
+                ["memory after first run", inspection.size(load.run_bytes)],
             ]
         ),
     ]
@@ -368,10 +378,14 @@ def table(full: Report) -> str:
 def _threads_lines(part: ThreadsReport) -> list[str]:
     ways = [["", "per call", "p50", "p90", "p99", "p99.9", "max"]]
     ways += [[way.name, *map(duration, (way.per_call_us, *way.latency[1:]))] for way in part.ways]
-    ratios = [
-        [f"{r.ours} / {r.theirs}", f"{r.median:.3f}", f"{r.least:.2f} to {r.greatest:.2f}"]
+    theirs = list(dict.fromkeys(r.theirs for r in part.ratios))
+    cells = {
+        (r.ours, r.theirs): f"{r.median:.2f} ({r.least:.2f} to {r.greatest:.2f})"
         for r in part.ratios
-    ]
+    }
+    ours = list(dict.fromkeys(r.ours for r in part.ratios))
+    ratios = [["time over time, below 1 is faster", *theirs]]
+    ratios += [[name, *(cells.get((name, other), "") for other in theirs)] for name in ours]
     counts = [[f"copies per call, {name}", f"{n:g}"] for name, n in part.copies_per_call.items()]
     counts += [
         [f"predictions per s, calling threads: {t.callers}", f"{t.per_s:,.0f}"]
@@ -380,8 +394,7 @@ def _threads_lines(part: ThreadsReport) -> list[str]:
     return [
         f"engine threads: {part.threads} ({part.rounds} rounds)",
         *columns(ways),
-        "",
-        *columns([["time over time, below 1 is faster", "median", "rounds"], *ratios]),
+        *(["", *columns(ratios)] if part.ratios else []),
         *(f"{name} does not run here: {why}" for name, why in part.failures.items()),
         "",
         *columns(counts),

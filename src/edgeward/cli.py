@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import textwrap
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,20 +27,23 @@ if TYPE_CHECKING:
     from edgeward.tensor_file import Tensor
 
 STATUS_SYSTEM = 5
+STATUS_DEFECT = 70
 STATUS_INTERRUPTED = 128 + 2
 STATUS_BROKEN_PIPE = 128 + 13
 
 
 EXAMPLES = """\
 examples:
-  edgeward demo                                    read handwritten digits, and show what went wrong
-  edgeward inspect model.tflite                    what a model asks for and gives, and who runs it
-  edgeward predict model.tflite cat.jpg            run it on a picture, an array or raw bytes
-  edgeward bench model.tflite --vs                 how fast, beside the engine's own Python API
-  edgeward doctor                                  which engines work on this machine, and why not
+  edgeward demo                           read handwritten digits
+  edgeward inspect model.tflite           what it takes, and who runs it
+  edgeward predict model.tflite cat.jpg   run it once on a picture
+  edgeward bench model.tflite --vs        how fast, beside the engine's own API
+  edgeward doctor                         which engines work here, and why not
 
-exit status: 0 done; 1 the answer is no; 2 bad input or wrong use; 3 a bad model; 4 an engine problem;
-5 the system; 130 interrupted."""
+exit status:
+  0 done             1 the answer is no    2 bad input or wrong use
+  3 a bad model      4 an engine problem   5 the system refused
+  130 interrupted"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,18 +57,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = _run(words)
         except EdgewardError as error:
             status = _fail(words, error.code, str(error), error.exit_status)
-        except MemoryError as error:
-            status = _fail(words, OutOfMemory.code, str(error), OutOfMemory.exit_status)
+        except MemoryError:
+            message = "the system has no more memory"
+            status = _fail(words, OutOfMemory.code, message, OutOfMemory.exit_status)
         except BrokenPipeError:
             raise
         except OSError as error:
             status = _fail(words, "system", _os_message(error), STATUS_SYSTEM)
+        except Exception:
+            traceback.print_exc()
+            status = STATUS_DEFECT
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
         return STATUS_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has enough. The interpreter flushes once more at exit: into nothing.
+        # The reader has enough. The interpreter flushes once more at exit: into nothing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return STATUS_BROKEN_PIPE
 
@@ -82,27 +90,29 @@ def parser() -> argparse.ArgumentParser:
     demo = _add(
         commands,
         "demo",
-        "Read handwritten digits with the shipped model and show accuracy, speed and the worst mistakes.",
+        "Read handwritten digits with the shipped model, and show how well and how fast.",
         "edgeward demo\nedgeward demo --engine onnx\nedgeward demo --png mistakes.png",
     )
-    demo.add_argument("--engine", choices=tuple(KINDS), help="which engine runs it (default: litert)")
-    demo.add_argument("--png", metavar="FILE", type=Path, help="write all mistakes as a contact sheet")
+    demo.add_argument("--engine", choices=tuple(KINDS), help="default: litert")
+    demo.add_argument("--png", metavar="FILE", type=Path, help="draw all mistakes")
     demo.set_defaults(run=_demo)
 
     inspect = _add(
         commands,
         "inspect",
-        "Show a model's format, what it asks for and gives, and which engine and delegate run it.",
+        "Show what a model takes and gives, and which engine and delegate run it.",
         "edgeward inspect model.tflite\nedgeward inspect model.onnx --json",
     )
     inspect.add_argument("model", metavar="MODEL", help="a .tflite, .onnx or .ort file")
-    inspect.add_argument("--engine", choices=tuple(KINDS), help="default: by the format of the model")
+    inspect.add_argument(
+        "--engine", choices=tuple(KINDS), help="default: the one for this kind of file"
+    )
     inspect.set_defaults(run=_inspect)
 
     predict = _add(
         commands,
         "predict",
-        "Run a model once on tensors from files.",
+        "Run a model once, on tensors from files.",
         "edgeward predict model.tflite cat.jpg\n"
         "edgeward predict model.tflite features.npy -o scores.npy\n"
         "edgeward predict model.onnx left=a.npy right=b.npy -o outputs.npz\n"
@@ -115,8 +125,10 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         help="FILE or NAME=FILE: .npy, .npz, a picture, or raw bytes in .bin or .raw",
     )
-    predict.add_argument("-o", "--output", metavar="OUT", type=Path, help="write to a .npz or .npy file")
-    predict.add_argument("--engine", choices=tuple(KINDS), help="default: by the format of the model")
+    predict.add_argument("-o", "--output", metavar="OUT", type=Path, help="a .npz or .npy file")
+    predict.add_argument(
+        "--engine", choices=tuple(KINDS), help="default: the one for this kind of file"
+    )
     predict.add_argument("--threads", type=_positive, metavar="N", help="engine threads")
     predict.add_argument("--dtype", help="element type of raw files (default: the input's)")
     predict.add_argument("--shape", type=_shape, help="shape of raw files (default: the input's)")
@@ -126,7 +138,7 @@ def parser() -> argparse.ArgumentParser:
     measure = _add(
         commands,
         "bench",
-        "Measure a model: latency, throughput, memory, and the engine's own Python API beside it.",
+        "Measure a model: latency, throughput and memory.",
         "edgeward bench model.tflite --vs\nedgeward bench model.onnx --threads 1,2 --png chart.png",
     )
     bench.add_arguments(measure)
@@ -135,7 +147,7 @@ def parser() -> argparse.ArgumentParser:
     doctor = _add(
         commands,
         "doctor",
-        "Tell which engines work on this machine, and what to do about the others.",
+        "Tell which engines work on this machine, and what to do.",
         "edgeward doctor\nedgeward doctor --json",
     )
     doctor.set_defaults(run=_doctor)
@@ -190,7 +202,7 @@ def _shape(text: str) -> tuple[int, ...]:
     return sizes
 
 
-# --- commands --------------------------------------------------------------------------------------------------------
+# --- commands --------------------------------------------------------------------------------
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -239,11 +251,20 @@ def _predict(args: argparse.Namespace) -> int:
     if args.output is not None:
         tensor_file.write(args.output, outputs)
     if args.json:
-        _print_json(_prediction_report(args, signature, outputs, engine))
-        return 0
-    line = "━" if "utf" in (sys.stdout.encoding or "").lower() else "="
-    texts = [inspection.values_text(spec, outputs[spec.name], line) for spec in signature.outputs]
-    print("\n\n".join(texts))
+        values = {
+            spec.name: inspection.values_report(spec, outputs[spec.name])
+            for spec in signature.outputs
+        }
+        document = {"model": args.model, "engine": engine, "signature": signature.name}
+        _print_json({**document, "outputs": values})
+    elif args.output is not None:
+        print(f"wrote {args.output}")
+    else:
+        line = "━" if "utf" in (sys.stdout.encoding or "").lower() else "="
+        texts = [
+            inspection.values_text(spec, outputs[spec.name], line) for spec in signature.outputs
+        ]
+        print("\n\n".join(texts))
     return 0
 
 
@@ -258,7 +279,7 @@ def _doctor(args: argparse.Namespace) -> int:
     return 0 if report["is_ready"] else 1
 
 
-# --- what commands are made of ---------------------------------------------------------------------------------------
+# --- parts of them ---------------------------------------------------------------------------
 
 
 def _signature(model: Model, name: str | None) -> Signature:
@@ -288,7 +309,8 @@ def _outputs_of_session(
     if set(tensors) != set(names):
         raise BadInput(f"signature {signature.name}: expected inputs {names}, got {list(tensors)}")
     with model.session(signature.name) as session:
-        session.resize({spec.name: tensors[spec.name].shape for spec in signature.inputs if -1 in spec.shape})
+        dynamic = [spec.name for spec in signature.inputs if -1 in spec.shape]
+        session.resize({name: tensors[name].shape for name in dynamic})
         for name, view in session.inputs.items():
             tensor = tensors[name]
             if (tensor.dtype, tensor.shape) != (view.dtype, view.shape):
@@ -299,28 +321,6 @@ def _outputs_of_session(
             np.copyto(view, tensor)
         session.run()
         return {name: view.copy() for name, view in session.outputs.items()}
-
-
-def _prediction_report(
-    args: argparse.Namespace,
-    signature: Signature,
-    outputs: dict[str, Tensor],
-    engine: dict[str, Any],
-) -> dict[str, Any]:
-    return {
-        "model": args.model,
-        "engine": engine,
-        "signature": signature.name,
-        "outputs": {
-            spec.name: {
-                "dtype": spec.dtype,
-                "shape": list(outputs[spec.name].shape),
-                "quantization": inspection.quantization_report(spec.quantization),
-                "values": outputs[spec.name].tolist(),
-            }
-            for spec in signature.outputs
-        },
-    }
 
 
 def _print_json(document: object) -> None:

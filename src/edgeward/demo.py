@@ -1,7 +1,7 @@
 """`edgeward demo`: the shipped digit model reads every shipped handwritten digit, one call each.
 
-measure() runs the model; report() and text() are pure. What is shown are the model's real answers on
-digits that it was not trained on (digits/README.md).
+measure() runs the model, the rest is pure. What is shown are real answers to digits that the model
+was not trained on (digits/README.md).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def load_digits() -> Digits:
 
 
 def measure(model: Model, digits: Digits) -> Run:
-    """Predicts every digit through Model.predict and times each call, after one that is not counted.
+    """Predicts every digit through Model.predict and times each call, after one uncounted.
 
     A digit is laid in memory that the engine can use in place, which is not part of the call.
     """
@@ -114,11 +114,11 @@ def report(model: Model, digits: Digits, run: Run) -> dict[str, Any]:
 def text(report: dict[str, Any], digits: Digits, columns: int, ink: Ink) -> str:
     """The report for people, in a terminal `columns` wide."""
     latency = report["latency_us"]
-    percentile_text = "   ".join(f"{name} {us:.1f} µs" for name, us in latency.items())
+    latency_text = "   ".join(f"{name} {us:,.1f} µs" for name, us in latency.items())
     lines = [
         f"engine      {engine_text(report['engine'])}",
         f"accuracy    {accuracy_text(report)}",
-        f"latency     {percentile_text}",
+        f"latency     {latency_text}",
         f"throughput  {report['throughput_per_s']:,.0f} digits per second",
         f"copies      {report['copies_per_call']:g} per call",
         "",
@@ -158,7 +158,9 @@ def _confusion_lines(confusion: Sequence[Sequence[int]]) -> list[str]:
     width = max(4, *(len(str(count)) + 2 for row in confusion for count in row))
     head = "predicted " + "".join(f"{digit:>{width}}" for digit in range(len(confusion)))
     rows = [
-        f"{'true' if digit == 0 else '':<5}{digit:>5}" + "".join(f"{count or '·':>{width}}" for count in row)
+        "".join(
+            [f"{'true' if digit == 0 else '':<5}{digit:>5}", *(f"{n or '·':>{width}}" for n in row)]
+        )
         for digit, row in enumerate(confusion)
     ]
     return [head, *rows]

@@ -114,7 +114,7 @@ def finding(name: str) -> EngineFinding:
         "is_installed": True,
         "package": here.package,
         "version": here.version,
-        "library": str(here.library),
+        "library": here.library,
         "is_usable": verdict.is_usable,
         "verdict": verdict.reason,
         "advice": remedy,

@@ -9,12 +9,9 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from edgeward.errors import BadInput, EdgewardError, EngineMismatch, EngineMissing
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PROBE_LIMIT_S = 60.0
 PARALLEL_FROM_BYTES = 1 << 20  # smaller models run in far less than a millisecond
@@ -84,7 +81,7 @@ class Installed(NamedTuple):
     name: str  # a key of KINDS
     package: str  # the distribution that brought it: "onnxruntime", "onnxruntime-gpu"
     version: str
-    library: "Path"
+    library: str  # its path
 
 
 class Verdict(NamedTuple):
@@ -103,8 +100,8 @@ def installed(name: str) -> Installed:
     Raises BadInput for a name that is no engine, EngineMissing when its package is not installed,
     and EngineMismatch when the package holds no library that an installed distribution lists.
     """
+    import glob
     import importlib.util
-    from pathlib import Path
 
     kind = _kind(name)
     spec = importlib.util.find_spec(kind.module)  # of a top-level module: executes nothing
@@ -112,15 +109,15 @@ def installed(name: str) -> Installed:
     places = spec.submodule_search_locations if spec and spec.origin else None
     if not places:
         raise EngineMissing(f"engine {name}: {kind.package} is not installed: {kind.install}")
-    directories = [Path(place) for place in places]
-    libraries = [path for place in directories for path in sorted(place.glob(kind.library))]
+    directory = places[0]
+    libraries = sorted(glob.glob(kind.library, root_dir=directory))
     for library in libraries:
-        owner = _owner(library, kind.module)
+        owner = _owner(directory, library)
         if owner:
-            return Installed(name, *owner, library)
-    got = f"{libraries[0].name}, which no installed distribution lists" if libraries else "none"
+            return Installed(name, *owner, os.path.join(directory, library))
+    got = f"{libraries[0]}, which no installed distribution lists" if libraries else "none"
     raise EngineMismatch(
-        f"engine {name}: {directories[0]}: expected {kind.library} of {kind.package} "
+        f"engine {name}: {directory}: expected {kind.library} of {kind.package} "
         f"{kind.supported}, got {got}"
     )
 
@@ -163,18 +160,19 @@ def _kind(name: str) -> Kind:
     return KINDS[name]
 
 
-def _owner(library: "Path", module: str) -> tuple[str, str] | None:
-    """The (package, version) of the installed distribution that lists `library` in its RECORD.
+def _owner(directory: str, library: str) -> tuple[str, str] | None:
+    """The (package, version) of the distribution whose RECORD lists `library` of this module.
 
-    Read from directory names as importlib.metadata does; importing that costs more than opening
-    an engine.
+    Told by the name of the directory that holds the RECORD, as importlib.metadata does; importing
+    that costs more than opening an engine.
     """
-    root = next(parent for parent in library.parents if parent.name == module).parent
-    line = f"{library.relative_to(root).as_posix()},"
-    for record in sorted(root.glob(f"{module}*.dist-info/RECORD")):
-        entries = record.read_text(encoding="utf-8", errors="replace").splitlines()
-        if any(entry.startswith(line) for entry in entries):
-            package, _, version = record.parent.stem.rpartition("-")
+    import glob
+
+    root, module = os.path.split(directory)
+    for record in sorted(glob.glob(f"{module}*.dist-info/RECORD", root_dir=root)):
+        entries = _text(os.path.join(root, record)).splitlines()
+        if any(entry.startswith(f"{module}/{library},") for entry in entries):
+            package, _, version = os.path.dirname(record)[: -len(".dist-info")].rpartition("-")
             return package.replace("_", "-"), version
     return None
 
@@ -204,8 +202,7 @@ def ensure_usable(engine: Installed) -> None:
     was missing may be installed the next minute.
     """
     identity = _identity(engine)
-    remembered = _remembered()
-    if identity is not None and remembered.get(str(engine.library)) == identity:
+    if identity is not None and _is_remembered(engine.library, identity):
         return
     verdict = probe(engine)
     if not verdict.is_usable:
@@ -214,7 +211,7 @@ def ensure_usable(engine: Installed) -> None:
             f"{verdict.reason}"
         )
     if verdict == _RAN and identity is not None:
-        _remember({**remembered, str(engine.library): identity})
+        _remember(engine.library, identity)
 
 
 def probe(engine: Installed) -> Verdict:
@@ -233,7 +230,7 @@ def probe(engine: Installed) -> Verdict:
         "from edgeward import engine; engine.answer_probe(*sys.argv[1:])"
     )
     path = json.dumps([place for place in sys.path if isinstance(place, str)])
-    question = (engine.name, engine.version, str(engine.library))
+    question = (engine.name, engine.version, engine.library)
     try:
         child = subprocess.run(
             (sys.executable, "-I", "-c", start, path, *question),
@@ -253,7 +250,6 @@ def probe(engine: Installed) -> Verdict:
 def answer_probe(name: str, version: str, library: str) -> None:
     """The child's side of `probe`: opens the engine, runs a model, says so on standard output."""
     import resource
-    from pathlib import Path
 
     from edgeward import _core
 
@@ -261,9 +257,9 @@ def answer_probe(name: str, version: str, library: str) -> None:
     answer = os.dup(1)
     os.dup2(2, 1)  # what the engine prints is no answer
     os.write(answer, b"opening\n")
-    model_path = Path(__file__).parent / "digits" / f"digits.{KINDS[name].formats[0]}"
+    model = os.path.join(os.path.dirname(__file__), "digits", f"digits.{KINDS[name].formats[0]}")
     try:
-        _core.Model(str(model_path), name, library, version, 1).session().run()
+        _core.open_model(model, name, library, version, 1).session().run()
     except EdgewardError as error:
         os.write(answer, f"{error}\n".encode())
         raise
@@ -282,11 +278,13 @@ def judge(returncode: int, answer: str, noise: str) -> Verdict:
         names = {number.value: number.name for number in signal.Signals}
         killer = names.get(-returncode, f"signal {-returncode}")
         return Verdict(False, f"killed by {killer}: {_CAUSES.get(killer, last_words)}")
-    if returncode == 0 and answers[-1] == _RAN.reason:
+    has_run = answers[-1] == _RAN.reason
+    if has_run and returncode == 0:
         return _RAN
-    if len(answers) > 1:
+    if len(answers) > 1 and not has_run:
         return Verdict(False, explained(answers[-1]))
-    return Verdict(False, f"ended with status {returncode} before it ran a model ({last_words})")
+    when = "after" if has_run else "before"
+    return Verdict(False, f"ended with status {returncode} {when} it ran a model ({last_words})")
 
 
 def explained(message: str) -> str:
@@ -324,7 +322,7 @@ def cpu_flags() -> str:
     return cpu.get("flags") or cpu.get("Features") or ""
 
 
-def _identity(engine: Installed) -> dict[str, object] | None:
+def _identity(engine: Installed) -> str | None:
     """All that a verdict depends on; none when the library or the core cannot be looked at."""
     from edgeward import _core
 
@@ -332,12 +330,8 @@ def _identity(engine: Installed) -> dict[str, object] | None:
         library, core = os.stat(engine.library), os.stat(_core.__file__)
     except OSError:
         return None
-    return {
-        "version": engine.version,
-        "library": [library.st_size, library.st_mtime_ns],
-        "core": [core.st_size, core.st_mtime_ns],
-        "cpu": cpu_flags(),
-    }
+    stamps = (library.st_size, library.st_mtime_ns, core.st_size, core.st_mtime_ns)
+    return " ".join([engine.version, *map(str, stamps), cpu_flags()])
 
 
 def _cache_path() -> str | None:
@@ -348,23 +342,18 @@ def _cache_path() -> str | None:
     return os.path.join(root, "edgeward", "engines.json") if os.path.isabs(root) else None
 
 
-def _remembered() -> dict[str, object]:
-    """The identity of each library that ran, by path; nothing from a cache that cannot be read."""
-    import json
+def _is_remembered(library: str, identity: str) -> bool:
+    """True when the cache holds this entry.
 
+    Searched, not parsed: to import json takes longer than all else here. A path with a quotation
+    mark or a backslash is written otherwise, and therefore probed at each load.
+    """
     path = _cache_path()
-    if path is None:
-        return {}
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.loads(file.read(1 << 20))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return path is not None and f'"{library}": "{identity}"' in _text(path)
 
 
-def _remember(identities: Mapping[str, object]) -> None:
-    """Replaces the cache in one step, without libraries that are gone.
+def _remember(library: str, identity: str) -> None:
+    """Replaces the cache in one step, by one with this entry and without libraries that are gone.
 
     Where it cannot be written, nothing happens: the next load probes again.
     """
@@ -374,14 +363,19 @@ def _remember(identities: Mapping[str, object]) -> None:
     path = _cache_path()
     if path is None:
         return
-    directory = os.path.dirname(path)
-    present = {library: value for library, value in identities.items() if os.path.exists(library)}
     try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        known = json.loads(_text(path))
+    except (ValueError, RecursionError):
+        known = {}
+    kept = known.items() if isinstance(known, dict) else ()
+    entries = {place: value for place, value in kept if os.path.exists(place)}
+    entries[library] = identity
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=os.path.dirname(path)) as scratch:
             written = os.path.join(scratch, "engines.json")
-            with open(written, "w", encoding="utf-8") as file:
-                json.dump(present, file, indent=1)
+            with open(written, "w", encoding="utf-8", errors="surrogateescape") as file:
+                json.dump(entries, file, ensure_ascii=False, indent=1)
             os.replace(written, path)
     except OSError:
         return
@@ -437,9 +431,9 @@ def default_threads(cpus: int, model_size_bytes: int) -> int:
 
 
 def _text(path: str) -> str:
-    """The file's text; empty when it is not there."""
+    """The file's text; empty when it cannot be read."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
     except OSError:
         return ""

@@ -1,4 +1,4 @@
-"""A model and its outputs as people and programs read them: text in columns, and documents for JSON.
+"""A model and its outputs, as text in columns for people and as documents for JSON.
 
 report() is all that can be said of a model without running it: its format and size, what it asks
 for and gives, and who really runs its nodes. values_text() is what it gave.
@@ -58,12 +58,12 @@ def text(report: dict[str, Any]) -> str:
     """The report for people."""
     title = FORMAT_TITLES[report["format"]]
     parts = [f"{report['model']}  {title}, {size(report['size_bytes'])}", ""]
-    parts += aligned([("engine", engine_text(report["engine"])), ("nodes", nodes_text(report["engine"]))])
+    parts += [f"engine  {engine_text(report['engine'])}", f"nodes   {nodes_text(report['engine'])}"]
     rows = [
-        (side, spec["name"], spec["dtype"], str(spec["shape"]), quantization_text(spec["quantization"]))
+        (side, spec["name"], spec["dtype"], str(spec["shape"]), real_text(spec["quantization"]))
         for signature in report["signatures"].values()
-        for side, specs in (("input", signature["inputs"]), ("output", signature["outputs"]))
-        for spec in specs
+        for side in ("input", "output")
+        for spec in signature[f"{side}s"]
     ]
     # Laid out together, so that the columns of all signatures stand below each other.
     laid_out = iter(aligned(rows))
@@ -89,7 +89,7 @@ def nodes_text(engine: dict[str, Any]) -> str:
     return f"{count}, of which {fallback_count} fell back to the engine's reference kernels"
 
 
-def quantization_text(quantization: dict[str, Any] | None) -> str:
+def real_text(quantization: dict[str, Any] | None) -> str:
     """How the real value comes from the stored one, q."""
     if quantization is None:
         return ""
@@ -99,8 +99,8 @@ def quantization_text(quantization: dict[str, Any] | None) -> str:
         return f"{len(scales)} scales along axis {quantization['axis']}, {span}"
     zero_point = zero_points[0]
     if zero_point == 0:
-        return f"{scales[0]:.6g} × q"
-    return f"{scales[0]:.6g} × (q {'-' if zero_point > 0 else '+'} {abs(zero_point)})"
+        return f"{scales[0]:.6g} * q"
+    return f"{scales[0]:.6g} * (q {'-' if zero_point > 0 else '+'} {abs(zero_point)})"
 
 
 def size(size_bytes: int) -> str:
@@ -135,25 +135,36 @@ def quantization_report(quantization: Quantization | None) -> dict[str, Any] | N
     }
 
 
-def values_text(spec: TensorSpec, tensor: NDArray[Any], bar: str) -> str:
-    """An output for people: the best TOP_COUNT of a row of scores, all of a few values, else a summary.
+def values_report(spec: TensorSpec, tensor: NDArray[Any]) -> dict[str, Any]:
+    return {
+        "dtype": spec.dtype,
+        "shape": list(tensor.shape),
+        "quantization": quantization_report(spec.quantization),
+        "values": tensor.tolist(),
+    }
 
-    Scores between 0 and 1 get a line drawn with `bar`. Stored integers that stand for real values
-    are shown as those.
+
+def values_text(spec: TensorSpec, tensor: NDArray[Any], bar: str) -> str:
+    """An output for people: the greatest of a row of scores, all of a few values, else a summary.
+
+    Scores that all lie between 0 and 1 get lines drawn with `bar`. Stored integers that stand for
+    real values are shown as those.
     """
     values = real_values(tensor, spec.quantization)
     flat = values.ravel()
     lines = [f"{spec.name}  {spec.dtype} {list(tensor.shape)}"]
     if flat.dtype.kind == "f" and max(tensor.shape, default=1) == flat.size > 1:
-        best = np.argsort(-flat, kind="stable")[:TOP_COUNT]
-        shares = bool(((flat >= 0) & (flat <= 1)).all())
-        rows = [
-            (f"{index:>{len(str(flat.size))}}", number(flat[index]), bar * round(BAR_COLUMNS * flat[index]) if shares else "")
-            for index in best.tolist()
-        ]
-        return "\n".join(lines + [f"  {line}" for line in aligned(rows)])
+        best = np.argsort(-flat, kind="stable")[:TOP_COUNT].tolist()
+        rows: list[tuple[str, ...]] = []
+        if ((flat >= 0) & (flat <= 1)).all():
+            rows = [(str(i), f"{flat[i]:.4f}", bar * round(BAR_COLUMNS * flat[i])) for i in best]
+        elif flat.size > TOP_COUNT:
+            rows = [(str(i), number(flat[i])) for i in best]
+        if rows:
+            return "\n".join(lines + [f"  {line}" for line in aligned(rows)])
     if flat.size > FEW_COUNT and flat.dtype.kind in "fiu":
-        lines.append(f"  min {number(flat.min())}   mean {number(flat.mean())}   max {number(flat.max())}")
+        ends = (("min", flat.min()), ("mean", flat.mean()), ("max", flat.max()))
+        lines.append("  " + "   ".join(f"{name} {number(value)}" for name, value in ends))
     shown = " ".join(number(value) for value in flat[:FEW_COUNT])
     lines.append(f"  {shown}{' ...' if flat.size > FEW_COUNT else ''}")
     return "\n".join(lines)

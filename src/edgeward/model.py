@@ -27,10 +27,12 @@ def load_unsigned(
     Raises OSError when the file cannot be read, MalformedModel and UnsupportedModel for what is in
     it, EngineMissing, EngineMismatch and EngineFailed for the engine, BadInput for an argument.
     """
+    if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS):
+        raise BadInput(f"threads: expected a whole number from 1 to {MOST_THREADS}, got {threads!r}")
     if isinstance(source, (str, os.PathLike)):
-        source = os.fspath(source)
+        source = os.fsdecode(source)
         if os.path.exists(source) and not (os.path.isfile(source) or os.path.isdir(source)):
-            raise BadInput(f'model file "{source}": expected a regular file')  # a FIFO would block
+            raise BadInput(f'model file "{source}": expected a regular file, got a device or pipe')
         with open(source, "rb") as file:
             head, size_bytes = file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size
     else:
@@ -44,7 +46,8 @@ def load_unsigned(
     engines.ensure_usable(chosen)
     if threads is None:
         threads = engines.default_threads(engines.usable_cpus(), size_bytes)
-    return _core.Model(source, chosen.name, str(chosen.library), chosen.version, threads)
+    return _core.open_model(source, chosen.name, str(chosen.library), chosen.version, threads)
 
 
 HEAD_BYTES = 8  # where a model file says its format
+MOST_THREADS = 1024

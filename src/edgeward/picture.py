@@ -7,6 +7,7 @@ Text needs numpy alone; the contact sheet needs Pillow, which the extra `image` 
 from __future__ import annotations
 
 import enum
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def ink(stream: TextIO, environment: Mapping[str, str]) -> Ink:
 
 
 def lines(picture: Picture, columns: int, ink: Ink) -> list[str]:
-    """The picture as text, each line `columns` characters wide. A character is twice as high as wide."""
+    """The picture as text, `columns` wide; a character counts as twice as high as wide."""
     height, width = picture.shape
     count = max(1, round(columns * height / width / 2))
     if ink is Ink.ASCII:
@@ -76,8 +77,8 @@ def grid(tiles: Sequence[Tile], columns: int, ink: Ink) -> list[str]:
     """The tiles as text side by side, in rows no wider than `columns` where that is possible."""
     cell = max([TILE_COLUMNS, *(len(tile.caption) for tile in tiles)])
     most = max(1, (columns + GAP_COLUMNS) // (cell + GAP_COLUMNS))
-    row_count = -(-len(tiles) // most)
-    per_row = -(-len(tiles) // max(1, row_count))  # rows of one length, not a full one and a rest
+    row_count = math.ceil(len(tiles) / most)
+    per_row = math.ceil(len(tiles) / row_count) if tiles else 1  # even rows, not a full one and a rest
     gap = " " * GAP_COLUMNS
     text: list[str] = []
     for first in range(0, len(tiles), per_row):
@@ -115,9 +116,10 @@ def write_contact_sheet(path: str | os.PathLike[str], title: str, tiles: Sequenc
     caption_font = ImageFont.load_default(CAPTION_SIZE)
     pitch = SHEET_TILE + 2 * CAPTION_SIZE + SHEET_GAP
     top = SHEET_MARGIN + TITLE_SIZE + SHEET_GAP
-    row_count = max(1, -(-len(tiles) // SHEET_COLUMNS))
+    row_count = max(1, math.ceil(len(tiles) / SHEET_COLUMNS))
     width = 2 * SHEET_MARGIN + SHEET_COLUMNS * (SHEET_TILE + SHEET_GAP) - SHEET_GAP
-    sheet = image.new("RGB", (width, top + row_count * pitch - SHEET_GAP + SHEET_MARGIN), SHEET_PAPER)
+    height = top + row_count * pitch - SHEET_GAP + SHEET_MARGIN
+    sheet = image.new("RGB", (width, height), SHEET_PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((SHEET_MARGIN, SHEET_MARGIN), title, SHEET_TEXT, title_font)
     for index, tile in enumerate(tiles):
@@ -125,7 +127,8 @@ def write_contact_sheet(path: str | os.PathLike[str], title: str, tiles: Sequenc
         x = SHEET_MARGIN + column * (SHEET_TILE + SHEET_GAP)
         y = top + row * pitch
         picture = image.fromarray(np.ascontiguousarray(tile.picture))
-        size = picture.width * SHEET_TILE // max(picture.size), picture.height * SHEET_TILE // max(picture.size)
+        scale = SHEET_TILE / max(picture.size)
+        size = round(picture.width * scale), round(picture.height * scale)
         sheet.paste(picture.resize(size, image.Resampling.NEAREST), (x, y))
         draw.text((x, y + SHEET_TILE + CAPTION_SIZE // 2), tile.caption, SHEET_TEXT, caption_font)
     sheet.save(path, format="PNG")
@@ -136,12 +139,14 @@ def pillow_image() -> ModuleType:
     try:
         from PIL import Image
     except ImportError:
-        raise BadInput('pictures need Pillow, which is not installed: pip install "edgeward[image]"') from None
+        raise BadInput(
+            'pictures: expected Pillow, which is not installed: pip install "edgeward[image]"'
+        ) from None
     return Image
 
 
 def _half_blocks(upper: Picture, lower: Picture, ink: Ink) -> str:
-    """One line of text that shows two rows of pixels: the block in one colour, its ground in the other."""
+    """A line of text that shows two rows of pixels: block in one colour, ground in the other."""
     text, last = [], None
     for top, bottom in zip(upper.tolist(), lower.tolist(), strict=True):
         if (top, bottom) != last:

@@ -70,14 +70,14 @@ class Progress:
 
     def _draw(self, now_s: float) -> None:
         line = text(self._noun, self._done, self._total, now_s - self._start_s, self._line)
-        # One column short of the edge: a full line would wrap, and \r would return to the wrong one.
+        # One column short of the edge: a full line would wrap, and \r would miss its start.
         columns = _columns(self._stream) - 1
         self._stream.write("\r\x1b[K" + line[:columns])
         self._stream.flush()
 
 
 def text(noun: str, done: int, total: int, elapsed_s: float, line: str = "━─") -> str:
-    """One line without its end. `line` is what the bar is drawn with: the part done, the part left."""
+    """One line. `line` is what its bar is drawn with: the part done, the part left."""
     filled = BAR_COLUMNS * done // total if total else BAR_COLUMNS
     bar = line[0] * filled + line[1] * (BAR_COLUMNS - filled)
     parts = [noun, bar, f"{done:,} of {total:,}"]

@@ -1,14 +1,14 @@
-"""Tensors in files: what `edgeward predict` reads (.npy, .npz, pictures, raw bytes) and what it writes.
+"""Tensors in files: what `edgeward predict` reads (.npy, .npz, pictures, raw bytes) and writes.
 
-Arrays keep the dtype and shape of their file; what does not fit the model is for the model to refuse.
-Only a picture is converted, by the one rule that picture_tensor() states. Rules for users: docs/cli.md.
+Arrays keep the dtype and shape of their file; what does not fit the model, the model refuses. Only
+a picture is converted, by the one rule that picture_tensor() states. For users: docs/cli.md.
 """
 
 from __future__ import annotations
 
 import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,7 +60,7 @@ def read(
             if spec is None:
                 if unnamed_count == len(specs):
                     raise BadInput(
-                        f"{path}: expected at most {len(specs)} input files, one for each input"
+                        f"{path}: expected one file for each input ({len(specs)}), got more"
                     )
                 spec = specs[unnamed_count]
                 unnamed_count += 1
@@ -127,7 +127,7 @@ def expect_writable(path: Path, output_names: Sequence[str]) -> None:
         raise BadInput(f"{path}: expected a name that ends in .npz or .npy")
     if path.suffix.lower() == ".npy" and len(output_names) != 1:
         raise BadInput(
-            f"{path}: expected a name that ends in .npz, which holds all {len(output_names)} outputs"
+            f"{path}: expected a name that ends in .npz, for {len(output_names)} outputs"
         )
 
 
@@ -173,33 +173,39 @@ def _tensor(
 
 
 def _npy_tensor(path: Path) -> Tensor:
-    with path.open("rb") as file:
-        return _array(file, path)
+    with path.open("rb") as file, _refusing(path, "an array file"):
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _npz_tensors(path: Path) -> dict[str, Tensor]:
-    with path.open("rb") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                return {
-                    name.removesuffix(".npy"): _array(archive.open(name), path)
-                    for name in archive.namelist()
-                }
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-            raise BadInput(f"{path}: not a .npz file: {error}") from None
+    tensors = {}
+    with path.open("rb") as file, _refusing(path, "a .npz file"), zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                tensor = np.lib.format.read_array(member, allow_pickle=False)
+            tensors[name.removesuffix(".npy")] = tensor
+    return tensors
 
 
-def _array(file: Any, path: Path) -> Tensor:
+@contextmanager
+def _refusing(path: Path, kind: str) -> Iterator[None]:
+    """Turns whatever a decoder makes of damaged bytes, which can be any exception, into BadInput."""
     try:
-        return np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, EOFError, OverflowError, TypeError) as error:
-        raise BadInput(f"{path}: not an array file: {' '.join(str(error).split())}") from None
+        yield
+    except (BadInput, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadInput(f"{path}: expected {kind}, got bytes that are not: {reason}") from None
 
 
 def _raw_tensor(path: Path, dtype: str, shape: tuple[int, ...]) -> Tensor:
     with path.open("rb") as file:
         content = file.read()
-    unit_bytes = empty([1 if size == -1 else size for size in shape], dtype).nbytes
+    try:
+        unit_bytes = empty([1 if size == -1 else size for size in shape], dtype).nbytes
+    except TypeError:
+        raise BadInput(f'{path}: expected a dtype such as float32, got "{dtype}"') from None
     count, rest = divmod(len(content), unit_bytes or 1)
     is_whole = count == 1 if -1 not in shape else count >= 1 and shape.count(-1) == 1
     if rest or not is_whole:
@@ -218,14 +224,10 @@ def _pixels(path: Path, height: int, width: int, channel_count: int) -> NDArray[
     image = pillow_image()
     from PIL import ImageOps
 
-    with path.open("rb") as file:
-        try:
-            with image.open(file) as opened:
-                mode = opened.mode
-                upright = ImageOps.exif_transpose(opened)
-                picture = upright.convert("RGB" if channel_count == 3 else "L")
-        except (OSError, SyntaxError, ValueError, image.DecompressionBombError) as error:
-            raise BadInput(f"{path}: not a picture that can be read: {error}") from None
+    with path.open("rb") as file, _refusing(path, "a picture"), image.open(file) as opened:
+        mode = opened.mode
+        upright = ImageOps.exif_transpose(opened)
+        picture = upright.convert("RGB" if channel_count == 3 else "L")
     if mode.startswith(("I", "F")):
         raise BadInput(f"{path}: expected 8 bits a channel, got a picture of mode {mode}")
     size = (width if width > 0 else picture.width, height if height > 0 else picture.height)

@@ -1,0 +1,428 @@
+"""The `edgeward` program from outside: what it prints, how it ends, and that its manual is true."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from models import onnx_models, tflite_models
+from PIL import Image
+
+import edgeward
+from edgeward import cli, demo
+from edgeward.errors import EdgewardError
+
+MANUAL = Path(__file__).parents[1] / "docs" / "cli.md"
+COMMANDS = ("demo", "inspect", "predict", "bench", "doctor")
+LEFT = np.arange(4, dtype=np.float32)
+RIGHT = np.full(4, 2, np.float32)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The files that the manual speaks of, and some broken ones."""
+    place = tmp_path_factory.mktemp("files")
+    digit = demo.load_digits().pictures[0]
+    for suffix in ("tflite", "onnx"):
+        shutil.copy(demo.DIGITS / f"digits.{suffix}", place)
+    Image.fromarray((digit * (255 / demo.FULL_INK)).astype(np.uint8)).save(place / "digit.png")
+    image = (digit / np.float32(demo.FULL_INK)).reshape(1, 8, 8, 1)
+    np.save(place / "digit.npy", image)
+    (place / "digit.raw").write_bytes(image.tobytes())
+    np.save(place / "left.npy", LEFT)
+    np.save(place / "right.npy", RIGHT)
+    np.save(place / "double.npy", LEFT.astype(np.float64))
+    np.save(place / "rows.npy", np.ones((3, 4), np.float32))
+    np.save(place / "stored.npy", np.arange(16, dtype=np.int8))
+    np.save(place / "odd.npy", np.array([np.nan, np.inf, -np.inf, 0.5], np.float32))
+    np.save(place / "truth.npy", np.array([0, 1, 1, 0, 0, 0, 1, 0], bool))
+    whole = tflite_models.sum_product()
+    (place / "pair.tflite").write_bytes(whole)
+    (place / "broken.tflite").write_bytes(whole[: len(whole) // 2])
+    (place / "noise.onnx").write_bytes(b"not a model" * 20)
+    (place / "signatures.tflite").write_bytes(tflite_models.two_signatures())
+    (place / "dynamic.tflite").write_bytes(tflite_models.dynamic_batch())
+    (place / "quantized.tflite").write_bytes(tflite_models.quantized_add())
+    (place / "columns.tflite").write_bytes(tflite_models.per_channel())
+    (place / "large.tflite").write_bytes(tflite_models.add_150k())
+    (place / "strings.tflite").write_bytes(tflite_models.strings())
+    (place / "places.onnx").write_bytes(onnx_models.data_dependent())
+    np.save(place / "large.npy", np.zeros(tflite_models.ADD_150K_SHAPE, np.float32))
+    return place
+
+
+@pytest.fixture
+def run(files):
+    """Runs `edgeward` with these arguments where the files are."""
+
+    def run_program(*arguments, **environment):
+        return subprocess.run(
+            [sys.executable, "-m", "edgeward", *arguments],
+            cwd=files,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONUTF8": "1", **environment},
+        )
+
+    return run_program
+
+
+def one_document(done):
+    """The JSON on standard output, which holds nothing else."""
+    return json.loads(done.stdout, parse_constant=pytest.fail)
+
+
+def last_line(done):
+    return done.stderr.splitlines()[-1]
+
+
+# --- the program as a whole ------------------------------------------------------------------
+
+
+def test_the_version_is_the_librarys(run):
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"edgeward {edgeward.__version__}\n")
+
+
+def test_help_names_every_command_and_gives_examples(run):
+    done = run("--help")
+    assert done.returncode == 0
+    examples = done.stdout.partition("examples:")[2]
+    for command in COMMANDS:
+        assert re.search(rf"^ +edgeward {command}\b", examples, re.M)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help_with_examples_and_json(run, command):
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert "--json" in done.stdout
+    examples = done.stdout.partition("examples:")[2].strip().splitlines()
+    assert examples
+    assert all(line.strip().startswith(f"edgeward {command}") for line in examples)
+
+
+def test_the_examples_of_help_are_understood():
+    lines = re.findall(r"^ +edgeward (.*?)(?:  .*)?$", cli.EXAMPLES, re.M)
+    assert [line.split()[0] for line in lines] == list(COMMANDS)
+    for line in lines:
+        cli.parser().parse_args(shlex.split(line))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "the following arguments are required: COMMAND (see edgeward --help)"),
+        (["inspect"], "the following arguments are required: MODEL (see edgeward inspect --help)"),
+        (["inspect", "m", "--fast"], "unrecognized arguments: --fast (see edgeward --help)"),
+        (["predict", "m", "f", "--threads", "0"], "argument --threads: expected at least 1, got 0"),
+        (["predict", "m", "f", "--shape", "1,x"], 'expected sizes such as 1,49,10,1, got "1,x"'),
+        (["predict", "m", "f", "--shape", "1,-2"], 'expected sizes such as 1,49,10,1, got "1,-2"'),
+        (["demo", "--engine", "none"], "argument --engine: invalid choice: 'none'"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_use_is_one_line_and_status_2(run, arguments, says):
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("edgeward: bad_input: ")
+    assert says in done.stderr
+
+
+FAILURES = {
+    "no file": (["inspect", "none.tflite"], "system", 5),
+    "a directory": (["inspect", "."], "system", 5),
+    "cut": (["inspect", "broken.tflite"], "malformed_model", 3),
+    "noise": (["inspect", "noise.onnx"], "malformed_model", 3),
+    "strings": (["inspect", "strings.tflite"], "unsupported_model", 3),
+    "the wrong engine": (["inspect", "digits.onnx", "--engine", "litert"], "bad_input", 2),
+    "no input file": (["predict", "pair.tflite", "none.npy"], "system", 5),
+    "an input missing": (["predict", "pair.tflite", "left.npy"], "bad_input", 2),
+    "an input too many": (["predict", "digits.tflite", "digit.npy", "left.npy"], "bad_input", 2),
+    "another dtype": (["predict", "pair.tflite", "double.npy", "left.npy"], "bad_input", 2),
+    "another shape": (["predict", "digits.tflite", "left.npy"], "bad_input", 2),
+    "no such input": (["predict", "pair.tflite", "c=left.npy"], "bad_input", 2),
+    "no place for a picture": (["predict", "pair.tflite", "digit.png", "left.npy"], "bad_input", 2),
+    "no such signature": (
+        ["predict", "signatures.tflite", "left.npy", "--signature", "triple"],
+        "bad_input",
+        2,
+    ),
+    "a signature's dtype": (
+        ["predict", "signatures.tflite", "double.npy", "--signature", "negate"],
+        "bad_input",
+        2,
+    ),
+    "no such output file": (["predict", "digits.tflite", "digit.npy", "-o", "a.txt"], "bad_input", 2),
+    "no such directory": (["predict", "digits.tflite", "digit.npy", "-o", "no/a.npy"], "system", 5),
+    "one file for two": (
+        ["predict", "pair.tflite", "left.npy", "right.npy", "-o", "a.npy"],
+        "bad_input",
+        2,
+    ),
+    "bench of no file": (["bench", "none.tflite"], "system", 5),
+    "wrong use": (["predict", "digits.tflite"], "bad_input", 2),
+}
+
+
+@pytest.mark.parametrize(("arguments", "code", "status"), FAILURES.values(), ids=FAILURES)
+def test_a_failure_is_one_line_a_status_and_a_document(run, arguments, code, status):
+    done = run(*arguments, "--json")
+    assert done.returncode == status, done.stderr
+    error = one_document(done)["error"]
+    assert error["code"] == code
+    assert last_line(done) == f"edgeward: {code}: {error['message']}"
+    assert "Traceback" not in done.stderr
+
+
+def test_without_json_a_failure_leaves_standard_output_empty(run):
+    assert run("inspect", "broken.tflite").stdout == ""
+
+
+def test_an_engine_package_without_its_library_is_a_mismatch(run, tmp_path):
+    (tmp_path / "tflite_runtime").mkdir()
+    (tmp_path / "tflite_runtime" / "__init__.py").touch()
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = run("inspect", "digits.tflite", "--engine", "tflite", PYTHONPATH=path)
+    assert done.returncode == 4
+    assert last_line(done).startswith("edgeward: engine_mismatch: engine tflite: ")
+
+
+@pytest.mark.parametrize("kind", EdgewardError.__subclasses__(), ids=lambda kind: kind.__name__)
+def test_every_error_of_the_library_has_its_status(monkeypatch, capsys, kind):
+    def refuse(*_, **__):
+        raise kind("what, which, expected, got")
+
+    monkeypatch.setattr(edgeward, "load_unsigned", refuse)
+    assert cli.main(["inspect", "model.tflite", "--json"]) == kind.exit_status
+    captured = capsys.readouterr()
+    assert captured.err == f"edgeward: {kind.code}: what, which, expected, got\n"
+    error = json.loads(captured.out)["error"]
+    assert error == {"code": kind.code, "message": "what, which, expected, got"}
+
+
+def test_a_defect_of_ours_is_a_traceback_and_status_70(monkeypatch, capsys):
+    def fail(*_, **__):
+        raise LookupError("a defect")
+
+    monkeypatch.setattr(edgeward, "load_unsigned", fail)
+    assert cli.main(["inspect", "model.tflite"]) == 70
+    assert "LookupError: a defect" in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_is_said(monkeypatch, capsys):
+    def exhaust(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(edgeward, "load_unsigned", exhaust)
+    assert cli.main(["inspect", "model.tflite"]) == 5
+    assert capsys.readouterr().err == "edgeward: out_of_memory: the system has no more memory\n"
+
+
+def test_ctrl_c_ends_quietly(files):
+    command = [sys.executable, "-m", "edgeward", "bench", "digits.tflite", "--seconds", "600"]
+    with subprocess.Popen(command, cwd=files, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stderr.readline()  # it is at work
+        program.send_signal(signal.SIGINT)
+        rest = program.stderr.read()
+    assert program.returncode == 130
+    assert "Traceback" not in rest
+
+
+@pytest.mark.parametrize("arguments", [["predict", "large.tflite", "large.npy", "--json"], ["--help"]])
+def test_a_reader_that_has_enough_ends_it_quietly(files, arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "edgeward", *arguments]
+    done = subprocess.run(
+        command, cwd=files, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert done.returncode == 141
+    assert "Error" not in done.stderr
+
+
+def test_names_that_the_terminal_cannot_show_do_not_end_it(run):
+    done = run("inspect", "naïve.tflite", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    assert done.returncode == 5
+    assert last_line(done) == "edgeward: system: na\\xefve.tflite: No such file or directory"
+
+
+# --- inspect ---------------------------------------------------------------------------------
+
+
+def test_inspect_tells_what_a_model_takes_and_gives(run, files):
+    document = one_document(run("inspect", "quantized.tflite", "--json"))
+    assert document["format"] == "tflite"
+    assert document["size_bytes"] == (files / "quantized.tflite").stat().st_size
+    assert document["engine"]["name"] == "litert"
+    assert document["engine"]["threads"] >= 1
+    (signature,) = document["signatures"].values()
+    assert signature == {
+        "inputs": [
+            {
+                "name": "x",
+                "dtype": "int8",
+                "shape": [16],
+                "quantization": {"scales": [0.5], "zero_points": [3], "axis": 0},
+            }
+        ],
+        "outputs": [
+            {
+                "name": "y",
+                "dtype": "int8",
+                "shape": [16],
+                "quantization": {"scales": [0.25], "zero_points": [-7], "axis": 0},
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "lines"),
+    [
+        ("quantized.tflite", ["input x int8 [16] 0.5 * (q - 3)", "output y int8 [16] 0.25 * (q + 7)"]),
+        ("dynamic.tflite", ["input x float32 [-1, 4]", "output y float32 [-1, 4]"]),
+        ("columns.tflite", ["input x int8 [2, 3] 3 scales along axis 1, 0.125 to 0.5"]),
+        ("signatures.tflite", ["signature double", "signature negate"]),
+        ("digits.onnx", ["digits.onnx ONNX, 77.8 kB", "output scores float32 [1, 10]"]),
+    ],
+)
+def test_inspect_says_it_in_lines(run, model, lines):
+    shown = [" ".join(line.split()) for line in run("inspect", model).stdout.splitlines()]
+    for line in lines:
+        assert line in shown
+
+
+def test_columns_stand_below_each_other(run):
+    rows = [line for line in run("inspect", "pair.tflite").stdout.splitlines() if "[4]" in line]
+    assert len(rows) == 4
+    assert len({row.index("float32") for row in rows}) == 1
+
+
+# --- predict ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["digits.tflite", "digits.onnx"])
+@pytest.mark.parametrize("file", ["digit.png", "digit.npy", "digit.raw", "image=digit.npy"])
+def test_a_digit_is_read_from_every_kind_of_file(run, model, file):
+    document = one_document(run("predict", model, file, "--json"))
+    scores = document["outputs"]["scores"]
+    assert (scores["dtype"], scores["shape"]) == ("float32", [1, 10])
+    assert np.argmax(scores["values"]) == demo.load_digits().labels[0]
+
+
+def test_predict_gives_what_the_library_gives(run, files):
+    run("predict", "pair.tflite", "b=right.npy", "a=left.npy", "-o", "out.npz")
+    with np.load(files / "out.npz") as outputs:
+        assert sorted(outputs.files) == ["p", "s"]
+        assert np.array_equal(outputs["s"], LEFT + RIGHT)
+        assert np.array_equal(outputs["p"], LEFT * RIGHT)
+
+
+def test_one_output_is_written_as_an_array(run, files):
+    done = run("predict", "digits.tflite", "digit.npy", "-o", "out.npy")
+    assert done.stdout == "wrote out.npy\n"
+    with edgeward.load_unsigned(files / "digits.tflite") as model:
+        assert np.array_equal(np.load(files / "out.npy"), model.predict(np.load(files / "digit.npy")))
+
+
+def test_a_dynamic_input_takes_its_shape_from_the_file(run):
+    document = one_document(run("predict", "dynamic.tflite", "rows.npy", "--json"))
+    assert document["outputs"]["y"]["shape"] == [3, 4]
+    assert document["outputs"]["y"]["values"] == [[1.0, 2.0, 3.0, 4.0]] * 3
+
+
+def test_an_output_whose_shape_depends_on_values_is_shown_whole(run):
+    document = one_document(run("predict", "places.onnx", "truth.npy", "--json"))
+    assert document["outputs"]["y"]["values"] == [[1], [2], [6]]
+
+
+@pytest.mark.parametrize(("name", "factor"), [("double", 2), ("negate", -1)])
+def test_a_signature_is_run_by_name(run, name, factor):
+    done = run("predict", "signatures.tflite", "left.npy", "--signature", name, "--json")
+    document = one_document(done)
+    assert document["signature"] == name
+    assert document["outputs"]["y"]["values"] == (LEFT * factor).tolist()
+
+
+def test_numbers_that_json_lacks_are_spelled(run):
+    document = one_document(run("predict", "signatures.tflite", "odd.npy", "--json"))
+    assert document["outputs"]["y"]["values"] == ["NaN", "Infinity", "-Infinity", 1.0]
+
+
+def test_stored_values_are_shown_as_what_they_stand_for(run):
+    done = run("predict", "quantized.tflite", "stored.npy")
+    real = (np.arange(16) - 3) * 0.5 + 1
+    best = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert [int(index) for index, _ in best] == [15, 14, 13, 12, 11]
+    assert [float(value) for _, value in best] == real[:10:-1].tolist()
+
+
+def test_a_large_output_is_shown_in_summary(run):
+    lines = run("predict", "large.tflite", "large.npy").stdout.splitlines()
+    assert lines[0] == "y  float32 [1, 160, 240]"
+    assert lines[1].split() == ["min", "0.5", "mean", "0.5", "max", "0.5"]
+    assert lines[2].endswith(" ...")
+
+
+# --- doctor ----------------------------------------------------------------------------------
+
+
+def test_doctor_finds_the_engine_that_runs_the_demo(run):
+    done = run("doctor", "--json")
+    assert done.returncode == 0
+    usable = [engine["name"] for engine in one_document(done)["engines"] if engine["is_usable"]]
+    assert "litert" in usable
+
+
+def test_doctor_says_no_when_no_engine_works(monkeypatch, capsys):
+    from edgeward import doctor
+
+    report = {"engines": [], "is_ready": False}
+    monkeypatch.setattr(doctor, "report", lambda: report)
+    assert cli.main(["doctor", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == report
+
+
+# --- the manual ------------------------------------------------------------------------------
+
+EXAMPLE = re.compile(r"^```console\n\$ (.*)\n((?:.*\n)*?)```$", re.M)
+EXAMPLES = EXAMPLE.findall(MANUAL.read_text(encoding="utf-8"))
+
+
+def test_the_manual_shows_every_command():
+    assert {shlex.split(command)[1] for command, _ in EXAMPLES} == set(COMMANDS)
+
+
+@pytest.mark.parametrize(("command", "shown"), EXAMPLES, ids=[command for command, _ in EXAMPLES])
+def test_the_manual_is_true(run, command, shown):
+    program, *arguments = shlex.split(command)
+    assert program == "edgeward"
+    status = re.search(r"^\[exit status (\d+)\]\n", shown, re.M)
+    done = run(*arguments)
+    assert done.returncode == (int(status[1]) if status else 0), done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("edgeward: ")]
+    seen = done.stdout or "\n".join([*errors, ""])
+    expected = shown.replace(status[0], "") if status else shown
+    assert re.fullmatch(pattern(expected), blurred(seen)), seen
+
+
+def blurred(text):
+    """Figures that differ from one machine to the next are all the same."""
+    return re.sub(r"\d[\d.,]*", "0", text)
+
+
+def pattern(expected):
+    """A line of three dots stands for any number of lines, three dots within one for any text."""
+    lines = [re.escape(blurred(line)) for line in expected.splitlines()]
+    return "".join("(?:.*\n)*" if line == r"\.\.\." else f"{line}\n" for line in lines)
