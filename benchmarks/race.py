@@ -20,20 +20,18 @@ THREADS = 1
 def race(path: str, seconds: float) -> dict[str, Any]:
     """A way of ours is called "<engine>: <way>"; a peer has its own name."""
     installed = {engine.name for engine in all_installed()}
-    engines, failures, ways, models = {}, {}, [], []
+    engines, failures, ways = {}, {}, []
     for engine in FORMAT_ENGINES[path.rpartition(".")[2]]:
         if engine not in installed:
             continue
         try:
             model = load_unsigned(path, engine=engine, threads=THREADS)
-            session = bench.fixed_session(model)
         except EdgewardError as error:
             failures[engine] = str(error)
             continue
-        models.append((model, session))
-        inputs = bench.random_inputs(session)
+        inputs = bench.random_inputs(model)
         engines[engine] = model.engine.version
-        for way in bench.our_ways(model, session, inputs):
+        for way in bench.our_ways(model, inputs):
             ways.append(way._replace(name=f"{engine}: {way.name}"))
         task = peers.Task(path, next(iter(model.signatures)), inputs, THREADS)
         rivals, failed = peers.ways(engine, task)

@@ -15,7 +15,7 @@ from cases import onnx_models, tflite_models
 from results import Result, record
 
 from edgeward import Model, load_unsigned
-from edgeward.bench import SEED, fixed_session, predictions_per_s, random_inputs
+from edgeward.bench import SEED, predictions_per_s, random_inputs
 
 INPUTS = 16  # of each thread
 SECONDS = 2.0
@@ -24,7 +24,7 @@ SECONDS = 2.0
 def wrong_answers(model: Model, threads: int, predictions: int) -> int:
     """Of `threads` times `predictions`. A thread that fails has all of its own wrong."""
     generator = np.random.default_rng(SEED)
-    (values,) = random_inputs(fixed_session(model)).values()
+    (values,) = random_inputs(model).values()
     inputs = [
         [generator.standard_normal(values.shape).astype(values.dtype) for _ in range(INPUTS)]
         for _ in range(threads)
@@ -68,7 +68,7 @@ def main() -> int:
             path.write_bytes(make())
             with load_unsigned(str(path), threads=1) as model:
                 wrong = wrong_answers(model, args.threads, args.predictions)
-                arrays = list(random_inputs(fixed_session(model)).values())
+                arrays = list(random_inputs(model).values())
                 one, many = (
                     predictions_per_s(model, arrays, callers, SECONDS)
                     for callers in (1, args.threads)

@@ -90,6 +90,10 @@ class Proof {
                                 " bytes at offset " + std::to_string(position) + " leaves the file of " +
                                 std::to_string(file_.size()) + " bytes");
     }
+    reached_bytes_ += uint64_t{count} * width;
+    if (reached_bytes_ / kMaxFlatSharing > file_.size()) {
+      refuse(layout, field, "vectors reach more than " + std::to_string(kMaxFlatSharing) + " times the file's bytes");
+    }
     if (count != 0 && (position + 4) % alignment != 0) {
       refuse(layout, field, "elements at offset " + std::to_string(position + 4) + " are not aligned to " +
                                 std::to_string(alignment));
@@ -103,6 +107,13 @@ class Proof {
     if (!end || *end != '\0') refuse(layout, field, "string at offset " + std::to_string(position) + " has no end mark");
   }
 
+  // Counted when found and not when checked: two vectors may share their elements, and the list must stay small.
+  void count_one(const Layout& layout, size_t field) {
+    if (++table_count_ > kMaxFlatTables) {
+      refuse(layout, field, "more than " + std::to_string(kMaxFlatTables) + " tables");
+    }
+  }
+
   void push(const Layout& layout, size_t field, uint64_t position, size_t child, const Pending& parent) {
     if (position % 4 != 0 || position < 4 || !contains(file_, position, 4)) {
       refuse(layout, field, "no table can be at offset " + std::to_string(position) + " of " + std::to_string(file_.size()));
@@ -110,10 +121,7 @@ class Proof {
     if (parent.depth >= kMaxFlatDepth) {
       refuse(layout, field, "nested deeper than " + std::to_string(kMaxFlatDepth) + " tables");
     }
-    // Counted here and not when checked: two vectors may share their elements, and the list must stay small.
-    if (++table_count_ > kMaxFlatTables) {
-      refuse(layout, field, "more than " + std::to_string(kMaxFlatTables) + " tables");
-    }
+    count_one(layout, field);
     pending_.push_back({static_cast<uint32_t>(position), static_cast<uint8_t>(child), static_cast<uint8_t>(parent.depth + 1)});
   }
 
@@ -170,7 +178,10 @@ class Proof {
       case 'S': {
         const uint64_t first = follow(slot) + 4;
         const uint32_t count = check_vector(layout, field, first - 4, 4, 4);
-        for (uint64_t i = 0; i < count; ++i) check_string(layout, field, follow(first + 4 * i));
+        for (uint64_t i = 0; i < count; ++i) {
+          count_one(layout, field);
+          check_string(layout, field, follow(first + 4 * i));
+        }
         return;
       }
       case 't': return push(layout, field, follow(slot), child, table);
@@ -205,6 +216,7 @@ class Proof {
   const FlatSchema& schema_;
   std::vector<Pending> pending_;
   uint32_t table_count_ = 1;
+  uint64_t reached_bytes_ = 0;
   uint8_t union_member_ = 0;  // of the union field in hand
 };
 

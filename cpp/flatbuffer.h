@@ -44,7 +44,10 @@ struct FlatSchema {
 
 // Deeper or larger than any model, and shallow or small enough that checking ends soon.
 inline constexpr uint32_t kMaxFlatDepth = 64;
-inline constexpr uint32_t kMaxFlatTables = 1'000'000;
+inline constexpr uint32_t kMaxFlatTables = 1'000'000;  // with the strings of vectors
+
+// Strings may be shared, so a file may reach more bytes than it has; beyond this many times its size it only wastes time.
+inline constexpr uint64_t kMaxFlatSharing = 16;
 
 // A vector of scalars inside a proven file. Elements are read by value: nothing promises their address to C++.
 template <class T>

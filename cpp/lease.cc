@@ -5,6 +5,7 @@
 namespace edgeward {
 
 void GiveBack::operator()(OutputMemory* memory) const noexcept {
+  if (memory->fork_mark.is_foreign()) return;
   if (memory->pool != nullptr) {
     const std::shared_ptr<OutputPool> pool = std::move(memory->pool);
     pool->take_back(memory);

@@ -20,6 +20,7 @@ struct OutputMemory {
   Block block;                            // empty when the memory is the engine's own
   std::shared_ptr<OutputPool> pool;       // set while lent out of a pool
   std::shared_ptr<EngineSession> engine;  // set while the memory is the engine's own
+  ForkMark fork_mark;                     // memory from before a fork is left alone in the child: its locks may be held
   OutputMemory* previous = nullptr;       // in its pool's list of lent memory
   OutputMemory* next = nullptr;
 };

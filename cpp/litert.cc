@@ -50,7 +50,7 @@ static_assert(Shape::kMaxRank <= 8, "a Shape must fit a Layout");
 constexpr int kAutoRegisterAccelerators = 24;  // environment option: a mask of what may be looked for
 constexpr int kMinimumLogSeverity = 25;
 constexpr int kCpu = 1;
-constexpr int kLogErrors = 3;
+constexpr int kLogNothing = 4;
 constexpr int kReadLock = 0;
 
 struct ProfilerEvent {
@@ -217,7 +217,7 @@ struct Weights {
 
 Handle make_environment(const Api& api) {
   // CPU only, said outright: left to itself LiteRT looks for GPU and NPU libraries by bare name on the loader's path.
-  const EnvironmentOption options[] = {{kAutoRegisterAccelerators, {2, {kCpu}}}, {kMinimumLogSeverity, {2, {kLogErrors}}}};
+  const EnvironmentOption options[] = {{kAutoRegisterAccelerators, {2, {kCpu}}}, {kMinimumLogSeverity, {2, {kLogNothing}}}};
   Handle environment = nullptr;
   check(api.create_environment(2, options, &environment), "creating the environment");
   return environment;
@@ -244,6 +244,7 @@ Signature read_signature(const Api& api, Handle model, size_t index, const Tflit
   check(api.signature_key(handle, &key), "reading a signature's key");
   for (const TfliteSignature& written : facts.signatures) {
     if (written.key != key) continue;
+    require_distinct_tensors(written);
     Signature signature{written.key, {}, {}};
     const auto fill = [&](auto count_of, auto name_of, const std::vector<TfliteTensor>& from, std::vector<TensorSpec>& to) {
       size_t count = 0;
@@ -259,6 +260,19 @@ Signature read_signature(const Api& api, Handle model, size_t index, const Tflit
     return signature;
   }
   throw Error(Code::engine_failed, "litert: expected a signature of the file, got \"", key, "\"");
+}
+
+// The library binds memory to tensors, not to names: of two names for one tensor, one would be left with memory that
+// nobody reads or writes.
+void require_distinct_tensors(const TfliteSignature& signature) {
+  std::set<int32_t> seen;
+  const auto add = [&](const char* side, const TfliteTensor& tensor) {
+    if (seen.insert(tensor.tensor_index).second) return;
+    throw Error(Code::unsupported_model, "litert: ", side, " \"", tensor.name, "\": expected a tensor of its own, got one that is "
+                                         "also another input or output (such a model runs on tflite-runtime: engine=\"tflite\")");
+  };
+  for (const TfliteTensor& tensor : signature.inputs) add("input", tensor);
+  for (const TfliteTensor& tensor : signature.outputs) add("output", tensor);
 }
 
 Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count)
@@ -310,6 +324,11 @@ void add_options(const Api& api, Handle options, const char* kind, const std::st
   check(api.add_opaque_options(options, opaque), "adding options");
 }
 
+[[noreturn]] void refuse_value_shapes(const std::string& output) {
+  throw Error(Code::unsupported_model, "litert: output \"", output, "\": expected a shape that depends on input shapes alone, got one "
+                                       "that depends on values (such a model runs on tflite-runtime: engine=\"tflite\")");
+}
+
 Handle compile(const Weights& weights, bool is_profiled) {
   const Api& api = weights.api;
   Handle made = nullptr;
@@ -325,7 +344,14 @@ Handle compile(const Weights& weights, bool is_profiled) {
 
 LitertSession::LitertSession(std::shared_ptr<const Weights> weights, size_t signature_index, bool is_profiled)
     : weights_(std::move(weights)), signature_index_(signature_index),
-      compiled_(compile(*weights_, is_profiled), weights_->api.destroy_compiled_model) {}
+      compiled_(compile(*weights_, is_profiled), weights_->api.destroy_compiled_model) {
+  const Signature& signature = weights_->signatures[signature_index_];
+  const auto is_dynamic = [](const TensorSpec& spec) { return spec.shape.is_dynamic(); };
+  const auto output = std::find_if(signature.outputs.begin(), signature.outputs.end(), is_dynamic);
+  if (output != signature.outputs.end() && std::none_of(signature.inputs.begin(), signature.inputs.end(), is_dynamic)) {
+    refuse_value_shapes(output->name);
+  }
+}
 
 void LitertSession::start_profiler() {
   const Api& api = weights_->api;
@@ -391,14 +417,14 @@ std::vector<Shape> LitertSession::read_output_shapes() {
   return shapes;
 }
 
-// A run of a graph whose output shape depends on values may say it went well, and write nothing. The layouts tell, afterwards.
+// A file may hide that an output's shape depends on values. Then a run says it went well, and writes nothing; the layouts tell
+// afterwards.
 void LitertSession::prove_output_shapes() {
   std::vector<Layout> layouts(output_shapes_.size());
   const Status status =
       weights_->api.output_layouts(compiled_.get(), signature_index_, layouts.size(), layouts.data(), true);
   if (status != 0 || read_output_shapes() != output_shapes_) {
-    throw Error(Code::unsupported_model, "litert: expected output shapes that depend on input shapes alone, got one that depends on "
-                                         "values (such a model runs on tflite-runtime: engine=\"tflite\")");
+    refuse_value_shapes(weights_->signatures[signature_index_].outputs[0].name);
   }
   is_proven_ = true;
 }

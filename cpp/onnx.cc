@@ -1,5 +1,6 @@
 #include "onnx.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -21,7 +22,7 @@ namespace {
 using Status = void*;
 
 constexpr uint32_t kApiVersion = 16;
-constexpr int kLogErrors = 3;
+constexpr int kLogFatal = 4;  // errors reach the caller as errors
 constexpr int kAllOptimizations = 99;
 constexpr int kDeviceAllocator = 0;
 constexpr int kDefaultMemory = 0;
@@ -126,7 +127,7 @@ Api::Api(const Library& library) {
   take<99>(table, release_shape);
   take<100>(table, release_options);
   take<130>(table, add_config);
-  check(create_env(kLogErrors, "edgeward", &env));
+  check(create_env(kLogFatal, "edgeward", &env));
   check(cpu_memory(kDeviceAllocator, kDefaultMemory, &memory));
   check(allocator(&default_allocator));
 }
@@ -266,6 +267,11 @@ Weights::Weights(const Api& functions, Block bytes, int threads)
     signature.inputs.push_back(tensor.spec);
   }
   for (const GraphTensor& tensor : outputs) {
+    // The engine would hand back the input's own value and leave the memory of the output untouched.
+    const auto is_input = [&](const GraphTensor& input) { return input.spec.name == tensor.spec.name; };
+    if (std::any_of(inputs.begin(), inputs.end(), is_input)) {
+      throw Error(Code::unsupported_model, "output \"", tensor.spec.name, "\": expected a computed tensor, got an input");
+    }
     output_names.push_back(tensor.spec.name.c_str());
     signature.outputs.push_back(tensor.spec);
   }

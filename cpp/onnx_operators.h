@@ -24,7 +24,7 @@ std::optional<OnnxElement> onnx_element(int64_t type);
 // Beyond what fits into a device's memory; a changed dimension must not become an allocation that ends the process.
 inline constexpr size_t kMaxOnnxRank = 32;
 inline constexpr uint64_t kMaxOnnxElements = uint64_t{1} << 32;
-inline constexpr uint64_t kMaxOnnxDeclaredBytes = uint64_t{4} << 30;
+inline constexpr uint64_t kMaxOnnxDeclaredBytes = uint64_t{2} << 30;
 
 struct OnnxAttribute {
   std::string_view name;

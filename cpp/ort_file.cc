@@ -185,7 +185,7 @@ class Checker {
     for (uint32_t i = 0; i < arguments.size(); ++i) {
       const std::string_view name = arguments[i].string(value_info::name);
       if (!infos.emplace(name, arguments[i]).second) refuse("node argument \"", name, "\" is there twice");
-      check_type(arguments[i].table(value_info::type), name, 1);
+      check_type(arguments[i].table(value_info::type), name);
     }
     for (uint32_t i = 0; i < graph.string_count(graph::inputs); ++i) {
       const std::string_view name = name_at(graph, graph::inputs, i);
@@ -419,17 +419,17 @@ class Checker {
     }
   }
 
-  void check_type(const FlatTable& type, std::string_view name, int depth) {
+  void check_type(const FlatTable& type, std::string_view name) {
     if (!type) return;
     const FlatTable value = type.table(type_info::value);
     switch (type.scalar<uint8_t>(type_info::value_type, 0)) {
       case 1: return check_tensor_type(value, name);
       case 2:
         if (!value.has(0)) refuse("node argument \"", name, "\": a sequence of nothing");
-        return check_type(value.table(0), name, depth + 1);
+        return check_type(value.table(0), name);
       case 3:
         if (!value.has(1)) refuse("node argument \"", name, "\": a map to nothing");
-        return check_type(value.table(1), name, depth + 1);
+        return check_type(value.table(1), name);
       default: refuse("node argument \"", name, "\": a type without a value");
     }
   }

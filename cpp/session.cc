@@ -34,6 +34,9 @@ Session::Session(std::shared_ptr<const Engine> engine, size_t signature_index)
       is_stateful_(engine_->is_stateful()), engine_session_(engine_->make_session(signature_index)) {
   std::vector<Shape> first_shapes;
   for (const TensorSpec& spec : signature_.inputs) {
+    if (std::find(spec.shape.begin(), spec.shape.end(), 0) != spec.shape.end()) {
+      throw Error(Code::unsupported_model, "input \"", spec.name, "\": expected every dimension at least 1, got ", text(spec.shape));
+    }
     if (is_packed(spec.dtype) && spec.shape.is_dynamic()) {
       throw Error(Code::unsupported_model, "input \"", spec.name, "\": expected known dimensions for packed ", name(spec.dtype),
                   ", got ", text(spec.shape));
@@ -95,22 +98,32 @@ void Session::release_bindings() noexcept {
 }
 
 void Session::apply_shapes(std::span<const Shape> input_shapes) {
-  const std::vector<Shape> in_force = shapes_in_force();
+  const Setting in_force = setting();
   try {
     impose_shapes(input_shapes);
   } catch (...) {
     // An engine that failed to resize may be left half way; a fresh session is not. If even that fails, this one is closed.
     engine_session_.reset();
     engine_session_ = engine_->make_session(signature_index_);
-    impose_shapes(in_force);
+    restore(in_force);
     throw;
   }
 }
 
-std::vector<Shape> Session::shapes_in_force() const {
-  std::vector<Shape> shapes;
-  for (const Input& input : inputs_) shapes.push_back(input.shape);
-  return shapes;
+Session::Setting Session::setting() const {
+  Setting setting;
+  for (const Input& input : inputs_) {
+    setting.shapes.push_back(input.shape);
+    setting.inputs.push_back(input.own);
+  }
+  for (const Output& output : outputs_) setting.outputs.push_back(output.own);
+  return setting;
+}
+
+void Session::restore(const Setting& setting) {
+  impose_shapes(setting.shapes);
+  for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i].own = setting.inputs[i];
+  for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i].own = setting.outputs[i];
 }
 
 void Session::impose_shapes(std::span<const Shape> input_shapes) {
@@ -153,12 +166,12 @@ void Session::resize(std::span<const Shape> input_shapes) {
                   " with every dimension at least 1, got ", text(shape));
     }
   }
-  const std::vector<Shape> in_force = shapes_in_force();
+  const Setting in_force = setting();
   apply_shapes(input_shapes);
   try {
     bind_own();
   } catch (...) {
-    apply_shapes(in_force);
+    restore(in_force);
     throw;
   }
 }
@@ -267,12 +280,15 @@ void Session::check_target(const Output& output) const {
     throw Error(Code::bad_input, "output \"", output.spec->name, "\": expected a C-contiguous out= of ", text(wanted), ", got ",
                 text(output.target.shape), is_contiguous(output.target) ? "" : " that is not C-contiguous");
   }
+  if (overlaps_a_target(output.target.data, output.size_bytes, &output)) {
+    throw Error(Code::bad_input, "output \"", output.spec->name, "\": expected an out= of its own, got one that overlaps another");
+  }
 }
 
-bool Session::overlaps_a_target(const Input& input) const {
+bool Session::overlaps_a_target(const std::byte* data, size_t size_bytes, const Output* besides) const {
   return std::any_of(outputs_.begin(), outputs_.end(), [&](const Output& output) {
-    return output.target.data != nullptr && input.argument.data < output.target.data + output.size_bytes &&
-           output.target.data < input.argument.data + input.size_bytes;
+    return &output != besides && output.target.data != nullptr && data < output.target.data + output.size_bytes &&
+           output.target.data < data + size_bytes;
   });
 }
 
@@ -281,7 +297,7 @@ Binding Session::bind_argument(Input& input, size_t index) {
   const bool is_own = input.own != nullptr && given.data == input.own->data();
   const bool is_usable = rules_.rebinds_cheaply && is_contiguous(given) &&
                          reinterpret_cast<uintptr_t>(given.data) % rules_.alignment_bytes == 0 &&
-                         readable_slack(given.data, input.size_bytes) >= rules_.slack_bytes && !overlaps_a_target(input);
+                         readable_slack(given.data, input.size_bytes) >= rules_.slack_bytes && !overlaps_a_target(given.data, input.size_bytes, nullptr);
   if (!is_usable || is_own) {
     ensure_own(input, index);
     if (is_own) return input.own_binding;

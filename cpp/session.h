@@ -98,14 +98,21 @@ class Session {
 
   void apply_shapes(std::span<const Shape> input_shapes);
   void impose_shapes(std::span<const Shape> input_shapes);
-  std::vector<Shape> shapes_in_force() const;
+  // Shapes and own memory, to go back to when others cannot be had.
+  struct Setting {
+    std::vector<Shape> shapes;
+    std::vector<std::shared_ptr<Block>> inputs;
+    std::vector<std::shared_ptr<Block>> outputs;
+  };
+  Setting setting() const;
+  void restore(const Setting& setting);
   void release_bindings() noexcept;
   void ensure_own(Input& input, size_t index);
   void ensure_own(Output& output, size_t index);
   void bind_own();
   void adopt_argument_shapes();
   void check_target(const Output& output) const;
-  bool overlaps_a_target(const Input& input) const;
+  bool overlaps_a_target(const std::byte* data, size_t size_bytes, const Output* besides) const;
   Binding bind_argument(Input& input, size_t index);
   Binding bind_result(Output& output, size_t index);
   void collect(Output& output, Binding bound);

@@ -122,7 +122,7 @@ static_assert(offsetof(EngineContext, tensors) == 16 && offsetof(Delegate, flags
 #define EDGEWARD_MANGLED_INT64 "x"
 #endif
 
-// What a function returns that returns std::unique_ptr by value: the caller's memory, filled in through a hidden pointer.
+// What a function returns that returns std::unique_ptr by value: the caller's memory, reached by a hidden pointer.
 struct NoDelete {
   void operator()(void*) const {}
 };
@@ -151,6 +151,7 @@ struct Api {
   Status (*apply_default_delegates)(Handle);
   Status (*execution_plan)(EngineContext*, IntArray**);
   Status (*node)(EngineContext*, int, EngineNode**, Registration**);
+  bool (*is_unresolved)(const Registration*);
   Status (*resize_input)(Handle, int, const std::vector<int>&);
   Status (*allocate_tensors)(Handle);
   Status (*set_custom_allocation)(Handle, int, const CustomAllocation*, int64_t);
@@ -177,6 +178,7 @@ Api::Api(const Library& library) {
   bind(apply_default_delegates, "_ZN6tflite4impl11Interpreter26ApplyLazyDelegateProvidersEv");
   bind(execution_plan, "_ZN6tflite8Subgraph16GetExecutionPlanEP13TfLiteContextPP14TfLiteIntArray");
   bind(node, "_ZN6tflite8Subgraph22GetNodeAndRegistrationEP13TfLiteContextiPP10TfLiteNodePP18TfLiteRegistration");
+  bind(is_unresolved, "_ZN6tflite20IsUnresolvedCustomOpERK18TfLiteRegistration");
   bind(resize_input, "_ZN6tflite8Subgraph17ResizeInputTensorEiRKSt6vectorIiSaIiEE");
   bind(allocate_tensors, "_ZN6tflite8Subgraph15AllocateTensorsEv");
   bind(set_custom_allocation,
@@ -257,37 +259,37 @@ class Interpreter {
  public:
   // Throws Error(unsupported_model) in the engine's words.
   explicit Interpreter(const Weights& weights);
+  Interpreter(const Interpreter&) = delete;  // the engine keeps the addresses of members
+  Interpreter& operator=(const Interpreter&) = delete;
 
   // XNNPACK for float models on most CPUs, nothing for the others; what the official Python API does by default.
   // False, with the engine's words kept for check(), when the graph cannot be prepared at all.
   bool try_apply_default_delegates();
 
-  EngineContext& context(size_t subgraph_index);
-  // The tensor, proven to be in the subgraph. Valid until the next call that resizes, allocates or invokes.
-  EngineTensor& tensor(size_t subgraph_index, int32_t tensor_index);
+  // One per subgraph, in the file's order; they stay where they are.
+  const std::vector<EngineContext*>& contexts() const { return contexts_; }
 
   void check(Status status, Code code, std::string_view doing) {
-    if (status != 0) throw Error(code, "tflite: ", doing, ": expected success, got status ", status, " (", errors_.take(), ")");
+    if (status != 0) fail(status, code, doing);
   }
 
   // Calls visit(node, registration) for each node that a run of the subgraph executes, in order.
   template <class Visit>
-  void for_each_node(size_t subgraph_index, const Visit& visit) {
+  void for_each_node(EngineContext& context, const Visit& visit) {
+    constexpr std::string_view kDoing = "reading the nodes";
     IntArray* plan = nullptr;
-    check(api_.execution_plan(&context(subgraph_index), &plan), Code::engine_failed, "reading the execution plan");
+    check(api_.execution_plan(&context, &plan), Code::engine_failed, kDoing);
     for (int i = 0; i < plan->size; ++i) {
       EngineNode* node = nullptr;
       Registration* registration = nullptr;
-      check(api_.node(&context(subgraph_index), plan->values[i], &node, &registration), Code::engine_failed, "reading a node");
+      check(api_.node(&context, plan->values[i], &node, &registration), Code::engine_failed, kDoing);
       visit(*node, *registration);
     }
   }
 
-  bool has_dynamic_tensors(size_t subgraph_index);
-  bool has_variable_handles();
-
  private:
   static Status note_context(EngineContext* context, Delegate* delegate);
+  [[noreturn]] void fail(Status status, Code code, std::string_view doing);
 
   struct End {
     void (*end)(Handle);
@@ -302,7 +304,7 @@ class Interpreter {
   ErrorReporter errors_;
   // A delegate that takes no node. Its preparation is the documented place where each subgraph's context is shown.
   Delegate observer_{};
-  std::vector<EngineContext*> contexts_;  // one per subgraph
+  std::vector<EngineContext*> contexts_;
   Made model_;
   Made interpreter_;  // ends before the model and the observer
 };
@@ -311,7 +313,7 @@ Interpreter::Interpreter(const Weights& weights)
     : api_(weights.api), model_(nullptr, End{api_.end_model}), interpreter_(nullptr, End{api_.end_interpreter}) {
   const auto* file = reinterpret_cast<const char*>(weights.file.data());
   model_.reset(api_.make_model(file, weights.file.size_bytes(), &errors_).release());
-  if (model_ == nullptr) throw Error(Code::unsupported_model, "tflite: expected a model it can read, got: ", errors_.take());
+  if (model_ == nullptr) fail(kGeneralError, Code::unsupported_model, "reading the model");
 
   Storage storage;
   api_.make_builder(&storage, model_.get(), &api_.operators, nullptr);
@@ -326,11 +328,12 @@ Interpreter::Interpreter(const Weights& weights)
   observer_.prepare = note_context;
   observer_.flags = kAllowDynamicTensors;
   check(api_.add_delegate(interpreter_.get(), &observer_), Code::engine_failed, "finding the subgraphs");
+  if (contexts_.empty()) throw Error(Code::engine_mismatch, "tflite: expected a subgraph, got none");
   for (const EngineContext* context : contexts_) {
     // The first word of an object with virtual functions; past the table's offset and type information.
     const void* const* vtable = *static_cast<const void* const* const*>(context->subgraph);
     if (vtable == api_.subgraph_vtable + 2) continue;
-    throw Error(Code::engine_mismatch, "tflite: expected a context laid out as in 2.14, got one that holds no subgraph");
+    throw Error(Code::engine_mismatch, "tflite: expected contexts as in 2.14, got one that holds no subgraph");
   }
 }
 
@@ -346,38 +349,14 @@ Status Interpreter::note_context(EngineContext* context, Delegate* delegate) {
   return 0;
 }
 
-EngineContext& Interpreter::context(size_t subgraph_index) {
-  if (subgraph_index < contexts_.size()) return *contexts_[subgraph_index];
-  throw Error(Code::engine_failed, "tflite: expected more than ", subgraph_index, " subgraphs, got ", contexts_.size());
-}
-
-EngineTensor& Interpreter::tensor(size_t subgraph_index, int32_t tensor_index) {
-  EngineContext& within = context(subgraph_index);
-  if (tensor_index >= 0 && static_cast<size_t>(tensor_index) < within.tensor_count) return within.tensors[tensor_index];
-  throw Error(Code::engine_failed, "tflite: expected tensor ", tensor_index, " of subgraph ", subgraph_index, ", got ",
-              within.tensor_count, " tensors");
+void Interpreter::fail(Status status, Code code, std::string_view doing) {
+  throw Error(code, "tflite: ", doing, ": expected success, got status ", status, " (", errors_.take(), ")");
 }
 
 bool Interpreter::try_apply_default_delegates() {
   if (api_.apply_default_delegates(interpreter_.get()) == kGeneralError) return false;
   errors_.take();  // why a delegate declined concerns nobody
   return true;
-}
-
-bool Interpreter::has_dynamic_tensors(size_t subgraph_index) {
-  const EngineContext& within = context(subgraph_index);
-  const auto is_dynamic = [](const EngineTensor& tensor) { return tensor.allocation_type == kDynamicMemory; };
-  return std::any_of(within.tensors, within.tensors + within.tensor_count, is_dynamic);
-}
-
-bool Interpreter::has_variable_handles() {
-  bool has_any = false;
-  for (size_t i = 0; i < contexts_.size(); ++i) {
-    for_each_node(i, [&](const EngineNode&, const Registration& registration) {
-      has_any |= registration.builtin_code == kVarHandleOperator;
-    });
-  }
-  return has_any;
 }
 
 // ---- A session.
@@ -420,8 +399,9 @@ class TfliteSession final : public EngineSession {
   void reset() override;
 
  private:
-  EngineTensor& tensor(const Slot& slot) { return interpreter_->tensor(subgraph_index_, slot.facts->tensor_index); }
-  Handle subgraph() { return interpreter_->context(subgraph_index_).subgraph; }
+  // Valid until the next call that resizes, allocates or invokes.
+  EngineTensor& tensor(const Slot& slot) { return context_->tensors[slot.facts->tensor_index]; }
+  void adopt(std::unique_ptr<Interpreter> interpreter);
   void allocate();
   void resize_input(const Slot& slot, const Shape& shape);
   void settle_input(size_t index);
@@ -435,6 +415,7 @@ class TfliteSession final : public EngineSession {
   size_t subgraph_index_;
   bool has_variable_handles_;
   std::unique_ptr<Interpreter> interpreter_;
+  EngineContext* context_;  // of our subgraph in the interpreter
   std::vector<Slot> inputs_;
   std::vector<Slot> outputs_;
   std::vector<Shape> input_shapes_;
@@ -445,14 +426,33 @@ class TfliteSession final : public EngineSession {
 TfliteSession::TfliteSession(std::shared_ptr<const Weights> weights, size_t signature_index, bool has_variable_handles,
                              std::unique_ptr<Interpreter> interpreter)
     : weights_(std::move(weights)), subgraph_index_(weights_->facts[signature_index].subgraph_index),
-      has_variable_handles_(has_variable_handles), interpreter_(std::move(interpreter)) {
+      has_variable_handles_(has_variable_handles) {
   const TfliteSignature& facts = weights_->facts[signature_index];
   for (const TfliteTensor& input : facts.inputs) inputs_.emplace_back(input);
   for (const TfliteTensor& output : facts.outputs) outputs_.emplace_back(output);
+  adopt(std::move(interpreter));
+}
+
+void TfliteSession::adopt(std::unique_ptr<Interpreter> interpreter) {
+  interpreter_ = std::move(interpreter);
+  if (subgraph_index_ >= interpreter_->contexts().size()) {
+    throw Error(Code::engine_failed, "tflite: expected more than ", subgraph_index_, " subgraphs, got ",
+                interpreter_->contexts().size());
+  }
+  context_ = interpreter_->contexts()[subgraph_index_];
+  for (const auto* slots : {&inputs_, &outputs_}) {
+    for (const Slot& slot : *slots) {
+      if (static_cast<size_t>(slot.facts->tensor_index) < context_->tensor_count) continue;
+      throw Error(Code::engine_failed, "tensor \"", slot.facts->name, "\": expected fewer than ", context_->tensor_count,
+                  ", got ", slot.facts->tensor_index);
+    }
+  }
 }
 
 Shape shape_of(const EngineTensor& tensor, const TfliteTensor& facts) {
-  if (tensor.dims == nullptr) throw Error(Code::engine_failed, "tensor \"", facts.name, "\": expected a shape, got none");
+  if (tensor.dims == nullptr) {
+    throw Error(Code::engine_failed, "tensor \"", facts.name, "\": expected a shape, got none");
+  }
   const std::vector<int64_t> dims(tensor.dims->values, tensor.dims->values + tensor.dims->size);
   return Shape(dims);
 }
@@ -462,7 +462,7 @@ Shape shape_of(const EngineTensor& tensor, const TfliteTensor& facts) {
 void TfliteSession::resize(std::span<const Shape> input_shapes) {
   is_ready_ = false;
   try {
-    if (!is_fresh_) interpreter_ = std::make_unique<Interpreter>(*weights_);
+    if (!is_fresh_) adopt(std::make_unique<Interpreter>(*weights_));
     is_fresh_ = false;
     for (size_t i = 0; i < inputs_.size(); ++i) resize_input(inputs_[i], input_shapes[i]);
     if (!interpreter_->try_apply_default_delegates()) {
@@ -479,7 +479,7 @@ void TfliteSession::resize(std::span<const Shape> input_shapes) {
 }
 
 void TfliteSession::allocate() {
-  interpreter_->check(weights_->api.allocate_tensors(subgraph()), Code::engine_failed, "allocating tensors");
+  interpreter_->check(weights_->api.allocate_tensors(context_->subgraph), Code::engine_failed, "allocating tensors");
 }
 
 void TfliteSession::resize_input(const Slot& slot, const Shape& shape) {
@@ -491,7 +491,7 @@ void TfliteSession::resize_input(const Slot& slot, const Shape& shape) {
     }
     dims.push_back(static_cast<int>(dim));
   }
-  interpreter_->check(weights_->api.resize_input(subgraph(), slot.facts->tensor_index, dims), Code::engine_failed,
+  interpreter_->check(weights_->api.resize_input(context_->subgraph, slot.facts->tensor_index, dims), Code::engine_failed,
                       "resizing an input");
 }
 
@@ -524,6 +524,14 @@ void TfliteSession::settle_input(size_t index) {
   }
 }
 
+// True for a tensor whose node is not prepared yet, because it or one before it has a shape that only a run tells.
+bool waits_for_values(const EngineTensor& tensor, const EngineContext& context) {
+  const auto is_dynamic = [](const EngineTensor& other) { return other.allocation_type == kDynamicMemory; };
+  if (is_dynamic(tensor)) return true;
+  if (tensor.data != nullptr) return false;
+  return tensor.size_bytes != 0 || std::any_of(context.tensors, context.tensors + context.tensor_count, is_dynamic);
+}
+
 void TfliteSession::settle_output(size_t index) {
   Slot& slot = outputs_[index];
   const EngineTensor& placed = tensor(slot);
@@ -537,9 +545,8 @@ void TfliteSession::settle_output(size_t index) {
     slot = *first;
     slot.facts = facts;
     if (slot.placement == Placement::in_place) slot.placement = Placement::copied;
-  } else if (placed.allocation_type == kDynamicMemory ||
-             (placed.data == nullptr && (placed.size_bytes != 0 || interpreter_->has_dynamic_tensors(subgraph_index_)))) {
-    // Its node waits for values that only a run has; the shape that the tensor shows is a guess of the file's author.
+  } else if (waits_for_values(placed, *context_)) {
+    // The shape that the tensor shows is a guess of the file's author.
     slot.placement = Placement::by_engine;
     slot.shape = slot.facts->shape;
     if (!slot.shape.is_dynamic()) {
@@ -566,14 +573,14 @@ Binding TfliteSession::bind(Side side, size_t index, const TensorView& view) {
 bool TfliteSession::place(Slot& slot, std::byte* data) {
   if (slot.placed == data) return false;
   const CustomAllocation memory{data, slot.size_bytes};
-  interpreter_->check(weights_->api.set_custom_allocation(subgraph(), slot.facts->tensor_index, &memory, 0), Code::engine_failed,
+  interpreter_->check(weights_->api.set_custom_allocation(context_->subgraph, slot.facts->tensor_index, &memory, 0), Code::engine_failed,
                       "binding memory");
   slot.placed = data;
   return true;
 }
 
 void TfliteSession::run(std::span<const Binding> inputs, std::span<Binding> outputs) {
-  if (!is_ready_) throw Error(Code::engine_failed, "tflite: expected a session with shapes, got one whose last resize failed");
+  if (!is_ready_) throw Error(Code::engine_failed, "tflite: expected shapes in force, got a resize that failed");
   bool is_moved = false;
   for (size_t i = 0; i < inputs_.size(); ++i) {
     if (inputs_[i].placement == Placement::in_place) is_moved |= place(inputs_[i], bound(inputs[i]).view.data);
@@ -595,8 +602,7 @@ void TfliteSession::run(std::span<const Binding> inputs, std::span<Binding> outp
     if (inputs_[i].placement != Placement::copied || inputs_[i].size_bytes == 0) continue;
     std::memcpy(tensor(inputs_[i]).data, bound(inputs[i]).view.data, inputs_[i].size_bytes);
   }
-  const Status status = weights_->api.invoke(subgraph());
-  if (status != 0) interpreter_->check(status, Code::engine_failed, "running");
+  interpreter_->check(weights_->api.invoke(context_->subgraph), Code::engine_failed, "running");
   std::vector<std::unique_ptr<Bound>> made;
   for (size_t i = 0; i < outputs_.size(); ++i) {
     if (outputs_[i].placement == Placement::by_engine) {
@@ -645,7 +651,7 @@ void TfliteSession::reset() {
     return;
   }
   // Variable tensors of other subgraphs need no reset: the operator that runs such a subgraph frees it after each run.
-  interpreter_->check(weights_->api.reset_variables(subgraph()), Code::engine_failed, "resetting the state");
+  interpreter_->check(weights_->api.reset_variables(context_->subgraph), Code::engine_failed, "resetting the state");
 }
 
 // ---- The engine.
@@ -656,7 +662,7 @@ class TfliteEngine final : public Engine {
 
   const std::vector<Signature>& signatures() const override { return weights_->signatures; }
   MemoryRules memory_rules() const override { return {kBlockAlignment, kBlockSlack, true}; }
-  bool is_stateful() const override { return is_stateful_; }
+  bool is_stateful() const override { return has_variable_tensors_ || has_variable_handles_; }
   EngineReport report() const override { return report_; }
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override;
 
@@ -664,25 +670,30 @@ class TfliteEngine final : public Engine {
   std::unique_ptr<Interpreter> take_interpreter() const;
 
   std::shared_ptr<const Weights> weights_;
-  bool has_variable_handles_;
-  bool is_stateful_;
+  bool has_variable_tensors_;
+  bool has_variable_handles_ = false;
   EngineReport report_;
   mutable std::mutex mutex_;                    // guards what follows
   mutable std::unique_ptr<Interpreter> spare_;  // what was built to look at the model, for the first session
 };
 
 TfliteEngine::TfliteEngine(std::shared_ptr<const Weights> weights, const TfliteFile& facts, std::string version)
-    : weights_(std::move(weights)), report_{"tflite", std::move(version), "none", facts.node_count, -1},
+    : weights_(std::move(weights)), has_variable_tensors_(facts.has_variables), report_{"tflite", std::move(version), "none", facts.node_count, -1},
       spare_(std::make_unique<Interpreter>(*weights_)) {
-  has_variable_handles_ = spare_->has_variable_handles();
-  is_stateful_ = facts.has_variables || has_variable_handles_;
+  for (EngineContext* context : spare_->contexts()) {
+    spare_->for_each_node(*context, [&](const EngineNode&, const Registration& registration) {
+      has_variable_handles_ |= registration.builtin_code == kVarHandleOperator;
+      if (!weights_->api.is_unresolved(&registration)) return;
+      throw Error(Code::unsupported_model, "tflite: expected operators that it has, got \"", registration.custom_name, "\"");
+    });
+  }
   if (!spare_->try_apply_default_delegates()) {
     // At the file's own shapes, that is; a session may succeed at others.
     spare_.reset();
     return;
   }
   report_.fallback_count = 0;
-  spare_->for_each_node(0, [&](const EngineNode& node, const Registration& registration) {
+  spare_->for_each_node(*spare_->contexts()[0], [&](const EngineNode& node, const Registration& registration) {
     if (node.delegate == nullptr) {
       ++report_.fallback_count;
     } else if (registration.custom_name != nullptr) {

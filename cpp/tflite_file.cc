@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "error.h"
@@ -300,8 +301,8 @@ class Reader {
     const std::optional<ZeroPointRange> range = zero_point_range(value.type);
     if (!range) return;
     for (uint32_t i = 0; i < value.scales.size(); ++i) {
-      if (!std::isfinite(value.scales[i]) || value.scales[i] <= 0) {
-        refuse(place(subgraph, index), ": scale ", i, " is ", value.scales[i], ", expected a finite positive number");
+      if (!std::isnormal(value.scales[i]) || value.scales[i] < 0) {
+        refuse(place(subgraph, index), ": scale ", i, " is ", value.scales[i], ", expected a normal positive number");
       }
       if (value.zero_points[i] < range->lowest || value.zero_points[i] > range->highest) {
         refuse(place(subgraph, index), ": zero point ", i, " is ", value.zero_points[i], ", expected ", range->lowest, " to ",
@@ -448,16 +449,18 @@ class Reader {
     if (maps.size() != list.size()) {
       refuse(where, ": ", maps.size(), " ", what, "s, but subgraph ", subgraph_index, " has ", list.size());
     }
+    std::unordered_map<uint32_t, uint32_t> positions;
+    for (uint32_t i = 0; i < list.size(); ++i) positions.emplace(static_cast<uint32_t>(list[i]), i);
     std::vector<std::pair<uint32_t, TfliteTensor>> found;
     for (uint32_t i = 0; i < maps.size(); ++i) {
       const auto tensor = maps[i].scalar<uint32_t>(schema::tensor_map::tensor_index, 0);
-      uint32_t position = 0;
-      while (position < list.size() && static_cast<uint32_t>(list[position]) != tensor) ++position;
-      if (position == list.size()) {
+      const auto position = positions.find(tensor);
+      if (position == positions.end()) {
         refuse(where, ": ", what, " ", i, " is tensor ", tensor, ", which is no ", what, " of subgraph ", subgraph_index);
       }
       std::string name(maps[i].string(schema::tensor_map::name));
-      found.emplace_back(position, endpoint(where, what, subgraph_index, tensor, std::move(name)));
+      if (name.empty()) name = subgraph.tables(schema::subgraph::tensors)[tensor].string(schema::tensor::name);
+      found.emplace_back(position->second, endpoint(where, what, subgraph_index, tensor, std::move(name)));
     }
     std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     std::vector<TfliteTensor> tensors;

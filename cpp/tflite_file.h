@@ -38,7 +38,7 @@ inline constexpr const char* kPlaceholderSignature = "<placeholder signature>";
 
 // Above this sum of the bytes of all tensors that are not constant, a file is refused: a changed dimension
 // must not become an allocation that ends the process.
-inline constexpr uint64_t kMaxActivationBytes = uint64_t{4} << 30;
+inline constexpr uint64_t kMaxActivationBytes = uint64_t{2} << 30;
 
 // The result copies what it needs; `file` may go. Throws Error(malformed_model | unsupported_model).
 TfliteFile read_tflite(Bytes file);

@@ -85,9 +85,36 @@ class Check {
     expect_same_type(0);
     expect_activation(0);
   }
+  // The kernel writes 2 * input scale / (2^20 * output scale) as a fraction below 1, with 2^15 for int16.
+  void sum() {
+    binary();
+    const double input = std::max(scale(find_input(0)), scale(find_input(1)));
+    const double output = scale(&this->output(0));
+    const double room = type(0) == TfliteType::int16 ? 1 << 15 : 1 << 20;
+    if (is_quantized() && 2 * input >= room * output) {
+      refuse("output scale ", output, " is too small for inputs of scale ", input);
+    }
+  }
+  // As in a sum, with the square of the inputs' scale and of 2^7.
+  void squared_difference() {
+    binary_plain();
+    const double input = std::max(scale(find_input(0)), scale(find_input(1)));
+    const double output = scale(&this->output(0));
+    if (is_quantized() && 4 * input * input >= (1 << 14) * output) {
+      refuse("output scale ", output, " is too small for inputs of scale ", input);
+    }
+  }
   void binary_plain() {
     expect_output(0, broadcast(shape(0), shape(1)));
     if (type(0) != type(1)) refuse("inputs of types ", name(type(0)), " and ", name(type(1)), ", expected one type");
+  }
+  // The kernels write the inputs' scales as fractions below 1.
+  void comparison() {
+    binary_plain();
+    for (const uint32_t index : {0u, 1u}) {
+      const double input = scale(find_input(index));
+      if (is_quantized() && input >= 1) unsupported("input ", index, " has scale ", input, ", expected less than 1");
+    }
   }
   void prelu() { expect_output(0, broadcast(shape(0), shape(1))); }
   void select() { expect_output(0, broadcast(broadcast(shape(0), shape(1)), shape(2))); }
@@ -206,6 +233,9 @@ class Check {
     expect_channel_scales(1, 0, units);
     if (!input) return;
     if (input->rank() == 0) refuse("a scalar input");
+    if (input->rank() == 2 && known((*input)[1]) && (*input)[1] != depth) {
+      refuse("input ", text(*input), ", expected ", depth, " columns");
+    }
     if (keeps_rank) {
       const int64_t last = (*input)[input->rank() - 1];
       if (known(last) && last != depth) refuse("input ", text(*input), ", expected a last dimension of ", depth);
@@ -758,6 +788,12 @@ class Check {
     return output(index).shape;
   }
 
+  bool is_quantized() const {
+    return type(0) == TfliteType::int8 || type(0) == TfliteType::uint8 || type(0) == TfliteType::int16;
+  }
+  // Of a whole tensor; 1 where there is none, as for plain integers.
+  static double scale(const TfliteValue* value) { return value->scales.empty() ? 1 : value->scales[0]; }
+
   const FlatTable& options() const { return operation_.options; }
   // An integer option of `width` bytes.
   int64_t option(uint32_t field, uint32_t width, int64_t otherwise) const {
@@ -781,7 +817,7 @@ class Check {
     if (value == nullptr || !value->is_constant) return std::nullopt;
     const bool is_wide = value->type == TfliteType::int64;
     if (!is_wide && value->type != TfliteType::int32) {
-      if (value->type == TfliteType::int16) return std::nullopt;
+      if (value->type == TfliteType::int16) return std::nullopt;  // paddings may be; read at run time
       refuse("input ", index, " of type ", name(value->type), ", expected int32 or int64");
     }
     const size_t count = value->data.size() / (is_wide ? 8 : 4);
@@ -813,12 +849,10 @@ class Check {
     return dims;
   }
   void expect_same_type(uint32_t index) const {
-    const TfliteType expected = type(index < operation_.inputs.size() && operation_.inputs.size() == 1 ? 0 : data_input());
-    if (output(index).type != expected) {
-      refuse("output ", index, " of type ", name(output(index).type), ", expected ", name(expected));
+    if (output(index).type != type(0)) {
+      refuse("output ", index, " of type ", name(output(index).type), ", expected ", name(type(0)));
     }
   }
-  uint32_t data_input() const { return 0; }
 
   size_t expect_axis(std::string_view what, int64_t axis, size_t rank) const {
     const auto limit = static_cast<int64_t>(rank);
@@ -946,7 +980,7 @@ class Check {
 
 // By the number of the builtin operator.
 constexpr Rule kRules[] = {
-    rule("ADD", reads(11), exactly(2), exactly(1), &Check::binary),
+    rule("ADD", reads(11), exactly(2), exactly(1), &Check::sum),
     rule("AVERAGE_POOL_2D", needs(5), exactly(1), exactly(1), &Check::pool_2d),
     rule("CONCATENATION", needs(10), at_least(1), exactly(1), &Check::concatenation),
     rule("CONV_2D", needs(1), from(2, 3), exactly(1), &Check::conv_2d, input_bit(2)),
@@ -987,7 +1021,7 @@ constexpr Rule kRules[] = {
     rule("SPACE_TO_BATCH_ND", no_options(), exactly(3), exactly(1), &Check::blocks_nd),
     rule("TRANSPOSE", no_options(), exactly(2), exactly(1), &Check::transpose),
     rule("MEAN", reads(27), exactly(2), exactly(1), &Check::reduce),
-    rule("SUB", reads(28), exactly(2), exactly(1), &Check::binary),
+    rule("SUB", reads(28), exactly(2), exactly(1), &Check::sum),
     rule("DIV", reads(29), exactly(2), exactly(1), &Check::binary),
     rule("SQUEEZE", reads(30), exactly(1), exactly(1), &Check::squeeze),
     rule("UNIDIRECTIONAL_SEQUENCE_LSTM", needs(71), from(20, 24), exactly(1), nullptr, ~kNone),
@@ -1004,12 +1038,12 @@ constexpr Rule kRules[] = {
     rule("MAXIMUM", no_options(), exactly(2), exactly(1), &Check::binary_plain),
     rule("ARG_MAX", needs(40), exactly(2), exactly(1), &Check::arg_extreme),
     rule("MINIMUM", no_options(), exactly(2), exactly(1), &Check::binary_plain),
-    rule("LESS", no_options(), exactly(2), exactly(1), &Check::binary_plain),
+    rule("LESS", no_options(), exactly(2), exactly(1), &Check::comparison),
     rule("NEG", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("PADV2", no_options(), exactly(3), exactly(1), &Check::pad),
-    rule("GREATER", no_options(), exactly(2), exactly(1), &Check::binary_plain),
-    rule("GREATER_EQUAL", no_options(), exactly(2), exactly(1), &Check::binary_plain),
-    rule("LESS_EQUAL", no_options(), exactly(2), exactly(1), &Check::binary_plain),
+    rule("GREATER", no_options(), exactly(2), exactly(1), &Check::comparison),
+    rule("GREATER_EQUAL", no_options(), exactly(2), exactly(1), &Check::comparison),
+    rule("LESS_EQUAL", no_options(), exactly(2), exactly(1), &Check::comparison),
     rule("SELECT", no_options(), exactly(3), exactly(1), &Check::select_old),
     rule("SLICE", no_options(), exactly(3), exactly(1), &Check::slice),
     rule("SIN", no_options(), exactly(1), exactly(1), &Check::unary),
@@ -1017,8 +1051,8 @@ constexpr Rule kRules[] = {
     rule("SPARSE_TO_DENSE", reads(50), exactly(4), exactly(1)),
     rule("TILE", no_options(), exactly(2), exactly(1), &Check::tile),
     rule("EXPAND_DIMS", no_options(), exactly(2), exactly(1), &Check::expand_dims),
-    rule("EQUAL", no_options(), exactly(2), exactly(1), &Check::binary_plain),
-    rule("NOT_EQUAL", no_options(), exactly(2), exactly(1), &Check::binary_plain),
+    rule("EQUAL", no_options(), exactly(2), exactly(1), &Check::comparison),
+    rule("NOT_EQUAL", no_options(), exactly(2), exactly(1), &Check::comparison),
     rule("LOG", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("SUM", reads(27), exactly(2), exactly(1), &Check::reduce),
     rule("SQRT", no_options(), exactly(1), exactly(1), &Check::unary),
@@ -1045,7 +1079,7 @@ constexpr Rule kRules[] = {
     rule("RANGE", no_options(), exactly(3), exactly(1)),
     rule("RESIZE_NEAREST_NEIGHBOR", reads(74), exactly(2), exactly(1), &Check::resize_image),
     rule("LEAKY_RELU", needs(75), exactly(1), exactly(1), &Check::leaky_relu),
-    rule("SQUARED_DIFFERENCE", no_options(), exactly(2), exactly(1), &Check::binary_plain),
+    rule("SQUARED_DIFFERENCE", no_options(), exactly(2), exactly(1), &Check::squared_difference),
     rule("MIRROR_PAD", needs(77), exactly(2), exactly(1), &Check::mirror_pad),
     rule("ABS", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("SPLIT_V", needs(79), exactly(3), at_least(1), &Check::split_v),

@@ -75,7 +75,7 @@ def test_the_document_is_complete_and_sane(model_path, name):
         assert 0 < ratio["least"] <= ratio["median"] <= ratio["greatest"]
     assert part["copies_per_call"][bench.PREDICT_EMPTY] == 0
     callers = [throughput["callers"] for throughput in part["throughput"]]
-    assert callers == list(range(1, document["machine"]["cores"] + 1))
+    assert callers == bench.caller_counts(document["machine"]["cores"])
     assert all(throughput["per_s"] > 0 for throughput in part["throughput"])
 
 
@@ -123,7 +123,14 @@ def test_the_table_names_every_way_and_the_chart_has_pixels_of_both_sides(model_
 
 @pytest.mark.parametrize(
     "option",
-    [("--threads", "0"), ("--threads", "x"), ("--seconds", "0"), ("--seconds", "nan")],
+    [
+        ("--threads", "0"),
+        ("--threads", "x"),
+        ("--seconds", "0"),
+        ("--seconds", "nan"),
+        ("--seconds", "x"),
+        ("--threads", "1,"),
+    ],
     ids=" ".join,
 )
 def test_a_wrong_option_is_bad_input(model_path, option):
@@ -148,6 +155,15 @@ def test_a_peer_that_cannot_run_is_a_result(tmp_path):
     assert able == []
     assert list(failures) == list(peers.PEERS["litert"])
     assert all(failures.values())
+
+
+@pytest.mark.parametrize(
+    ("cpus", "callers"),
+    [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (4, [1, 2, 4]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])],
+    ids=str,
+)
+def test_calling_threads_double_up_to_the_processors(cpus, callers):
+    assert bench.caller_counts(cpus) == callers
 
 
 @pytest.mark.parametrize(

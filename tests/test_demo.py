@@ -1,4 +1,4 @@
-"""`edgeward demo`: the program itself on the shipped digits, and the report drawn from known answers."""
+"""`edgeward demo`: the program itself on the shipped digits, and its report on known answers."""
 
 import fcntl
 import json
@@ -36,7 +36,9 @@ def run_demo_in_terminal(*arguments, columns=80, **environment):
     """The same with a terminal on both streams; what it shows, colours and all."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")
+    }
     with subprocess.Popen(
         [sys.executable, "-m", "edgeward", "demo", *arguments],
         stdout=theirs,
@@ -80,7 +82,9 @@ def test_every_shipped_digit_is_read_and_nearly_all_are_read_right(engine):
 
 
 def test_both_engines_make_the_same_mistakes():
-    first, second = (json.loads(run_demo("--engine", engine, "--json").stdout) for engine in ENGINES)
+    first, second = (
+        json.loads(run_demo("--engine", engine, "--json").stdout) for engine in ENGINES
+    )
     assert first["confusion"] == second["confusion"]
     assert first["mistakes"], "no mistake to compare"
     places = [[mistake["index"] for mistake in one["mistakes"]] for one in (first, second)]
@@ -211,7 +215,9 @@ def test_mistakes_are_counted_and_sorted_by_their_confidence():
     assert report["latency_us"] == {"p50": 2.0, "p90": 4.0, "p99": 4.0, "max": 4.0}
     assert report["throughput_per_s"] == pytest.approx(4 / 10e-6)
     assert report["engine"] == engine_report(Answers)
-    confusion = {(t, p): n for t, row in enumerate(report["confusion"]) for p, n in enumerate(row) if n}
+    confusion = {
+        (t, p): n for t, row in enumerate(report["confusion"]) for p, n in enumerate(row) if n
+    }
     assert confusion == {(3, 3): 1, (3, 8): 1, (7, 1): 1, (1, 1): 1}
 
 

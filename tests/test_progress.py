@@ -1,5 +1,6 @@
 """The line of progress: what it says, when it is drawn, and where it is silent."""
 
+import contextlib
 import io
 import re
 
@@ -99,9 +100,11 @@ def test_the_finished_line_stays():
 
 def test_an_interrupted_line_is_wiped():
     screen = Screen()
-    with pytest.raises(KeyboardInterrupt), Progress("reading", 3, screen) as progress:
+    progress = Progress("reading", 3, screen)
+    with contextlib.suppress(KeyboardInterrupt), progress:
         progress.advance()
         raise KeyboardInterrupt
+    assert "0 of 3" in screen.getvalue()
     assert last_line(screen) == ""
 
 

@@ -1,4 +1,4 @@
-"""Files that `edgeward predict` reads and writes: nothing is cast, a picture becomes what is documented."""
+"""Files that `edgeward predict` reads and writes: arrays as they are, pictures as documented."""
 
 import io
 import sys
@@ -210,7 +210,9 @@ def test_channels_go_where_the_input_has_them(tmp_path, shape, expected):
     assert tensor.flags.c_contiguous
 
 
-@pytest.mark.parametrize("shape", [(1, 4, 6, 1), (1, 1, 4, 6), (1, 4, 6), (4, 6), (4, 6, 1)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(1, 4, 6, 1), (1, 1, 4, 6), (1, 4, 6), (4, 6), (4, 6, 1)], ids=str
+)
 def test_a_grey_input_takes_a_grey_picture(tmp_path, shape):
     grey = pixels(channels=1)
     tensor = picture_tensor(png(tmp_path / "p.png", grey), Spec("x", "uint8", shape))
@@ -254,7 +256,9 @@ def test_common_picture_files_are_read(tmp_path, suffix):
 @pytest.mark.parametrize("dtype", ["int32", "bool", "complex64", "bfloat16"])
 def test_a_picture_for_another_dtype_is_refused(tmp_path, dtype):
     path = png(tmp_path / "p.png", pixels())
-    with pytest.raises(BadInput, match=f'^input "x": expected {dtype}, got .*p.png, which gives uint8'):
+    with pytest.raises(
+        BadInput, match=f'^input "x": expected {dtype}, got .*p.png, which gives uint8'
+    ):
         picture_tensor(path, Spec("x", dtype, (1, 4, 6, 3)))
 
 
@@ -285,24 +289,34 @@ def content_of(suffix):
     return buffer.getvalue()
 
 
+def refusal(path):
+    """Why the file is not read, or None when it is. Any error but BadInput fails the test."""
+    try:
+        read([str(path)], [IMAGE])
+    except BadInput as error:
+        return str(error)
+    return None
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".png"])
 def test_a_file_cut_anywhere_is_refused(tmp_path, suffix):
     whole = content_of(suffix)
     path = tmp_path / f"cut{suffix}"
     for size in range(len(whole)):
         path.write_bytes(whole[:size])
-        try:
-            read([str(path)], [IMAGE])
-        except BadInput as error:
-            assert str(error).startswith(str(path))
-        else:
+        message = refusal(path)
+        if message is None:
             # Only what follows the picture's last pixel may be missing.
             assert suffix == ".png"
             assert size >= len(whole) - 20
+        else:
+            assert message.startswith(str(path))
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".png"])
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_a_file_changed_anywhere_is_read_or_refused(tmp_path, suffix, data):
     content = bytearray(content_of(suffix))
@@ -310,18 +324,15 @@ def test_a_file_changed_anywhere_is_read_or_refused(tmp_path, suffix, data):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path / f"changed{suffix}"
     path.write_bytes(content)
-    try:
-        tensors = read([str(path)], [IMAGE])
-    except BadInput as error:
-        assert "\n" not in str(error)
-    else:
-        assert all(isinstance(tensor, np.ndarray) for tensor in tensors.values())
+    assert "\n" not in (refusal(path) or "")
 
 
 def test_an_array_of_objects_is_not_unpickled(tmp_path):
     path = tmp_path / "objects.npy"
     np.save(path, np.array([{"a": 1}], object), allow_pickle=True)
-    with pytest.raises(BadInput, match="objects.npy: expected an array file, .*Object arrays cannot"):
+    with pytest.raises(
+        BadInput, match=r"objects\.npy: expected an array file, .*Object arrays cannot"
+    ):
         read([str(path)], [A])
 
 

@@ -147,7 +147,8 @@ def test_an_input_that_is_also_the_output_is_copied_and_counted(model, x):
 
 
 @pytest.fixture(params=[one.name for one in engine.all_installed()])
-def real(request):
+def real(request, monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp()))
     models = MODELS.get(request.param, tflite_models)
     with ew.load_unsigned(models.add(SHAPE), engine=request.param) as model:
         yield model

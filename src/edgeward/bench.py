@@ -4,6 +4,8 @@ Inputs are random, valid and the same on every run. Says on stderr what it is do
 a table or one JSON document on stdout, and a chart if asked for.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import math
@@ -19,13 +21,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import chart, inspection, peers
-from ._core import Model, Session, empty
-from .engine import KINDS, usable_cpus
-from .errors import UnsupportedModel
-from .model import load_unsigned
-from .picture import pillow_image
-from .timing import Latency, Ratio, Way, alternate, latencies, ratio, statement_way
+from edgeward import (
+    Model,
+    UnsupportedModel,
+    __version__,
+    chart,
+    empty,
+    inspection,
+    load_unsigned,
+    peers,
+)
+from edgeward.engine import KINDS, usable_cpus
+from edgeward.picture import pillow_image
+from edgeward.timing import Latency, Ratio, Way, alternate, latencies, ratio, statement_way
 
 Array = NDArray[Any]
 
@@ -71,29 +79,24 @@ def in_place(values: Array) -> Array:
     return copy
 
 
-def fixed_session(model: Model) -> Session:
-    """A session of the first signature, with 1 for every dimension that is not known."""
-    session = model.session()
-    if any(-1 in spec.shape for spec in model.inputs):
-        shapes = {spec.name: tuple(max(1, dim) for dim in spec.shape) for spec in model.inputs}
-        session.resize(shapes)
-    return session
-
-
-def random_inputs(session: Session) -> dict[str, Array]:
-    """An ordinary array for each input, by name, in the model's order."""
+def random_inputs(model: Model) -> dict[str, Array]:
+    """An ordinary array for each input, in the model's order; 1 for an unknown dimension."""
     generator = np.random.default_rng(SEED)
-    return {
-        name: ordinary(random_values(view.dtype, view.shape, generator))
-        for name, view in session.inputs.items()
-    }
+    inputs = {}
+    for spec in model.inputs:
+        like = empty(tuple(max(1, dim) for dim in spec.shape), spec.dtype)
+        inputs[spec.name] = ordinary(random_values(like.dtype, like.shape, generator))
+    return inputs
 
 
-def our_ways(model: Model, session: Session, inputs: Mapping[str, Array]) -> list[Way]:
+def our_ways(model: Model, inputs: Mapping[str, Array]) -> list[Way]:
     """From the engine's call alone to predict() with memory of every kind.
 
     Where the shape of an output depends on values, the engine's call alone and out= are left out.
     """
+    session = model.session()
+    if any(-1 in spec.shape for spec in model.inputs):
+        session.resize({name: values.shape for name, values in inputs.items()})
     for name, values in inputs.items():
         session.inputs[name][...] = values
     arguments = ", ".join(f"x{place}" for place in range(len(inputs)))
@@ -189,7 +192,7 @@ def load_report(path: str, engine: str | None, threads: int) -> LoadReport:
     before_bytes, start_s = resident_bytes(), time.perf_counter()
     with load_unsigned(path, engine=engine, threads=threads) as model:
         first_s, loaded_bytes = time.perf_counter() - start_s, resident_bytes()
-        inputs = random_inputs(fixed_session(model)).values()
+        inputs = random_inputs(model).values()
         start_s = time.perf_counter()
         model.predict(*inputs)
         run_s, run_bytes = time.perf_counter() - start_s, resident_bytes()
@@ -210,14 +213,17 @@ def copies_per_call(model: Model, inputs: Sequence[Array]) -> float:
     return (model.copies - before) / COPY_CALLS
 
 
+def caller_counts(cpus: int) -> list[int]:
+    """1, 2, 4 and so on, and as many as there are processors."""
+    return [*(2**power for power in range((cpus - 1).bit_length())), cpus]
+
+
 def predictions_per_s(model: Model, inputs: Sequence[Array], callers: int, seconds: float) -> float:
     """Of `callers` threads together on one model, each with inputs of its own."""
     start = threading.Barrier(callers)
     rates: list[float] = []
 
-    def call_until_the_end() -> None:
-        own = [in_place(values) for values in inputs]
-        model.predict(*own)
+    def call_until_the_end(own: Sequence[Array]) -> None:
         start.wait()
         begin_s = now_s = time.perf_counter()
         count = 0
@@ -228,7 +234,10 @@ def predictions_per_s(model: Model, inputs: Sequence[Array], callers: int, secon
             now_s = time.perf_counter()
         rates.append(count / (now_s - begin_s))
 
-    threads = [threading.Thread(target=call_until_the_end) for _ in range(callers)]
+    threads = [
+        threading.Thread(target=call_until_the_end, args=([in_place(x) for x in inputs],))
+        for _ in range(callers)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -246,10 +255,9 @@ def threads_report(
     with_peers: bool,
     say: Callable[[str], None],
 ) -> ThreadsReport:
-    session = fixed_session(model)
-    inputs = random_inputs(session)
+    inputs = random_inputs(model)
     arrays = list(inputs.values())
-    ways = our_ways(model, session, inputs)
+    ways = our_ways(model, inputs)
     rivals: list[Way] = []
     failures: dict[str, str] = {}
     if with_peers:
@@ -260,7 +268,7 @@ def threads_report(
     say(f"single calls, engine threads: {threads}, {seconds:g} s")
     single = latencies(ways + rivals, seconds)
     throughput = []
-    for callers in range(1, usable_cpus() + 1):
+    for callers in caller_counts(usable_cpus()):
         say(f"throughput, calling threads: {callers}, {seconds:g} s")
         throughput.append(Throughput(callers, predictions_per_s(model, arrays, callers, seconds)))
     pairs = [(RUN, way.name) for way in ways if way.name == BARE]
@@ -291,8 +299,6 @@ def report(
     say: Callable[[str], None],
 ) -> Report:
     """Everything `edgeward bench` shows about the model file at `path`; `say` is told each step."""
-    from edgeward import __version__
-
     say("load and first run")
     load = load_report(path, engine, thread_counts[0])
     runs = []
@@ -417,16 +423,19 @@ def write_chart(full: Report, path: str) -> None:
 
 
 def _threads(text: str) -> list[int]:
-    counts = [int(part) for part in text.split(",")]
-    if min(counts) < 1:
-        raise argparse.ArgumentTypeError(f"expected counts from 1 up, got {text}")
-    return counts
+    parts = text.split(",")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f'expected counts such as 1,2, got "{text}"')
+    return [int(part) for part in parts]
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a time above 0, got {text}")
+        raise argparse.ArgumentTypeError(f'expected seconds above 0, got "{text}"')
     return seconds
 
 

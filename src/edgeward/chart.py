@@ -1,9 +1,11 @@
 """Bars of time in a PNG file, drawn with Pillow, which the extra `image` installs."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .picture import pillow_image
+from edgeward.picture import pillow_image
 
 WIDTH, LEFT, RIGHT, MARGIN = 1100, 340, 950, 40
 TOP, ROW, GAP, FOOT = 108, 38, 54, 56

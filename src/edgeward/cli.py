@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from edgeward import __version__, bench
+from edgeward import __version__
 from edgeward.engine import KINDS
 from edgeward.errors import BadInput, EdgewardError, OutOfMemory
 
@@ -77,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return STATUS_BROKEN_PIPE
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """What understands `words`; a command that they do not hold may lack its arguments."""
     whole = _Parser(
         prog="edgeward",
         description="Run machine-learning models on the edge.",
@@ -141,8 +142,11 @@ def parser() -> argparse.ArgumentParser:
         "Measure a model: latency, throughput and memory.",
         "edgeward bench model.tflite --vs\nedgeward bench model.onnx --threads 1,2 --png chart.png",
     )
-    bench.add_arguments(measure)
-    measure.set_defaults(run=bench.run)
+    if "bench" in words:  # to import it takes longer than most commands run
+        from edgeward import bench
+
+        bench.add_arguments(measure)
+        measure.set_defaults(run=bench.run)
 
     doctor = _add(
         commands,
@@ -166,7 +170,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _run(words: Sequence[str]) -> int:
     try:
-        args = parser().parse_args(words)
+        args = parser(words).parse_args(words)
     except SystemExit as end:  # --help and --version have printed
         return int(end.code or 0)
     status: int = args.run(args)

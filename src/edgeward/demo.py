@@ -7,7 +7,7 @@ was not trained on (digits/README.md).
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,7 +111,7 @@ def report(model: Model, digits: Digits, run: Run) -> dict[str, Any]:
     }
 
 
-def text(report: dict[str, Any], digits: Digits, columns: int, ink: Ink) -> str:
+def text(report: Mapping[str, Any], digits: Digits, columns: int, ink: Ink) -> str:
     """The report for people, in a terminal `columns` wide."""
     latency = report["latency_us"]
     latency_text = "   ".join(f"{name} {us:,.1f} µs" for name, us in latency.items())
@@ -131,18 +131,18 @@ def text(report: dict[str, Any], digits: Digits, columns: int, ink: Ink) -> str:
     return "\n".join(lines)
 
 
-def accuracy_text(report: dict[str, Any]) -> str:
+def accuracy_text(report: Mapping[str, Any]) -> str:
     return (
         f"{100 * report['accuracy']:.1f} %, "
         f"{report['correct_count']:,} of {report['digit_count']:,} handwritten digits"
     )
 
 
-def sheet_title(report: dict[str, Any]) -> str:
+def sheet_title(report: Mapping[str, Any]) -> str:
     return f"misread: {len(report['mistakes']):,} of {report['digit_count']:,} handwritten digits"
 
 
-def tiles(report: dict[str, Any], digits: Digits) -> list[Tile]:
+def tiles(report: Mapping[str, Any], digits: Digits) -> list[Tile]:
     """Every mistake as a picture of light ink on dark paper, worst first."""
     return [
         Tile(

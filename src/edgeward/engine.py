@@ -70,7 +70,7 @@ KINDS: Mapping[str, Kind] = {
         formats=("tflite",),
         lowest="2.14",
         below="2.15",
-        install="pip install edgeward[tflite]",
+        install="pip install edgeward[tflite] (Python 3.11 or older, numpy below 2)",
     ),
 }
 

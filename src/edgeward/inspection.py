@@ -6,7 +6,7 @@ for and gives, and who really runs its nodes. values_text() is what it gave.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def engine_report(model: Model) -> dict[str, Any]:
     }
 
 
-def text(report: dict[str, Any]) -> str:
+def text(report: Mapping[str, Any]) -> str:
     """The report for people."""
     title = FORMAT_TITLES[report["format"]]
     parts = [f"{report['model']}  {title}, {size(report['size_bytes'])}", ""]
@@ -73,12 +73,12 @@ def text(report: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def engine_text(engine: dict[str, Any]) -> str:
+def engine_text(engine: Mapping[str, Any]) -> str:
     threads = "1 thread" if engine["threads"] == 1 else f"{engine['threads']} threads"
     return f"{engine['name']} {engine['version']} with {engine['delegate']}, {threads}"
 
 
-def nodes_text(engine: dict[str, Any]) -> str:
+def nodes_text(engine: Mapping[str, Any]) -> str:
     count, fallback_count = engine["node_count"], engine["fallback_count"]
     if count is None:
         return "the engine does not tell"
@@ -89,7 +89,7 @@ def nodes_text(engine: dict[str, Any]) -> str:
     return f"{count}, of which {fallback_count} fell back to the engine's reference kernels"
 
 
-def real_text(quantization: dict[str, Any] | None) -> str:
+def real_text(quantization: Mapping[str, Any] | None) -> str:
     """How the real value comes from the stored one, q."""
     if quantization is None:
         return ""
@@ -166,7 +166,7 @@ def values_text(spec: TensorSpec, tensor: NDArray[Any], bar: str) -> str:
         ends = (("min", flat.min()), ("mean", flat.mean()), ("max", flat.max()))
         lines.append("  " + "   ".join(f"{name} {number(value)}" for name, value in ends))
     shown = " ".join(number(value) for value in flat[:FEW_COUNT])
-    lines.append(f"  {shown}{' ...' if flat.size > FEW_COUNT else ''}")
+    lines.append(f"  {shown or 'no values'}{' ...' if flat.size > FEW_COUNT else ''}")
     return "\n".join(lines)
 
 

@@ -50,4 +50,4 @@ def load_unsigned(
 
 
 HEAD_BYTES = 8  # where a model file says its format
-MOST_THREADS = 1024
+MOST_THREADS = 256

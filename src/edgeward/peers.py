@@ -4,6 +4,8 @@ Each is used as its documentation shows, at its best: tensors and methods looked
 buffers made once. Nothing is imported before a way of that package is asked for.
 """
 
+from __future__ import annotations
+
 import importlib
 import math
 import os
@@ -13,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .timing import Way, statement_way
+from edgeward.timing import Way, statement_way
 
 
 class Task(NamedTuple):

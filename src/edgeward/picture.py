@@ -78,7 +78,9 @@ def grid(tiles: Sequence[Tile], columns: int, ink: Ink) -> list[str]:
     cell = max([TILE_COLUMNS, *(len(tile.caption) for tile in tiles)])
     most = max(1, (columns + GAP_COLUMNS) // (cell + GAP_COLUMNS))
     row_count = math.ceil(len(tiles) / most)
-    per_row = math.ceil(len(tiles) / row_count) if tiles else 1  # even rows, not a full one and a rest
+    per_row = (
+        math.ceil(len(tiles) / row_count) if tiles else 1
+    )  # even rows, not a full one and a rest
     gap = " " * GAP_COLUMNS
     text: list[str] = []
     for first in range(0, len(tiles), per_row):

@@ -189,7 +189,7 @@ def _npz_tensors(path: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def _refusing(path: Path, kind: str) -> Iterator[None]:
-    """Turns whatever a decoder makes of damaged bytes, which can be any exception, into BadInput."""
+    """Turns what a decoder makes of damaged bytes, which can be any exception, into BadInput."""
     try:
         yield
     except (BadInput, MemoryError):
@@ -215,7 +215,7 @@ def _raw_tensor(path: Path, dtype: str, shape: tuple[int, ...]) -> Tensor:
             "--dtype and --shape tell what is in the file"
         )
     tensor = empty([count if size == -1 else size for size in shape], dtype)
-    memoryview(tensor).cast("B")[:] = content
+    tensor[...] = np.frombuffer(content, tensor.dtype).reshape(tensor.shape)
     return tensor
 
 

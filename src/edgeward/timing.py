@@ -5,9 +5,10 @@ moment of the machine hits all of them; a ratio is the median of the ratios with
 Knows no model.
 """
 
+from __future__ import annotations
+
 import gc
 import math
-import random
 import time
 import timeit
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -83,14 +84,14 @@ def alternate(ways: Sequence[Way], seconds: float, seed: int) -> dict[str, list[
     Goes on for `seconds` and LEAST_ROUNDS at least. Each block starts with calls that are not
     timed: they bring its weights and code into the caches.
     """
-    shuffle = random.Random(seed).shuffle
+    generator = np.random.default_rng(seed)
     rounds: dict[str, list[float]] = {way.name: [] for way in ways}
     with collector_off():
         blocks = [(way, calls_per_block(way)) for way in ways]
         end_s = time.perf_counter() + seconds
         while time.perf_counter() < end_s or len(rounds[ways[0].name]) < LEAST_ROUNDS:
-            shuffle(blocks)
-            for way, count in blocks:
+            for place in generator.permutation(len(blocks)):
+                way, count = blocks[place]
                 way.seconds(max(1, count // 8))
                 rounds[way.name].append(way.seconds(count) / count * 1e6)
     return rounds

@@ -14,7 +14,7 @@ TEST_CASE("a library that cannot be opened is named, in the loader's words") {
 TEST_CASE("a symbol is found, and one that is missing is named") {
   const Library library(FAKE_LITERT_PATH);
   CHECK(library.path() == FAKE_LITERT_PATH);
-  CHECK(library.symbol<int (*)(void**)>("LiteRtCreateOptions") != nullptr);
+  CHECK((library.symbol<int (*)(void**)>("LiteRtCreateOptions") != nullptr));
   CHECK(library.try_address("LiteRtCreateOptions") != nullptr);
   CHECK(library.try_address("LiteRtCreateNothing") == nullptr);
   check_refusal(Code::engine_mismatch, {FAKE_LITERT_PATH, "LiteRtCreateNothing"},

@@ -1,0 +1,82 @@
+"""What every test may use: engines that load the tests' own models, and Python programs run in a child.
+
+ONNX Runtime reads its telemetry switch when its library is opened, so it is set before any import.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from models import onnx_models, tflite_models
+
+import edgeward as ew
+from edgeward import engine
+
+ENGINES = tuple(one.name for one in engine.all_installed())
+CHILD_LIMIT_S = 120
+
+
+def models_of(engine_name: str) -> ModuleType:
+    """The generators of the format that an engine runs."""
+    return onnx_models if engine_name == "onnx" else tflite_models
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Chooses hypothesis's seed here, so that the header can show it."""
+    if config.getoption("hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = random.SystemRandom().randrange(1 << 32)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"repeat with --hypothesis-seed={config.getoption('hypothesis_seed')}"
+
+
+@pytest.fixture(params=ENGINES or [pytest.param("", id="none installed")])
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """Each engine that is installed here; a test that asks for one fails when there is none."""
+    assert request.param, 'no engine is installed: pip install ".[test]"'
+    return str(request.param)
+
+
+@pytest.fixture
+def load(engine_name: str) -> Callable[..., ew.Model]:
+    """Opens the tests' own model of a name, with its generator's arguments, in each engine."""
+
+    def opened(name: str, *args: object) -> ew.Model:
+        content = getattr(models_of(engine_name), name)(*args)
+        return ew.load_unsigned(content, engine=engine_name)
+
+    return opened
+
+
+@pytest.fixture
+def run_child() -> Callable[..., str]:
+    """Runs a program in a fresh interpreter that can import the test models; returns its output.
+
+    Fails with the program's last words when it does not end by itself with status 0.
+    """
+
+    def run(program: str, *args: object, **environment: str) -> str:
+        child = subprocess.run(
+            [sys.executable, "-c", program, *map(str, args)],
+            cwd=Path(__file__).parent,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=CHILD_LIMIT_S,
+        )
+        assert child.returncode == 0, f"status {child.returncode}: {child.stderr[-2000:]}"
+        return child.stdout
+
+    return run
