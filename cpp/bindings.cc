@@ -27,14 +27,30 @@ constexpr ErrorClass kErrorClasses[] = {
     {Code::out_of_memory, "OutOfMemory"}, {Code::closed, "Closed"}, {Code::busy, "Busy"}, {Code::forked, "Forked"},
 };
 
+// One line, whatever bytes a file's names or an engine's words bring along.
+py::object message_of(const Error& error) {
+  std::string line;
+  for (const char* c = error.what(); *c != 0; ++c) {
+    const auto byte = static_cast<unsigned char>(*c);
+    if (byte >= ' ' && byte != 0x7F) {
+      line += *c;
+      continue;
+    }
+    constexpr const char* kDigits = "0123456789abcdef";
+    line += {'\\', 'x', kDigits[byte / 16], kDigits[byte % 16]};
+  }
+  return py::reinterpret_steal<py::object>(
+      PyUnicode_DecodeUTF8(line.data(), static_cast<Py_ssize_t>(line.size()), "backslashreplace"));
+}
+
 void set_error(const Error& error) {
   for (const ErrorClass& one : kErrorClasses) {
     if (one.code != error.code()) continue;
     const py::object type = py::module_::import("edgeward.errors").attr(one.name);
-    PyErr_SetString(type.ptr(), error.what());
+    PyErr_SetObject(type.ptr(), message_of(error).ptr());
     return;
   }
-  PyErr_SetString(PyExc_RuntimeError, error.what());
+  PyErr_SetObject(PyExc_RuntimeError, message_of(error).ptr());
 }
 
 // ---- Arrays over the core's memory.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "error.h"
+#include "utf8.h"
 
 namespace edgeward {
 namespace {
@@ -105,6 +106,8 @@ class Proof {
     const uint32_t length = check_vector(layout, field, position, 1, 1);
     const std::optional<char> end = try_read<char>(file_, position + 4 + length);
     if (!end || *end != '\0') refuse(layout, field, "string at offset " + std::to_string(position) + " has no end mark");
+    const auto* first = reinterpret_cast<const char*>(file_.data()) + position + 4;
+    if (!is_utf8_name({first, length})) refuse(layout, field, "string at offset " + std::to_string(position) + " is not UTF-8");
   }
 
   // Counted when found and not when checked: two vectors may share their elements, and the list must stay small.

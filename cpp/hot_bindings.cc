@@ -102,8 +102,10 @@ py::object as_array(PyObject* object, const TensorSpec& spec) {
   const py::module_ numpy = py::module_::import("numpy");
   try {
     if (PyObject_CheckBuffer(object) != 0) return numpy.attr("asarray")(py::memoryview(value));
-    if (py::hasattr(value, "__array_interface__") || py::hasattr(value, "__array__")) return numpy.attr("asarray")(value);
-    if (py::hasattr(value, "__dlpack__")) return numpy.attr("from_dlpack")(value);
+    // Asked of the type: a class that has them for its objects is no array itself.
+    const py::handle type = py::type::handle_of(value);
+    if (py::hasattr(type, "__array_interface__") || py::hasattr(type, "__array__")) return numpy.attr("asarray")(value);
+    if (py::hasattr(type, "__dlpack__")) return numpy.attr("from_dlpack")(value);
   } catch (const py::error_already_set& error) {
     // What is not about the array (an interrupt, no memory) is not ours to explain.
     if (!error.matches(PyExc_Exception) || error.matches(PyExc_MemoryError)) throw;
@@ -245,11 +247,10 @@ PyObject* predict_general(PyModel& self, PyObject* const* args, size_t count, Py
   Temporaries temporaries;
   Arguments arguments(self, *session.operator->(), temporaries);
   PyObject* out = nullptr;
-  if (count > self.input_names.size()) {
-    throw Error(Code::bad_input, "predict: expected at most ", self.input_names.size(), " arrays, got ", count);
-  }
   if (count == 1 && PyDict_Check(args[0]) != 0) {
     arguments.add_all(args[0]);
+  } else if (count > self.input_names.size()) {
+    throw Error(Code::bad_input, "predict: expected at most ", self.input_names.size(), " arrays, got ", count);
   } else {
     for (size_t i = 0; i < count; ++i) arguments.add(i, args[i]);
   }

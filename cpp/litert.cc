@@ -237,6 +237,19 @@ TensorSpec spec_of(const std::vector<TfliteTensor>& tensors, const char* name) {
   throw Error(Code::engine_failed, "litert: expected a tensor of the model's signature, got \"", name, "\"");
 }
 
+// The library binds memory to tensors, not to names: of two names for one tensor, one would be left with memory that
+// nobody reads or writes.
+void require_distinct_tensors(const TfliteSignature& signature) {
+  std::set<int32_t> seen;
+  const auto add = [&](const char* side, const TfliteTensor& tensor) {
+    if (seen.insert(tensor.tensor_index).second) return;
+    throw Error(Code::unsupported_model, "litert: ", side, " \"", tensor.name, "\": expected a tensor of its own, got one that is "
+                                         "also another input or output (such a model runs on tflite-runtime: engine=\"tflite\")");
+  };
+  for (const TfliteTensor& tensor : signature.inputs) add("input", tensor);
+  for (const TfliteTensor& tensor : signature.outputs) add("output", tensor);
+}
+
 Signature read_signature(const Api& api, Handle model, size_t index, const TfliteFile& facts) {
   Handle handle = nullptr;
   const char* key = nullptr;
@@ -260,19 +273,6 @@ Signature read_signature(const Api& api, Handle model, size_t index, const Tflit
     return signature;
   }
   throw Error(Code::engine_failed, "litert: expected a signature of the file, got \"", key, "\"");
-}
-
-// The library binds memory to tensors, not to names: of two names for one tensor, one would be left with memory that
-// nobody reads or writes.
-void require_distinct_tensors(const TfliteSignature& signature) {
-  std::set<int32_t> seen;
-  const auto add = [&](const char* side, const TfliteTensor& tensor) {
-    if (seen.insert(tensor.tensor_index).second) return;
-    throw Error(Code::unsupported_model, "litert: ", side, " \"", tensor.name, "\": expected a tensor of its own, got one that is "
-                                         "also another input or output (such a model runs on tflite-runtime: engine=\"tflite\")");
-  };
-  for (const TfliteTensor& tensor : signature.inputs) add("input", tensor);
-  for (const TfliteTensor& tensor : signature.outputs) add("output", tensor);
 }
 
 Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count)

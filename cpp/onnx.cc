@@ -1,9 +1,9 @@
 #include "onnx.h"
 
-#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <set>
 #include <type_traits>
 
 #include "bytes.h"
@@ -266,11 +266,13 @@ Weights::Weights(const Api& functions, Block bytes, int threads)
     input_names.push_back(tensor.spec.name.c_str());
     signature.inputs.push_back(tensor.spec);
   }
+  // An output that is an input: the engine would hand back the input's own value and leave the output's memory untouched.
+  std::set<std::string> seen;
+  for (const GraphTensor& tensor : inputs) seen.insert(tensor.spec.name);
   for (const GraphTensor& tensor : outputs) {
-    // The engine would hand back the input's own value and leave the memory of the output untouched.
-    const auto is_input = [&](const GraphTensor& input) { return input.spec.name == tensor.spec.name; };
-    if (std::any_of(inputs.begin(), inputs.end(), is_input)) {
-      throw Error(Code::unsupported_model, "output \"", tensor.spec.name, "\": expected a computed tensor, got an input");
+    if (!seen.insert(tensor.spec.name).second) {
+      throw Error(Code::unsupported_model, "output \"", tensor.spec.name,
+                  "\": expected a tensor of its own, got one that is also another input or output");
     }
     output_names.push_back(tensor.spec.name.c_str());
     signature.outputs.push_back(tensor.spec);

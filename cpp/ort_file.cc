@@ -9,7 +9,6 @@
 #include "error.h"
 #include "flatbuffer.h"
 #include "onnx_operators.h"
-#include "utf8.h"
 
 namespace edgeward {
 namespace {
@@ -165,12 +164,6 @@ class Checker {
   }
 
  private:
-  static std::string_view name_at(const FlatTable& table, uint32_t field, uint32_t index) {
-    const std::string_view name = table.string_at(field, index);
-    if (!is_utf8_name(name)) refuse("a name is not UTF-8");
-    return name;
-  }
-
   // Graphs nest no deeper than their flatbuffer, which is bounded.
   void check_graph(const FlatTable& graph, const Scope* outer) {
     if (!graph.tables(graph::sparse_initializers).empty()) {
@@ -188,7 +181,7 @@ class Checker {
       check_type(arguments[i].table(value_info::type), name);
     }
     for (uint32_t i = 0; i < graph.string_count(graph::inputs); ++i) {
-      const std::string_view name = name_at(graph, graph::inputs, i);
+      const std::string_view name = graph.string_at(graph::inputs, i);
       if (name.empty()) refuse("a graph input without a name");
       if (!scope.producers.emplace(name, kNotANode).second) refuse("graph input \"", name, "\" is there twice");
       if (outer == nullptr) check_endpoint(infos, "input", name);
@@ -197,14 +190,14 @@ class Checker {
     std::unordered_map<std::string_view, uint32_t> seen;
     for (uint32_t i = 0; i < initializers.size(); ++i) {
       const std::string_view name = initializers[i].string(tensor::name);
-      if (name.empty() || !is_utf8_name(name)) refuse("initializer ", i, ": no name");
+      if (name.empty()) refuse("initializer ", i, ": no name");
       if (!seen.emplace(name, i).second) refuse("initializer \"", name, "\" is there twice");
       check_tensor(initializers[i], "initializer");
       scope.producers.emplace(name, kNotANode);  // an input may have its default here
     }
     check_nodes(graph, scope);
     for (uint32_t i = 0; i < graph.string_count(graph::outputs); ++i) {
-      const std::string_view name = name_at(graph, graph::outputs, i);
+      const std::string_view name = graph.string_at(graph::outputs, i);
       if (!scope.knows(name)) refuse("graph output \"", name, "\" is produced by no node");
       if (outer == nullptr) check_endpoint(infos, "output", name);
     }
@@ -226,7 +219,7 @@ class Checker {
       }
       place[index] = i;
       for (uint32_t k = 0; k < nodes[i].string_count(node::outputs); ++k) {
-        const std::string_view name = name_at(nodes[i], node::outputs, k);
+        const std::string_view name = nodes[i].string_at(node::outputs, k);
         if (!name.empty() && !scope.producers.emplace(name, i).second) {
           refuse("node ", i, ": output \"", name, "\" is produced twice");
         }
@@ -248,7 +241,7 @@ class Checker {
     }
     for (const uint32_t field : {node::inputs, node::implicit_inputs}) {
       for (uint32_t i = 0; i < table.string_count(field); ++i) {
-        const std::string_view name = name_at(table, field, i);
+        const std::string_view name = table.string_at(field, i);
         if (!name.empty() && !scope.knows(name)) refuse(text(node), ": input ", i, " is \"", name, "\", which nothing produces");
         if (field == node::inputs) node.inputs.push_back(name);
       }
@@ -277,7 +270,7 @@ class Checker {
     result.string = table.string(attribute::s);
     const auto ints = table.vector<int64_t>(attribute::ints);
     for (uint32_t i = 0; i < ints.size(); ++i) result.integers.push_back(ints[i]);
-    if (result.name.empty() || !is_utf8_name(result.name)) refuse(where, ": an attribute without a name");
+    if (result.name.empty()) refuse(where, ": an attribute without a name");
     // By type, the field that the engine reads without asking whether it is there; 0: it has a default.
     constexpr uint32_t kRead[] = {0, 0, 0, attribute::s, attribute::t, attribute::g, attribute::floats, attribute::ints,
                                   attribute::strings, attribute::tensors, attribute::graphs};

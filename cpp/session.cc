@@ -127,18 +127,18 @@ void Session::restore(const Setting& setting) {
 }
 
 void Session::impose_shapes(std::span<const Shape> input_shapes) {
-  release_bindings();
   for (size_t i = 0; i < inputs_.size(); ++i) {
     const auto size = size_bytes(inputs_[i].spec->dtype, input_shapes[i]);
     if (!size) {
       throw Error(Code::bad_input, "input \"", inputs_[i].spec->name, "\": expected a size that fits memory, got shape ",
                   text(input_shapes[i]));
     }
-    inputs_[i].size_bytes = *size;
   }
+  release_bindings();
   engine_session_->resize(input_shapes);
   for (size_t i = 0; i < inputs_.size(); ++i) {
     inputs_[i].shape = input_shapes[i];
+    inputs_[i].size_bytes = *size_bytes(inputs_[i].spec->dtype, input_shapes[i]);
     inputs_[i].own.reset();
   }
   has_engine_outputs_ = false;

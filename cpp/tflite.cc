@@ -167,9 +167,11 @@ Api::Api(const Library& library) {
     function = library.symbol<std::remove_reference_t<decltype(function)>>(name);
   };
   bind(make_operators, "_ZN6tflite3ops7builtin17BuiltinOpResolverC1Ev");
-  bind(make_model, "_ZN6tflite4impl15FlatBufferModel15BuildFromBufferEPKc" EDGEWARD_MANGLED_SIZE "PNS_13ErrorReporterE");
+  bind(make_model,
+       "_ZN6tflite4impl15FlatBufferModel15BuildFromBufferEPKc" EDGEWARD_MANGLED_SIZE "PNS_13ErrorReporterE");
   bind(end_model, "_ZN6tflite4impl15FlatBufferModelD1Ev");
-  bind(make_builder, "_ZN6tflite4impl18InterpreterBuilderC1ERKNS0_15FlatBufferModelERKNS_10OpResolverEPKNS_18InterpreterOptionsE");
+  bind(make_builder,
+       "_ZN6tflite4impl18InterpreterBuilderC1ERKNS0_15FlatBufferModelERKNS_10OpResolverEPKNS_18InterpreterOptionsE");
   bind(set_threads, "_ZN6tflite4impl18InterpreterBuilder13SetNumThreadsEi");
   bind(build, "_ZN6tflite4impl18InterpreterBuilderclEPSt10unique_ptrINS0_11InterpreterESt14default_deleteIS3_EE");
   bind(end_builder, "_ZN6tflite4impl18InterpreterBuilderD1Ev");
@@ -237,8 +239,8 @@ Signature signature_of(const TfliteSignature& facts) {
   const auto fill = [](const std::vector<TfliteTensor>& from, std::vector<TensorSpec>& to) {
     for (const TfliteTensor& tensor : from) {
       if (element_type(tensor.dtype) == 0) {
-        throw Error(Code::unsupported_model, "tensor \"", tensor.name, "\": expected a dtype that tflite-runtime has, got ",
-                    name(tensor.dtype));
+        throw Error(Code::unsupported_model, "tensor \"", tensor.name,
+                    "\": expected a dtype that tflite-runtime has, got ", name(tensor.dtype));
       }
       to.push_back({tensor.name, tensor.dtype, tensor.shape, tensor.quantization});
     }
@@ -443,8 +445,8 @@ void TfliteSession::adopt(std::unique_ptr<Interpreter> interpreter) {
   for (const auto* slots : {&inputs_, &outputs_}) {
     for (const Slot& slot : *slots) {
       if (static_cast<size_t>(slot.facts->tensor_index) < context_->tensor_count) continue;
-      throw Error(Code::engine_failed, "tensor \"", slot.facts->name, "\": expected fewer than ", context_->tensor_count,
-                  ", got ", slot.facts->tensor_index);
+      throw Error(Code::engine_failed, "tensor \"", slot.facts->name, "\": expected fewer than ",
+                  context_->tensor_count, ", got ", slot.facts->tensor_index);
     }
   }
 }
@@ -457,8 +459,8 @@ Shape shape_of(const EngineTensor& tensor, const TfliteTensor& facts) {
   return Shape(dims);
 }
 
-// A tensor that was given memory of ours cannot be given back to the engine, nor grow past that memory: so other shapes start
-// from an interpreter anew, which costs about what the engine's own way of resizing a delegated graph does.
+// A tensor that was given memory of ours cannot be given back to the engine, nor grow past that memory: so other shapes
+// start from an interpreter anew, which costs about what the engine's own way of resizing a delegated graph does.
 void TfliteSession::resize(std::span<const Shape> input_shapes) {
   is_ready_ = false;
   try {
@@ -487,12 +489,13 @@ void TfliteSession::resize_input(const Slot& slot, const Shape& shape) {
   std::vector<int> dims;
   for (const int64_t dim : shape) {
     if (dim > INT32_MAX) {
-      throw Error(Code::bad_input, "input \"", slot.facts->name, "\": expected dimensions below 2^31, got ", text(shape));
+      throw Error(Code::bad_input, "input \"", slot.facts->name, "\": expected dimensions below 2^31, got ",
+                  text(shape));
     }
     dims.push_back(static_cast<int>(dim));
   }
-  interpreter_->check(weights_->api.resize_input(context_->subgraph, slot.facts->tensor_index, dims), Code::engine_failed,
-                      "resizing an input");
+  interpreter_->check(weights_->api.resize_input(context_->subgraph, slot.facts->tensor_index, dims),
+                      Code::engine_failed, "resizing an input");
 }
 
 // The engine's size of a tensor is what it will read or write; ours is what the caller's memory has.
@@ -501,8 +504,9 @@ void TfliteSession::measure(Slot& slot, const EngineTensor& tensor) const {
   slot.shape = shape_of(tensor, *slot.facts);
   slot.size_bytes = size_bytes(slot.facts->dtype, slot.shape).value_or(0);
   if (tensor.type == element_type(slot.facts->dtype) && tensor.size_bytes == slot.size_bytes) return;
-  throw Error(Code::engine_failed, "tensor \"", slot.facts->name, "\": expected ", name(slot.facts->dtype), " ", text(slot.shape),
-              " of ", slot.size_bytes, " bytes, got type ", tensor.type, " of ", tensor.size_bytes, " bytes");
+  throw Error(Code::engine_failed, "tensor \"", slot.facts->name, "\": expected ", name(slot.facts->dtype), " ",
+              text(slot.shape), " of ", slot.size_bytes, " bytes, got type ", tensor.type, " of ", tensor.size_bytes,
+              " bytes");
 }
 
 void TfliteSession::settle_input(size_t index) {
@@ -511,8 +515,8 @@ void TfliteSession::settle_input(size_t index) {
   measure(slot, placed);
   for (size_t i = 0; i < index; ++i) {
     if (inputs_[i].facts->tensor_index != slot.facts->tensor_index) continue;
-    throw Error(Code::unsupported_model, "input \"", slot.facts->name, "\": expected a tensor of its own, got that of \"",
-                inputs_[i].facts->name, "\"");
+    throw Error(Code::unsupported_model, "input \"", slot.facts->name,
+                "\": expected a tensor of its own, got that of \"", inputs_[i].facts->name, "\"");
   }
   if (!placed.is_variable && slot.size_bytes != 0) {
     slot.placement = Placement::in_place;
@@ -563,8 +567,8 @@ void TfliteSession::settle_output(size_t index) {
 Binding TfliteSession::bind(Side side, size_t index, const TensorView& view) {
   const Slot& slot = (side == Side::input ? inputs_ : outputs_)[index];
   if (view.size_bytes != slot.size_bytes || slot.placement == Placement::by_engine) {
-    throw Error(Code::engine_failed, "tensor \"", slot.facts->name, "\": expected memory of ", slot.size_bytes, " bytes, got ",
-                view.size_bytes);
+    throw Error(Code::engine_failed, "tensor \"", slot.facts->name, "\": expected memory of ", slot.size_bytes,
+                " bytes, got ", view.size_bytes);
   }
   return new Bound{view, {}};
 }
@@ -573,8 +577,8 @@ Binding TfliteSession::bind(Side side, size_t index, const TensorView& view) {
 bool TfliteSession::place(Slot& slot, std::byte* data) {
   if (slot.placed == data) return false;
   const CustomAllocation memory{data, slot.size_bytes};
-  interpreter_->check(weights_->api.set_custom_allocation(context_->subgraph, slot.facts->tensor_index, &memory, 0), Code::engine_failed,
-                      "binding memory");
+  interpreter_->check(weights_->api.set_custom_allocation(context_->subgraph, slot.facts->tensor_index, &memory, 0),
+                      Code::engine_failed, "binding memory");
   slot.placed = data;
   return true;
 }
@@ -588,8 +592,8 @@ void TfliteSession::run(std::span<const Binding> inputs, std::span<Binding> outp
   for (size_t i = 0; i < outputs_.size(); ++i) {
     if (outputs_[i].placement == Placement::by_engine) continue;
     if (outputs[i] == nullptr) {
-      throw Error(Code::engine_failed, "output \"", outputs_[i].facts->name, "\": expected memory for ", text(outputs_[i].shape),
-                  ", got none");
+      throw Error(Code::engine_failed, "output \"", outputs_[i].facts->name, "\": expected memory for ",
+                  text(outputs_[i].shape), ", got none");
     }
     if (outputs_[i].placement == Placement::in_place) is_moved |= place(outputs_[i], bound(outputs[i]).view.data);
   }
@@ -678,13 +682,15 @@ class TfliteEngine final : public Engine {
 };
 
 TfliteEngine::TfliteEngine(std::shared_ptr<const Weights> weights, const TfliteFile& facts, std::string version)
-    : weights_(std::move(weights)), has_variable_tensors_(facts.has_variables), report_{"tflite", std::move(version), "none", facts.node_count, -1},
+    : weights_(std::move(weights)),
+      has_variable_tensors_(facts.has_variables), report_{"tflite", std::move(version), "none", facts.node_count, -1},
       spare_(std::make_unique<Interpreter>(*weights_)) {
   for (EngineContext* context : spare_->contexts()) {
     spare_->for_each_node(*context, [&](const EngineNode&, const Registration& registration) {
       has_variable_handles_ |= registration.builtin_code == kVarHandleOperator;
       if (!weights_->api.is_unresolved(&registration)) return;
-      throw Error(Code::unsupported_model, "tflite: expected operators that it has, got \"", registration.custom_name, "\"");
+      throw Error(Code::unsupported_model, "tflite: expected operators that it has, got \"", registration.custom_name,
+                  "\"");
     });
   }
   if (!spare_->try_apply_default_delegates()) {
@@ -717,7 +723,8 @@ std::unique_ptr<EngineSession> TfliteEngine::make_session(size_t signature_index
 
 }  // namespace
 
-std::unique_ptr<Engine> open_tflite(const std::string& library_path, const std::string& version, Block file, int threads) {
+std::unique_ptr<Engine> open_tflite(const std::string& library_path, const std::string& version, Block file,
+                                    int threads) {
   const TfliteFile facts = read_tflite({file.data(), file.size_bytes()});
   require_version("tflite-runtime", version, {2, 14}, {2, 15});
   const Api& api = api_of(library_path);

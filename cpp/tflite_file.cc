@@ -13,7 +13,6 @@
 #include "flatbuffer.h"
 #include "tflite_operators.h"
 #include "tflite_schema.h"
-#include "utf8.h"
 
 namespace edgeward {
 namespace {
@@ -399,7 +398,7 @@ class Reader {
   std::vector<TfliteSignature> signatures() const {
     std::vector<TfliteSignature> signatures;
     const FlatTables tables = root_.tables(schema::model::signature_defs);
-    for (uint32_t i = 0; i < tables.size(); ++i) signatures.push_back(signature(i, tables[i]));
+    for (uint32_t i = 0; i < tables.size(); ++i) signatures.push_back(signature(tables[i]));
     std::unordered_set<std::string_view> keys;
     for (const TfliteSignature& signature : signatures) {
       if (!keys.insert(signature.key).second) refuse("signature \"", signature.key, "\" is there twice");
@@ -424,10 +423,9 @@ class Reader {
     return signature;
   }
 
-  TfliteSignature signature(uint32_t index, const FlatTable& table) const {
+  TfliteSignature signature(const FlatTable& table) const {
     TfliteSignature signature{};
     signature.key = std::string(table.string(schema::signature::signature_key));
-    if (!is_utf8_name(signature.key)) refuse("signature ", index, ": its key is not UTF-8");
     const std::string where = "signature \"" + signature.key + "\"";
     signature.subgraph_index = table.scalar<uint32_t>(schema::signature::subgraph_index, 0);
     if (signature.subgraph_index >= subgraphs_.size()) {
@@ -470,7 +468,6 @@ class Reader {
 
   TfliteTensor endpoint(const std::string& where, std::string_view what, size_t subgraph, uint32_t index,
                         std::string name) const {
-    if (!is_utf8_name(name)) refuse(where, ": the name of ", what, " tensor ", index, " is not UTF-8");
     const TfliteValue& value = values_[subgraph][index];
     const std::optional<DType> element = dtype(value.type);
     if (!element) {

@@ -53,6 +53,8 @@ def files(tmp_path_factory):
     (place / "columns.tflite").write_bytes(tflite_models.per_channel())
     (place / "large.tflite").write_bytes(tflite_models.add_150k())
     (place / "strings.tflite").write_bytes(tflite_models.strings())
+    (place / "brain.tflite").write_bytes(tflite_models.identity("bfloat16"))
+    (place / "bits.raw").write_bytes(np.array([0, 1, 2, 3, 4, 65535], np.uint16).tobytes())
     (place / "places.onnx").write_bytes(onnx_models.data_dependent())
     np.save(place / "large.npy", np.zeros(tflite_models.ADD_150K_SHAPE, np.float32))
     return place
@@ -386,6 +388,11 @@ def test_stored_values_are_shown_as_what_they_stand_for(run):
     best = [line.split() for line in done.stdout.splitlines()[1:]]
     assert [int(index) for index, _ in best] == [15, 14, 13, 12, 11]
     assert [float(value) for _, value in best] == real[:10:-1].tolist()
+
+
+def test_what_numpy_has_no_dtype_for_is_shown_as_its_bits(run):
+    lines = run("predict", "brain.tflite", "bits.raw").stdout.splitlines()
+    assert lines == ["y  bfloat16, bits as uint16 [2, 3]", "  0 1 2 3 4 65535"]
 
 
 def test_a_large_output_is_shown_in_summary(run):

@@ -199,6 +199,16 @@ def test_the_core_refuses_versions_outside_the_same_range(name):
     ]
 
 
+@pytest.mark.parametrize("name", engine.KINDS)
+def test_pip_installs_versions_of_the_same_range(name):
+    kind = engine.KINDS[name]
+    requirements = re.findall(rf'"{kind.package}([^;"]+)', (ROOT / "pyproject.toml").read_text())
+    assert requirements, f"pyproject.toml does not name {kind.package}"
+    for requirement in requirements:
+        is_exact = requirement.startswith("==") and kind.supports(requirement[2:])
+        assert is_exact or requirement == kind.supported
+
+
 # --- Probing --------------------------------------------------------------------------------------
 
 

@@ -150,9 +150,11 @@ def values_text(spec: TensorSpec, tensor: NDArray[Any], bar: str) -> str:
     Scores that all lie between 0 and 1 get lines drawn with `bar`. Stored integers that stand for
     real values are shown as those.
     """
-    values = real_values(tensor, spec.quantization)
-    flat = values.ravel()
-    lines = [f"{spec.name}  {spec.dtype} {list(tensor.shape)}"]
+    stored = tensor.dtype.name
+    has_numbers = stored == spec.dtype  # else bits of what numpy has no dtype for
+    flat = (real_values(tensor, spec.quantization) if has_numbers else tensor).ravel()
+    kind = spec.dtype if has_numbers else f"{spec.dtype}, bits as {stored}"
+    lines = [f"{spec.name}  {kind} {list(tensor.shape)}"]
     if flat.dtype.kind == "f" and max(tensor.shape, default=1) == flat.size > 1:
         best = np.argsort(-flat, kind="stable")[:TOP_COUNT].tolist()
         rows: list[tuple[str, ...]] = []
@@ -162,7 +164,7 @@ def values_text(spec: TensorSpec, tensor: NDArray[Any], bar: str) -> str:
             rows = [(str(i), number(flat[i])) for i in best]
         if rows:
             return "\n".join(lines + [f"  {line}" for line in aligned(rows)])
-    if flat.size > FEW_COUNT and flat.dtype.kind in "fiu":
+    if flat.size > FEW_COUNT and has_numbers and flat.dtype.kind in "fiu":
         ends = (("min", flat.min()), ("mean", flat.mean()), ("max", flat.max()))
         lines.append("  " + "   ".join(f"{name} {number(value)}" for name, value in ends))
     shown = " ".join(number(value) for value in flat[:FEW_COUNT])

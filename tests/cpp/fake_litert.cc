@@ -34,8 +34,10 @@ struct RankedTensorType {
 };
 struct EnvironmentOption {
   int tag;
-  int type;
-  int64_t integer;
+  struct {
+    int type;
+    int64_t integer;
+  } value;
 };
 struct ProfilerEvent {
   const char* tag;
@@ -110,7 +112,7 @@ FakeLitert* fake_litert() { return &fake; }
 Status LiteRtCreateEnvironment(int count, const EnvironmentOption* options, void** made) {
   constexpr int kAutoRegisterAccelerators = 24;
   for (int i = 0; i < count; ++i) {
-    if (options[i].tag == kAutoRegisterAccelerators) fake.looked_for_accelerators = options[i].integer;
+    if (options[i].tag == kAutoRegisterAccelerators) fake.looked_for_accelerators = options[i].value.integer;
   }
   return make<Object>(fake.environment_status, made, Kind::environment);
 }
