@@ -324,7 +324,7 @@ void bind_model(py::module_& module) {
       .def_property_readonly("outputs", [](const PyModel& self) { return tuple_of(self.core->signatures()[0].outputs); })
       .def_property_readonly("signatures", &signatures_of, "Every way to call the model, by name; predict uses the first.")
       .def_property_readonly("engine", [](const PyModel& self) { return self.core->report(); },
-                             "An EngineReport. May run the model once to find out: not for a loop.")
+                             "An EngineReport. Found out at the first look, which may run the model once.")
       .def_property_readonly("threads", [](const PyModel& self) { return self.threads; }, "Threads that one run may use.")
       .def_property_readonly("copies", [](const PyModel& self) { return self.core->copies(); },
                              "Inputs and outputs that predict had to copy, so far.")

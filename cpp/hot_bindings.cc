@@ -102,10 +102,11 @@ py::object as_array(PyObject* object, const TensorSpec& spec) {
   const py::module_ numpy = py::module_::import("numpy");
   try {
     if (PyObject_CheckBuffer(object) != 0) return numpy.attr("asarray")(py::memoryview(value));
-    // Asked of the type: a class that has them for its objects is no array itself.
-    const py::handle type = py::type::handle_of(value);
-    if (py::hasattr(type, "__array_interface__") || py::hasattr(type, "__array__")) return numpy.attr("asarray")(value);
-    if (py::hasattr(type, "__dlpack__")) return numpy.attr("from_dlpack")(value);
+    // A class that has these for its objects is no array itself.
+    const bool is_class = PyType_Check(object) != 0;
+    const auto has = [&](const char* protocol) { return !is_class && py::hasattr(value, protocol); };
+    if (has("__array_interface__") || has("__array__")) return numpy.attr("asarray")(value);
+    if (has("__dlpack__")) return numpy.attr("from_dlpack")(value);
   } catch (const py::error_already_set& error) {
     // What is not about the array (an interrupt, no memory) is not ours to explain.
     if (!error.matches(PyExc_Exception) || error.matches(PyExc_MemoryError)) throw;

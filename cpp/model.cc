@@ -24,7 +24,8 @@ std::shared_ptr<const Engine> open(const EngineLibrary& library, Block file, int
 
 }  // namespace
 
-Model::Model(const EngineLibrary& library, Block file, int threads) : engine_(open(library, std::move(file), threads)) {
+Model::Model(const EngineLibrary& library, Block file, int threads)
+    : library_(library), engine_(open(library, std::move(file), threads)) {
   signatures_ = engine_->signatures();
   // The first session is made now: what the engine cannot compile is an error of loading, not of predicting.
   idle_.push_back(make_session(0));
@@ -50,6 +51,21 @@ std::shared_ptr<const Engine> Model::open_engine() const {
   const std::lock_guard lock(mutex_);
   if (engine_ == nullptr) throw Error(Code::closed, "model: expected use before close(), got a call after it");
   return engine_;
+}
+
+EngineReport Model::report() {
+  fork_mark_.require_same_process("model");
+  std::shared_ptr<const Engine> engine;
+  {
+    const std::lock_guard lock(mutex_);
+    if (report_) return *report_;
+    if (engine_ == nullptr) return {library_.name, library_.version, "", -1, -1};
+    engine = engine_;
+  }
+  EngineReport found = engine->report();
+  const std::lock_guard lock(mutex_);
+  report_ = found;
+  return found;
 }
 
 std::unique_ptr<Session> Model::make_session(size_t signature_index) const {

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,8 +33,8 @@ class Model {
   void close();
 
   const std::vector<Signature>& signatures() const { return signatures_; }
-  // As Engine::report: not for a loop.
-  EngineReport report() const { return open_engine()->report(); }
+  // Found out at the first call, which may run the model once. After close(): what was known by then.
+  EngineReport report();
 
   // A session of the caller's own.
   std::unique_ptr<Session> make_session(size_t signature_index) const;
@@ -60,11 +61,13 @@ class Model {
   std::shared_ptr<const Engine> open_engine() const;
 
   ForkMark fork_mark_;
+  EngineLibrary library_;
   std::vector<Signature> signatures_;
   std::atomic<uint64_t> copies_{0};
   mutable std::mutex mutex_;              // guards what follows
   std::shared_ptr<const Engine> engine_;  // null once closed
   std::vector<std::unique_ptr<Session>> idle_;
+  std::optional<EngineReport> report_;
 };
 
 }  // namespace edgeward

@@ -1,8 +1,13 @@
 """The line of progress: what it says, when it is drawn, and where it is silent."""
 
 import contextlib
+import fcntl
 import io
+import os
+import pty
 import re
+import struct
+import termios
 
 import pytest
 
@@ -114,3 +119,15 @@ def test_a_terminal_without_line_drawing_gets_letters():
         progress.advance()
     assert last_line(screen).isascii()
     assert "=" * (BAR_COLUMNS // 2) + "-" * (BAR_COLUMNS // 2) in last_line(screen)
+
+
+def test_a_frame_is_narrower_than_the_terminal():
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
+        with Progress("reading", 1000, terminal) as progress:
+            progress.advance(1000)
+        shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    frames = shown.rstrip("\r\n").split("\r\x1b[K")[1:]
+    assert [len(frame) for frame in frames] == [39, 39]

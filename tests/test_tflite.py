@@ -312,11 +312,26 @@ def test_a_shape_too_large_is_refused_and_the_session_still_runs():
 
 @pytest.fixture
 def more_operators(monkeypatch):
-    monkeypatch.setitem(
-        tflite_writer.BUILTINS, "SHAPE", Builtin(77, 55, (("dtype", tflite_writer.Int8Flags),))
-    )
-    options = (("keep_dims", tflite_writer.BoolFlags),)
-    monkeypatch.setitem(tflite_writer.BUILTINS, "SUM", Builtin(74, 27, options))
+    """Lets the writer write operators that only these tests need, and handles of variables."""
+    operators = {
+        "SUM": Builtin(74, 27, (("keep_dims", tflite_writer.BoolFlags),)),
+        "SHAPE": Builtin(77, 55, (("dtype", tflite_writer.Int8Flags),)),
+        "CALL_ONCE": Builtin(129, 103, (("subgraph", tflite_writer.Int32Flags),)),
+        "VAR_HANDLE": Builtin(142, 111),
+        "READ_VARIABLE": Builtin(143, 112),
+        "ASSIGN_VARIABLE": Builtin(144, 113),
+    }
+    for name, operator in operators.items():
+        monkeypatch.setitem(tflite_writer.BUILTINS, name, operator)
+    monkeypatch.setitem(tflite_writer.TENSOR_TYPES, "resource", 13)
+
+    def operator_code(builder, code):
+        # The byte for old readers stops at 127, by rule of the format.
+        code_fields = {0: (tflite_writer.Int8Flags, min(code, 127))}
+        code_fields[3] = (tflite_writer.Int32Flags, code)
+        return tflite_writer._table(builder, code_fields)
+
+    monkeypatch.setattr(tflite_writer, "_operator_code", operator_code)
 
 
 @needs_wheel
@@ -380,6 +395,38 @@ def test_predict_starts_from_the_initial_state_and_a_session_keeps_its_own():
         for session in sessions:
             session.run()
         assert [session.outputs["y"].item() for session in sessions] == [1, 4]
+
+
+def running_total():
+    """y = the sum of every x since the start, from [10, 10], in a variable that is no tensor."""
+    handle, shape = Tensor("handle", "resource", ()), (2,)
+    ops = [
+        Op("CALL_ONCE", [], [], {"subgraph": 1}),
+        Op("VAR_HANDLE", [], ["handle"]),
+        Op("READ_VARIABLE", ["handle"], ["before"]),
+        Op("ADD", ["before", "x"], ["y"], {"activation": NONE}),
+        Op("ASSIGN_VARIABLE", ["handle", "y"], []),
+    ]
+    tensors = [handle, *(Tensor(name, "float32", shape) for name in ("x", "before", "y"))]
+    start = constant("start", np.full(shape, 10, np.float32))
+    first_ops = [Op("VAR_HANDLE", [], ["handle"]), Op("ASSIGN_VARIABLE", ["handle", "start"], [])]
+    first = Subgraph([handle, start], first_ops, [], [], name="first")
+    return model([Subgraph(tensors, ops, ["x"], ["y"]), first])
+
+
+@needs_wheel
+def test_a_variable_that_is_no_tensor_is_state_too(more_operators):
+    ones = np.ones(2, np.float32)
+    with load(running_total()) as loaded:
+        session = loaded.session()
+        session.inputs["x"][...] = ones
+        for total in (11, 12, 13):
+            assert loaded.predict(ones).tolist() == [11, 11]
+            session.run()
+            assert session.outputs["y"].tolist() == [total, total]
+        session.reset()
+        session.run()
+        assert session.outputs["y"].tolist() == [11, 11]
 
 
 # --- Life -----------------------------------------------------------------------------------------

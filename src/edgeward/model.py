@@ -1,5 +1,6 @@
 """From a file or bytes to a Model: which engine, found where, with how many threads."""
 
+import operator
 import os
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,9 @@ from edgeward.errors import BadInput
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+HEAD_BYTES = 8  # where a model file says its format
+MOST_THREADS = 256
 
 
 def load_unsigned(
@@ -27,8 +31,10 @@ def load_unsigned(
     Raises OSError when the file cannot be read, MalformedModel and UnsupportedModel for what is in
     it, EngineMissing, EngineMismatch and EngineFailed for the engine, BadInput for an argument.
     """
-    if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS):
-        raise BadInput(f"threads: expected a whole number from 1 to {MOST_THREADS}, got {threads!r}")
+    if threads is not None:
+        threads = _thread_count(threads)
+    if not isinstance(engine, str | None):
+        raise BadInput(f"engine: expected {', '.join(engines.KINDS)}, got {engine!r}")
     if isinstance(source, (str, os.PathLike)):
         source = os.fsdecode(source)
         if os.path.exists(source) and not (os.path.isfile(source) or os.path.isdir(source)):
@@ -49,5 +55,11 @@ def load_unsigned(
     return _core.open_model(source, chosen.name, str(chosen.library), chosen.version, threads)
 
 
-HEAD_BYTES = 8  # where a model file says its format
-MOST_THREADS = 256
+def _thread_count(given: object) -> int:
+    try:
+        count = operator.index(given)  # type: ignore[arg-type]
+    except TypeError:
+        count = 0
+    if not 1 <= count <= MOST_THREADS:
+        raise BadInput(f"threads: expected a whole number from 1 to {MOST_THREADS}, got {given!r}")
+    return count
