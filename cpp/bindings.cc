@@ -101,16 +101,15 @@ Shape shape_from(const py::object& given, const std::string& what) {
   const auto add = [&](py::handle dim) {
     const auto number = py::reinterpret_steal<py::object>(PyIndex_Check(dim.ptr()) != 0 ? PyNumber_Index(dim.ptr()) : nullptr);
     int overflow = 0;
+    if (!number) PyErr_Clear();  // what it is not, the refusal below says
     const long long value = number ? PyLong_AsLongLongAndOverflow(number.ptr(), &overflow) : -1;
     if (value < 0 || overflow != 0) dims.assign(Shape::kMaxRank + 1, 0);  // refused below
     if (dims.size() <= Shape::kMaxRank) dims.push_back(value);
   };
-  if (PyIndex_Check(given.ptr()) != 0) {
-    add(given);
-  } else if (py::isinstance<py::sequence>(given) && !py::isinstance<py::str>(given)) {
+  if (py::isinstance<py::sequence>(given) && !py::isinstance<py::str>(given)) {
     for (const py::handle dim : given) add(dim);
   } else {
-    dims.assign(Shape::kMaxRank + 1, 0);
+    add(given);
   }
   if (dims.size() > Shape::kMaxRank) {
     throw Error(Code::bad_input, what, ": expected a shape of at most ", Shape::kMaxRank, " whole numbers from 0, got ",

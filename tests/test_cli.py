@@ -269,8 +269,11 @@ def test_a_reader_that_has_enough_ends_it_quietly(files, arguments, unbuffered):
 
 
 def test_names_that_the_terminal_cannot_show_do_not_end_it(run):
-    done = run("inspect", "naïve.tflite", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    arguments = ["inspect", "naïve.tflite", "--json"]
+    done = run(*arguments, PYTHONUTF8="0", PYTHONIOENCODING="ascii")
     assert done.returncode == 5
+    message = one_document(done)["error"]["message"]
+    assert message == "naïve.tflite: No such file or directory"
     assert last_line(done) == "edgeward: system: na\\xefve.tflite: No such file or directory"
 
 

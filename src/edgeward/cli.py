@@ -329,7 +329,7 @@ def _outputs_of_session(
 
 def _print_json(document: object) -> None:
     """One JSON document. What JSON has no number for is spelled: "NaN", "Infinity", "-Infinity"."""
-    print(json.dumps(_spelled(document), ensure_ascii=False, indent=2, allow_nan=False))
+    print(json.dumps(_spelled(document), indent=2, allow_nan=False))
 
 
 def _spelled(value: Any) -> Any:

@@ -1,0 +1,70 @@
+"""What README.md and docs/library.md show is run, and their links lead somewhere."""
+
+import re
+import shutil
+from importlib.resources import files
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import edgeward as ew
+from tests.models import tflite_models
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S)
+
+
+@pytest.fixture
+def surroundings(tmp_path, monkeypatch):
+    """The names that the examples take for granted."""
+    digits = files("edgeward") / "digits"
+    for suffix in ("tflite", "onnx"):
+        shutil.copyfile(str(digits / f"digits.{suffix}"), tmp_path / f"model.{suffix}")
+    monkeypatch.chdir(tmp_path)
+    picture = np.load(str(digits / "digits.npz"))["pictures"][0]
+    image = (picture.reshape(1, 8, 8, 1) / 16).astype(np.float32)
+
+    def read_into(array):
+        array[...] = image
+
+    return {
+        "ew": ew,
+        "model": ew.load_unsigned("model.tflite"),
+        "pair": ew.load_unsigned(tflite_models.sum_product()),
+        "image": image,
+        "picture": image,
+        "first": np.ones(4, np.float32),
+        "second": np.ones(4, np.float32),
+        "camera": SimpleNamespace(read_into=read_into),
+    }
+
+
+@pytest.mark.parametrize(("page", "least"), [("README.md", 1), ("docs/library.md", 4)])
+def test_the_examples_run(page, least, surroundings):
+    found = blocks(page)
+    assert len(found) >= least
+    for block in found:
+        exec(compile(block, page, "exec"), dict(surroundings))
+
+
+def test_links_lead_somewhere():
+    links = [
+        (page, target)
+        for page in PAGES
+        for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text())
+    ]
+    assert links
+    missing = [(page.name, target) for page, target in links if not (page.parent / target).exists()]
+    assert not missing
+
+
+def test_each_public_name_is_documented():
+    text = (ROOT / "docs" / "library.md").read_text()
+    described = {"EdgewardError", *(name for name in ew.__all__ if name in text)}
+    assert described >= set(ew.__all__) - {"EngineReport", "Model", "Quantization"}
