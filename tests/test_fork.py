@@ -111,18 +111,32 @@ model.predict(x)
 
 def child():
     forked(lambda: model.predict(x))
-    with load(threads={threads}) as own:
-        np.testing.assert_array_equal(own.predict(x), x + x)
-        session = own.session()
-        session.inputs["x"][:] = x
-        session.run()
-        np.testing.assert_array_equal(session.outputs["y"], x + x)
-        in_child(lambda: forked(lambda: own.predict(x)))  # a child of the child
-        np.testing.assert_array_equal(own.predict(x), x + x)
+    own = load(threads={threads})
+    np.testing.assert_array_equal(own.predict(x), x + x)
+    session = own.session()
+    session.inputs["x"][:] = x
+    session.run()
+    np.testing.assert_array_equal(session.outputs["y"], x + x)
+    in_child(lambda: forked(lambda: own.predict(x)))  # a child of the child
+    np.testing.assert_array_equal(own.predict(x), x + x)
+    own.close()
 
 for _ in range(3):
     in_child(child)
 np.testing.assert_array_equal(model.predict(x), x + x)
+print("parent works")
+"""
+    assert run_program(program).endswith("parent works\n")
+
+
+def test_a_child_may_leave_a_with_block(run_program):
+    program = """
+def child():
+    sys.exit(0)
+
+with load() as model, model.session():
+    in_child(child)
+    np.testing.assert_array_equal(model.predict(x), x + x)
 print("parent works")
 """
     assert run_program(program).endswith("parent works\n")

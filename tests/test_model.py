@@ -79,7 +79,9 @@ def test_the_bytes_are_not_needed_after_the_load(content, engine_name):
         np.testing.assert_array_equal(session.outputs["y"], Y)
 
 
-@pytest.mark.parametrize("name", [b"model", b"with space.onnx", "naïve.tflite".encode(), b"\xff\xfe", b"a\nb"])
+@pytest.mark.parametrize(
+    "name", [b"model", b"with space.onnx", "naïve.tflite".encode(), b"\xff\xfe", b"a\nb"]
+)
 @pytest.mark.parametrize(
     "path_of",
     [os.fsdecode, lambda raw: Path(os.fsdecode(raw)), PathObject, lambda raw: PathObject(os.fsdecode(raw))],
@@ -140,7 +142,11 @@ def test_what_the_system_cannot_open_is_an_os_error_with_its_path(
 
 @pytest.mark.parametrize("kind", ["fifo", "socket", "device"])
 def test_what_is_no_file_is_refused_at_once(tmp_path, kind):
-    path = {"fifo": str(tmp_path / "fifo"), "device": "/dev/zero", "socket": str(tmp_path / "socket")}[kind]
+    path = {
+        "fifo": str(tmp_path / "fifo"),
+        "device": "/dev/zero",
+        "socket": str(tmp_path / "socket"),
+    }[kind]
     if kind == "fifo":
         os.mkfifo(path)
     if kind == "socket":
@@ -148,7 +154,9 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, kind):
 
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(path)
-    with pytest.raises(ew.BadInput, match=rf'\Amodel file "{path}": expected a regular file, got .+\Z'):
+    with pytest.raises(
+        ew.BadInput, match=rf'\Amodel file "{path}": expected a regular file, got .+\Z'
+    ):
         ew.load_unsigned(path)
 
 
@@ -353,7 +361,9 @@ def test_an_engine_runs_its_own_formats(engine, content, runs, got):
         ew.load_unsigned(content, engine=engine)
 
 
-@pytest.mark.parametrize("threads", [0, -1, -(2**31), 2**31, 2**64, 100_000, "2", 2.0, [2], b"2"], ids=repr)
+@pytest.mark.parametrize(
+    "threads", [0, -1, -(2**31), 2**31, 2**64, 100_000, "2", 2.0, [2], b"2"], ids=repr
+)
 def test_threads_must_be_a_number_that_makes_sense(run_child, threads):
     program = """
 import sys
@@ -392,7 +402,12 @@ def test_a_small_model_gets_one_thread(content, engine_name):
 def test_inputs_and_outputs_are_described(load):
     model = load("add")
     for spec, name in zip((*model.inputs, *model.outputs), "xy", strict=True):
-        assert (spec.name, spec.dtype, spec.shape, spec.quantization) == (name, "float32", (16,), None)
+        assert (spec.name, spec.dtype, spec.shape, spec.quantization) == (
+            name,
+            "float32",
+            (16,),
+            None,
+        )
         assert repr(spec) == f'TensorSpec("{name}", float32, [16])'
     assert (type(model.inputs), type(model.outputs)) == (tuple, tuple)
 
@@ -673,7 +688,9 @@ except Exception as error:
 # --- ew.empty -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [0, 3, (), (0,), (3, 0), (2, 3), [2, 3], (1,) * 8, np.int64(3), range(3)], ids=repr)
+@pytest.mark.parametrize(
+    "shape", [0, 3, (), (0,), (3, 0), (2, 3), [2, 3], (1,) * 8, np.int64(3), range(3)], ids=repr
+)
 @pytest.mark.parametrize("dtype", ["float32", "bool", np.int64, np.dtype("complex64"), float])
 def test_empty_is_an_ordinary_array(shape, dtype):
     made = ew.empty(shape, dtype)
@@ -689,7 +706,12 @@ def test_empty_is_float32_unless_told():
 
 @pytest.mark.parametrize(
     ("dtype", "stored", "count"),
-    [("bfloat16", "uint16", 6), ("float8_e5m2", "uint8", 6), ("int4", "uint8", 3), ("int2", "uint8", 2)],
+    [
+        ("bfloat16", "uint16", 6),
+        ("float8_e5m2", "uint8", 6),
+        ("int4", "uint8", 3),
+        ("int2", "uint8", 2),
+    ],
 )
 def test_empty_of_a_type_that_numpy_lacks_holds_its_bits(dtype, stored, count):
     made = ew.empty((2, 3), dtype)
@@ -711,7 +733,9 @@ def test_empty_of_more_than_there_is_says_how_much():
         ew.empty(2**50, "uint8")
 
 
-@pytest.mark.parametrize("dtype", [">f4", "S3", "U3", object, "M8[s]", "f4,f4", "longdouble", "int5"])
+@pytest.mark.parametrize(
+    "dtype", [">f4", "S3", "U3", object, "M8[s]", "f4,f4", "longdouble", "int5"]
+)
 def test_empty_refuses_a_dtype_that_models_do_not_have(dtype):
     with pytest.raises((ew.BadInput, TypeError), match=r"\A[^\n]+\Z"):
         ew.empty(3, dtype)

@@ -257,7 +257,9 @@ def test_a_memory_mapped_file_is_an_input(add, tmp_path):
     np.testing.assert_array_equal(add.predict(x), Y)
 
 
-@pytest.mark.parametrize("value", [np.float32(2.5), np.array(2.5, np.float32)], ids=["scalar", "0-d"])
+@pytest.mark.parametrize(
+    "value", [np.float32(2.5), np.array(2.5, np.float32)], ids=["scalar", "0-d"]
+)
 def test_a_scalar_tensor_takes_a_scalar(load, value):
     y = load("add", ()).predict(value)
     assert (type(y), y.shape, y.item()) == (np.ndarray, (), 2.5)
@@ -395,7 +397,9 @@ def test_an_integer_type_with_two_names_is_one_type(load, code):
 def test_bytes_are_an_array_of_uint8(load, wrap):
     model = load("identity", "uint8")
     values = np.arange(250, 256, dtype=np.uint8)
-    with pytest.raises(ew.BadInput, match=r'\Ainput "x": expected uint8 \[2, 3\], got uint8 \[6\]\Z'):
+    with pytest.raises(
+        ew.BadInput, match=r'\Ainput "x": expected uint8 \[2, 3\], got uint8 \[6\]\Z'
+    ):
         model.predict(wrap(values.tobytes()))
 
 
@@ -515,7 +519,9 @@ def test_a_call_that_does_not_fit_names_what_is_wrong(sum_product, call, message
 )  # fmt: skip
 def test_an_out_that_cannot_be_written_is_refused_by_name(add, out, got):
     for given in (out, {"y": out}):
-        with pytest.raises(ew.BadInput, match=rf'\Aoutput "y": expected float32 \[16\], got {got}\Z'):
+        with pytest.raises(
+            ew.BadInput, match=rf'\Aoutput "y": expected float32 \[16\], got {got}\Z'
+        ):
             add.predict(X, out=given)
     np.testing.assert_array_equal(add.predict(X), Y)
 
@@ -689,7 +695,9 @@ def test_an_out_must_have_the_rows_of_this_call(rows):
     y = np.zeros((3, 4), np.float32)
     assert rows.predict(x, out=y) is y
     np.testing.assert_array_equal(y, x + np.arange(4))
-    with pytest.raises(ew.BadInput, match=r"expected a C-contiguous out= of \[2, 4\], got \[3, 4\]\Z"):
+    with pytest.raises(
+        ew.BadInput, match=r"expected a C-contiguous out= of \[2, 4\], got \[3, 4\]\Z"
+    ):
         rows.predict(x[:2], out=y)
 
 
@@ -699,7 +707,9 @@ def test_no_number_is_special(load):
         expected = UNKNOWN + np.float32(4)
     np.testing.assert_array_equal(chain.predict(UNKNOWN), expected)
     limits = np.finfo(np.float32)
-    extremes = np.array([limits.max, limits.min, limits.tiny, limits.smallest_subnormal], np.float32)
+    extremes = np.array(
+        [limits.max, limits.min, limits.tiny, limits.smallest_subnormal], np.float32
+    )
     np.testing.assert_array_equal(chain.predict(extremes), extremes + np.float32(4))
 
 
@@ -712,7 +722,9 @@ def test_an_output_whose_shape_depends_on_values():
         for expected, y in held:
             assert y.dtype == np.int64
             np.testing.assert_array_equal(y, expected)
-        with pytest.raises(ew.BadInput, match=r'\Aoutput "y": expected no out=, because its shape .*\Z'):
+        with pytest.raises(
+            ew.BadInput, match=r'\Aoutput "y": expected no out=, because its shape .*\Z'
+        ):
             places.predict(x, out=np.zeros((1, 1), np.int64))
         np.testing.assert_array_equal(places.predict(x), expected)
 
@@ -720,12 +732,16 @@ def test_an_output_whose_shape_depends_on_values():
 # --- Properties -----------------------------------------------------------------------------------
 
 # Neither they nor their products are subnormal: XNNPACK may take those for zero.
-FINITE = st.just(0.0) | st.floats(0.0009765625, 1e6, width=32) | st.floats(-1e6, -0.0009765625, width=32)
+FINITE = (
+    st.just(0.0) | st.floats(0.0009765625, 1e6, width=32) | st.floats(-1e6, -0.0009765625, width=32)
+)
 
 
 def hyper(test):
     fixtures = hypothesis.HealthCheck.function_scoped_fixture
-    return hypothesis.settings(max_examples=100, deadline=None, suppress_health_check=[fixtures])(test)
+    return hypothesis.settings(max_examples=100, deadline=None, suppress_health_check=[fixtures])(
+        test
+    )
 
 
 @hyper

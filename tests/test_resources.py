@@ -93,7 +93,9 @@ def test_onnx_runtime_in_use_makes_no_file_and_no_thread(run_child, tmp_path):
     # Unset, as for most users: the core must turn telemetry off by itself.
     environment["ORT_DISABLE_TELEMETRY"] = ""
     counts = run_child(
-        "import os; del os.environ['ORT_DISABLE_TELEMETRY']\n" + ONNX_IN_USE, DIGITS / "digits.onnx", **environment
+        "import os; del os.environ['ORT_DISABLE_TELEMETRY']\n" + ONNX_IN_USE,
+        DIGITS / "digits.onnx",
+        **environment,
     )
     before, during, after = map(int, counts.split())
     assert before == during == after

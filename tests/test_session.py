@@ -252,7 +252,10 @@ def test_views_of_another_shape_stay_readable_and_are_no_longer_run(rows):
     ("shapes", "message"),
     [
         ({"x": (3, 5)}, r'input "x": expected \[-1, 4\] .*, got \[3, 5\]'),
-        ({"x": (0, 4)}, r'input "x": expected \[-1, 4\] with every dimension at least 1, got \[0, 4\]'),
+        (
+            {"x": (0, 4)},
+            r'input "x": expected \[-1, 4\] with every dimension at least 1, got \[0, 4\]',
+        ),
         ({"x": (-1, 4)}, r'input "x": expected .*, got \[-1, 4\]'),
         ({"x": (4,)}, r'input "x": expected \[-1, 4\] .*, got \[4\]'),
         ({"x": ()}, r'input "x": expected \[-1, 4\] .*, got \[\]'),
@@ -422,7 +425,9 @@ def test_bare_runs_run(session):
 
 def test_bare_runs_need_outputs_of_known_shape():
     session = ew.load_unsigned(onnx_models.data_dependent(), engine="onnx").session()
-    with pytest.raises(ew.UnsupportedModel, match=r"\Asession: expected outputs of known shape.*\Z"):
+    with pytest.raises(
+        ew.UnsupportedModel, match=r"\Asession: expected outputs of known shape.*\Z"
+    ):
         session.time_bare_runs(1)
 
 
