@@ -230,6 +230,16 @@ void close_session(PySession& self) {
   self.core->close();
 }
 
+// The end of a with block. A forked child that leaves one has nothing of its own to close.
+template <class Close>
+void leave(Close close) {
+  try {
+    close();
+  } catch (const Error& error) {
+    if (error.code() != Code::forked) throw;
+  }
+}
+
 double time_bare_runs(PySession& self, size_t count) {
   const py::gil_scoped_release released;
   const auto start = std::chrono::steady_clock::now();
@@ -318,6 +328,7 @@ void bind_values(py::module_& module) {
 
 void bind_model(py::module_& module) {
   py::class_<PyModel> model(module, "Model", "A model that is open and able to run. Any thread. Made by edgeward.load_unsigned.");
+  py::class_<PySession> session(module, "Session", "A model with memory of its own, run in place. One thread at a time.");
   model.def_property_readonly("inputs", [](const PyModel& self) { return tuple_of(self.core->signatures()[0].inputs); },
                              "A TensorSpec for each input of the first signature, in the order predict takes them.")
       .def_property_readonly("outputs", [](const PyModel& self) { return tuple_of(self.core->signatures()[0].outputs); })
@@ -332,9 +343,8 @@ void bind_model(py::module_& module) {
       .def("close", [](PyModel& self) { self.core->close(); }, py::call_guard<py::gil_scoped_release>(),
            "Give the engine's memory back. Sessions and arrays that were handed out stay usable.")
       .def("__enter__", [](py::object self) { return self; })
-      .def("__exit__", [](PyModel& self, const py::args&) { self.core->close(); });
+      .def("__exit__", [](PyModel& self, const py::args&) { leave([&] { self.core->close(); }); });
 
-  py::class_<PySession> session(module, "Session", "A model with memory of its own, run in place. One thread at a time.");
   session.def_property_readonly("inputs", &session_inputs, "By name: arrays over the memory the engine reads. Fill them in place.")
       .def_property_readonly("outputs", &session_outputs,
                              "By name: arrays over the memory the engine writes. One whose shape depends on values is here after "
@@ -349,7 +359,7 @@ void bind_model(py::module_& module) {
            "Seconds that `count` calls of the engine take in a native loop, with nothing of ours around each.")
       .def("close", &close_session, "End the engine's session. Arrays that were handed out stay readable.")
       .def("__enter__", [](py::object self) { return self; })
-      .def("__exit__", [](PySession& self, const py::args&) { close_session(self); });
+      .def("__exit__", [](PySession& self, const py::args&) { leave([&] { close_session(self); }); });
   add_hot_methods(model, session);
   // Only the functions below and Model.session make them: an object without a model behind it cannot come to be.
   for (const py::handle type : {py::handle(model), py::handle(session)}) {

@@ -1,4 +1,4 @@
-"""What every test may use: engines that load the tests' own models, and Python programs run in a child.
+"""What every test may use: engines that load the tests' models, and programs run in a child.
 
 ONNX Runtime reads its telemetry switch when its library is opened, so it is set before any import.
 """

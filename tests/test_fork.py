@@ -1,4 +1,4 @@
-"""A forked child: what was loaded before the fork is refused there at once, and the child ends well."""
+"""A forked child: what was loaded before is refused there at once, and the child ends well."""
 
 import pytest
 from conftest import models_of
@@ -16,7 +16,7 @@ def load(**options):
     return ew.load_unsigned(path, engine=engine_name, **options)
 
 def in_child(work):
-    \"\"\"Runs work() in a forked child that must end by itself, within a minute, with status 0.\"\"\"
+    \"\"\"Runs work() in a forked child, which must end by itself, with status 0.\"\"\"
     child = os.fork()
     if child == 0:
         signal.alarm(60)
@@ -59,7 +59,8 @@ y, view = model.predict(x), session.outputs["y"]
 
 def child():
     for use in (
-        lambda: model.predict(x), lambda: model.predict({{"x": x}}), lambda: model.predict(x, out=y),
+        lambda: model.predict(x), lambda: model.predict({{"x": x}}),
+        lambda: model.predict(x, out=y),
         model.session, model.close, session.run, session.reset, session.close,
         lambda: session.resize({{}}), lambda: session.time_bare_runs(1),
     ):

@@ -84,9 +84,14 @@ def test_the_bytes_are_not_needed_after_the_load(content, engine_name):
 )
 @pytest.mark.parametrize(
     "path_of",
-    [os.fsdecode, lambda raw: Path(os.fsdecode(raw)), PathObject, lambda raw: PathObject(os.fsdecode(raw))],
+    [
+        os.fsdecode,
+        lambda raw: Path(os.fsdecode(raw)),
+        PathObject,
+        lambda raw: PathObject(os.fsdecode(raw)),
+    ],
     ids=["str", "Path", "bytes path object", "path object"],
-)  # fmt: skip
+)
 def test_a_model_is_read_from_any_path_whatever_it_is_called(
     content, engine_name, tmp_path, name, path_of
 ):

@@ -1,7 +1,7 @@
 """Edgeward's outputs, bit by bit, against those of the same engine's own Python API.
 
-On every model that the tests make, on the shipped digits, and on those of ../shared/models where that
-folder lies beside the checkout.
+On every model that the tests make, on the shipped digits, and on those of ../shared/models where
+that folder lies beside the checkout.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def values(spec: ew.TensorSpec, kind: str, rows: int) -> Array:
     dtype = stored(spec.dtype)
     if kind == "zeros":
         return np.zeros(shape, dtype)
-    if dtype == bool:
+    if spec.dtype == "bool":
         return generator.integers(0, 2, shape).astype(bool)
     if kind == "any bits":
         count = int(np.prod(shape))
@@ -288,9 +288,11 @@ def test_outputs_are_those_of_the_litert_interpreter(name: str) -> None:
 )
 def test_what_is_not_run_is_refused_with_a_reason(engine_name: str, name: str) -> None:
     content = models_of(engine_name).ALL[name]()
-    with pytest.raises(ew.UnsupportedModel, match=r"\A[^\n]*expected [^\n]+\Z"):
-        with ew.load_unsigned(content, engine=engine_name) as model:
-            model.predict({spec.name: values(spec, "ordinary", 1) for spec in model.inputs})
+    with (
+        pytest.raises(ew.UnsupportedModel, match=r"\A[^\n]*expected [^\n]+\Z"),
+        ew.load_unsigned(content, engine=engine_name) as model,
+    ):
+        model.predict({spec.name: values(spec, "ordinary", 1) for spec in model.inputs})
 
 
 def test_there_is_something_to_compare() -> None:

@@ -303,9 +303,13 @@ def test_an_input_that_changes_the_dict_it_came_in_does_not_free_the_others(sum_
 # --- Types ----------------------------------------------------------------------------------------
 
 PACKED_BITS = {"int2": 2, "int4": 4, "uint4": 4}
-BIT_PATTERNS = {"bfloat16": "uint16", **{
-    name: "uint8" for name in ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
-}}  # fmt: skip
+BIT_PATTERNS = {
+    "bfloat16": "uint16",
+    "float8_e4m3fn": "uint8",
+    "float8_e4m3fnuz": "uint8",
+    "float8_e5m2": "uint8",
+    "float8_e5m2fnuz": "uint8",
+}
 # tflite-runtime is the oldest engine: it knows fewer types.
 TFLITE_DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"),
@@ -462,9 +466,14 @@ def test_what_does_not_fit_is_refused_with_its_name_what_was_expected_and_what_c
 
 @pytest.mark.parametrize(
     ("shape", "got"),
-    [((0, 4), r"\[0, 4\]"), ((3, 5), r"\[3, 5\]"), ((4,), r"float32 \[4\]"), ((1, 1, 4), r"float32 \[1, 1, 4\]")],
+    [
+        ((0, 4), r"\[0, 4\]"),
+        ((3, 5), r"\[3, 5\]"),
+        ((4,), r"float32 \[4\]"),
+        ((1, 1, 4), r"float32 \[1, 1, 4\]"),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_dynamic_shape_admits_what_it_says(rows, shape, got):
     with pytest.raises(ew.BadInput, match=rf'\Ainput "x": expected float32 \[-1, 4\], got {got}\Z'):
         rows.predict(np.zeros(shape, np.float32))
@@ -474,28 +483,52 @@ def test_a_dynamic_shape_admits_what_it_says(rows, shape, got):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m: m.predict(), r'input "[ab]": expected an array, got none \(inputs are "[ab]", "[ab]"\)'),
+        (
+            lambda m: m.predict(),
+            r'input "[ab]": expected an array, got none \(inputs are "[ab]", "[ab]"\)',
+        ),
         (lambda m: m.predict({}), r'input "[ab]": expected an array, got none .*'),
         (lambda m: m.predict(A), r'input "[ab]": expected an array, got none .*'),
         (lambda m: m.predict(a=A), r'input "b": expected an array, got none .*'),
         (lambda m: m.predict({"b": B}), r'input "a": expected an array, got none .*'),
         (lambda m: m.predict(A, B, A), r"predict: expected at most 2 arrays, got 3"),
         (lambda m: m.predict(*[A] * 1000), r"predict: expected at most 2 arrays, got 1000"),
-        (lambda m: m.predict({"a": A, "b": B}, A), r'input "[ab]": expected float32 \[4\], got a dict.*'),
+        (
+            lambda m: m.predict({"a": A, "b": B}, A),
+            r'input "[ab]": expected float32 \[4\], got a dict.*',
+        ),
         (lambda m: m.predict(A, B, a=A), r'input "a": expected it once, got it twice'),
         (lambda m: m.predict({"a": A, "b": B}, a=A), r'input "a": expected it once, got it twice'),
-        (lambda m: m.predict(a=A, b=B, c=A), r"""input: expected the names "[ab]", "[ab]", got 'c'"""),
+        (
+            lambda m: m.predict(a=A, b=B, c=A),
+            r"""input: expected the names "[ab]", "[ab]", got 'c'""",
+        ),
         (lambda m: m.predict({"a": A, "B": B}), r"""input: expected the names .*, got 'B'"""),
         (lambda m: m.predict({"a": A, 1: B}), r"input: expected the names .*, got 1"),
         (lambda m: m.predict({"a": A, None: B}), r"input: expected the names .*, got None"),
         (lambda m: m.predict({"a": A, b"b": B}), r"input: expected the names .*, got b'b'"),
-        (lambda m: m.predict({"a": A, "\udc80": B}), r"input: expected the names .*, got '\\udc80'"),
-        (lambda m: m.predict(a=A, b=B, out=A.copy()), r'out=: expected a dict with the names "[sp]", "[sp]", got a numpy.ndarray'),
-        (lambda m: m.predict(a=A, b=B, out={"y": A.copy()}), r"""out=: expected the names .*, got 'y'"""),
-        (lambda m: m.predict(a=A, b=B, out=7), r"out=: expected a dict with the names .*, got a int"),
-        (lambda m: m.predict(a=A, b=B, out={"s": None}), r'output "s": expected float32 \[4\], got a NoneType as out='),
+        (
+            lambda m: m.predict({"a": A, "\udc80": B}),
+            r"input: expected the names .*, got '\\udc80'",
+        ),
+        (
+            lambda m: m.predict(a=A, b=B, out=A.copy()),
+            r'out=: expected a dict with the names "[sp]", "[sp]", got a numpy.ndarray',
+        ),
+        (
+            lambda m: m.predict(a=A, b=B, out={"y": A.copy()}),
+            r"""out=: expected the names .*, got 'y'""",
+        ),
+        (
+            lambda m: m.predict(a=A, b=B, out=7),
+            r"out=: expected a dict with the names .*, got a int",
+        ),
+        (
+            lambda m: m.predict(a=A, b=B, out={"s": None}),
+            r'output "s": expected float32 \[4\], got a NoneType as out=',
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_call_that_does_not_fit_names_what_is_wrong(sum_product, call, message):
     with pytest.raises(ew.BadInput, match=rf"\A{message}\Z"):
         call(sum_product)
@@ -515,8 +548,18 @@ def test_a_call_that_does_not_fit_names_what_is_wrong(sum_product, call, message
         ([0.0] * 16, "a list as out="),
         (np.broadcast_to(np.float32(0), (16,)), "a read-only array as out="),
     ],
-    ids=["read-only", "dtype", "order", "rank", "scalar", "bytearray", "memoryview", "list", "broadcast"],
-)  # fmt: skip
+    ids=[
+        "read-only",
+        "dtype",
+        "order",
+        "rank",
+        "scalar",
+        "bytearray",
+        "memoryview",
+        "list",
+        "broadcast",
+    ],
+)
 def test_an_out_that_cannot_be_written_is_refused_by_name(add, out, got):
     for given in (out, {"y": out}):
         with pytest.raises(

@@ -160,7 +160,7 @@ cycle = globals()[what]
 for _ in range(count // 2):
     cycle()
 gc.collect()
-# The slope from the least of some samples to the least of later ones: a sample may be high by chance.
+# From the least of some samples to the least of later ones: one may be high by chance.
 def least(samples):
     lowest = None
     for _ in range(samples):

@@ -1,10 +1,10 @@
-"""Session: its views are the engine's memory, and nothing that was handed out dies before its holder."""
+"""Session: its views are the engine's memory, and nothing handed out dies before its holder."""
 
 import gc
 
 import numpy as np
 import pytest
-from conftest import ENGINES, models_of
+from conftest import ENGINES
 from models import onnx_models, tflite_models
 from models.tflite_writer import NONE, Op, Subgraph, Tensor, model
 
@@ -256,7 +256,7 @@ def test_views_of_another_shape_stay_readable_and_are_no_longer_run(rows):
             {"x": (0, 4)},
             r'input "x": expected \[-1, 4\] with every dimension at least 1, got \[0, 4\]',
         ),
-        ({"x": (-1, 4)}, r'input "x": expected .*, got \[-1, 4\]'),
+        ({"x": (-1, 4)}, r'input "x": expected .*, got .-1, 4.'),
         ({"x": (4,)}, r'input "x": expected \[-1, 4\] .*, got \[4\]'),
         ({"x": ()}, r'input "x": expected \[-1, 4\] .*, got \[\]'),
         ({"x": (1, 1, 4)}, r'input "x": expected \[-1, 4\] .*, got \[1, 1, 4\]'),

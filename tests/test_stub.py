@@ -1,4 +1,4 @@
-"""_core.pyi says of the core what the core says of itself: names, parameters, defaults, properties."""
+"""_core.pyi says of the core what it says of itself: names, parameters, defaults, properties."""
 
 import ast
 import inspect

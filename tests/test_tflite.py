@@ -325,14 +325,6 @@ def more_operators(monkeypatch):
         monkeypatch.setitem(tflite_writer.BUILTINS, name, operator)
     monkeypatch.setitem(tflite_writer.TENSOR_TYPES, "resource", 13)
 
-    def operator_code(builder, code):
-        # The byte for old readers stops at 127, by rule of the format.
-        code_fields = {0: (tflite_writer.Int8Flags, min(code, 127))}
-        code_fields[3] = (tflite_writer.Int32Flags, code)
-        return tflite_writer._table(builder, code_fields)
-
-    monkeypatch.setattr(tflite_writer, "_operator_code", operator_code)
-
 
 @needs_wheel
 def test_an_output_that_is_known_before_the_run_follows_the_shape(more_operators):

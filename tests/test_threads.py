@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from conftest import models_of
 from models import network
 
 import edgeward as ew
@@ -372,3 +373,41 @@ def test_a_long_run_lets_other_threads_run(load, switch_interval):
     has_run = ran.is_set()
     thread.join()
     assert has_run
+
+
+# --- The end of the program -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["predict", "run", "time_bare_runs", "load"])
+@pytest.mark.parametrize("policy", ["keep", "release"])
+def test_the_program_may_end_while_a_daemon_thread_runs(
+    run_child, engine_name, tmp_path, call, policy
+):
+    program = """
+import sys, threading
+import numpy as np
+import edgeward as ew
+path, engine_name, call, policy = sys.argv[1:]
+model = ew.load_unsigned(path, engine=engine_name)
+model.gil = policy
+session, x = model.session(), np.zeros(model.inputs[0].shape, np.float32)
+work = {
+    "predict": lambda: model.predict(x),
+    "run": session.run,
+    "time_bare_runs": lambda: session.time_bare_runs(3),
+    "load": lambda: ew.load_unsigned(path, engine=engine_name).close(),
+}[call]
+begun = threading.Event()
+
+def forever():
+    while True:
+        work()
+        begun.set()
+
+threading.Thread(target=forever, daemon=True).start()
+begun.wait()
+print("ended")
+"""
+    path = tmp_path / "model"
+    path.write_bytes(models_of(engine_name).mobilenet(0.25))
+    assert run_child(program, path, engine_name, call, policy) == "ended\n"

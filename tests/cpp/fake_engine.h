@@ -164,7 +164,9 @@ class FakeSession final : public EngineSession {
       books_.complain("run: another number of tensors than the model's");
       return;
     }
-    for (size_t i = 0; i < inputs.size(); ++i) check(inputs[i], Side::input, i);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (!is_right(inputs[i], Side::input, i)) return;
+    }
     for (size_t i = 0; i < outputs.size(); ++i) {
       const TensorView& source = static_cast<FakeBinding*>(inputs[i])->view;
       touch_slack(source);
@@ -173,7 +175,7 @@ class FakeSession final : public EngineSession {
         outputs[i] = make_output(i, source);
         continue;
       }
-      check(outputs[i], Side::output, i);
+      if (!is_right(outputs[i], Side::output, i)) return;
       const TensorView& target = static_cast<FakeBinding*>(outputs[i])->view;
       for (size_t k = 0; k < source.size_bytes; ++k) target.data[k] = plus(source.data[k], 1 + runs_since_reset_);
     }
@@ -210,13 +212,18 @@ class FakeSession final : public EngineSession {
     return model_->outputs[index].shape.is_dynamic() && !model_->inputs[index].shape.is_dynamic();
   }
 
-  void check(Binding binding, Side side, size_t index) {
+  // False when there is nothing to work on; what else is wrong is a complaint alone.
+  bool is_right(Binding binding, Side side, size_t index) {
     const auto* made = static_cast<FakeBinding*>(binding);
-    if (made == nullptr) return books_.complain("run: no memory for a tensor of known size");
+    if (made == nullptr) {
+      books_.complain("run: no memory for a tensor of known size");
+      return false;
+    }
     if (books_.is_released(*made)) books_.complain("run: a released binding");
     if (made->session != number_) books_.complain("run: another session's binding");
     if (made->generation != generation_) books_.complain("run: a binding of other shapes");
     if (made->side != side || made->index != index) books_.complain("run: another tensor's binding");
+    return true;
   }
 
   // Reads what memory_rules() says may be read, as real kernels do: past a guard page that ends the process.

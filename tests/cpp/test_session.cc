@@ -701,6 +701,35 @@ TEST_CASE("a binding that fails is an error of that call alone, whichever it is"
   CHECK(refused.size() >= 6);  // of both sides: fresh, own and the caller's
 }
 
+TEST_CASE("memory whose place other memory failed to take is bound again when it is given again") {
+  Bench bench;
+  const Block first = Block::zeroed(kTensorBytes);
+  const Block second = Block::zeroed(kTensorBytes);
+  const Block target = Block::zeroed(kTensorBytes);
+  const auto answer = [&](const Block& input, const Block* output) {
+    std::memset(target.data(), 0, kTensorBytes);
+    bench->argument(0) = contiguous(input.data(), {2, 3});
+    if (output != nullptr) bench->target(0) = contiguous(output->data(), {2, 3});
+    bench->predict();
+    const Lease lease = bench->take(0);
+    return std::to_integer<int>((output != nullptr ? output->data() : lease->view.data)[0]);
+  };
+  SUBCASE("an input") {
+    CHECK(answer(first, nullptr) == 1);
+    bench.plan->on_bind = [](Side, size_t) { refuse(); };
+    check_refusal(Code::engine_failed, {"fake: no"}, [&] { (void)answer(second, nullptr); });
+    bench.plan->on_bind = [](Side, size_t) {};
+    CHECK(answer(first, nullptr) == 1);
+  }
+  SUBCASE("an output") {
+    CHECK(answer(first, &target) == 1);
+    bench.plan->on_bind = [](Side, size_t) { refuse(); };
+    check_refusal(Code::engine_failed, {"fake: no"}, [&] { (void)answer(first, &second); });
+    bench.plan->on_bind = [](Side, size_t) {};
+    CHECK(answer(first, &target) == 1);
+  }
+}
+
 // ---- The end.
 
 TEST_CASE("after close everything but what was handed out is refused") {

@@ -1,0 +1,32 @@
+"""Writes the seed corpora of the fuzz targets: `python tests/fuzz/corpus.py DIRECTORY`.
+
+One folder for each target, filled with the small models that the tests make.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from models import onnx_models, tflite_models  # noqa: E402
+
+
+def write_corpora(directory: Path) -> int:
+    """Returns how many files it wrote."""
+    corpora = {
+        "tflite_file": [make() for make in tflite_models.ALL.values()],
+        "onnx_file": [make() for make in onnx_models.ALL.values()],
+    }
+    corpora["ort_file"] = [onnx_models.to_ort(model) for model in corpora["onnx_file"]]
+    for target, models in corpora.items():
+        folder = directory / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, model in enumerate(models):
+            (folder / f"{number:03}").write_bytes(model)
+    return sum(len(models) for models in corpora.values())
+
+
+if __name__ == "__main__":
+    print(write_corpora(Path(sys.argv[1])), "files")

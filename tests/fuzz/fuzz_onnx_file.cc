@@ -1,0 +1,14 @@
+// libFuzzer: check_onnx throws nothing but Error, whatever the bytes. How to build and run: docs/model-files.md, section 7.
+#include <cstddef>
+#include <cstdint>
+
+#include "error.h"
+#include "onnx_file.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  try {
+    edgeward::check_onnx({reinterpret_cast<const std::byte*>(data), size});
+  } catch (const edgeward::Error&) {
+  }
+  return 0;
+}
