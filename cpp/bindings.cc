@@ -53,6 +53,11 @@ void set_error(const Error& error) {
   PyErr_SetObject(PyExc_RuntimeError, message_of(error).ptr());
 }
 
+// The core throws nothing but Error and std::bad_alloc: what else arrives here came out of an engine, through its C functions.
+Error thrown_by_engine(const std::exception& error) {
+  return Error(Code::engine_failed, "engine: expected a status, got an exception: ", error.what());
+}
+
 // ---- Arrays over the core's memory.
 
 py::array array_over(DType dtype, const Shape& tensor_shape, std::byte* data, py::handle owner) {
@@ -160,7 +165,7 @@ Block read_source(const py::object& source) {
   const auto path = encoded.cast<std::string>();
   int refusal = 0;
   {
-    const py::gil_scoped_release released;
+    const Unlocked released;
     try {
       return read_file(path);
     } catch (const std::system_error& error) {
@@ -178,7 +183,7 @@ std::unique_ptr<PyModel> make_model(const py::object& source, const std::string&
   Block file = read_source(source);
   auto model = std::make_unique<PyModel>();
   {
-    const py::gil_scoped_release released;
+    const Unlocked released;
     model->core = std::make_unique<Model>(EngineLibrary{engine, library_path, version}, std::move(file), threads);
   }
   model->threads = threads;
@@ -200,7 +205,7 @@ std::unique_ptr<PySession> make_session(const PyModel& model, const std::optiona
     if (signature && signatures[i].name != *signature) continue;
     auto session = std::make_unique<PySession>();
     session->gil.policy = model.gil.policy;
-    const py::gil_scoped_release released;
+    const Unlocked released;
     session->core = model.core->make_session(i);
     return session;
   }
@@ -226,7 +231,7 @@ void resize(PySession& self, const py::dict& wanted) {
 void close_session(PySession& self) {
   self.inputs = py::object();
   self.outputs = py::object();
-  const py::gil_scoped_release released;
+  const Unlocked released;
   self.core->close();
 }
 
@@ -241,7 +246,7 @@ void leave(Close close) {
 }
 
 double time_bare_runs(PySession& self, size_t count) {
-  const py::gil_scoped_release released;
+  const Unlocked released;
   const auto start = std::chrono::steady_clock::now();
   self.core->run_bare(count);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -340,7 +345,7 @@ void bind_model(py::module_& module) {
                              "Inputs and outputs that predict had to copy, so far.")
       .def_property("gil", &gil<PyModel>, &set_gil<PyModel>, kGilText)
       .def("session", &make_session, py::arg("signature") = py::none(), "A session of one's own, for `signature` or the first.")
-      .def("close", [](PyModel& self) { self.core->close(); }, py::call_guard<py::gil_scoped_release>(),
+      .def("close", [](PyModel& self) { self.core->close(); }, py::call_guard<Unlocked>(),
            "Give the engine's memory back. Sessions and arrays that were handed out stay usable.")
       .def("__enter__", [](py::object self) { return self; })
       .def("__exit__", [](PyModel& self, const py::args&) { leave([&] { self.core->close(); }); });
@@ -381,7 +386,7 @@ void set_python_error() {
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
   } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
+    set_error(thrown_by_engine(error));
   }
 }
 
@@ -406,6 +411,8 @@ PYBIND11_MODULE(_core, module) {
       if (thrown) std::rethrow_exception(thrown);
     } catch (const Error& error) {
       set_error(error);
+    } catch (const std::logic_error& error) {
+      set_error(thrown_by_engine(error));
     }
   });
   bind_values(module);

@@ -4,6 +4,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <unistd.h>
+
 #include <atomic>
 #include <memory>
 #include <vector>
@@ -17,6 +19,26 @@ namespace py = pybind11;
 // Whether a run gives the interpreter lock to other threads. Taking it back costs a whole switch interval (5 ms) beside a
 // busy Python thread, so that short runs keep it.
 enum class GilPolicy : uint8_t { automatic, keep, release };
+
+// Gives the interpreter lock up until the end of a scope. When the interpreter has ended meanwhile (a daemon thread in a
+// run), CPython unwinds the thread that asks for the lock, which no destructor survives: such a thread waits here for the end
+// of the process instead.
+class Unlocked {
+ public:
+  Unlocked() : state_(PyEval_SaveThread()) {}
+  ~Unlocked() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {
+      for (;;) pause();
+    }
+  }
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
 
 // Decides for one session or one model; any thread.
 class GilPace {

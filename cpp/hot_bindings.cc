@@ -33,7 +33,7 @@ void run_within(GilPace& pace, Run run) {
   };
   if (pace.releases()) {
     // The measure lies inside: taking the lock back is not the model's time.
-    const py::gil_scoped_release released;
+    const Unlocked released;
     run_and_note();
   } else {
     run_and_note();

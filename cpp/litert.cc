@@ -237,6 +237,9 @@ TensorSpec spec_of(const std::vector<TfliteTensor>& tensors, const char* name) {
   throw Error(Code::engine_failed, "litert: expected a tensor of the model's signature, got \"", name, "\"");
 }
 
+// What the library calls a thing; it may hand out null where the file has no name.
+const char* checked(const char* text) { return text == nullptr ? "" : text; }
+
 // The library binds memory to tensors, not to names: of two names for one tensor, one would be left with memory that
 // nobody reads or writes.
 void require_distinct_tensors(const TfliteSignature& signature) {
@@ -256,7 +259,7 @@ Signature read_signature(const Api& api, Handle model, size_t index, const Tflit
   check(api.signature(model, index, &handle), "reading a signature");
   check(api.signature_key(handle, &key), "reading a signature's key");
   for (const TfliteSignature& written : facts.signatures) {
-    if (written.key != key) continue;
+    if (written.key != checked(key)) continue;
     require_distinct_tensors(written);
     Signature signature{written.key, {}, {}};
     const auto fill = [&](auto count_of, auto name_of, const std::vector<TfliteTensor>& from, std::vector<TensorSpec>& to) {
@@ -265,14 +268,14 @@ Signature read_signature(const Api& api, Handle model, size_t index, const Tflit
       for (size_t i = 0; i < count; ++i) {
         const char* name = nullptr;
         check(name_of(handle, i, &name), "reading a tensor's name");
-        to.push_back(spec_of(from, name));
+        to.push_back(spec_of(from, checked(name)));
       }
     };
     fill(api.input_count, api.input_name, written.inputs, signature.inputs);
     fill(api.output_count, api.output_name, written.outputs, signature.outputs);
     return signature;
   }
-  throw Error(Code::engine_failed, "litert: expected a signature of the file, got \"", key, "\"");
+  throw Error(Code::engine_failed, "litert: expected a signature of the file, got \"", checked(key), "\"");
 }
 
 Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count)

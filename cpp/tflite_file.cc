@@ -158,7 +158,7 @@ class Reader {
     }
   }
 
-  void check_inputs(uint32_t index, std::vector<Source>& sources) const {
+  void check_inputs(uint32_t index, std::vector<Source>& sources) {
     const auto inputs = subgraphs_[index].vector<int32_t>(schema::subgraph::inputs);
     for (uint32_t i = 0; i < inputs.size(); ++i) {
       check_index("subgraph ", index, ": input ", i, inputs[i], sources.size());
@@ -167,6 +167,8 @@ class Reader {
       if (source == Source::input) refuse("subgraph ", index, ": input ", i, " is tensor ", inputs[i], ", listed before");
       // A variable may be listed by converters of recurrent models; it stays a variable.
       if (source == Source::none) source = Source::input;
+      // Until somebody gives another shape, an engine takes an input without dimensions for a scalar.
+      if (index == 0) values_[0][static_cast<size_t>(inputs[i])].has_shape = true;
     }
   }
 
@@ -284,10 +286,10 @@ class Reader {
     value.scales = quantization.vector<float>(schema::quantization::scale);
     value.zero_points = quantization.vector<int64_t>(schema::quantization::zero_point);
     value.quantized_dimension = quantization.scalar<int32_t>(schema::quantization::quantized_dimension, 0);
-    if (value.scales.empty()) return;
     if (value.zero_points.size() != value.scales.size()) {
       refuse(place(subgraph, index), ": ", value.scales.size(), " scales, but ", value.zero_points.size(), " zero points");
     }
+    if (value.scales.empty()) return;
     const int32_t axis = value.quantized_dimension;
     const size_t rank = value.shape.rank();
     if (axis < 0 || (rank != 0 && static_cast<size_t>(axis) >= rank)) {
@@ -426,6 +428,7 @@ class Reader {
   TfliteSignature signature(const FlatTable& table) const {
     TfliteSignature signature{};
     signature.key = std::string(table.string(schema::signature::signature_key));
+    if (signature.key.empty()) refuse("a signature has no key");
     const std::string where = "signature \"" + signature.key + "\"";
     signature.subgraph_index = table.scalar<uint32_t>(schema::signature::subgraph_index, 0);
     if (signature.subgraph_index >= subgraphs_.size()) {

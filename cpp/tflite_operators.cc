@@ -88,19 +88,21 @@ class Check {
   // The kernel writes 2 * input scale / (2^20 * output scale) as a fraction below 1, with 2^15 for int16.
   void sum() {
     binary();
-    const double input = std::max(scale(find_input(0)), scale(find_input(1)));
-    const double output = scale(&this->output(0));
+    if (!is_quantized()) return;
+    const double input = std::max(expect_scale("input", find_input(0)), expect_scale("input", find_input(1)));
+    const double output = expect_scale("output", &this->output(0));
     const double room = type(0) == TfliteType::int16 ? 1 << 15 : 1 << 20;
-    if (is_quantized() && 2 * input >= room * output) {
+    if (2 * input >= room * output) {
       refuse("output scale ", output, " is too small for inputs of scale ", input);
     }
   }
   // As in a sum, with the square of the inputs' scale and of 2^7.
   void squared_difference() {
     binary_plain();
-    const double input = std::max(scale(find_input(0)), scale(find_input(1)));
-    const double output = scale(&this->output(0));
-    if (is_quantized() && 4 * input * input >= (1 << 14) * output) {
+    if (!is_quantized()) return;
+    const double input = std::max(expect_scale("input", find_input(0)), expect_scale("input", find_input(1)));
+    const double output = expect_scale("output", &this->output(0));
+    if (4 * input * input >= (1 << 14) * output) {
       refuse("output scale ", output, " is too small for inputs of scale ", input);
     }
   }
@@ -111,9 +113,10 @@ class Check {
   // The kernels write the inputs' scales as fractions below 1.
   void comparison() {
     binary_plain();
+    if (!is_quantized()) return;
     for (const uint32_t index : {0u, 1u}) {
-      const double input = scale(find_input(index));
-      if (is_quantized() && input >= 1) unsupported("input ", index, " has scale ", input, ", expected less than 1");
+      const double input = expect_scale("input", find_input(index));
+      if (input >= 1) unsupported("input ", index, " has scale ", input, ", expected less than 1");
     }
   }
   void prelu() { expect_output(0, broadcast(shape(0), shape(1))); }
@@ -697,8 +700,23 @@ class Check {
     unary();
     const Dims input = shape(0);
     if (!input) return;
-    expect_axis("seq_dim", option(0, 4, 0), input->rank());
-    expect_axis("batch_dim", option(1, 4, 0), input->rank());
+    const size_t axis = expect_axis("seq_dim", option(0, 4, 0), input->rank());
+    const size_t batch = expect_axis("batch_dim", option(1, 4, 0), input->rank());
+    const auto lengths = constant_ints(1);
+    if (!lengths) return;
+    if (known((*input)[batch]) && lengths->size() != static_cast<size_t>((*input)[batch])) {
+      refuse(lengths->size(), " lengths for dimension ", batch, " of ", text(*input));
+    }
+    for (const int64_t length : *lengths) {
+      if (length < 0 || (known((*input)[axis]) && length > (*input)[axis])) {
+        refuse("a length of ", length, " for dimension ", axis, " of ", text(*input));
+      }
+    }
+  }
+  void broadcast_args() {
+    const auto left = constant_ints(0);
+    const auto right = constant_ints(1);
+    if (left && right) broadcast(dims_of("input 0", *left), dims_of("input 1", *right));
   }
   void batch_matmul() {
     const Dims left = shape(0);
@@ -791,8 +809,10 @@ class Check {
   bool is_quantized() const {
     return type(0) == TfliteType::int8 || type(0) == TfliteType::uint8 || type(0) == TfliteType::int16;
   }
-  // Of a whole tensor; 1 where there is none, as for plain integers.
-  static double scale(const TfliteValue* value) { return value->scales.empty() ? 1 : value->scales[0]; }
+  double expect_scale(std::string_view what, const TfliteValue* value) const {
+    if (value->scales.empty()) refuse(what, " of type ", name(value->type), " without a scale");
+    return value->scales[0];
+  }
 
   const FlatTable& options() const { return operation_.options; }
   // An integer option of `width` bytes.
@@ -1125,7 +1145,7 @@ constexpr Rule kRules[] = {
     rule("VAR_HANDLE", needs(111), exactly(0), exactly(1)),
     rule("READ_VARIABLE", no_options(), exactly(1), exactly(1)),
     rule("ASSIGN_VARIABLE", no_options(), exactly(2), exactly(0)),
-    rule("BROADCAST_ARGS", no_options(), exactly(2), exactly(1)),
+    rule("BROADCAST_ARGS", no_options(), exactly(2), exactly(1), &Check::broadcast_args),
     rule("RANDOM_STANDARD_NORMAL", reads(114), exactly(1), exactly(1)),
     rule("BUCKETIZE", needs(115), exactly(1), exactly(1), &Check::converting),
     rule("RANDOM_UNIFORM", reads(114), exactly(1), exactly(1)),

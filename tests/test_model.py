@@ -2,10 +2,12 @@
 
 import array
 import copy
+import importlib.metadata
 import mmap
 import os
 import pickle
 import random
+import socket
 import struct
 from pathlib import Path
 
@@ -13,8 +15,12 @@ import numpy as np
 import pytest
 from conftest import ENGINES, models_of
 from models import onnx_models, tflite_models
+from models.tflite_writer import NONE, Op, Quantization, Subgraph, Tensor, constant
+from models.tflite_writer import model as tflite_file
+from onnx import helper, numpy_helper
 
 import edgeward as ew
+from edgeward.engine import KINDS
 
 X = np.linspace(-8, 7, 16, dtype=np.float32)
 Y = X + np.arange(16, dtype=np.float32)
@@ -155,8 +161,6 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, kind):
     if kind == "fifo":
         os.mkfifo(path)
     if kind == "socket":
-        import socket
-
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(path)
     with pytest.raises(
@@ -341,6 +345,40 @@ def test_random_bytes_are_refused(run_child):
     assert run_child(RANDOM, seed) == "3000\n"
 
 
+@pytest.mark.parametrize(
+    ("scales", "zero_points"), [([], [0]), ([0.5], [0, 0]), ([0.5, 0.5], [0])], ids=str
+)
+def test_quantization_without_a_scale_for_each_zero_point_is_refused(
+    run_child, tmp_path, scales, zero_points
+):
+    program = """
+import sys
+import edgeward as ew
+try:
+    ew.load_unsigned(sys.argv[1], engine="litert")
+except (ew.MalformedModel, ew.UnsupportedModel):
+    print("refused")
+"""
+    quantization = Quantization([0.5], [3])
+    tensors = [
+        Tensor("x", "int8", (16,), quantization=quantization),
+        constant("one", np.array([2], np.int8), Quantization(scales, zero_points)),
+        Tensor("y", "int8", (16,), quantization=quantization),
+    ]
+    op = Op("ADD", ["x", "one"], ["y"], {"activation": NONE})
+    path = tmp_path / "model"
+    path.write_bytes(tflite_file([Subgraph(tensors, [op], ["x"], ["y"])]))
+    assert run_child(program, path) == "refused\n"
+
+
+def test_a_signature_whose_tensor_has_no_name_is_refused():
+    content = bytearray(tflite_models.sum_product())
+    assert content[256] == 8  # where the name lies in an entry of the signature
+    content[256] = 0
+    with pytest.raises(ew.MalformedModel, match=r"\A[^\n]+\Z"):
+        ew.load_unsigned(content, engine="litert")
+
+
 # --- Arguments ------------------------------------------------------------------------------------
 
 
@@ -451,10 +489,6 @@ def test_a_model_without_signatures_has_one(load):
 
 
 def test_the_engine_that_runs_is_named(load, engine_name):
-    import importlib.metadata
-
-    from edgeward.engine import KINDS
-
     report = load("conv").engine
     assert report.name == engine_name
     assert report.version == importlib.metadata.version(KINDS[engine_name].package)
@@ -487,8 +521,6 @@ def test_a_tensor_that_cannot_be_shown_is_refused_by_name(engine_name, dtype):
 
 
 def onnx_graph(nodes, inputs, outputs, constants=()):
-    from onnx import helper
-
     values = [
         [helper.make_tensor_value_info(name, element, shape) for name, element, shape in side]
         for side in (inputs, outputs)
@@ -503,9 +535,7 @@ def passing_through(engine_name):
     """A graph whose output is its input, with no operator between."""
     if engine_name == "onnx":
         return onnx_graph([], [("x", 1, (4,))], [("x", 1, (4,))])
-    from models.tflite_writer import Subgraph, Tensor, model
-
-    return model([Subgraph([Tensor("x", "float32", (4,))], [], ["x"], ["x"])])
+    return tflite_file([Subgraph([Tensor("x", "float32", (4,))], [], ["x"], ["x"])])
 
 
 def test_a_graph_that_hands_its_input_back_is_right_or_refused(engine_name):
@@ -521,15 +551,11 @@ def test_a_graph_that_hands_its_input_back_is_right_or_refused(engine_name):
 def without_elements(engine_name):
     """y = x, both of shape [0, 4]."""
     if engine_name == "onnx":
-        from onnx import helper
-
         node = helper.make_node("Identity", ["x"], ["y"])
         return onnx_graph([node], [("x", 1, (0, 4))], [("y", 1, (0, 4))])
-    from models.tflite_writer import Op, Subgraph, Tensor, constant, model
-
     shape = constant("shape", np.array([0, 4], np.int32))
     tensors = [Tensor("x", "float32", (0, 4)), shape, Tensor("y", "float32", (0, 4))]
-    return model([Subgraph(tensors, [Op("RESHAPE", ["x", "shape"], ["y"])], ["x"], ["y"])])
+    return tflite_file([Subgraph(tensors, [Op("RESHAPE", ["x", "shape"], ["y"])], ["x"], ["y"])])
 
 
 def test_a_tensor_without_elements_is_right_or_refused(engine_name):
@@ -543,12 +569,8 @@ def test_a_tensor_without_elements_is_right_or_refused(engine_name):
 
 
 def test_a_constant_may_be_an_output():
-    from onnx import numpy_helper
-
     held = np.arange(4, dtype=np.float32)
     constants = [numpy_helper.from_array(held, "c")]
-    from onnx import helper
-
     node = helper.make_node("Neg", ["x"], ["y"])
     values = [("y", 1, (4,)), ("c", 1, (4,))]
     content = onnx_graph([node], [("x", 1, (4,))], values, constants)
@@ -561,8 +583,6 @@ def test_a_constant_may_be_an_output():
 
 
 def test_an_onnx_model_without_inputs_runs():
-    from onnx import helper
-
     node = helper.make_node("Constant", [], ["y"], value_float=3.0)
     with ew.load_unsigned(onnx_graph([node], [], [("y", 1, ())])) as model:
         assert model.predict().item() == 3.0
@@ -572,8 +592,6 @@ def test_an_onnx_model_without_inputs_runs():
 
 
 def test_an_output_that_is_not_what_the_file_says_is_an_error():
-    from onnx import helper
-
     twice = helper.make_node("Concat", ["x", "x"], ["y"], axis=0)
     x = np.ones((3, 4), np.float32)
     with ew.load_unsigned(onnx_graph([twice], [("x", 1, ("N", 4))], [("y", 1, ("N", 4))])) as model:
@@ -583,8 +601,6 @@ def test_an_output_that_is_not_what_the_file_says_is_an_error():
 
 
 def test_two_inputs_that_share_a_dimension_must_agree():
-    from onnx import helper
-
     node = helper.make_node("Add", ["a", "b"], ["y"])
     values = [("a", 1, ("N", 4)), ("b", 1, ("N", 4))]
     with ew.load_unsigned(onnx_graph([node], values, [("y", 1, ("N", 4))])) as model:
@@ -597,8 +613,6 @@ def test_two_inputs_that_share_a_dimension_must_agree():
 
 
 def test_an_input_may_be_called_out():
-    from onnx import helper
-
     node = helper.make_node("Neg", ["out"], ["y"])
     with ew.load_unsigned(onnx_graph([node], [("out", 1, (4,))], [("y", 1, (4,))])) as model:
         x, y = np.ones(4, np.float32), np.zeros(4, np.float32)

@@ -312,7 +312,7 @@ BIT_PATTERNS = {
 }
 # tflite-runtime is the oldest engine: it knows fewer types.
 TFLITE_DTYPES = (
-    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"),
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "float32", "float64", "complex64", "complex128"),
 )
 DTYPES = {"litert": tflite_models.DTYPES, "onnx": onnx_models.DTYPES, "tflite": TFLITE_DTYPES}

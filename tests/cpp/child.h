@@ -9,8 +9,9 @@
 
 namespace edgeward {
 
-// Runs `act` in a forked child: "" when it returned true, else what happened instead. A child that hangs is ended by the
-// kernel, long after any that works is done; exit handlers and destructors of the parent's objects do not run in it.
+// Runs `act` in a forked child: "" when it returned true, else what happened instead. A child that hangs is ended by
+// the kernel, long after any that works is done; exit handlers and destructors of the parent's objects do not run in
+// it.
 template <class Act>
 std::string outcome_in_child(Act&& act) {
   constexpr unsigned kLimitS = 20;

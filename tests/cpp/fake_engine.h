@@ -107,8 +107,8 @@ struct FakeModel {
   std::function<void()> on_view = [] {};
 };
 
-// An output whose spec has a dimension of -1 where its input has none depends on values: it has the input's bytes that are
-// not zero, plus one, in memory of the engine's.
+// An output whose spec has a dimension of -1 where its input has none depends on values: it has the input's bytes that
+// are not zero, plus one, in memory of the engine's.
 class FakeSession final : public EngineSession {
  public:
   FakeSession(std::shared_ptr<const FakeModel> model, Books& books) : model_(std::move(model)), books_(books) {
@@ -123,9 +123,11 @@ class FakeSession final : public EngineSession {
 
   void resize(std::span<const Shape> input_shapes) override {
     const Turn turn(*this);
-    if (input_shapes.size() != model_->inputs.size()) books_.complain("resize: another number of shapes than of inputs");
+    if (input_shapes.size() != model_->inputs.size())
+      books_.complain("resize: another number of shapes than of inputs");
     for (size_t i = 0; i < input_shapes.size(); ++i) {
-      if (!model_->inputs[i].shape.admits(input_shapes[i])) books_.complain("resize: a shape that the spec does not admit");
+      if (!model_->inputs[i].shape.admits(input_shapes[i]))
+        books_.complain("resize: a shape that the spec does not admit");
     }
     ++generation_;
     shapes_.clear();  // a resize that fails leaves nothing to build on
@@ -145,7 +147,8 @@ class FakeSession final : public EngineSession {
     const DType dtype = (side == Side::input ? model_->inputs : model_->outputs)[index].dtype;
     if (!(view.shape == wanted) || view.dtype != dtype) books_.complain("bind: another tensor than the one in force");
     if (view.size_bytes != size_bytes(view.dtype, view.shape)) books_.complain("bind: another size than the shape's");
-    if (reinterpret_cast<uintptr_t>(view.data) % model_->rules.alignment_bytes != 0) books_.complain("bind: memory off its alignment");
+    if (reinterpret_cast<uintptr_t>(view.data) % model_->rules.alignment_bytes != 0)
+      books_.complain("bind: memory off its alignment");
     ++live_here_;
     return books_.bind({side, index, view, {}, number_, generation_});
   }
@@ -206,7 +209,9 @@ class FakeSession final : public EngineSession {
     FakeSession& session_;
   };
 
-  static std::byte plus(std::byte value, int more) { return static_cast<std::byte>(std::to_integer<int>(value) + more); }
+  static std::byte plus(std::byte value, int more) {
+    return static_cast<std::byte>(std::to_integer<int>(value) + more);
+  }
 
   bool depends_on_values(size_t index) const {
     return model_->outputs[index].shape.is_dynamic() && !model_->inputs[index].shape.is_dynamic();
@@ -263,7 +268,9 @@ class FakeEngine final : public Engine {
   MemoryRules memory_rules() const override { return model_->rules; }
   bool is_stateful() const override { return model_->is_stateful; }
   EngineReport report() const override { return {"fake", "1.0", "none"}; }
-  std::unique_ptr<EngineSession> make_session(size_t) const override { return std::make_unique<FakeSession>(model_, books_); }
+  std::unique_ptr<EngineSession> make_session(size_t) const override {
+    return std::make_unique<FakeSession>(model_, books_);
+  }
 
  private:
   std::shared_ptr<const FakeModel> model_;

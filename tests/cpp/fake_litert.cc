@@ -1,5 +1,5 @@
-// A libLiteRt.so that knows one model, y = -x over float32 [-1, 4], and checks every call it gets as the real one does not.
-// Reads past the end of its inputs as XNNPACK's kernels do. An instance of fake_litert.h says how it shall fail.
+// A libLiteRt.so that knows one model, y = -x over float32 [-1, 4], and checks every call it gets as the real one does
+// not. Reads past the end of its inputs as XNNPACK's kernels do. An instance of fake_litert.h says how it shall fail.
 #include "fake_litert.h"
 
 #include <cstdio>
@@ -12,7 +12,14 @@ using Status = int;
 
 FakeLitert fake;
 
-enum class Kind { environment, model, options, opaque, compiled, buffer };
+enum class Kind {
+  environment,
+  model,
+  options,
+  opaque,
+  compiled,
+  buffer
+};
 
 struct Object {
   explicit Object(Kind what) : kind(what) { ++fake.live_objects; }
@@ -56,7 +63,8 @@ struct Opaque : Object {
   void (*destroy)(void*);
 };
 struct Buffer : Object {
-  Buffer(const RankedTensorType& shape, void* memory, size_t size) : Object(Kind::buffer), type(shape), data(memory), size_bytes(size) {
+  Buffer(const RankedTensorType& shape, void* memory, size_t size)
+      : Object(Kind::buffer), type(shape), data(memory), size_bytes(size) {
     ++fake.live_buffers;
   }
   ~Buffer() { --fake.live_buffers; }
@@ -80,7 +88,9 @@ bool expect(bool is_right) {
   if (!is_right) ++fake.complaints;
   return is_right;
 }
-bool is(const void* object, Kind kind) { return expect(object != nullptr && static_cast<const Object*>(object)->kind == kind); }
+bool is(const void* object, Kind kind) {
+  return expect(object != nullptr && static_cast<const Object*>(object)->kind == kind);
+}
 
 template <class T, class... Arguments>
 Status make(Status status, void** made, Arguments&&... arguments) {
@@ -98,7 +108,8 @@ __attribute__((no_sanitize("address", "thread"))) void read_past(const Buffer& b
 }
 
 bool fits(const Buffer& buffer, const Compiled& compiled) {
-  return is(&buffer, Kind::buffer) && expect(buffer.size_bytes == sizeof(float) * kColumns * static_cast<size_t>(compiled.rows)) &&
+  return is(&buffer, Kind::buffer) &&
+         expect(buffer.size_bytes == sizeof(float) * kColumns * static_cast<size_t>(compiled.rows)) &&
          expect(buffer.type.element_type == kFloat32 && buffer.type.layout.rank == 2) &&
          expect(buffer.type.layout.dimensions[0] == compiled.rows && buffer.type.layout.dimensions[1] == kColumns);
 }
@@ -135,7 +146,8 @@ Status LiteRtSetOptionsHardwareAccelerators(void* options, int mask) {
 }
 Status LiteRtCreateOpaqueOptions(const char* kind, void* payload, void (*end)(void*), void** made) {
   int threads = 0;
-  if (std::strcmp(kind, "xnnpack") == 0 && expect(std::sscanf(static_cast<const char*>(payload), "num_threads = %d", &threads) == 1)) {
+  if (std::strcmp(kind, "xnnpack") == 0 &&
+      expect(std::sscanf(static_cast<const char*>(payload), "num_threads = %d", &threads) == 1)) {
     fake.threads = threads;
   }
   return make<Opaque>(0, made, payload, end);
@@ -166,21 +178,25 @@ Status LiteRtGetCompiledModelOutputTensorLayouts(void* handle, size_t signature,
   layouts[0].dimensions[1] = kColumns;
   return 0;
 }
-Status LiteRtCompiledModelResizeInputTensor(void* handle, size_t signature, size_t index, const int* dims, size_t rank) {
-  if (!is(handle, Kind::compiled) || !expect(signature == 0 && index == 0 && rank == 2 && dims[1] == kColumns)) return 1;
+Status LiteRtCompiledModelResizeInputTensor(void* handle, size_t signature, size_t index, const int* dims,
+                                            size_t rank) {
+  if (!is(handle, Kind::compiled) || !expect(signature == 0 && index == 0 && rank == 2 && dims[1] == kColumns))
+    return 1;
   if (fake.resize_status != 0) return fake.resize_status;
   static_cast<Compiled*>(static_cast<Object*>(handle))->rows = dims[0];
   return 0;
 }
 
-Status LiteRtCreateTensorBufferFromHostMemory(const RankedTensorType* type, void* data, size_t size, void (*end)(void*), void** made) {
+Status LiteRtCreateTensorBufferFromHostMemory(const RankedTensorType* type, void* data, size_t size, void (*end)(void*),
+                                              void** made) {
   expect(end == nullptr);
   if (reinterpret_cast<uintptr_t>(data) % kAlignmentBytes != 0) return 1;
   return make<Buffer>(fake.buffer_status, made, *type, data, size);
 }
 void LiteRtDestroyTensorBuffer(void* buffer) { destroy<Buffer>(buffer, Kind::buffer); }
 
-Status LiteRtRunCompiledModel(void* handle, size_t signature, size_t input_count, void** inputs, size_t output_count, void** outputs) {
+Status LiteRtRunCompiledModel(void* handle, size_t signature, size_t input_count, void** inputs, size_t output_count,
+                              void** outputs) {
   if (!is(handle, Kind::compiled) || !expect(signature == 0 && input_count == 1 && output_count == 1)) return 1;
   auto* compiled = static_cast<Compiled*>(static_cast<Object*>(handle));
   expect(!compiled->is_in_use.exchange(true));

@@ -12,8 +12,8 @@ struct FakeLitert {
   std::atomic<int> resize_status{0};
   std::atomic<int> buffer_status{0};
   std::atomic<int> run_status{0};
-  std::atomic<int> fallback_count{0};          // nodes that its profiler tells of
-  std::atomic<int> rows_after_run{0};          // when not 0: how many rows the output turns out to have
+  std::atomic<int> fallback_count{0};  // nodes that its profiler tells of
+  std::atomic<int> rows_after_run{0};  // when not 0: how many rows the output turns out to have
   std::atomic<const char*> input_name{"x"};
 
   // What it was asked.
@@ -24,7 +24,7 @@ struct FakeLitert {
   std::atomic<int> accelerators{0};
   std::atomic<int> threads{0};
   std::atomic<int64_t> looked_for_accelerators{-1};
-  std::atomic<int> complaints{0};              // a wrong object, size or alignment, or two threads in one compiled model
+  std::atomic<int> complaints{0};  // a wrong object, size or alignment, or two threads in one compiled model
 };
 
 extern "C" FakeLitert* fake_litert();

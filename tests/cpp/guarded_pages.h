@@ -13,7 +13,8 @@ class GuardedPages {
   static constexpr size_t kPageBytes = 4096;
 
   explicit GuardedPages(size_t count) : usable_bytes_(count * kPageBytes) {
-    void* mapped = mmap(nullptr, usable_bytes_ + kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* mapped =
+        mmap(nullptr, usable_bytes_ + kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     REQUIRE(mapped != MAP_FAILED);
     begin_ = static_cast<std::byte*>(mapped);
     REQUIRE(mprotect(end(), kPageBytes, PROT_NONE) == 0);

@@ -19,8 +19,9 @@ class LitertLibrary {
     CHECK(fake_.complaints == 0);
     CHECK(fake_.live_buffers == 0);
     CHECK(fake_.live_objects == 0);
-    for (std::atomic<int>* status : {&fake_.environment_status, &fake_.model_status, &fake_.compile_status, &fake_.resize_status,
-                                     &fake_.buffer_status, &fake_.run_status, &fake_.fallback_count, &fake_.rows_after_run}) {
+    for (std::atomic<int>* status :
+         {&fake_.environment_status, &fake_.model_status, &fake_.compile_status, &fake_.resize_status,
+          &fake_.buffer_status, &fake_.run_status, &fake_.fallback_count, &fake_.rows_after_run}) {
       *status = 0;
     }
     fake_.input_name = "x";

@@ -15,8 +15,8 @@ TEST_CASE("a range is contained exactly when both its ends are inside") {
     bool is_inside;
   };
   constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
-  const Row rows[] = {{0, 0, true},  {0, 8, true},      {8, 0, true},          {7, 1, true},      {0, 9, false},
-                      {9, 0, false}, {8, 1, false},     {1, 8, false},         {kMost, 0, false}, {kMost, 1, false},
+  const Row rows[] = {{0, 0, true},      {0, 8, true},          {8, 0, true},     {7, 1, true},      {0, 9, false},
+                      {9, 0, false},     {8, 1, false},         {1, 8, false},    {kMost, 0, false}, {kMost, 1, false},
                       {1, kMost, false}, {kMost, kMost, false}, {8, kMost, false}};
   for (const Row& row : rows) {
     CAPTURE(row.offset);
@@ -28,7 +28,8 @@ TEST_CASE("a range is contained exactly when both its ends are inside") {
 }
 
 TEST_CASE("a read at any offset gives the little-endian value, or nothing when it is not inside") {
-  const std::array<std::byte, 6> memory{std::byte{1}, std::byte{2}, std::byte{3}, std::byte{4}, std::byte{5}, std::byte{6}};
+  const std::array<std::byte, 6> memory{std::byte{1}, std::byte{2}, std::byte{3},
+                                        std::byte{4}, std::byte{5}, std::byte{6}};
   CHECK(try_read<uint32_t>(memory, 0) == 0x04030201u);
   CHECK(try_read<uint32_t>(memory, 1) == 0x05040302u);
   CHECK(try_read<uint32_t>(memory, 2) == 0x06050403u);

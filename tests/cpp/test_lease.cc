@@ -142,8 +142,9 @@ TEST_CASE("a binding the engine refuses leaves the pool as it was") {
 
 TEST_CASE("an output of unknown size has no pool") {
   PoolOfOne one;
-  check_refusal(Code::engine_failed, {"output 3", "[-1, 2]"},
-                [&] { OutputPool(*one.session, 3, DType::uint8, Shape{-1, 2}); });
+  check_refusal(Code::engine_failed, {"output 3", "[-1, 2]"}, [&] {
+    OutputPool(*one.session, 3, DType::uint8, Shape{-1, 2});
+  });
   one.end_session();
 }
 

@@ -140,8 +140,9 @@ TEST_CASE("an output that turns out to have another shape after its run is refus
   Binding bound = session->bind(Side::input, 0, view_of(memory, 2));
   library->rows_after_run = 1;
   for (int i = 0; i < 2; ++i) {
-    check_refusal(Code::unsupported_model, {"litert", "depends on values", "engine=\"tflite\""},
-                  [&] { session->run({&bound, 1}, {&bound, 1}); });
+    check_refusal(Code::unsupported_model, {"litert", "depends on values", "engine=\"tflite\""}, [&] {
+      session->run({&bound, 1}, {&bound, 1});
+    });
   }
   session->release(bound);
 }
@@ -150,7 +151,9 @@ TEST_CASE("a dimension past what the library can count is refused") {
   const LitertLibrary library;
   const auto session = open()->make_session(0);
   const Shape shape{int64_t{1} << 31, 4};
-  check_refusal(Code::bad_input, {"input \"x\"", "below 2^31", "[2147483648, 4]"}, [&] { session->resize({&shape, 1}); });
+  check_refusal(Code::bad_input, {"input \"x\"", "below 2^31", "[2147483648, 4]"}, [&] {
+    session->resize({&shape, 1});
+  });
 }
 
 TEST_CASE("the report says how many nodes fell back, found by running") {

@@ -36,7 +36,8 @@ Lease predict(Model& model, const Block& input, int64_t rows) {
 
 bool is_all(const TensorView& view, int64_t rows, float value) {
   const auto* first = reinterpret_cast<const float*>(view.data);
-  return view.shape == Shape{rows, 4} && std::all_of(first, first + rows * 4, [&](float element) { return element == value; });
+  return view.shape == Shape{rows, 4} &&
+         std::all_of(first, first + rows * 4, [&](float element) { return element == value; });
 }
 
 }  // namespace
@@ -196,8 +197,9 @@ TEST_CASE("a child process is refused, and ends nothing of its parent's") {
     }
   };
   CHECK(outcome_in_child([&] {
-          return is_refused([&] { (void)predict(*model, filled(1, 1), 1); }) && is_refused([&] { (void)model->make_session(0); }) &&
-                 is_refused([&] { model->close(); }) && is_refused([&] { session->run(); });
+          return is_refused([&] { (void)predict(*model, filled(1, 1), 1); }) &&
+                 is_refused([&] { (void)model->make_session(0); }) && is_refused([&] { model->close(); }) &&
+                 is_refused([&] { session->run(); });
         }) == "");
   CHECK(outcome_in_child([&] {
           result.reset();
@@ -212,7 +214,8 @@ TEST_CASE("a child process is refused, and ends nothing of its parent's") {
   CHECK(is_all(predict(*model, filled(1, 2), 1)->view, 1, -2));
 }
 
-TEST_CASE("eight threads on one model get right answers while leases wander, sessions are made, and the model is closed") {
+TEST_CASE(
+    "eight threads on one model get right answers while leases wander, sessions are made, and the model is closed") {
   constexpr int kThreads = 8;
   constexpr int kPredictions = 3000;
   for (const bool is_closed_meanwhile : {false, true}) {
@@ -248,7 +251,8 @@ TEST_CASE("eight threads on one model get right answers while leases wander, ses
             if (wandering.size() < 20) wandering.emplace_back(0.0F, nullptr);
             std::swap(taken, wandering[random() % wandering.size()]);
           }
-          if (taken.second != nullptr && reinterpret_cast<const float*>(taken.second->view.data)[0] != taken.first) ++wrong;
+          if (taken.second != nullptr && reinterpret_cast<const float*>(taken.second->view.data)[0] != taken.first)
+            ++wrong;
         } catch (const Error& error) {
           if (error.code() != Code::closed) ++wrong;
           ++refused;

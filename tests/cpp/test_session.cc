@@ -269,7 +269,8 @@ TEST_CASE("an output goes where the caller wants it, and is copied there only wh
     uint64_t copies;
     size_t binds;
   };
-  const Row rows[] = {{0, {64, 64, true}, 0, 2}, {1, {64, 64, true}, 1, 2}, {1, {1, 0, true}, 0, 2}, {0, {64, 64, false}, 2, 2}};
+  const Row rows[] = {
+      {0, {64, 64, true}, 0, 2}, {1, {64, 64, true}, 1, 2}, {1, {1, 0, true}, 0, 2}, {0, {64, 64, false}, 2, 2}};
   for (const Row& row : rows) {
     CAPTURE(row.offset_bytes);
     CAPTURE(row.copies);
@@ -360,9 +361,11 @@ TEST_CASE("a wrong argument is refused before anything is written or run") {
       bench->target(0) = contiguous(target.data(), {2, 3});
     };
     give(shape, {4});
-    check_refusal(Code::bad_input, {"input \"x\"", "expected uint8 [2, 3]", "got " + text(shape)}, [&] { bench->predict(); });
+    check_refusal(Code::bad_input, {"input \"x\"", "expected uint8 [2, 3]", "got " + text(shape)},
+                  [&] { bench->predict(); });
     give({2, 3}, shape);
-    check_refusal(Code::bad_input, {"input \"u\"", "expected uint8 [4]", "got " + text(shape)}, [&] { bench->predict(); });
+    check_refusal(Code::bad_input, {"input \"u\"", "expected uint8 [4]", "got " + text(shape)},
+                  [&] { bench->predict(); });
     CHECK(numbers(target.data(), kTensorBytes) == sequence(70, kTensorBytes));
   }
   CHECK(bench.books.runs == 0);
@@ -378,12 +381,13 @@ TEST_CASE("a wrong target is refused before anything is written or run") {
     StridedView target;
     const char* words;
   };
-  const Row rows[] = {{0, contiguous(target.data(), {3, 2}), "output \"y\": expected a C-contiguous out= of [2, 3], got [3, 2]"},
-                      {0, contiguous(target.data(), {6}), "output \"y\": expected a C-contiguous out= of [2, 3], got [6]"},
-                      {1, contiguous(target.data(), {5}), "output \"v\": expected a C-contiguous out= of [4], got [5]"},
-                      {0, {target.data(), 1, {2, 3}, {4, 1}}, "got [2, 3] that is not C-contiguous"},
-                      {0, {target.data(), 1, {2, 3}, {1, 2}}, "got [2, 3] that is not C-contiguous"},
-                      {1, {target.data() + 3, 1, {4}, {-1}}, "got [4] that is not C-contiguous"}};
+  const Row rows[] = {
+      {0, contiguous(target.data(), {3, 2}), "output \"y\": expected a C-contiguous out= of [2, 3], got [3, 2]"},
+      {0, contiguous(target.data(), {6}), "output \"y\": expected a C-contiguous out= of [2, 3], got [6]"},
+      {1, contiguous(target.data(), {5}), "output \"v\": expected a C-contiguous out= of [4], got [5]"},
+      {0, {target.data(), 1, {2, 3}, {4, 1}}, "got [2, 3] that is not C-contiguous"},
+      {0, {target.data(), 1, {2, 3}, {1, 2}}, "got [2, 3] that is not C-contiguous"},
+      {1, {target.data() + 3, 1, {4}, {-1}}, "got [4] that is not C-contiguous"}};
   for (const Row& row : rows) {
     CAPTURE(row.words);
     bench->argument(0) = contiguous(input.data(), {2, 3});
@@ -393,6 +397,39 @@ TEST_CASE("a wrong target is refused before anything is written or run") {
     CHECK(numbers(target.data(), 64) == std::vector<int>(64, 0));
   }
   CHECK(bench.books.runs == 0);
+}
+
+TEST_CASE("two targets that overlap are refused by name, those that touch are not") {
+  FakeModel model = with_two_of_each();
+  model.rules = {1, 0, true};
+  Bench bench(model);
+  const Block input = Block::zeroed(kTensorBytes);
+  std::byte memory[16]{};
+  for (const ptrdiff_t offset : {3, 2, 8, 12}) {
+    CAPTURE(offset);
+    bench->argument(0) = contiguous(input.data(), {2, 3});
+    bench->argument(1) = contiguous(input.data(), {4});
+    bench->target(0) = contiguous(memory + 6, {2, 3});
+    bench->target(1) = contiguous(memory + offset, {4});
+    if (offset == 2 || offset == 12) {
+      bench->predict();
+      CHECK(numbers(memory + offset, 4) == std::vector<int>(4, 1));
+      CHECK(numbers(memory + 6, kTensorBytes) == std::vector<int>(kTensorBytes, 1));
+      std::memset(memory, 0, sizeof memory);
+    } else {
+      check_refusal(Code::bad_input, {"output \"", "overlaps another"}, [&] { bench->predict(); });
+      CHECK(numbers(memory, sizeof memory) == std::vector<int>(sizeof memory, 0));
+    }
+  }
+}
+
+TEST_CASE("an input that the model wants empty is refused") {
+  FakeModel model;
+  model.inputs[0].shape = {2, 0};
+  Books books;
+  check_refusal(Code::unsupported_model, {"input \"x\"", "at least 1", "[2, 0]"}, [&] {
+    Session(std::make_shared<const FakeEngine>(std::make_shared<const FakeModel>(model), books), 0);
+  });
 }
 
 TEST_CASE("packed elements go in and out as one row of bytes") {
@@ -418,7 +455,8 @@ TEST_CASE("packed elements go in and out as one row of bytes") {
   for (const Shape& wrong : {Shape{3, 3}, Shape{4}, Shape{6}, Shape{9}, Shape{}}) {
     CAPTURE(text(wrong));
     bench->argument(0) = contiguous(memory.data(), wrong);
-    check_refusal(Code::bad_input, {"input \"x\"", "int4 packed into uint8 [5]", "got " + text(wrong)}, [&] { bench->predict(); });
+    check_refusal(Code::bad_input, {"input \"x\"", "int4 packed into uint8 [5]", "got " + text(wrong)},
+                  [&] { bench->predict(); });
     bench->argument(0) = contiguous(memory.data(), {5});
     bench->target(0) = contiguous(target.data(), wrong);
     check_refusal(Code::bad_input, {"output \"y\"", "[5]"}, [&] { bench->predict(); });
@@ -655,7 +693,9 @@ TEST_CASE("a run that fails is an error of that run alone") {
   Bench bench;
   const Block input = Block::zeroed(kTensorBytes);
   bench.plan->on_run = refuse;
-  check_refusal(Code::engine_failed, {"fake: no"}, [&] { (void)predict(*bench.session, contiguous(input.data(), {2, 3})); });
+  check_refusal(Code::engine_failed, {"fake: no"}, [&] {
+    (void)predict(*bench.session, contiguous(input.data(), {2, 3}));
+  });
   check_refusal(Code::engine_failed, {"fake: no"}, [&] { bench->run(); });
   bench.plan->on_run = [] {};
   CHECK(predict(*bench.session, contiguous(input.data(), {2, 3})) == std::vector<int>(kTensorBytes, 1));
@@ -873,20 +913,23 @@ TEST_CASE("a child process is refused, and ends nothing of its parent's") {
     }
   };
   CHECK(outcome_in_child([&] {
-          const bool all = is_refused([&] { bench->run(); }) && is_refused([&] { bench->run_bare(1); }) && is_refused(predict_once) &&
-                           is_refused([&] { bench->reset(); }) && is_refused([&] { bench->close(); }) &&
-                           is_refused([&] { (void)bench->own_input(0); }) && is_refused([&] { (void)bench->own_output(0); });
+          const bool all = is_refused([&] { bench->run(); }) && is_refused([&] { bench->run_bare(1); }) &&
+                           is_refused(predict_once) && is_refused([&] { bench->reset(); }) &&
+                           is_refused([&] { bench->close(); }) && is_refused([&] { (void)bench->own_input(0); }) &&
+                           is_refused([&] { (void)bench->own_output(0); });
           return all;
         }) == "");
   CHECK(outcome_in_child([&] {
           bench.session.reset();
-          return bench.books.live_bindings() == live && bench.books.live_sessions == 1 && bench.books.complaints().empty();
+          return bench.books.live_bindings() == live && bench.books.live_sessions == 1 &&
+                 bench.books.complaints().empty();
         }) == "");
   CHECK(outcome_in_child([&] {
           bench.session.reset();
           known.reset();
           by_value.reset();
-          return bench.books.live_bindings() == live && bench.books.live_sessions == 1 && bench.books.complaints().empty();
+          return bench.books.live_bindings() == live && bench.books.live_sessions == 1 &&
+                 bench.books.complaints().empty();
         }) == "");
   bench->take(0).reset();
   bench->take(1).reset();
@@ -979,7 +1022,6 @@ TEST_CASE("any order of calls and failures: right answers, and every binding rel
       may_fail = true;
     }
   }
-  MESSAGE(predictions, " predictions, ", failures, " failures");
   CHECK(predictions > 2000);
   CHECK(failures > 500);
 }

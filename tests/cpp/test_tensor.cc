@@ -31,15 +31,28 @@ TEST_CASE("a dtype's width is the one in its name") {
     std::string_view name;
     size_t bits;
   };
-  const Row rows[] = {
-      {DType::boolean, "bool", 8},       {DType::int8, "int8", 8},           {DType::int16, "int16", 16},
-      {DType::int32, "int32", 32},       {DType::int64, "int64", 64},        {DType::uint8, "uint8", 8},
-      {DType::uint16, "uint16", 16},     {DType::uint32, "uint32", 32},      {DType::uint64, "uint64", 64},
-      {DType::float16, "float16", 16},   {DType::float32, "float32", 32},    {DType::float64, "float64", 64},
-      {DType::bfloat16, "bfloat16", 16}, {DType::complex64, "complex64", 64}, {DType::complex128, "complex128", 128},
-      {DType::int2, "int2", 2},          {DType::int4, "int4", 4},           {DType::uint4, "uint4", 4},
-      {DType::float8_e4m3fn, "float8_e4m3fn", 8},     {DType::float8_e4m3fnuz, "float8_e4m3fnuz", 8},
-      {DType::float8_e5m2, "float8_e5m2", 8},         {DType::float8_e5m2fnuz, "float8_e5m2fnuz", 8}};
+  const Row rows[] = {{DType::boolean, "bool", 8},
+                      {DType::int8, "int8", 8},
+                      {DType::int16, "int16", 16},
+                      {DType::int32, "int32", 32},
+                      {DType::int64, "int64", 64},
+                      {DType::uint8, "uint8", 8},
+                      {DType::uint16, "uint16", 16},
+                      {DType::uint32, "uint32", 32},
+                      {DType::uint64, "uint64", 64},
+                      {DType::float16, "float16", 16},
+                      {DType::float32, "float32", 32},
+                      {DType::float64, "float64", 64},
+                      {DType::bfloat16, "bfloat16", 16},
+                      {DType::complex64, "complex64", 64},
+                      {DType::complex128, "complex128", 128},
+                      {DType::int2, "int2", 2},
+                      {DType::int4, "int4", 4},
+                      {DType::uint4, "uint4", 4},
+                      {DType::float8_e4m3fn, "float8_e4m3fn", 8},
+                      {DType::float8_e4m3fnuz, "float8_e4m3fnuz", 8},
+                      {DType::float8_e5m2, "float8_e5m2", 8},
+                      {DType::float8_e5m2fnuz, "float8_e5m2fnuz", 8}};
   CHECK(std::size(rows) == kDTypeCount);
   for (const Row& row : rows) {
     CAPTURE(row.name);
@@ -73,9 +86,10 @@ TEST_CASE("a wanted shape admits what agrees where it is known") {
     Shape wanted, given;
     bool is_admitted;
   };
-  const Row rows[] = {{{}, {}, true},          {{2, 3}, {2, 3}, true},   {{-1, 3}, {7, 3}, true},  {{-1, -1}, {1, 9}, true},
-                      {{2, 3}, {3, 2}, false}, {{-1, 3}, {7, 4}, false}, {{-1, 3}, {3}, false},    {{-1}, {}, false},
-                      {{3}, {-1}, false},      {{2, 3}, {2, 3, 1}, false}};
+  const Row rows[] = {
+      {{}, {}, true},          {{2, 3}, {2, 3}, true},    {{-1, 3}, {7, 3}, true}, {{-1, -1}, {1, 9}, true},
+      {{2, 3}, {3, 2}, false}, {{-1, 3}, {7, 4}, false},  {{-1, 3}, {3}, false},   {{-1}, {}, false},
+      {{3}, {-1}, false},      {{2, 3}, {2, 3, 1}, false}};
   for (const Row& row : rows) {
     CAPTURE(text(row.wanted));
     CAPTURE(text(row.given));
@@ -129,9 +143,10 @@ TEST_CASE("contiguous means: elements touch, in row order; the stride of a singl
     std::array<int64_t, Shape::kMaxRank> strides;
     bool is_contiguous;
   };
-  const Row rows[] = {{{}, {}, true},           {{3}, {4}, true},         {{3}, {8}, false},      {{3}, {-4}, false},
-                      {{3}, {0}, false},        {{2, 3}, {12, 4}, true},  {{2, 3}, {4, 8}, false}, {{2, 3}, {16, 4}, false},
-                      {{1, 3}, {999, 4}, true}, {{2, 1}, {4, 999}, true}, {{1, 1}, {0, 0}, true}};
+  const Row rows[] = {{{}, {}, true},           {{3}, {4}, true},         {{3}, {8}, false},
+                      {{3}, {-4}, false},       {{3}, {0}, false},        {{2, 3}, {12, 4}, true},
+                      {{2, 3}, {4, 8}, false},  {{2, 3}, {16, 4}, false}, {{1, 3}, {999, 4}, true},
+                      {{2, 1}, {4, 999}, true}, {{1, 1}, {0, 0}, true}};
   for (const Row& row : rows) {
     CAPTURE(text(row.shape));
     CAPTURE(row.strides[0]);
@@ -151,7 +166,8 @@ TEST_CASE("gathering an array of any strides puts its elements in row order") {
     for (int64_t& dim : dims) dim = random() % 4;
     view.shape = Shape(dims);
     // Steps of -7 to 7 elements, at most 3 times each on 4 axes: never further than 84 from the middle.
-    for (size_t axis = 0; axis < dims.size(); ++axis) view.strides[axis] = 2 * (static_cast<int64_t>(random() % 15) - 7);
+    for (size_t axis = 0; axis < dims.size(); ++axis)
+      view.strides[axis] = 2 * (static_cast<int64_t>(random() % 15) - 7);
 
     std::vector<uint16_t> expected;
     std::vector<int64_t> index(dims.size(), 0);

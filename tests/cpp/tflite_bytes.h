@@ -21,7 +21,14 @@ namespace tflite_bytes {
 
 // A field of a table: nothing, a number, or something that lies elsewhere in the file.
 struct Node {
-  enum class Kind { absent, number, text, numbers, table, tables } kind = Kind::absent;
+  enum class Kind {
+    absent,
+    number,
+    text,
+    numbers,
+    table,
+    tables
+  } kind = Kind::absent;
   int32_t number = 0;
   std::string text = {};
   std::vector<int32_t> numbers = {};
@@ -110,8 +117,8 @@ inline Block tflite_file(const Negation& model = {}) {
   constexpr int32_t kNeg = 59;
   const auto tensor = [&](const char* name, bool is_variable) {
     // shape, type (0: float32), buffer, name, quantization, is_variable, sparsity, shape_signature
-    return table({numbers(model.shape), number(0), number(0), text(name), absent(), number(is_variable ? 1 : 0), absent(),
-                  numbers(model.shape_signature)});
+    return table({numbers(model.shape), number(0), number(0), text(name), absent(), number(is_variable ? 1 : 0),
+                  absent(), numbers(model.shape_signature)});
   };
   std::vector<Node> tensors{tensor("x", false), tensor("y", false)};
   if (model.is_variable) tensors.push_back(tensor("state", true));
