@@ -471,6 +471,10 @@ class Reader {
 
   TfliteTensor endpoint(const std::string& where, std::string_view what, size_t subgraph, uint32_t index,
                         std::string name) const {
+    // LiteRT makes a C++ string of the tensor's own name, also where the signature has another.
+    if (!subgraphs_[static_cast<uint32_t>(subgraph)].tables(schema::subgraph::tensors)[index].has(schema::tensor::name)) {
+      refuse(where, ": ", what, " \"", name, "\" is tensor ", index, ", which has no name");
+    }
     const TfliteValue& value = values_[subgraph][index];
     const std::optional<DType> element = dtype(value.type);
     if (!element) {

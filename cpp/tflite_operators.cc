@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -79,10 +80,12 @@ class Check {
   // Elements change their type, not their place.
   void converting() { expect_output(0, shape(0)); }
 
-  void binary() {
+  void inputs_of_one_type() const {
     expect_output(0, broadcast(shape(0), shape(1)));
     if (type(0) != type(1)) refuse("inputs of types ", name(type(0)), " and ", name(type(1)), ", expected one type");
-    expect_same_type(0);
+  }
+  void binary() {
+    binary_plain();
     expect_activation(0);
   }
   // The kernel writes 2 * input scale / (2^20 * output scale) as a fraction below 1, with 2^15 for int16.
@@ -92,9 +95,22 @@ class Check {
     const double input = std::max(expect_scale("input", find_input(0)), expect_scale("input", find_input(1)));
     const double output = expect_scale("output", &this->output(0));
     const double room = type(0) == TfliteType::int16 ? 1 << 15 : 1 << 20;
-    if (2 * input >= room * output) {
-      refuse("output scale ", output, " is too small for inputs of scale ", input);
+    if (2 * input >= room * output || room * output > std::numeric_limits<float>::max()) {
+      refuse("output scale ", output, " is out of range for inputs of scale ", input);
     }
+  }
+  // The kernels apply input scale * other scale / output scale by shifting 32 bits.
+  void expect_multiplier(uint32_t left, uint32_t right) const {
+    if (find_input(left)->scales.empty() || find_input(right)->scales.empty() || output(0).scales.empty()) return;
+    const double multiplier = double{find_input(left)->scales[0]} * find_input(right)->scales[0] / output(0).scales[0];
+    if (multiplier >= 1 << 30) {
+      refuse("scales ", find_input(left)->scales[0], " and ", find_input(right)->scales[0], " over ", output(0).scales[0],
+             ", expected a multiplier below 2^30");
+    }
+  }
+  void product() {
+    binary();
+    expect_multiplier(0, 1);
   }
   // As in a sum, with the square of the inputs' scale and of 2^7.
   void squared_difference() {
@@ -102,32 +118,49 @@ class Check {
     if (!is_quantized()) return;
     const double input = std::max(expect_scale("input", find_input(0)), expect_scale("input", find_input(1)));
     const double output = expect_scale("output", &this->output(0));
-    if (4 * input * input >= (1 << 14) * output) {
-      refuse("output scale ", output, " is too small for inputs of scale ", input);
+    if (4 * input * input >= (1 << 14) * output || (1 << 14) * output > std::numeric_limits<float>::max()) {
+      refuse("output scale ", output, " is out of range for inputs of scale ", input);
     }
   }
   void binary_plain() {
-    expect_output(0, broadcast(shape(0), shape(1)));
-    if (type(0) != type(1)) refuse("inputs of types ", name(type(0)), " and ", name(type(1)), ", expected one type");
+    inputs_of_one_type();
+    expect_same_type(0);
+  }
+  void predicate() {
+    inputs_of_one_type();
+    expect_type(0, TfliteType::boolean);
   }
   // The kernels write the inputs' scales as fractions below 1.
   void comparison() {
-    binary_plain();
+    predicate();
     if (!is_quantized()) return;
     for (const uint32_t index : {0u, 1u}) {
       const double input = expect_scale("input", find_input(index));
       if (input >= 1) unsupported("input ", index, " has scale ", input, ", expected less than 1");
     }
   }
-  void prelu() { expect_output(0, broadcast(shape(0), shape(1))); }
-  void select() { expect_output(0, broadcast(broadcast(shape(0), shape(1)), shape(2))); }
+  // What comes out has the type of an input.
+  void like_first() { expect_same_type(0); }
+  void like_second() { expect_type(0, type(1)); }
+  void like_third() { expect_type(0, type(2)); }
+
+  void prelu() {
+    expect_same_type(0);
+    expect_output(0, broadcast(shape(0), shape(1)));
+  }
+  void select() {
+    expect_type(0, type(1));
+    expect_output(0, broadcast(broadcast(shape(0), shape(1)), shape(2)));
+  }
   void select_old() {
+    expect_type(0, type(1));
     if (const Dims value = shape(1)) expect_output(0, value);
   }
 
   void conv_2d() {
     const Dims input = expect_rank(0, 4);
     const Dims filter = expect_rank(1, 4);
+    expect_multiplier(0, 1);
     const Window window{option(0, 1, 0), option(1, 4, 0), option(2, 4, 0), option(4, 4, 1), option(5, 4, 1)};
     expect_window(window);
     expect_enum("fused_activation_function", option(3, 1, 0), 5);
@@ -151,6 +184,7 @@ class Check {
   void depthwise_conv_2d() {
     const Dims input = expect_rank(0, 4);
     const Dims filter = expect_rank(1, 4);
+    expect_multiplier(0, 1);
     const Window window{option(0, 1, 0), option(1, 4, 0), option(2, 4, 0), option(5, 4, 1), option(6, 4, 1)};
     expect_window(window);
     expect_enum("fused_activation_function", option(4, 1, 0), 5);
@@ -172,6 +206,7 @@ class Check {
   void transpose_conv() {
     const Dims filter = expect_rank(1, 4);
     const Dims input = expect_rank(2, 4);
+    expect_multiplier(2, 1);
     const int64_t padding = option(0, 1, 0);
     const int64_t stride_w = option(1, 4, 0);
     const int64_t stride_h = option(2, 4, 0);
@@ -225,6 +260,7 @@ class Check {
   void fully_connected() {
     const Dims input = shape(0);
     const Dims weights = expect_rank(1, 2);
+    expect_multiplier(0, 1);
     expect_enum("fused_activation_function", option(0, 1, 0), 5);
     if (option(1, 1, 0) != 0) unsupported("shuffled weights");
     const bool keeps_rank = option(2, 1, 0) != 0;
@@ -320,7 +356,7 @@ class Check {
         if (stretch != wanted.size()) refuse("two dimensions of the new shape are -1");
         stretch = i;
       } else {
-        rest = product(rest, wanted[i]);
+        rest = multiplied(rest, wanted[i]);
       }
     }
     const Dims input = shape(0);
@@ -451,7 +487,10 @@ class Check {
       if (part[axis] % parts != 0) refuse("dimension ", axis, " of ", text(*input), " does not divide by ", parts);
       part[axis] /= parts;
     }
-    for (uint32_t i = 0; i < operation_.outputs.size(); ++i) expect_output(i, part);
+    for (uint32_t i = 0; i < operation_.outputs.size(); ++i) {
+      expect_type(i, type(1));
+      expect_output(i, part);
+    }
   }
 
   void split_v() {
@@ -476,6 +515,7 @@ class Check {
     if (has_rest ? sum > dim : sum != dim) refuse("size_splits sum to ", sum, ", dimension ", axis, " of ", text(*input));
     for (uint32_t i = 0; i < operation_.outputs.size(); ++i) {
       Shape part = *input;
+      expect_same_type(i);
       part[axis] = (*sizes)[i] == -1 ? dim - sum : (*sizes)[i];
       expect_output(i, part);
     }
@@ -654,6 +694,7 @@ class Check {
     expect_output(0, output);
   }
   void fill() {
+    expect_type(0, type(1));
     if (const auto dims = constant_ints(0)) expect_output(0, dims_of("dims", *dims));
   }
   void broadcast_to() {
@@ -665,6 +706,7 @@ class Check {
     }
   }
   void top_k() {
+    expect_same_type(0);
     const Dims input = shape(0);
     const auto count = constant_ints(1);
     if (count && count->size() != 1) refuse("k has ", count->size(), " elements, expected 1");
@@ -719,6 +761,7 @@ class Check {
     if (left && right) broadcast(dims_of("input 0", *left), dims_of("input 1", *right));
   }
   void batch_matmul() {
+    expect_multiplier(0, 1);
     const Dims left = shape(0);
     const Dims right = shape(1);
     if (!left || !right) return;
@@ -868,9 +911,10 @@ class Check {
     if (dims && dims->rank() != rank) refuse("input ", index, " ", text(*dims), ", expected rank ", rank);
     return dims;
   }
-  void expect_same_type(uint32_t index) const {
-    if (output(index).type != type(0)) {
-      refuse("output ", index, " of type ", name(output(index).type), ", expected ", name(type(0)));
+  void expect_same_type(uint32_t index) const { expect_type(index, type(0)); }
+  void expect_type(uint32_t index, TfliteType expected) const {
+    if (output(index).type != expected) {
+      refuse("output ", index, " of type ", name(output(index).type), ", expected ", name(expected));
     }
   }
 
@@ -978,17 +1022,17 @@ class Check {
     }
     return result;
   }
-  int64_t product(int64_t a, int64_t b) const {
+  int64_t multiplied(int64_t a, int64_t b) const {
     const auto result = checked_multiply(a, b);
     if (!result || *result > (int64_t{1} << 40)) refuse("a shape of more than 2^40 elements");
     return *result;
   }
-  int64_t scaled(int64_t dim, int64_t factor) const { return known(dim) ? product(dim, factor) : -1; }
+  int64_t scaled(int64_t dim, int64_t factor) const { return known(dim) ? multiplied(dim, factor) : -1; }
   std::optional<int64_t> element_count(const Shape& dims) const {
     int64_t count = 1;
     for (const int64_t dim : dims) {
       if (!known(dim)) return std::nullopt;
-      count = product(count, dim);
+      count = multiplied(count, dim);
     }
     return count;
   }
@@ -1004,7 +1048,7 @@ constexpr Rule kRules[] = {
     rule("AVERAGE_POOL_2D", needs(5), exactly(1), exactly(1), &Check::pool_2d),
     rule("CONCATENATION", needs(10), at_least(1), exactly(1), &Check::concatenation),
     rule("CONV_2D", needs(1), from(2, 3), exactly(1), &Check::conv_2d, input_bit(2)),
-    rule("DEPTHWISE_CONV_2D", needs(2), from(2, 3), exactly(1), &Check::depthwise_conv_2d, input_bit(2)),
+    rule("DEPTHWISE_CONV_2D", needs(2), exactly(3), exactly(1), &Check::depthwise_conv_2d, input_bit(2)),
     rule("DEPTH_TO_SPACE", needs(94), exactly(1), exactly(1), &Check::depth_to_space),
     rule("DEQUANTIZE", no_options(), exactly(1), exactly(1), &Check::converting),
     rule("EMBEDDING_LOOKUP", no_options(), exactly(2), exactly(1), &Check::embedding_lookup),
@@ -1018,7 +1062,7 @@ constexpr Rule kRules[] = {
     rule("LSH_PROJECTION", needs(4), from(2, 3), exactly(1), nullptr, input_bit(2)),
     rule("LSTM", needs(14), from(5, 24), from(1, 4), nullptr, ~kNone),
     rule("MAX_POOL_2D", needs(5), exactly(1), exactly(1), &Check::pool_2d),
-    rule("MUL", reads(21), exactly(2), exactly(1), &Check::binary),
+    rule("MUL", reads(21), exactly(2), exactly(1), &Check::product),
     rule("RELU", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("RELU_N1_TO_1", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("RELU6", no_options(), exactly(1), exactly(1), &Check::unary),
@@ -1068,7 +1112,7 @@ constexpr Rule kRules[] = {
     rule("SLICE", no_options(), exactly(3), exactly(1), &Check::slice),
     rule("SIN", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("TRANSPOSE_CONV", needs(49), from(3, 4), exactly(1), &Check::transpose_conv, input_bit(3)),
-    rule("SPARSE_TO_DENSE", reads(50), exactly(4), exactly(1)),
+    rule("SPARSE_TO_DENSE", reads(50), exactly(4), exactly(1), &Check::like_third),
     rule("TILE", no_options(), exactly(2), exactly(1), &Check::tile),
     rule("EXPAND_DIMS", no_options(), exactly(2), exactly(1), &Check::expand_dims),
     rule("EQUAL", no_options(), exactly(2), exactly(1), &Check::comparison),
@@ -1084,9 +1128,9 @@ constexpr Rule kRules[] = {
     rule("REDUCE_PROD", reads(27), exactly(2), exactly(1), &Check::reduce),
     rule("REDUCE_MAX", reads(27), exactly(2), exactly(1), &Check::reduce),
     rule("PACK", needs(59), at_least(1), exactly(1), &Check::pack),
-    rule("LOGICAL_OR", no_options(), exactly(2), exactly(1), &Check::binary_plain),
+    rule("LOGICAL_OR", no_options(), exactly(2), exactly(1), &Check::predicate),
     rule("ONE_HOT", needs(61), exactly(4), exactly(1), &Check::one_hot),
-    rule("LOGICAL_AND", no_options(), exactly(2), exactly(1), &Check::binary_plain),
+    rule("LOGICAL_AND", no_options(), exactly(2), exactly(1), &Check::predicate),
     rule("LOGICAL_NOT", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("UNPACK", needs(64), exactly(1), at_least(1), &Check::unpack),
     rule("REDUCE_MIN", reads(27), exactly(2), exactly(1), &Check::reduce),
@@ -1096,7 +1140,7 @@ constexpr Rule kRules[] = {
     rule("ZEROS_LIKE", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("FILL", no_options(), exactly(2), exactly(1), &Check::fill),
     rule("FLOOR_MOD", no_options(), exactly(2), exactly(1), &Check::binary_plain),
-    rule("RANGE", no_options(), exactly(3), exactly(1)),
+    rule("RANGE", no_options(), exactly(3), exactly(1), &Check::like_first),
     rule("RESIZE_NEAREST_NEIGHBOR", reads(74), exactly(2), exactly(1), &Check::resize_image),
     rule("LEAKY_RELU", needs(75), exactly(1), exactly(1), &Check::leaky_relu),
     rule("SQUARED_DIFFERENCE", no_options(), exactly(2), exactly(1), &Check::squared_difference),
@@ -1106,26 +1150,26 @@ constexpr Rule kRules[] = {
     rule("UNIQUE", needs(80), exactly(1), exactly(2)),
     rule("CEIL", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("REVERSE_V2", no_options(), exactly(2), exactly(1), &Check::reverse),
-    rule("ADD_N", no_options(), at_least(2), exactly(1)),
-    rule("GATHER_ND", no_options(), exactly(2), exactly(1)),
+    rule("ADD_N", no_options(), at_least(2), exactly(1), &Check::like_first),
+    rule("GATHER_ND", no_options(), exactly(2), exactly(1), &Check::like_first),
     rule("COS", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("WHERE", no_options(), exactly(1), exactly(1)),
     rule("RANK", no_options(), exactly(1), exactly(1)),
     rule("ELU", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("REVERSE_SEQUENCE", needs(87), exactly(2), exactly(1), &Check::reverse_sequence),
-    rule("MATRIX_DIAG", no_options(), exactly(1), exactly(1)),
+    rule("MATRIX_DIAG", no_options(), exactly(1), exactly(1), &Check::like_first),
     rule("QUANTIZE", no_options(), exactly(1), exactly(1), &Check::converting),
-    rule("MATRIX_SET_DIAG", no_options(), exactly(2), exactly(1)),
+    rule("MATRIX_SET_DIAG", no_options(), exactly(2), exactly(1), &Check::like_first),
     rule("ROUND", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("HARD_SWISH", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("IF", needs(92), at_least(1), at_least(0), &Check::call_if),
     rule("WHILE", needs(93), at_least(0), at_least(0), &Check::call_while),
     rule("NON_MAX_SUPPRESSION_V4", no_options(), exactly(5), exactly(2)),
     rule("NON_MAX_SUPPRESSION_V5", no_options(), exactly(6), exactly(3)),
-    rule("SCATTER_ND", no_options(), exactly(3), exactly(1)),
+    rule("SCATTER_ND", no_options(), exactly(3), exactly(1), &Check::like_second),
     rule("SELECT_V2", no_options(), exactly(3), exactly(1), &Check::select),
     rule("DENSIFY", no_options(), exactly(1), exactly(1)),
-    rule("SEGMENT_SUM", no_options(), exactly(2), exactly(1)),
+    rule("SEGMENT_SUM", no_options(), exactly(2), exactly(1), &Check::like_first),
     rule("BATCH_MATMUL", reads(101), exactly(2), exactly(1), &Check::batch_matmul),
     named("PLACEHOLDER_FOR_GREATER_OP_CODES"),
     rule("CUMSUM", reads(102), exactly(2), exactly(1), &Check::cumsum),
@@ -1151,13 +1195,13 @@ constexpr Rule kRules[] = {
     rule("RANDOM_UNIFORM", reads(114), exactly(1), exactly(1)),
     rule("MULTINOMIAL", reads(114), exactly(2), exactly(1)),
     rule("GELU", reads(116), exactly(1), exactly(1), &Check::unary),
-    rule("DYNAMIC_UPDATE_SLICE", no_options(), exactly(3), exactly(1)),
+    rule("DYNAMIC_UPDATE_SLICE", no_options(), exactly(3), exactly(1), &Check::like_first),
     rule("RELU_0_TO_1", no_options(), exactly(1), exactly(1), &Check::unary),
-    rule("UNSORTED_SEGMENT_PROD", no_options(), exactly(3), exactly(1)),
-    rule("UNSORTED_SEGMENT_MAX", no_options(), exactly(3), exactly(1)),
-    rule("UNSORTED_SEGMENT_SUM", no_options(), exactly(3), exactly(1)),
+    rule("UNSORTED_SEGMENT_PROD", no_options(), exactly(3), exactly(1), &Check::like_first),
+    rule("UNSORTED_SEGMENT_MAX", no_options(), exactly(3), exactly(1), &Check::like_first),
+    rule("UNSORTED_SEGMENT_SUM", no_options(), exactly(3), exactly(1), &Check::like_first),
     rule("ATAN2", no_options(), exactly(2), exactly(1), &Check::binary_plain),
-    rule("UNSORTED_SEGMENT_MIN", no_options(), exactly(3), exactly(1)),
+    rule("UNSORTED_SEGMENT_MIN", no_options(), exactly(3), exactly(1), &Check::like_first),
     rule("SIGN", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("BITCAST", no_options(), exactly(1), exactly(1)),
     rule("BITWISE_XOR", no_options(), exactly(2), exactly(1), &Check::binary_plain),
@@ -1203,7 +1247,7 @@ constexpr Rule kRules[] = {
     named("STABLEHLO_WHILE"),
     named("STABLEHLO_GATHER"),
     named("STABLEHLO_TRANSPOSE"),
-    rule("DILATE", no_options(), exactly(3), exactly(1)),
+    rule("DILATE", no_options(), exactly(3), exactly(1), &Check::like_first),
     named("STABLEHLO_RNG_BIT_GENERATOR"),
     named("REDUCE_WINDOW"),
     named("STABLEHLO_COMPOSITE"),

@@ -371,11 +371,11 @@ except (ew.MalformedModel, ew.UnsupportedModel):
     assert run_child(program, path) == "refused\n"
 
 
-def test_a_signature_whose_tensor_has_no_name_is_refused():
+def test_a_tensor_of_a_signature_without_a_name_is_refused():
     content = bytearray(tflite_models.sum_product())
-    assert content[256] == 8  # where the name lies in an entry of the signature
+    assert content[256] == 8  # in a table, where its name lies
     content[256] = 0
-    with pytest.raises(ew.MalformedModel, match=r"\A[^\n]+\Z"):
+    with pytest.raises(ew.EdgewardError, match=r"\A[^\n]+\Z"):
         ew.load_unsigned(content, engine="litert")
 
 
