@@ -460,7 +460,7 @@ class Reader {
         refuse(where, ": ", what, " ", i, " is tensor ", tensor, ", which is no ", what, " of subgraph ", subgraph_index);
       }
       std::string name(maps[i].string(schema::tensor_map::name));
-      if (name.empty()) name = subgraph.tables(schema::subgraph::tensors)[tensor].string(schema::tensor::name);
+      if (name.empty()) refuse(where, ": ", what, " ", i, " has no name");
       found.emplace_back(position->second, endpoint(where, what, subgraph_index, tensor, std::move(name)));
     }
     std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });

@@ -26,7 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ class Outcome:
         return {verdict.name.lower(): found[verdict] for verdict in Verdict if verdict}
 
 
-@lru_cache(maxsize=None)
+@cache
 def seeds(engine: str) -> tuple[tuple[Seed, ...], ...]:
     """Every model at hand that `engine` reads: the small ones, then the networks."""
     if engine == "onnx":

@@ -16,7 +16,9 @@ Arrows = dict[str, set[str]]
 def table(title: str) -> Arrows:
     """The rows under the header `| title | noun | stands on |`."""
     text = (ROOT / "ARCHITECTURE.md").read_text()
-    found = re.search(rf"^\| {title} \| noun \| stands on \|\n\|[-|]+\|\n((?:\|.*\|\n)+)", text, re.M)
+    found = re.search(
+        rf"^\| {title} \| noun \| stands on \|\n\|[-|]+\|\n((?:\|.*\|\n)+)", text, re.M
+    )
     assert found, f"ARCHITECTURE.md has no table of a {title}"
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in found[1].splitlines()]
     assert all(noun for _, noun, _ in rows)

@@ -42,7 +42,9 @@ def test_the_wheel_is_small_and_holds_the_product_alone(built):
     with zipfile.ZipFile(built[1]) as archive:
         names = archive.namelist()
     assert [name for name in names if name.startswith("edgeward/_core.") and name.endswith(".so")]
-    assert {"edgeward/py.typed", "edgeward/_core.pyi", "edgeward/digits/digits.tflite"} <= set(names)
+    assert {"edgeward/py.typed", "edgeward/_core.pyi", "edgeward/digits/digits.tflite"} <= set(
+        names
+    )
     assert {name.split("/")[0].split("-")[0] for name in names} == {"edgeward"}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models import onnx_models, tflite_models  # noqa: E402
+from models import onnx_models, tflite_models
 
 
 def write_corpora(directory: Path) -> int:
