@@ -26,9 +26,8 @@ struct Signature {
 
 // What must be true of foreign memory before the engine may use it in place.
 struct MemoryRules {
-  size_t alignment_bytes;     // of the first byte
-  size_t slack_bytes;         // readable past the end of an input
-  bool rebinds_cheaply;       // false: other memory than last time costs more than a copy
+  size_t alignment_bytes;  // of the first byte
+  size_t slack_bytes;      // readable past the end of an input
 };
 
 // Who really runs the nodes. node_count and fallback_count are -1 when the engine does not tell.
@@ -40,7 +39,8 @@ struct EngineReport {
   int64_t fallback_count = -1;  // nodes that the delegate left to the engine's reference kernels
 };
 
-// Runs one signature. One thread at a time; construction and destruction may happen on any thread.
+// Runs one signature. One thread at a time, except that release() is called from any thread, also during a run; construction
+// and destruction may happen on any thread. May outlive its Engine.
 class EngineSession {
  public:
   virtual ~EngineSession() = default;
@@ -58,7 +58,7 @@ class EngineSession {
   virtual void release(Binding binding) noexcept = 0;
 
   // One run. A null in `outputs` is replaced by a binding to memory of the engine's own, valid until released.
-  // Throws Error(engine_failed); the outputs' contents are then undefined.
+  // Throws Error(engine_failed); the outputs' contents are then undefined, and nothing is left to release.
   virtual void run(std::span<const Binding> inputs, std::span<Binding> outputs) = 0;
 
   // What a binding that run() made refers to.

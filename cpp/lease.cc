@@ -16,11 +16,11 @@ void GiveBack::operator()(OutputMemory* memory) const noexcept {
 }
 
 Lease lease_of_engine(std::shared_ptr<EngineSession> engine, Binding binding) {
-  auto memory = std::make_unique<OutputMemory>();
-  memory->view = engine->view(binding);
-  memory->binding = binding;
-  memory->engine = std::move(engine);
-  return Lease(memory.release());
+  Lease lease(new OutputMemory);
+  lease->binding = binding;
+  lease->engine = std::move(engine);
+  lease->view = lease->engine->view(binding);  // if it throws, the lease releases the binding
+  return lease;
 }
 
 OutputPool::OutputPool(EngineSession& engine, size_t index, DType dtype, const Shape& shape)

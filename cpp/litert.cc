@@ -460,7 +460,7 @@ class LitertEngine final : public Engine {
       : weights_(std::move(weights)), version_(std::move(version)) {}
 
   const std::vector<Signature>& signatures() const override { return weights_->signatures; }
-  MemoryRules memory_rules() const override { return {kBlockAlignment, kBlockSlack, true}; }
+  MemoryRules memory_rules() const override { return {kBlockAlignment, kBlockSlack}; }
   bool is_stateful() const override { return false; }
   EngineReport report() const override;
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override {

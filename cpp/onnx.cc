@@ -361,7 +361,7 @@ class OnnxEngine final : public Engine {
 
   const std::vector<Signature>& signatures() const override { return weights_->signatures; }
   // One byte: its kernels load without alignment and stay inside the tensor.
-  MemoryRules memory_rules() const override { return {1, 0, true}; }
+  MemoryRules memory_rules() const override { return {1, 0}; }
   bool is_stateful() const override { return false; }
   EngineReport report() const override { return {"onnx", version_, "CPUExecutionProvider", -1, 0}; }
   std::unique_ptr<EngineSession> make_session(size_t) const override { return std::make_unique<OnnxSession>(weights_); }

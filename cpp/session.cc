@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
+#include <utility>
 
 #include "error.h"
 
@@ -10,13 +12,14 @@ namespace edgeward {
 // Holds the session for the length of a call, if it may be used at all.
 class Session::Entry {
  public:
-  explicit Entry(Session& session) : session_(session) {
+  enum class Closed : uint8_t { refused, allowed };
+  explicit Entry(Session& session, Closed closed = Closed::refused) : session_(session) {
     session.fork_mark_.require_same_process("session");
     // acquire; pairs with the release below: the last call's writes are seen by a caller on another thread.
     if (session.in_use_.exchange(true, std::memory_order_acquire)) {
       throw Error(Code::busy, "session: expected one thread at a time, got a second call during a run");
     }
-    if (session.engine_session_ == nullptr) {
+    if (session.engine_session_ == nullptr && closed == Closed::refused) {
       session.in_use_.store(false, std::memory_order_release);
       throw Error(Code::closed, "session: expected use before close(), got a call after it");
     }
@@ -67,11 +70,8 @@ Session::~Session() {
 }
 
 void Session::close() {
-  if (engine_session_ == nullptr) return;
-  const Entry entry(*this);
-  release_bindings();
-  engine_session_.reset();
-  engine_.reset();
+  const Entry entry(*this, Entry::Closed::allowed);
+  abandon();
 }
 
 void Session::release_bindings() noexcept {
@@ -103,9 +103,7 @@ void Session::apply_shapes(std::span<const Shape> input_shapes) {
     impose_shapes(input_shapes);
   } catch (...) {
     // An engine that failed to resize may be left half way; a fresh session is not. If even that fails, this one is closed.
-    engine_session_.reset();
-    engine_session_ = engine_->make_session(signature_index_);
-    restore(in_force);
+    start_again(in_force);
     throw;
   }
 }
@@ -118,6 +116,23 @@ Session::Setting Session::setting() const {
   }
   for (const Output& output : outputs_) setting.outputs.push_back(output.own);
   return setting;
+}
+
+void Session::start_again(const Setting& setting) noexcept {
+  try {
+    release_bindings();
+    engine_session_.reset();
+    engine_session_ = engine_->make_session(signature_index_);
+    restore(setting);
+  } catch (...) {
+    abandon();
+  }
+}
+
+void Session::abandon() noexcept {
+  release_bindings();
+  engine_session_.reset();
+  engine_.reset();
 }
 
 void Session::restore(const Setting& setting) {
@@ -171,7 +186,7 @@ void Session::resize(std::span<const Shape> input_shapes) {
   try {
     bind_own();
   } catch (...) {
-    restore(in_force);
+    start_again(in_force);
     throw;
   }
 }
@@ -226,10 +241,26 @@ void Session::run() {
   if (!is_own_bound_) bind_own();
   engine_session_->run(bound_inputs_, bound_outputs_);
   if (!has_engine_outputs_) return;
+  collect_engine_outputs();
+  for (Output& output : outputs_) {
+    if (output.pool == nullptr) output.engine_memory = std::move(output.result);
+  }
+}
+
+// Each becomes a lease, or none does: what one run made is released when a part of it cannot be described.
+void Session::collect_engine_outputs() {
+  std::exception_ptr failure;
   for (size_t i = 0; i < outputs_.size(); ++i) {
     if (outputs_[i].pool != nullptr) continue;
-    outputs_[i].engine_memory = lease_of_engine(engine_session_, bound_outputs_[i]);
+    try {
+      outputs_[i].result = lease_of_engine(engine_session_, std::exchange(bound_outputs_[i], nullptr));
+    } catch (...) {
+      failure = std::current_exception();
+    }
   }
+  if (failure == nullptr) return;
+  for (Output& output : outputs_) output.result.reset();
+  std::rethrow_exception(failure);
 }
 
 void Session::run_bare(size_t count) {
@@ -294,13 +325,11 @@ bool Session::overlaps_a_target(const std::byte* data, size_t size_bytes, const 
 
 Binding Session::bind_argument(Input& input, size_t index) {
   const StridedView& given = input.argument;
-  const bool is_own = input.own != nullptr && given.data == input.own->data();
-  const bool is_usable = rules_.rebinds_cheaply && is_contiguous(given) &&
-                         reinterpret_cast<uintptr_t>(given.data) % rules_.alignment_bytes == 0 &&
-                         readable_slack(given.data, input.size_bytes) >= rules_.slack_bytes && !overlaps_a_target(given.data, input.size_bytes, nullptr);
-  if (!is_usable || is_own) {
+  const bool is_usable = is_contiguous(given) && reinterpret_cast<uintptr_t>(given.data) % rules_.alignment_bytes == 0 &&
+                         readable_slack(given.data, input.size_bytes) >= rules_.slack_bytes &&
+                         !overlaps_a_target(given.data, input.size_bytes, nullptr);
+  if (!is_usable) {
     ensure_own(input, index);
-    if (is_own) return input.own_binding;
     if (is_contiguous(given)) {
       std::memcpy(input.own->data(), given.data, input.size_bytes);
     } else {
@@ -312,19 +341,20 @@ Binding Session::bind_argument(Input& input, size_t index) {
   if (given.data != input.foreign) {
     if (input.foreign_binding != nullptr) engine_session_->release(input.foreign_binding);
     input.foreign_binding = nullptr;
+    input.foreign = nullptr;  // forgotten, should the next line throw
     input.foreign_binding = engine_session_->bind(Side::input, index, {input.spec->dtype, input.shape, given.data, input.size_bytes});
     input.foreign = given.data;
   }
   return input.foreign_binding;
 }
 
+// Where the engine shall write: null for memory of its own.
 Binding Session::bind_result(Output& output, size_t index) {
-  if (output.target.data == nullptr && output.pool != nullptr) output.result = output.pool->lease();
-  if (!rules_.rebinds_cheaply) {
-    if (output.pool != nullptr) ensure_own(output, index);
-    return output.own_binding;
+  if (output.target.data == nullptr) {
+    if (output.pool == nullptr) return nullptr;
+    output.result = output.pool->lease();
+    return output.result->binding;
   }
-  if (output.target.data == nullptr) return output.result != nullptr ? output.result->binding : nullptr;
   if (reinterpret_cast<uintptr_t>(output.target.data) % rules_.alignment_bytes != 0) {
     ensure_own(output, index);
     return output.own_binding;
@@ -332,6 +362,7 @@ Binding Session::bind_result(Output& output, size_t index) {
   if (output.target.data != output.foreign) {
     if (output.foreign_binding != nullptr) engine_session_->release(output.foreign_binding);
     output.foreign_binding = nullptr;
+    output.foreign = nullptr;  // forgotten, should the next line throw
     output.foreign_binding =
         engine_session_->bind(Side::output, index, {output.spec->dtype, output.shape, output.target.data, output.size_bytes});
     output.foreign = output.target.data;
@@ -341,11 +372,8 @@ Binding Session::bind_result(Output& output, size_t index) {
 
 // Brings what the engine wrote to where the caller wants it.
 void Session::collect(Output& output, Binding bound) {
-  if (output.pool == nullptr) {
-    output.result = lease_of_engine(engine_session_, bound);
-  } else if (bound == output.own_binding) {
-    std::byte* wanted = output.target.data != nullptr ? output.target.data : output.result->view.data;
-    std::memcpy(wanted, output.own->data(), output.size_bytes);
+  if (output.target.data != nullptr && bound == output.own_binding) {
+    std::memcpy(output.target.data, output.own->data(), output.size_bytes);
     ++copies_;
   }
   output.target.data = nullptr;
@@ -354,6 +382,7 @@ void Session::collect(Output& output, Binding bound) {
 void Session::predict() {
   const Entry entry(*this);
   is_own_bound_ = false;
+  for (Output& output : outputs_) output.result.reset();
   try {
     adopt_argument_shapes();
     for (size_t i = 0; i < outputs_.size(); ++i) {
@@ -363,6 +392,7 @@ void Session::predict() {
     for (size_t i = 0; i < inputs_.size(); ++i) bound_inputs_[i] = bind_argument(inputs_[i], i);
     if (is_stateful_) engine_session_->reset();
     engine_session_->run(bound_inputs_, bound_outputs_);
+    collect_engine_outputs();
     for (size_t i = 0; i < outputs_.size(); ++i) collect(outputs_[i], bound_outputs_[i]);
   } catch (...) {
     for (Output& output : outputs_) {

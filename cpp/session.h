@@ -56,7 +56,7 @@ class Session {
 
   // ---- Memory of the caller's. Fill in the arguments, predict, take the results.
 
-  // What predict() reads; every input must be set anew for each call and live until it returns.
+  // What predict() reads; every input must be set anew for each call, lie outside of own_input(), and live until it returns.
   StridedView& argument(size_t index) { return inputs_[index].argument; }
   // Where predict() shall put an output; data == nullptr: into fresh memory. Consumed by the call.
   StridedView& target(size_t index) { return outputs_[index].target; }
@@ -106,6 +106,9 @@ class Session {
   };
   Setting setting() const;
   void restore(const Setting& setting);
+  // A fresh engine session with that setting; if even that cannot be had, this session is closed.
+  void start_again(const Setting& setting) noexcept;
+  void abandon() noexcept;
   void release_bindings() noexcept;
   void ensure_own(Input& input, size_t index);
   void ensure_own(Output& output, size_t index);
@@ -115,6 +118,7 @@ class Session {
   bool overlaps_a_target(const std::byte* data, size_t size_bytes, const Output* besides) const;
   Binding bind_argument(Input& input, size_t index);
   Binding bind_result(Output& output, size_t index);
+  void collect_engine_outputs();
   void collect(Output& output, Binding bound);
 
   ForkMark fork_mark_;

@@ -665,7 +665,7 @@ class TfliteEngine final : public Engine {
   TfliteEngine(std::shared_ptr<const Weights> weights, const TfliteFile& facts, std::string version);
 
   const std::vector<Signature>& signatures() const override { return weights_->signatures; }
-  MemoryRules memory_rules() const override { return {kBlockAlignment, kBlockSlack, true}; }
+  MemoryRules memory_rules() const override { return {kBlockAlignment, kBlockSlack}; }
   bool is_stateful() const override { return has_variable_tensors_ || has_variable_handles_; }
   EngineReport report() const override { return report_; }
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override;

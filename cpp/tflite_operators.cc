@@ -626,6 +626,8 @@ class Check {
   void embedding_lookup() {
     const Dims table = shape(1);
     if (table && table->rank() < 2) refuse("table ", text(*table), ", expected at least rank 2");
+    // A quantized table may give floats; the kernel copies every other.
+    if (output(0).type != TfliteType::float32 || find_input(1)->scales.empty()) expect_type(0, type(1));
     if (table) expect_indices(0, (*table)[0]);
   }
 

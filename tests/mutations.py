@@ -1,4 +1,4 @@
-"""The mutation campaign: damaged model files, each loaded and run once in a child process that may die.
+"""The mutation campaign: damaged model files, each loaded and run once in a child that may die.
 
 `python tests/mutations.py --engine litert --count 100000 --seed 1` prints how many the structural
 check refused, the engine refused, ran, killed the process or hung it. With `--without-check` the
@@ -40,11 +40,15 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "onnx": (".onnx", ".ort"),
 }
 NETWORK_WIDTH = 0.25
-SHARES = (1, 3)  # of the small models and of the networks; in a small one most changes hit its frame
+# Of the small models and of the networks; in a small one most changes hit its frame.
+SHARES = (1, 3)
 # A mutation mostly hits what is parsed: the first bytes, and what writers put around the weights.
 FIRST_BYTES = 64
 FRAME_BYTES = 12 * 1024
-TELLING_WORDS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 1 << 24, 1 << 30, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
+TELLING_WORDS = (
+    0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 1 << 24, 1 << 30, (1 << 31) - 1, 1 << 31,
+    (1 << 32) - 1,
+)  # fmt: skip
 TIME_LIMIT_S = 20
 ADDRESS_SPACE_BYTES = 8 << 30
 BATCH = 2000
@@ -154,7 +158,8 @@ def run_litert(file: bytes) -> Verdict:
         model = CompiledModel.from_buffer(file)
         for number, key in enumerate(model.get_signature_list()):
             inputs = model.create_input_buffers(number)
-            for buffer, spec in zip(inputs, model.get_input_tensor_details(key).values(), strict=True):
+            specs = model.get_input_tensor_details(key).values()
+            for buffer, spec in zip(inputs, specs, strict=True):
                 buffer.write(np.zeros(spec["shape"], spec["dtype"]))
             model.run_by_index(number, inputs, model.create_output_buffers(number))
     except Exception:

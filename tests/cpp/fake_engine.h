@@ -97,7 +97,7 @@ class Books {
 struct FakeModel {
   std::vector<TensorSpec> inputs{{"x", DType::uint8, {2, 3}, {}}};
   std::vector<TensorSpec> outputs{{"y", DType::uint8, {2, 3}, {}}};  // of output i: input i's bytes plus one
-  MemoryRules rules{64, 64, true};
+  MemoryRules rules{64, 64};
   bool is_stateful = false;  // a run then adds what was run before it since the last reset, too
 
   std::function<void()> on_session = [] {};

@@ -153,8 +153,8 @@ TEST_CASE("an input is copied only when the engine cannot use it in place") {
     MemoryRules rules;
     uint64_t copies;
   };
-  const MemoryRules strict{64, 64, true};
-  const MemoryRules lax{1, 0, true};
+  const MemoryRules strict{64, 64};
+  const MemoryRules lax{1, 0};
   const Row rows[] = {{"aligned", 0, {3, 1}, strict, 0},
                       {"aligned further on", 64, {3, 1}, strict, 0},
                       {"one byte off", 1, {3, 1}, strict, 1},
@@ -165,8 +165,7 @@ TEST_CASE("an input is copied only when the engine cannot use it in place") {
                       {"backwards", 5, {-3, -1}, strict, 1},
                       {"one row, shown twice", 0, {0, 1}, strict, 1},
                       {"one byte off, engine does not mind", 1, {3, 1}, lax, 0},
-                      {"every second, engine does not mind alignment", 0, {6, 2}, lax, 1},
-                      {"aligned, engine rebinds slowly", 0, {3, 1}, {64, 64, false}, 2}};  // the output, too
+                      {"every second, engine does not mind alignment", 0, {6, 2}, lax, 1}};
   for (const Row& row : rows) {
     CAPTURE(row.what);
     FakeModel model;
@@ -199,7 +198,7 @@ TEST_CASE("an input whose end is too near the end of its page is copied, for the
   for (const Row& row : rows) {
     CAPTURE(row.end_to_page_end_bytes);
     FakeModel model;
-    model.rules = {1, 64, true};
+    model.rules = {1, 64};
     Bench bench(model);
     std::byte* input = pages.end() - row.end_to_page_end_bytes - kTensorBytes;
     fill(input, kTensorBytes, 1);
@@ -218,7 +217,7 @@ TEST_CASE("an input that lies where an output goes is copied, and only then") {
   for (const Row& row : rows) {
     CAPTURE(row.target_offset);
     FakeModel model;
-    model.rules = {1, 0, true};
+    model.rules = {1, 0};
     Bench bench(model);
     std::byte memory[32];
     std::byte* input = memory + 12;
@@ -244,22 +243,6 @@ TEST_CASE("memory given again is not bound again; other memory takes its place")
   CHECK(bench->copies() == 0);
 }
 
-TEST_CASE("the session's own input as an argument is neither copied nor bound again") {
-  Bench bench;
-  const Session::Own own = bench->own_input(0);
-  fill(own.view.data, kTensorBytes, 1);
-  CHECK(predict(*bench.session, contiguous(own.view.data, {2, 3})) == sequence(2, kTensorBytes));
-  CHECK(bench->copies() == 0);
-}
-
-TEST_CASE("the session's own input as an argument is read as it is laid out") {
-  Bench bench;
-  const Session::Own own = bench->own_input(0);
-  fill(own.view.data, kTensorBytes, 1);
-  const StridedView transposed{own.view.data, 1, {2, 3}, {1, 2}};
-  CHECK(predict(*bench.session, transposed) == std::vector<int>{2, 4, 6, 3, 5, 7});
-}
-
 // ---- Where outputs go.
 
 TEST_CASE("an output goes where the caller wants it, and is copied there only when the engine cannot write there") {
@@ -270,7 +253,7 @@ TEST_CASE("an output goes where the caller wants it, and is copied there only wh
     size_t binds;
   };
   const Row rows[] = {
-      {0, {64, 64, true}, 0, 2}, {1, {64, 64, true}, 1, 2}, {1, {1, 0, true}, 0, 2}, {0, {64, 64, false}, 2, 2}};
+      {0, {64, 64}, 0, 2}, {1, {64, 64}, 1, 2}, {1, {1, 0}, 0, 2}};
   for (const Row& row : rows) {
     CAPTURE(row.offset_bytes);
     CAPTURE(row.copies);
@@ -401,7 +384,7 @@ TEST_CASE("a wrong target is refused before anything is written or run") {
 
 TEST_CASE("two targets that overlap are refused by name, those that touch are not") {
   FakeModel model = with_two_of_each();
-  model.rules = {1, 0, true};
+  model.rules = {1, 0};
   Bench bench(model);
   const Block input = Block::zeroed(kTensorBytes);
   std::byte memory[16]{};
@@ -967,7 +950,6 @@ TEST_CASE("any order of calls and failures: right answers, and every binding rel
     std::mt19937 random(seed);
     const auto chance = [&](uint32_t one_in) { return random() % one_in == 0; };
     FakeModel model = chance(3) ? with_output_by_value() : chance(2) ? with_dynamic_rows() : FakeModel();
-    model.rules.rebinds_cheaply = !chance(5);
     const bool is_by_value = model.outputs[0].shape == Shape{-1};
     const bool is_dynamic = model.inputs[0].shape.is_dynamic();
     Bench bench(model);

@@ -103,7 +103,7 @@ TfliteFile read(const FlatNode& model) { return read_tflite(view(file(model))); 
 
 constexpr int32_t kAdd = 0, kPool = 17, kConcat = 2, kConv = 3, kDepthwise = 4, kDense = 9, kReshape = 22, kResize = 23, kSoftmax = 25,
                   kPad = 34, kGather = 36, kTranspose = 39, kMean = 40, kStridedSlice = 45, kSplit = 49, kSlice = 65, kNeg = 59, kEqual = 71,
-                  kPack = 83, kUnpack = 88, kWhile = 119, kTransposeConv = 67, kUnknown = 4000;
+                  kPack = 83, kUnpack = 88, kWhile = 119, kTransposeConv = 67, kMul = 18, kLogSoftmax = 50, kReverseSequence = 112, kUnknown = 4000;
 
 FlatNode window(int32_t stride, int8_t padding = 1) {
   return {scalar<int8_t>(0, padding), scalar<int32_t>(1, stride), scalar<int32_t>(2, stride)};
@@ -355,7 +355,7 @@ TEST_CASE("an operator without a rule passes with the checks for all") {
 
 // One operator, what is wrong with it, and what the refusal says.
 struct Case {
-  const char* name;
+  std::string name;
   FlatNode good;
   FlatNode bad;
   std::initializer_list<std::string_view> words;
@@ -394,6 +394,9 @@ TEST_CASE("each operator's rule refuses what its kernel cannot bear") {
   };
   const auto sum = [](float scale) {
     return one_op({kAdd, 11}, {int8s({4}, {0.5f}), int8s({4}, {0.25f})}, {int8s({4}, {scale})});
+  };
+  const auto product = [](float scale) {
+    return one_op({kMul, 21}, {int8s({4}, {0.5f}), int8s({4}, {0.25f})}, {int8s({4}, {scale})});
   };
   const auto equal = [](float scale) {
     return one_op({kEqual}, {int8s({4}, {scale}), int8s({4}, {0.25f})}, {{TfliteType::boolean, {4}}});
@@ -439,7 +442,17 @@ TEST_CASE("each operator's rule refuses what its kernel cannot bear") {
       {"axis of a split", split(0, 2), split(1, 2), {"SPLIT", "does not divide by 2"}},
       {"index", gather(3, 0), gather(4, 0), {"GATHER", "index 0 is 4, expected 0 to 3"}},
       {"axis of a gather", gather(0, 0), gather(0, 2), {"GATHER", "axis 2"}},
-      {"output scale", sum(0.5f), sum(1e-20f), {"ADD", "too small for inputs of scale 0.5"}},
+      {"output scale", sum(0.5f), sum(1e-20f), {"ADD", "out of range for inputs of scale 0.5"}},
+      {"no scale", sum(0.5f), one_op({kAdd, 11}, {int8s({4}, {}), int8s({4}, {})}, {int8s({4}, {})}), {"ADD", "int8 without a scale"}},
+      {"no place for a bias", depthwise({1, 2, 2, 4}),
+       one_op({kDepthwise, 2, window(1)}, {floats({1, 4, 4, 2}), weights({1, 2, 2, 4})}, {floats({1, 3, 3, 4})}), {"2 inputs, expected 3"}},
+      {"multiplier", product(0.5f), product(1e-20f), {"MUL", "expected a multiplier below 2^30"}},
+      {"type of the output", one_op({kNeg}, {floats({4})}, {floats({4})}), one_op({kNeg}, {floats({4})}, {{TfliteType::int64, {4}}}),
+       {"NEG", "output 0 of type int64, expected float32"}},
+      {"scalar input", one_op({kLogSoftmax}, {floats({4})}, {floats({4})}), one_op({kLogSoftmax}, {floats({})}, {floats({})}),
+       {"LOG_SOFTMAX", "a scalar input"}},
+      {"lengths", one_op({kReverseSequence, 87}, {floats({3, 2}), ints({1, 2, 3})}, {floats({3, 2})}),
+       one_op({kReverseSequence, 87}, {floats({3, 2}), ints({1, 2})}, {floats({3, 2})}), {"REVERSE_SEQUENCE", "2 lengths"}},
       {"beta", one_op({kSoftmax, 9, {scalar<float>(0, 1)}}, {floats({1, 4})}, {floats({1, 4})}),
        one_op({kSoftmax, 9, {scalar<float>(0, std::nanf(""))}}, {floats({1, 4})}, {floats({1, 4})}), {"SOFTMAX", "beta"}},
       {"packed values", one_op({kPack, 59, {scalar<int32_t>(0, 2)}}, {floats({3}), floats({3})}, {floats({2, 3})}),

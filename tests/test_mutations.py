@@ -1,0 +1,116 @@
+"""Damaged model files end in an error, not in a dead process: a campaign, and known killers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import mutations
+import numpy as np
+import pytest
+from models.tflite_writer import (
+    NONE,
+    VALID,
+    Op,
+    Quantization,
+    Subgraph,
+    Tensor,
+    constant,
+    model,
+)
+from mutations import Verdict, campaign, mutation
+
+import edgeward as ew
+
+CAMPAIGNS = [("litert", 2000), ("onnx", 600)]
+
+
+@pytest.mark.parametrize(("engine", "count"), CAMPAIGNS, ids=[name for name, _ in CAMPAIGNS])
+def test_no_mutation_kills_or_hangs_the_process(engine: str, count: int) -> None:
+    command = [sys.executable, str(Path(mutations.__file__)), "--engine", engine]
+    done = subprocess.run(
+        [*command, "--count", str(count), "--seed", "1"], capture_output=True, text=True
+    )
+    report = json.loads(done.stdout)
+    assert report["killers"] == []
+    assert done.returncode == 0
+    assert report["refused_by_check"] > 0
+    assert report["ran"] > 0
+    assert report["refused_by_check"] + report["refused_by_engine"] + report["ran"] == count
+
+
+def test_a_mutation_is_made_again_from_its_number() -> None:
+    first = [mutation("litert", 7, index) for index in range(50)]
+    assert first == [mutation("litert", 7, index) for index in range(50)]
+    assert len(set(first)) > 45
+
+
+def test_a_death_and_a_hang_cost_one_file_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    indices = range(10, 16)
+    files = [mutation("litert", 3, index)[1] for index in indices]
+    assert len(set(files)) == len(files)
+
+    def run(file: bytes) -> Verdict:
+        if file == files[1]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if file == files[4]:
+            signal.pause()
+        return Verdict.RAN
+
+    monkeypatch.setattr(mutations, "TIME_LIMIT_S", 1)
+    outcome = campaign("litert", 3, indices, run)
+    ran = Verdict.RAN
+    assert outcome.verdicts == [ran, Verdict.DEATH, ran, ran, Verdict.HANG, ran]
+    assert outcome.signals == {11: signal.SIGKILL, 14: signal.SIGALRM}
+
+
+def int8_sum(*scales: float | None) -> bytes:
+    """y = a + b over int8; each tensor with its scale, or with none."""
+    tensors = [
+        Tensor(name, "int8", (4,), quantization=Quantization([scale], [0]) if scale else None)
+        for name, scale in zip("aby", scales, strict=True)
+    ]
+    op = Op("ADD", ["a", "b"], ["y"], {"activation": NONE})
+    return model([Subgraph(tensors, [op], ["a", "b"], ["y"])])
+
+
+def depthwise(*bias: str) -> bytes:
+    weights = np.ones((1, 2, 2, 2), np.float32)
+    tensors = [
+        Tensor("x", "float32", (1, 4, 4, 2)),
+        constant("weights", weights),
+        constant("bias", np.zeros(2, np.float32)),
+        Tensor("y", "float32", (1, 3, 3, 2)),
+    ]
+    options = {"padding": VALID, "stride_w": 1, "stride_h": 1, "depth_multiplier": 1}
+    op = Op("DEPTHWISE_CONV_2D", ["x", "weights", *bias], ["y"], options)
+    return model([Subgraph(tensors, [op], ["x"], ["y"])])
+
+
+# Files that each end the process of an engine given them unchecked; then their like that run.
+KILLERS = {
+    "output scale far below the inputs'": (int8_sum(0.5, 0.5, 8.5e-22), "out of range"),
+    "output scale that overflows": (int8_sum(0.5, 0.5, 1.7e38), "out of range"),
+    "scale that is no normal number": (int8_sum(0.5, 2.8e-45, 0.5), "normal positive number"),
+    "integers added without a scale": (int8_sum(None, None, None), "without a scale"),
+    "no place for a bias": (depthwise(), "2 inputs, expected 3"),
+}
+SOUND = {"sum": int8_sum(0.5, 0.5, 0.5), "depthwise": depthwise("bias")}
+
+
+@pytest.mark.parametrize("name", KILLERS)
+def test_a_known_killer_is_refused(name: str) -> None:
+    file, reason = KILLERS[name]
+    with pytest.raises(ew.MalformedModel, match=reason):
+        ew.load_unsigned(file, engine="litert")
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_the_sound_model_beside_it_runs(name: str) -> None:
+    with ew.load_unsigned(SOUND[name], engine="litert", threads=1) as sound:
+        inputs = {spec.name: np.ones(spec.shape, spec.dtype) for spec in sound.inputs}
+        assert np.asarray(sound.predict(inputs)).shape == sound.outputs[0].shape
