@@ -1,5 +1,5 @@
-// The table of what Python sees. Cold methods are plain pybind11 here; the two that a loop calls are in hot_bindings.cc.
-// Errors of the core become the classes of edgeward.errors, by code; nothing else is translated.
+// The table of what Python sees. Cold methods are plain pybind11 here; the two that a loop calls are in
+// hot_bindings.cc. Errors of the core become the classes of edgeward.errors, by code; nothing else is translated.
 #include "bindings.h"
 
 #include <pybind11/stl.h>
@@ -22,9 +22,16 @@ struct ErrorClass {
   const char* name;  // in edgeward.errors
 };
 constexpr ErrorClass kErrorClasses[] = {
-    {Code::bad_input, "BadInput"}, {Code::malformed_model, "MalformedModel"}, {Code::unsupported_model, "UnsupportedModel"},
-    {Code::engine_missing, "EngineMissing"}, {Code::engine_mismatch, "EngineMismatch"}, {Code::engine_failed, "EngineFailed"},
-    {Code::out_of_memory, "OutOfMemory"}, {Code::closed, "Closed"}, {Code::busy, "Busy"}, {Code::forked, "Forked"},
+    {Code::bad_input, "BadInput"},
+    {Code::malformed_model, "MalformedModel"},
+    {Code::unsupported_model, "UnsupportedModel"},
+    {Code::engine_missing, "EngineMissing"},
+    {Code::engine_mismatch, "EngineMismatch"},
+    {Code::engine_failed, "EngineFailed"},
+    {Code::out_of_memory, "OutOfMemory"},
+    {Code::closed, "Closed"},
+    {Code::busy, "Busy"},
+    {Code::forked, "Forked"},
 };
 
 // One line, whatever bytes a file's names or an engine's words bring along.
@@ -53,7 +60,8 @@ void set_error(const Error& error) {
   PyErr_SetObject(PyExc_RuntimeError, message_of(error).ptr());
 }
 
-// The core throws nothing but Error and std::bad_alloc: what else arrives here came out of an engine, through its C functions.
+// The core throws nothing but Error and std::bad_alloc: what else arrives here came out of an engine, through its C
+// functions.
 Error thrown_by_engine(const std::exception& error) {
   return Error(Code::engine_failed, "engine: expected a status, got an exception: ", error.what());
 }
@@ -77,7 +85,9 @@ py::array view_of(const Session::Own& own, const std::shared_ptr<Session>& sessi
   return array_over(own.view.dtype, own.view.shape, own.view.data, owner);
 }
 
-py::object read_only(py::dict mapping) { return py::module_::import("types").attr("MappingProxyType")(std::move(mapping)); }
+py::object read_only(py::dict mapping) {
+  return py::module_::import("types").attr("MappingProxyType")(std::move(mapping));
+}
 
 py::object session_inputs(PySession& self) {
   if (self.inputs) return self.inputs;
@@ -104,7 +114,8 @@ py::object session_outputs(PySession& self) {
 Shape shape_from(const py::object& given, const std::string& what) {
   std::vector<int64_t> dims;
   const auto add = [&](py::handle dim) {
-    const auto number = py::reinterpret_steal<py::object>(PyIndex_Check(dim.ptr()) != 0 ? PyNumber_Index(dim.ptr()) : nullptr);
+    const auto number =
+        py::reinterpret_steal<py::object>(PyIndex_Check(dim.ptr()) != 0 ? PyNumber_Index(dim.ptr()) : nullptr);
     int overflow = 0;
     if (!number) PyErr_Clear();  // what it is not, the refusal below says
     const long long value = number ? PyLong_AsLongLongAndOverflow(number.ptr(), &overflow) : -1;
@@ -134,7 +145,8 @@ py::array empty(const py::object& shape, const py::object& dtype) {
     const py::dtype given = py::dtype::from_args(dtype);
     wanted_name = given.byteorder() == '>' ? "big-endian" : py::str(given.attr("name")).cast<std::string>();
     index = 0;
-    while (index < kDTypeCount && (is_packed(static_cast<DType>(index)) || !is_ours(static_cast<DType>(index)))) ++index;
+    while (index < kDTypeCount && (is_packed(static_cast<DType>(index)) || !is_ours(static_cast<DType>(index))))
+      ++index;
   }
   if (index == kDTypeCount) {
     throw Error(Code::bad_input, "empty: expected a dtype that models have, got ", py::str(dtype).cast<std::string>());
@@ -154,7 +166,8 @@ Block copy_of(const py::buffer& buffer) {
   const py::buffer_info info = buffer.request();
   const auto bytes = static_cast<size_t>(info.size) * static_cast<size_t>(info.itemsize);
   Block block = Block::uninitialized(bytes);
-  if (PyBuffer_ToContiguous(block.data(), info.view(), static_cast<py::ssize_t>(bytes), 'C') != 0) throw py::error_already_set();
+  if (PyBuffer_ToContiguous(block.data(), info.view(), static_cast<py::ssize_t>(bytes), 'C') != 0)
+    throw py::error_already_set();
   return block;
 }
 
@@ -177,8 +190,8 @@ Block read_source(const py::object& source) {
   throw py::error_already_set();
 }
 
-std::unique_ptr<PyModel> make_model(const py::object& source, const std::string& engine, const std::string& library_path,
-                                    const std::string& version, int threads) {
+std::unique_ptr<PyModel> make_model(const py::object& source, const std::string& engine,
+                                    const std::string& library_path, const std::string& version, int threads) {
   if (threads < 1) throw Error(Code::bad_input, "threads: expected at least 1, got ", threads);
   Block file = read_source(source);
   auto model = std::make_unique<PyModel>();
@@ -218,8 +231,10 @@ void resize(PySession& self, const py::dict& wanted) {
   for (size_t i = 0; i < specs.size(); ++i) shapes.push_back(self.core->input_shape(i));
   for (const auto& [key, shape] : wanted) {
     const std::string wanted_name = py::str(key);
-    const auto found = std::find_if(specs.begin(), specs.end(), [&](const TensorSpec& spec) { return spec.name == wanted_name; });
-    if (found == specs.end()) throw Error(Code::bad_input, "resize: expected names of inputs, got \"", wanted_name, "\"");
+    const auto found =
+        std::find_if(specs.begin(), specs.end(), [&](const TensorSpec& spec) { return spec.name == wanted_name; });
+    if (found == specs.end())
+      throw Error(Code::bad_input, "resize: expected names of inputs, got \"", wanted_name, "\"");
     shapes[static_cast<size_t>(found - specs.begin())] =
         shape_from(py::reinterpret_borrow<py::object>(shape), "input \"" + wanted_name + "\"");
   }
@@ -306,15 +321,18 @@ constexpr const char* kGilText =
     "Whether a run lets other Python threads go on: \"auto\" (when it takes 1 ms or more), \"keep\", \"release\".";
 
 void bind_values(py::module_& module) {
-  py::class_<Quantization>(module, "Quantization", "real = scale * (stored - zero_point), for the tensor or along `axis`.")
+  py::class_<Quantization>(module, "Quantization",
+                           "real = scale * (stored - zero_point), for the tensor or along `axis`.")
       .def_property_readonly("scales", [](const Quantization& q) { return tuple_of(q.scales); })
       .def_property_readonly("zero_points", [](const Quantization& q) { return tuple_of(q.zero_points); })
       .def_readonly("axis", &Quantization::axis);
 
   py::class_<TensorSpec>(module, "TensorSpec", "What a model says of one input or output.")
       .def_readonly("name", &TensorSpec::name)
-      .def_property_readonly("dtype", [](const TensorSpec& spec) { return std::string(name(spec.dtype)); }, "For example \"float32\".")
-      .def_property_readonly("shape", [](const TensorSpec& spec) { return shape_tuple(spec.shape); }, "-1: any size from 1.")
+      .def_property_readonly(
+          "dtype", [](const TensorSpec& spec) { return std::string(name(spec.dtype)); }, "For example \"float32\".")
+      .def_property_readonly(
+          "shape", [](const TensorSpec& spec) { return shape_tuple(spec.shape); }, "-1: any size from 1.")
       .def_property_readonly("quantization", &quantization_of, "A Quantization, or None.")
       .def("__repr__", &spec_text);
 
@@ -328,38 +346,55 @@ void bind_values(py::module_& module) {
       .def_readonly("version", &EngineReport::version)
       .def_readonly("delegate", &EngineReport::delegate)
       .def_readonly("node_count", &EngineReport::node_count, "Nodes of the model; -1 when the engine does not tell.")
-      .def_readonly("fallback_count", &EngineReport::fallback_count, "Nodes left to reference kernels; -1 when not told.");
+      .def_readonly("fallback_count", &EngineReport::fallback_count,
+                    "Nodes left to reference kernels; -1 when not told.");
 }
 
 void bind_model(py::module_& module) {
-  py::class_<PyModel> model(module, "Model", "A model that is open and able to run. Any thread. Made by edgeward.load_unsigned.");
-  py::class_<PySession> session(module, "Session", "A model with memory of its own, run in place. One thread at a time.");
-  model.def_property_readonly("inputs", [](const PyModel& self) { return tuple_of(self.core->signatures()[0].inputs); },
-                             "A TensorSpec for each input of the first signature, in the order predict takes them.")
-      .def_property_readonly("outputs", [](const PyModel& self) { return tuple_of(self.core->signatures()[0].outputs); })
-      .def_property_readonly("signatures", &signatures_of, "Every way to call the model, by name; predict uses the first.")
-      .def_property_readonly("engine", [](const PyModel& self) { return self.core->report(); },
-                             "An EngineReport. Found out at the first look, which may run the model once.")
-      .def_property_readonly("threads", [](const PyModel& self) { return self.threads; }, "Threads that one run may use.")
-      .def_property_readonly("copies", [](const PyModel& self) { return self.core->copies(); },
-                             "Inputs and outputs that predict had to copy, so far.")
+  py::class_<PyModel> model(module, "Model",
+                            "A model that is open and able to run. Any thread. Made by edgeward.load_unsigned.");
+  py::class_<PySession> session(module, "Session",
+                                "A model with memory of its own, run in place. One thread at a time.");
+  model
+      .def_property_readonly(
+          "inputs", [](const PyModel& self) { return tuple_of(self.core->signatures()[0].inputs); },
+          "A TensorSpec for each input of the first signature, in the order predict takes them.")
+      .def_property_readonly("outputs",
+                             [](const PyModel& self) { return tuple_of(self.core->signatures()[0].outputs); })
+      .def_property_readonly("signatures", &signatures_of,
+                             "Every way to call the model, by name; predict uses the first.")
+      .def_property_readonly(
+          "engine", [](const PyModel& self) { return self.core->report(); },
+          "An EngineReport. Found out at the first look, which may run the model once.")
+      .def_property_readonly(
+          "threads", [](const PyModel& self) { return self.threads; }, "Threads that one run may use.")
+      .def_property_readonly(
+          "copies", [](const PyModel& self) { return self.core->copies(); },
+          "Inputs and outputs that predict had to copy, so far.")
       .def_property("gil", &gil<PyModel>, &set_gil<PyModel>, kGilText)
-      .def("session", &make_session, py::arg("signature") = py::none(), "A session of one's own, for `signature` or the first.")
-      .def("close", [](PyModel& self) { self.core->close(); }, py::call_guard<Unlocked>(),
-           "Give the engine's memory back. Sessions and arrays that were handed out stay usable.")
+      .def("session", &make_session, py::arg("signature") = py::none(),
+           "A session of one's own, for `signature` or the first.")
+      .def(
+          "close", [](PyModel& self) { self.core->close(); }, py::call_guard<Unlocked>(),
+          "Give the engine's memory back. Sessions and arrays that were handed out stay usable.")
       .def("__enter__", [](py::object self) { return self; })
       .def("__exit__", [](PyModel& self, const py::args&) { leave([&] { self.core->close(); }); });
 
-  session.def_property_readonly("inputs", &session_inputs, "By name: arrays over the memory the engine reads. Fill them in place.")
-      .def_property_readonly("outputs", &session_outputs,
-                             "By name: arrays over the memory the engine writes. One whose shape depends on values is here after "
-                             "a run, and is another array each time.")
+  session
+      .def_property_readonly("inputs", &session_inputs,
+                             "By name: arrays over the memory the engine reads. Fill them in place.")
+      .def_property_readonly(
+          "outputs", &session_outputs,
+          "By name: arrays over the memory the engine writes. One whose shape depends on values is here after "
+          "a run, and is another array each time.")
       .def_property_readonly("signature", [](const PySession& self) { return self.core->signature(); })
-      .def_property_readonly("copies", [](const PySession& self) { return self.core->copies(); }, "Tensors copied so far: none.")
+      .def_property_readonly(
+          "copies", [](const PySession& self) { return self.core->copies(); }, "Tensors copied so far: none.")
       .def_property("gil", &gil<PySession>, &set_gil<PySession>, kGilText)
       .def("resize", &resize, py::arg("shapes"),
            "Set the shapes of dynamic inputs, by name. `inputs` and `outputs` are other arrays afterwards.")
-      .def("reset", [](PySession& self) { self.core->reset(); }, "Back to the initial state of a model that keeps one.")
+      .def(
+          "reset", [](PySession& self) { self.core->reset(); }, "Back to the initial state of a model that keeps one.")
       .def("time_bare_runs", &time_bare_runs, py::arg("count"),
            "Seconds that `count` calls of the engine take in a native loop, with nothing of ours around each.")
       .def("close", &close_session, "End the engine's session. Arrays that were handed out stay readable.")
@@ -419,11 +454,15 @@ PYBIND11_MODULE(_core, module) {
   bind_model(module);
   module.def("empty", &empty, py::arg("shape"), py::arg("dtype") = "float32",
              "An array whose memory every engine can use in place; contents undefined.\n\n"
-             "`shape` is an int or a sequence; `dtype` a numpy dtype or a name such as \"bfloat16\" (then an array of its bits).");
-  module.def("model_format", [](const py::bytes& head) {
-    const std::string_view bytes = head;
-    return std::string(name(model_format(std::as_bytes(std::span(bytes.data(), bytes.size())))));
-  }, py::arg("head"), "\"tflite\", \"ort\" or \"onnx\", told by the first 8 bytes of a file.");
+             "`shape` is an int or a sequence; `dtype` a numpy dtype or a name such as \"bfloat16\" (then an array of "
+             "its bits).");
+  module.def(
+      "model_format",
+      [](const py::bytes& head) {
+        const std::string_view bytes = head;
+        return std::string(name(model_format(std::as_bytes(std::span(bytes.data(), bytes.size())))));
+      },
+      py::arg("head"), "\"tflite\", \"ort\" or \"onnx\", told by the first 8 bytes of a file.");
 }
 
 }  // namespace edgeward

@@ -16,13 +16,17 @@ namespace edgeward {
 
 namespace py = pybind11;
 
-// Whether a run gives the interpreter lock to other threads. Taking it back costs a whole switch interval (5 ms) beside a
-// busy Python thread, so that short runs keep it.
-enum class GilPolicy : uint8_t { automatic, keep, release };
+// Whether a run gives the interpreter lock to other threads. Taking it back costs a whole switch interval (5 ms) beside
+// a busy Python thread, so that short runs keep it.
+enum class GilPolicy : uint8_t {
+  automatic,
+  keep,
+  release
+};
 
-// Gives the interpreter lock up until the end of a scope. When the interpreter has ended meanwhile (a daemon thread in a
-// run), CPython unwinds the thread that asks for the lock, which no destructor survives: such a thread waits here for the end
-// of the process instead.
+// Gives the interpreter lock up until the end of a scope. When the interpreter has ended meanwhile (a daemon thread in
+// a run), CPython unwinds the thread that asks for the lock, which no destructor survives: such a thread waits here for
+// the end of the process instead.
 class Unlocked {
  public:
   Unlocked() : state_(PyEval_SaveThread()) {}

@@ -16,11 +16,14 @@ namespace edgeward {
 // The engine's own object around a piece of memory (a LiteRtTensorBuffer, an OrtValue). Null: none.
 using Binding = void*;
 
-enum class Side : uint8_t { input, output };
+enum class Side : uint8_t {
+  input,
+  output
+};
 
 struct Signature {
   std::string name;
-  std::vector<TensorSpec> inputs;   // in the engine's order, which need not be the author's: bind by name
+  std::vector<TensorSpec> inputs;  // in the engine's order, which need not be the author's: bind by name
   std::vector<TensorSpec> outputs;
 };
 
@@ -32,15 +35,15 @@ struct MemoryRules {
 
 // Who really runs the nodes. node_count and fallback_count are -1 when the engine does not tell.
 struct EngineReport {
-  std::string name;       // "litert", "onnx", "tflite"
-  std::string version;    // of the library
-  std::string delegate;   // "XNNPACK", "CPUExecutionProvider", "none"
+  std::string name;      // "litert", "onnx", "tflite"
+  std::string version;   // of the library
+  std::string delegate;  // "XNNPACK", "CPUExecutionProvider", "none"
   int64_t node_count = -1;
   int64_t fallback_count = -1;  // nodes that the delegate left to the engine's reference kernels
 };
 
-// Runs one signature. One thread at a time, except that release() is called from any thread, also during a run; construction
-// and destruction may happen on any thread. May outlive its Engine.
+// Runs one signature. One thread at a time, except that release() is called from any thread, also during a run;
+// construction and destruction may happen on any thread. May outlive its Engine.
 class EngineSession {
  public:
   virtual ~EngineSession() = default;

@@ -35,7 +35,8 @@ Block read_file(const std::string& path) {
   struct stat facts {};
   if (fstat(file.number(), &facts) != 0) throw std::system_error(errno, std::generic_category(), path);
   if (S_ISDIR(facts.st_mode)) throw std::system_error(EISDIR, std::generic_category(), path);
-  if (!S_ISREG(facts.st_mode)) throw Error(Code::bad_input, "model file \"", path, "\": expected a regular file, got a device, pipe or socket");
+  if (!S_ISREG(facts.st_mode))
+    throw Error(Code::bad_input, "model file \"", path, "\": expected a regular file, got a device, pipe or socket");
 
   Block block = Block::uninitialized(static_cast<size_t>(facts.st_size));
   size_t filled = 0;

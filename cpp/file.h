@@ -8,7 +8,8 @@
 
 namespace edgeward {
 
-// Throws std::system_error when the system refuses, Error(bad_input) when it is not a regular file or changes meanwhile.
+// Throws std::system_error when the system refuses, Error(bad_input) when it is not a regular file or changes
+// meanwhile.
 Block read_file(const std::string& path);
 
 }  // namespace edgeward

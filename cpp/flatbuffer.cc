@@ -52,7 +52,8 @@ class Proof {
   template <class T>
   T at(uint64_t offset) const {
     const std::optional<T> value = try_read<T>(file_, offset);
-    if (!value) throw Error(Code::malformed_model, "offset ", offset, " lies outside the file of ", file_.size(), " bytes");
+    if (!value)
+      throw Error(Code::malformed_model, "offset ", offset, " lies outside the file of ", file_.size(), " bytes");
     return *value;
   }
 
@@ -83,21 +84,22 @@ class Proof {
   // The vector at `position` with elements of `width` bytes; returns its element count.
   uint32_t check_vector(const Layout& layout, size_t field, uint64_t position, uint32_t width, uint32_t alignment) {
     if (position % 4 != 0 || !contains(file_, position, 4)) {
-      refuse(layout, field, "no vector can be at offset " + std::to_string(position) + " of " + std::to_string(file_.size()));
+      refuse(layout, field,
+             "no vector can be at offset " + std::to_string(position) + " of " + std::to_string(file_.size()));
     }
     const uint32_t count = at<uint32_t>(position);
     if (!contains(file_, position + 4, uint64_t{count} * width)) {
-      refuse(layout, field, "vector of " + std::to_string(count) + " elements of " + std::to_string(width) +
-                                " bytes at offset " + std::to_string(position) + " leaves the file of " +
-                                std::to_string(file_.size()) + " bytes");
+      refuse(layout, field,
+             "vector of " + std::to_string(count) + " elements of " + std::to_string(width) + " bytes at offset " +
+                 std::to_string(position) + " leaves the file of " + std::to_string(file_.size()) + " bytes");
     }
     reached_bytes_ += uint64_t{count} * width;
     if (reached_bytes_ / kMaxFlatSharing > file_.size()) {
       refuse(layout, field, "vectors reach more than " + std::to_string(kMaxFlatSharing) + " times the file's bytes");
     }
     if (count != 0 && (position + 4) % alignment != 0) {
-      refuse(layout, field, "elements at offset " + std::to_string(position + 4) + " are not aligned to " +
-                                std::to_string(alignment));
+      refuse(layout, field,
+             "elements at offset " + std::to_string(position + 4) + " are not aligned to " + std::to_string(alignment));
     }
     return count;
   }
@@ -105,9 +107,11 @@ class Proof {
   void check_string(const Layout& layout, size_t field, uint64_t position) {
     const uint32_t length = check_vector(layout, field, position, 1, 1);
     const std::optional<char> end = try_read<char>(file_, position + 4 + length);
-    if (!end || *end != '\0') refuse(layout, field, "string at offset " + std::to_string(position) + " has no end mark");
+    if (!end || *end != '\0')
+      refuse(layout, field, "string at offset " + std::to_string(position) + " has no end mark");
     const auto* first = reinterpret_cast<const char*>(file_.data()) + position + 4;
-    if (!is_utf8_name({first, length})) refuse(layout, field, "string at offset " + std::to_string(position) + " is not UTF-8");
+    if (!is_utf8_name({first, length}))
+      refuse(layout, field, "string at offset " + std::to_string(position) + " is not UTF-8");
   }
 
   // Counted when found and not when checked: two vectors may share their elements, and the list must stay small.
@@ -119,27 +123,30 @@ class Proof {
 
   void push(const Layout& layout, size_t field, uint64_t position, size_t child, const Pending& parent) {
     if (position % 4 != 0 || position < 4 || !contains(file_, position, 4)) {
-      refuse(layout, field, "no table can be at offset " + std::to_string(position) + " of " + std::to_string(file_.size()));
+      refuse(layout, field,
+             "no table can be at offset " + std::to_string(position) + " of " + std::to_string(file_.size()));
     }
     if (parent.depth >= kMaxFlatDepth) {
       refuse(layout, field, "nested deeper than " + std::to_string(kMaxFlatDepth) + " tables");
     }
     count_one(layout, field);
-    pending_.push_back({static_cast<uint32_t>(position), static_cast<uint8_t>(child), static_cast<uint8_t>(parent.depth + 1)});
+    pending_.push_back(
+        {static_cast<uint32_t>(position), static_cast<uint8_t>(child), static_cast<uint8_t>(parent.depth + 1)});
   }
 
   void check_table(const Pending& table) {
     const Layout& layout = schema_.layouts[table.layout];
     const int64_t vtable = int64_t{table.position} - at<int32_t>(table.position);
     if (vtable < 0 || vtable % 2 != 0 || !contains(file_, static_cast<uint64_t>(vtable), 4)) {
-      throw Error(Code::malformed_model, "table ", layout.name, " at offset ", table.position, ": no vtable can be at ", vtable);
+      throw Error(Code::malformed_model, "table ", layout.name, " at offset ", table.position, ": no vtable can be at ",
+                  vtable);
     }
     const uint64_t start = static_cast<uint64_t>(vtable);
     const uint16_t vtable_bytes = at<uint16_t>(start);
     const uint16_t table_bytes = at<uint16_t>(start + 2);
     if (vtable_bytes < 4 || vtable_bytes % 2 != 0 || !contains(file_, start, vtable_bytes)) {
-      throw Error(Code::malformed_model, "table ", layout.name, " at offset ", table.position, ": vtable of ", vtable_bytes,
-                  " bytes at ", vtable);
+      throw Error(Code::malformed_model, "table ", layout.name, " at offset ", table.position, ": vtable of ",
+                  vtable_bytes, " bytes at ", vtable);
     }
     if (table_bytes < 4 || !contains(file_, table.position, table_bytes)) {
       throw Error(Code::malformed_model, "table ", layout.name, " at offset ", table.position, ": ", table_bytes,
@@ -157,8 +164,9 @@ class Proof {
       const uint32_t width = kind >= '1' && kind <= '8' ? static_cast<uint32_t>(kind - '0') : 4u;
       const uint64_t slot = uint64_t{table.position} + offset;
       if (offset < 4 || uint32_t{offset} + width > table_bytes || slot % width != 0) {
-        refuse(layout, field, std::to_string(width) + " bytes at " + std::to_string(offset) + " of a table of " +
-                                  std::to_string(table_bytes) + " bytes at offset " + std::to_string(table.position));
+        refuse(layout, field,
+               std::to_string(width) + " bytes at " + std::to_string(offset) + " of a table of " +
+                   std::to_string(table_bytes) + " bytes at offset " + std::to_string(table.position));
       }
       check_field(layout, field, table, slot, child_index);
     }
@@ -194,7 +202,8 @@ class Proof {
         for (uint64_t i = 0; i < count; ++i) push(layout, field, follow(first + 4 * i), child, table);
         return;
       }
-      case 'u': return push(layout, field, follow(slot), schema_.unions[child].first_layout + union_member_ - 1u, table);
+      case 'u':
+        return push(layout, field, follow(slot), schema_.unions[child].first_layout + union_member_ - 1u, table);
       default: return;  // a scalar: any value is inside
     }
   }
@@ -210,8 +219,9 @@ class Proof {
                   " member ", int{union_member_}, ", expected at most ", int{choice.member_count});
     }
     if ((union_member_ != 0) != has_value) {
-      refuse(layout, field, std::string(choice.name) + " member " + std::to_string(union_member_) +
-                                (has_value ? " with a value" : " without a value"));
+      refuse(layout, field,
+             std::string(choice.name) + " member " + std::to_string(union_member_) +
+                 (has_value ? " with a value" : " without a value"));
     }
   }
 

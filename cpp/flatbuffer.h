@@ -46,7 +46,8 @@ struct FlatSchema {
 inline constexpr uint32_t kMaxFlatDepth = 64;
 inline constexpr uint32_t kMaxFlatTables = 1'000'000;  // with the strings of vectors
 
-// Strings may be shared, so a file may reach more bytes than it has; beyond this many times its size it only wastes time.
+// Strings may be shared, so a file may reach more bytes than it has; beyond this many times its size it only wastes
+// time.
 inline constexpr uint64_t kMaxFlatSharing = 16;
 
 // A vector of scalars inside a proven file. Elements are read by value: nothing promises their address to C++.

@@ -127,9 +127,9 @@ py::object array_of(Lease lease) {
   for (size_t axis = 0; axis < shape.rank(); ++axis) dims[axis] = static_cast<Py_intptr_t>(shape[axis]);
   PyObject* dtype = descriptor(view.dtype);
   Py_INCREF(dtype);  // the next call takes one over
-  auto array = py::reinterpret_steal<py::object>(
-      numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, dtype, static_cast<int>(shape.rank()), dims, nullptr, view.data,
-                                  npy_api::NPY_ARRAY_WRITEABLE_ | npy_api::NPY_ARRAY_ALIGNED_ | npy_api::NPY_ARRAY_C_CONTIGUOUS_, nullptr));
+  auto array = py::reinterpret_steal<py::object>(numpy.PyArray_NewFromDescr_(
+      numpy.PyArray_Type_, dtype, static_cast<int>(shape.rank()), dims, nullptr, view.data,
+      npy_api::NPY_ARRAY_WRITEABLE_ | npy_api::NPY_ARRAY_ALIGNED_ | npy_api::NPY_ARRAY_C_CONTIGUOUS_, nullptr));
   if (!array) throw py::error_already_set();
   PyObject* owner = PyCapsule_New(lease.get(), nullptr, [](PyObject* capsule) {
     GiveBack()(static_cast<OutputMemory*>(PyCapsule_GetPointer(capsule, nullptr)));
@@ -142,8 +142,8 @@ py::object array_of(Lease lease) {
 
 // ---- predict(self, *arrays, out=None, **arrays_by_name)
 
-// Holds what the caller does not hold for us until the run is over: converted arrays, and copies of dicts, since Python code
-// that runs meanwhile may change a dict under our hands.
+// Holds what the caller does not hold for us until the run is over: converted arrays, and copies of dicts, since Python
+// code that runs meanwhile may change a dict under our hands.
 using Temporaries = std::vector<py::object>;
 
 PyObject* own_copy(PyObject* mapping, Temporaries& temporaries) {
@@ -185,7 +185,8 @@ class Arguments {
 
   void add(size_t index, PyObject* value) {
     if (is_given_[index]) {
-      throw Error(Code::bad_input, "input ", names_text({model_.input_names[index]}), ": expected it once, got it twice");
+      throw Error(Code::bad_input, "input ", names_text({model_.input_names[index]}),
+                  ": expected it once, got it twice");
     }
     is_given_[index] = true;
     take_input(session_, index, value, temporaries_);
@@ -201,8 +202,8 @@ class Arguments {
   void require_all() const {
     for (size_t i = 0; i < is_given_.size(); ++i) {
       if (!is_given_[i]) {
-        throw Error(Code::bad_input, "input ", names_text({model_.input_names[i]}), ": expected an array, got none (inputs are ",
-                    names_text(model_.input_names), ")");
+        throw Error(Code::bad_input, "input ", names_text({model_.input_names[i]}),
+                    ": expected an array, got none (inputs are ", names_text(model_.input_names), ")");
       }
     }
   }
@@ -215,7 +216,8 @@ class Arguments {
 };
 
 void read_target(const TensorSpec& spec, PyObject* object, StridedView& view) {
-  if (!npy_api::get().PyArray_Check_(object)) refuse("output", spec, std::string("a ") + Py_TYPE(object)->tp_name + " as out=");
+  if (!npy_api::get().PyArray_Check_(object))
+    refuse("output", spec, std::string("a ") + Py_TYPE(object)->tp_name + " as out=");
   if ((reinterpret_cast<const PyArray_Proxy*>(object)->flags & npy_api::NPY_ARRAY_WRITEABLE_) == 0) {
     refuse("output", spec, "a read-only array as out=");
   }
@@ -223,7 +225,8 @@ void read_target(const TensorSpec& spec, PyObject* object, StridedView& view) {
 }
 
 // `targets` holds, for each output, the caller's array or nothing. The session hears of them when all are right.
-void take_out(const PyModel& model, Session& session, PyObject* out, std::vector<PyObject*>& targets, Temporaries& temporaries) {
+void take_out(const PyModel& model, Session& session, PyObject* out, std::vector<PyObject*>& targets,
+              Temporaries& temporaries) {
   if (PyDict_Check(out) != 0) {
     out = own_copy(out, temporaries);
     PyObject* key = nullptr;
@@ -282,8 +285,8 @@ PyObject* predict_general(PyModel& self, PyObject* const* args, size_t count, Py
 PyObject* model_predict(PyObject* self_object, PyObject* const* args, Py_ssize_t count, PyObject* keywords) {
   try {
     PyModel& self = self_of<PyModel>(self_object);
-    const bool is_usual = count == 1 && keywords == nullptr && self.input_names.size() == 1 && self.output_names.size() == 1 &&
-                          npy_api::get().PyArray_Check_(args[0]);
+    const bool is_usual = count == 1 && keywords == nullptr && self.input_names.size() == 1 &&
+                          self.output_names.size() == 1 && npy_api::get().PyArray_Check_(args[0]);
     if (!is_usual) return predict_general(self, args, static_cast<size_t>(count), keywords);
     Model::Loan session(*self.core);
     read_array(args[0], "input", session->signature().inputs[0], session->argument(0));
@@ -310,9 +313,12 @@ PyObject* session_run(PyObject* self_object, PyObject*) {
 constexpr const char* kPredictText =
     "predict($self, /, *arrays, out=None, **arrays_by_name)\n--\n\n"
     "Run the model once and return its outputs: one array, or a dict by name when there are several.\n\n"
-    "Inputs are given in order, by name, or as one dict. Anything with the buffer protocol, __array_interface__ or DLPack is\n"
-    "taken; dtype and shape must be the model's (-1 takes any size from 1), and nothing is cast. An input is used in place\n"
-    "when it is C-contiguous and aligned as the engine wants (edgeward.empty gives such memory), else copied and counted in\n"
+    "Inputs are given in order, by name, or as one dict. Anything with the buffer protocol, __array_interface__ or "
+    "DLPack is\n"
+    "taken; dtype and shape must be the model's (-1 takes any size from 1), and nothing is cast. An input is used in "
+    "place\n"
+    "when it is C-contiguous and aligned as the engine wants (edgeward.empty gives such memory), else copied and "
+    "counted in\n"
     "`copies`. `out` is an array, or a dict by name, to be written instead of fresh memory.\n"
     "Any thread. Raises BadInput, EngineFailed, OutOfMemory, Closed, Forked.";
 
@@ -326,7 +332,8 @@ PyMethodDef kPredict = {"predict", reinterpret_cast<PyCFunction>(reinterpret_cas
 PyMethodDef kRun = {"run", session_run, METH_NOARGS, kRunText};
 
 void add_method(py::handle owner, PyMethodDef& method) {
-  auto descriptor_object = py::reinterpret_steal<py::object>(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(owner.ptr()), &method));
+  auto descriptor_object =
+      py::reinterpret_steal<py::object>(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(owner.ptr()), &method));
   if (!descriptor_object) throw py::error_already_set();
   py::setattr(owner, method.ml_name, descriptor_object);
 }

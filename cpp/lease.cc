@@ -25,7 +25,8 @@ Lease lease_of_engine(std::shared_ptr<EngineSession> engine, Binding binding) {
 
 OutputPool::OutputPool(EngineSession& engine, size_t index, DType dtype, const Shape& shape)
     : index_(index), blueprint_{dtype, shape, nullptr, size_bytes(dtype, shape).value_or(0)}, engine_(&engine) {
-  if (!size_bytes(dtype, shape)) throw Error(Code::engine_failed, "output ", index, ": expected a known size, got ", text(shape));
+  if (!size_bytes(dtype, shape))
+    throw Error(Code::engine_failed, "output ", index, ": expected a known size, got ", text(shape));
 }
 
 Lease OutputPool::lease() {

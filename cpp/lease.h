@@ -33,7 +33,8 @@ using Lease = std::unique_ptr<OutputMemory, GiveBack>;
 // Memory that the engine made during a run, as a lease.
 Lease lease_of_engine(std::shared_ptr<EngineSession> engine, Binding binding);
 
-// The pieces of one output of one session, all of one shape. lease() belongs to the session's thread; giving back to any.
+// The pieces of one output of one session, all of one shape. lease() belongs to the session's thread; giving back to
+// any.
 class OutputPool : public std::enable_shared_from_this<OutputPool> {
  public:
   OutputPool(EngineSession& engine, size_t index, DType dtype, const Shape& shape);

@@ -33,8 +33,8 @@ Version parse_version(const std::string& text) {
 void require_version(const std::string& package, const std::string& text, Version first, Version end) {
   const Version version = parse_version(text);
   if (version >= first && version < end) return;
-  throw Error(Code::engine_mismatch, package, ": expected a version from ", first.major, ".", first.minor, " and below ",
-              end.major, ".", end.minor, ", got ", text);
+  throw Error(Code::engine_mismatch, package, ": expected a version from ", first.major, ".", first.minor,
+              " and below ", end.major, ".", end.minor, ", got ", text);
 }
 
 }  // namespace edgeward

@@ -217,7 +217,8 @@ struct Weights {
 
 Handle make_environment(const Api& api) {
   // CPU only, said outright: left to itself LiteRT looks for GPU and NPU libraries by bare name on the loader's path.
-  const EnvironmentOption options[] = {{kAutoRegisterAccelerators, {2, {kCpu}}}, {kMinimumLogSeverity, {2, {kLogNothing}}}};
+  const EnvironmentOption options[] = {{kAutoRegisterAccelerators, {2, {kCpu}}},
+                                       {kMinimumLogSeverity, {2, {kLogNothing}}}};
   Handle environment = nullptr;
   check(api.create_environment(2, options, &environment), "creating the environment");
   return environment;
@@ -246,8 +247,9 @@ void require_distinct_tensors(const TfliteSignature& signature) {
   std::set<int32_t> seen;
   const auto add = [&](const char* side, const TfliteTensor& tensor) {
     if (seen.insert(tensor.tensor_index).second) return;
-    throw Error(Code::unsupported_model, "litert: ", side, " \"", tensor.name, "\": expected a tensor of its own, got one that is "
-                                         "also another input or output (such a model runs on tflite-runtime: engine=\"tflite\")");
+    throw Error(Code::unsupported_model, "litert: ", side, " \"", tensor.name,
+                "\": expected a tensor of its own, got one that is "
+                "also another input or output (such a model runs on tflite-runtime: engine=\"tflite\")");
   };
   for (const TfliteTensor& tensor : signature.inputs) add("input", tensor);
   for (const TfliteTensor& tensor : signature.outputs) add("output", tensor);
@@ -262,7 +264,8 @@ Signature read_signature(const Api& api, Handle model, size_t index, const Tflit
     if (written.key != checked(key)) continue;
     require_distinct_tensors(written);
     Signature signature{written.key, {}, {}};
-    const auto fill = [&](auto count_of, auto name_of, const std::vector<TfliteTensor>& from, std::vector<TensorSpec>& to) {
+    const auto fill = [&](auto count_of, auto name_of, const std::vector<TfliteTensor>& from,
+                          std::vector<TensorSpec>& to) {
       size_t count = 0;
       check(count_of(handle, &count), "counting a signature's tensors");
       for (size_t i = 0; i < count; ++i) {
@@ -328,8 +331,9 @@ void add_options(const Api& api, Handle options, const char* kind, const std::st
 }
 
 [[noreturn]] void refuse_value_shapes(const std::string& output) {
-  throw Error(Code::unsupported_model, "litert: output \"", output, "\": expected a shape that depends on input shapes alone, got one "
-                                       "that depends on values (such a model runs on tflite-runtime: engine=\"tflite\")");
+  throw Error(Code::unsupported_model, "litert: output \"", output,
+              "\": expected a shape that depends on input shapes alone, got one "
+              "that depends on values (such a model runs on tflite-runtime: engine=\"tflite\")");
 }
 
 Handle compile(const Weights& weights, bool is_profiled) {
@@ -341,7 +345,8 @@ Handle compile(const Weights& weights, bool is_profiled) {
   add_options(api, options.get(), "xnnpack", "num_threads = " + std::to_string(weights.threads));
   if (is_profiled) add_options(api, options.get(), "runtime_options_string", "enable_profiling = true");
   Handle compiled = nullptr;
-  check(api.create_compiled_model(weights.environment.get(), weights.model.get(), options.get(), &compiled), "compiling the model");
+  check(api.create_compiled_model(weights.environment.get(), weights.model.get(), options.get(), &compiled),
+        "compiling the model");
   return compiled;
 }
 
@@ -389,14 +394,16 @@ void LitertSession::resize(std::span<const Shape> input_shapes) {
     int dims[Shape::kMaxRank];
     for (size_t axis = 0; axis < input_shapes[i].rank(); ++axis) {
       if (input_shapes[i][axis] > INT32_MAX) {
-        throw Error(Code::bad_input, "input \"", specs[i].name, "\": expected dimensions below 2^31, got ", text(input_shapes[i]));
+        throw Error(Code::bad_input, "input \"", specs[i].name, "\": expected dimensions below 2^31, got ",
+                    text(input_shapes[i]));
       }
       dims[axis] = static_cast<int>(input_shapes[i][axis]);
     }
-    const Status status = weights_->api.resize_input(compiled_.get(), signature_index_, i, dims, input_shapes[i].rank());
+    const Status status =
+        weights_->api.resize_input(compiled_.get(), signature_index_, i, dims, input_shapes[i].rank());
     if (status != 0) {
-      throw Error(Code::engine_failed, "litert: input \"", specs[i].name, "\": expected to resize to ", text(input_shapes[i]),
-                  ", got status ", status, " (", status_name(status), ")");
+      throw Error(Code::engine_failed, "litert: input \"", specs[i].name, "\": expected to resize to ",
+                  text(input_shapes[i]), ", got status ", status, " (", status_name(status), ")");
     }
   }
   output_shapes_ = read_output_shapes();
@@ -420,8 +427,8 @@ std::vector<Shape> LitertSession::read_output_shapes() {
   return shapes;
 }
 
-// A file may hide that an output's shape depends on values. Then a run says it went well, and writes nothing; the layouts tell
-// afterwards.
+// A file may hide that an output's shape depends on values. Then a run says it went well, and writes nothing; the
+// layouts tell afterwards.
 void LitertSession::prove_output_shapes() {
   std::vector<Layout> layouts(output_shapes_.size());
   const Status status =
@@ -436,7 +443,8 @@ Binding LitertSession::bind(Side, size_t, const TensorView& view) {
   RankedTensorType type{};
   type.element_type = element_type(view.dtype);
   type.layout.rank = static_cast<unsigned>(view.shape.rank());
-  for (size_t axis = 0; axis < view.shape.rank(); ++axis) type.layout.dimensions[axis] = static_cast<int32_t>(view.shape[axis]);
+  for (size_t axis = 0; axis < view.shape.rank(); ++axis)
+    type.layout.dimensions[axis] = static_cast<int32_t>(view.shape[axis]);
   Handle buffer = nullptr;
   check(weights_->api.create_buffer(&type, view.data, view.size_bytes, nullptr, &buffer), "binding memory");
   return buffer;
@@ -444,8 +452,8 @@ Binding LitertSession::bind(Side, size_t, const TensorView& view) {
 
 void LitertSession::run(std::span<const Binding> inputs, std::span<Binding> outputs) {
   // The library takes the array as not const, and writes none of it.
-  const Status status = weights_->api.run(compiled_.get(), signature_index_, inputs.size(), const_cast<Handle*>(inputs.data()),
-                                          outputs.size(), outputs.data());
+  const Status status = weights_->api.run(compiled_.get(), signature_index_, inputs.size(),
+                                          const_cast<Handle*>(inputs.data()), outputs.size(), outputs.data());
   if (!is_proven_) prove_output_shapes();
   check(status, "running");
 }
@@ -488,9 +496,11 @@ EngineReport LitertEngine::report() const {
     blocks.push_back(Block::zeroed(size_bytes(dtype, shape).value_or(0)));
     views.push_back({side, {dtype, shape, blocks.back().data(), blocks.back().size_bytes()}});
   };
-  for (size_t i = 0; i < input_shapes.size(); ++i) add(Side::input, weights_->signatures[0].inputs[i].dtype, input_shapes[i]);
+  for (size_t i = 0; i < input_shapes.size(); ++i)
+    add(Side::input, weights_->signatures[0].inputs[i].dtype, input_shapes[i]);
   const size_t output_count = weights_->signatures[0].outputs.size();
-  for (size_t i = 0; i < output_count; ++i) add(Side::output, weights_->signatures[0].outputs[i].dtype, session.output_shape(i));
+  for (size_t i = 0; i < output_count; ++i)
+    add(Side::output, weights_->signatures[0].outputs[i].dtype, session.output_shape(i));
 
   std::vector<Binding> inputs;
   std::vector<Binding> outputs;
@@ -508,12 +518,14 @@ EngineReport LitertEngine::report() const {
 
 }  // namespace
 
-std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::string& version, Block file, int threads) {
+std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::string& version, Block file,
+                                    int threads) {
   const TfliteFile facts = read_tflite({file.data(), file.size_bytes()});
   require_version("ai-edge-litert", version, {2, 2}, {2, 4});
   if (facts.has_variables) {
-    throw Error(Code::unsupported_model, "litert: expected a model without state, got one with variable tensors (it runs on "
-                                         "tflite-runtime: engine=\"tflite\")");
+    throw Error(Code::unsupported_model,
+                "litert: expected a model without state, got one with variable tensors (it runs on "
+                "tflite-runtime: engine=\"tflite\")");
   }
   const Api& api = api_of(library_path);
   return std::make_unique<LitertEngine>(std::make_shared<const Weights>(api, std::move(file), facts, threads), version);

@@ -14,8 +14,8 @@ inline constexpr size_t kBlockAlignment = 64;
 // Bytes after the end of a block that may be read: XNNPACK's kernels load up to 16 past an input's last element.
 inline constexpr size_t kBlockSlack = 64;
 
-// How far past `data + size_bytes` one may read without leaving the page of the last byte. A page is mapped whole, so this
-// holds for memory of any origin; 4096 is the smallest page of the systems we run on.
+// How far past `data + size_bytes` one may read without leaving the page of the last byte. A page is mapped whole, so
+// this holds for memory of any origin; 4096 is the smallest page of the systems we run on.
 inline size_t readable_slack(const void* data, size_t size_bytes) {
   constexpr uintptr_t kPage = 4096;
   const uintptr_t end = reinterpret_cast<uintptr_t>(data) + size_bytes;

@@ -13,8 +13,9 @@ std::shared_ptr<const Engine> open(const EngineLibrary& library, Block file, int
   const ModelFormat format = model_format({file.data(), file.size_bytes()});
   const bool wants_tflite = library.name != "onnx";
   if (wants_tflite != (format == ModelFormat::tflite)) {
-    throw Error(Code::malformed_model, "model: expected ", wants_tflite ? "a .tflite file" : "an .onnx or .ort file", " for engine \"",
-                library.name, "\", got ", format == ModelFormat::onnx ? "a file with no .tflite or .ort identifier" : name(format));
+    throw Error(Code::malformed_model, "model: expected ", wants_tflite ? "a .tflite file" : "an .onnx or .ort file",
+                " for engine \"", library.name, "\", got ",
+                format == ModelFormat::onnx ? "a file with no .tflite or .ort identifier" : name(format));
   }
   if (library.name == "litert") return open_litert(library.path, library.version, std::move(file), threads);
   if (library.name == "tflite") return open_tflite(library.path, library.version, std::move(file), threads);
@@ -32,9 +33,7 @@ Model::Model(const EngineLibrary& library, Block file, int threads)
 }
 
 Model::~Model() {
-  if (!fork_mark_.is_foreign()) return;
-  // See Session::~Session: what belongs to another process is left alone.
-  new std::shared_ptr<const Engine>(std::move(engine_));
+  if (fork_mark_.is_foreign()) leave_alone(engine_);
 }
 
 void Model::close() {

@@ -7,7 +7,11 @@
 
 namespace edgeward {
 
-enum class ModelFormat : uint8_t { tflite, ort, onnx };
+enum class ModelFormat : uint8_t {
+  tflite,
+  ort,
+  onnx
+};
 
 // An ONNX file has no magic number: what is neither of the others is taken for one, and checked as one.
 inline ModelFormat model_format(Bytes file) {

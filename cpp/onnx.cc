@@ -148,11 +148,27 @@ struct ElementType {
   int number;  // ONNX TensorProto.DataType
 };
 constexpr ElementType kElementTypes[] = {
-    {DType::float32, 1}, {DType::uint8, 2}, {DType::int8, 3}, {DType::uint16, 4}, {DType::int16, 5}, {DType::int32, 6},
-    {DType::int64, 7}, {DType::boolean, 9}, {DType::float16, 10}, {DType::float64, 11}, {DType::uint32, 12},
-    {DType::uint64, 13}, {DType::complex64, 14}, {DType::complex128, 15}, {DType::bfloat16, 16},
-    {DType::float8_e4m3fn, 17}, {DType::float8_e4m3fnuz, 18}, {DType::float8_e5m2, 19}, {DType::float8_e5m2fnuz, 20},
-    {DType::uint4, 21}, {DType::int4, 22},
+    {DType::float32, 1},
+    {DType::uint8, 2},
+    {DType::int8, 3},
+    {DType::uint16, 4},
+    {DType::int16, 5},
+    {DType::int32, 6},
+    {DType::int64, 7},
+    {DType::boolean, 9},
+    {DType::float16, 10},
+    {DType::float64, 11},
+    {DType::uint32, 12},
+    {DType::uint64, 13},
+    {DType::complex64, 14},
+    {DType::complex128, 15},
+    {DType::bfloat16, 16},
+    {DType::float8_e4m3fn, 17},
+    {DType::float8_e4m3fnuz, 18},
+    {DType::float8_e5m2, 19},
+    {DType::float8_e5m2fnuz, 20},
+    {DType::uint4, 21},
+    {DType::int4, 22},
 };
 constexpr int kString = 8;
 
@@ -173,7 +189,8 @@ int element_number(DType dtype) {
 
 // ---- What sessions share.
 
-// One tensor of the graph: what the user sees, and the model's own names for its unknown dimensions ("" where it has none).
+// One tensor of the graph: what the user sees, and the model's own names for its unknown dimensions ("" where it has
+// none).
 struct GraphTensor {
   TensorSpec spec;
   std::vector<std::string> symbols;
@@ -215,7 +232,8 @@ Shape shape_of(const Api& api, Handle info, const char* side, const std::string&
   size_t rank = 0;
   api.check(api.rank(info, &rank));
   if (rank > Shape::kMaxRank) {
-    throw Error(Code::unsupported_model, side, " \"", name, "\": expected at most ", Shape::kMaxRank, " dimensions, got ", rank);
+    throw Error(Code::unsupported_model, side, " \"", name, "\": expected at most ", Shape::kMaxRank,
+                " dimensions, got ", rank);
   }
   std::vector<int64_t> dims(rank);
   api.check(api.dims(info, dims.data(), rank));
@@ -225,7 +243,8 @@ Shape shape_of(const Api& api, Handle info, const char* side, const std::string&
 GraphTensor read_tensor(const Api& api, Handle type, const char* side, const std::string& name) {
   Handle info = nullptr;  // lies inside `type`
   api.check(api.tensor_info(type, &info));
-  if (info == nullptr) throw Error(Code::unsupported_model, side, " \"", name, "\": expected a tensor, got another kind of value");
+  if (info == nullptr)
+    throw Error(Code::unsupported_model, side, " \"", name, "\": expected a tensor, got another kind of value");
   int element = 0;
   api.check(api.element_type(info, &element));
   GraphTensor tensor{{name, dtype_of(element, side, name), shape_of(api, info, side, name), {}}, {}};
@@ -235,8 +254,9 @@ GraphTensor read_tensor(const Api& api, Handle type, const char* side, const std
   return tensor;
 }
 
-std::vector<GraphTensor> read_tensors(const Api& api, Handle session, const char* side, decltype(Api::input_count) count_of,
-                                      decltype(Api::input_name) name_of, decltype(Api::input_type) type_of) {
+std::vector<GraphTensor> read_tensors(const Api& api, Handle session, const char* side,
+                                      decltype(Api::input_count) count_of, decltype(Api::input_name) name_of,
+                                      decltype(Api::input_type) type_of) {
   std::vector<GraphTensor> tensors;
   size_t count = 0;
   api.check(count_of(session, &count));
@@ -255,8 +275,8 @@ std::vector<GraphTensor> read_tensors(const Api& api, Handle session, const char
 
 Weights::Weights(const Api& functions, Block bytes, int threads)
     : api(functions), file(std::move(bytes)),
-      session(make_session(api, {file.data(), file.size_bytes()}, model_format({file.data(), file.size_bytes()}) == ModelFormat::ort,
-                           threads),
+      session(make_session(api, {file.data(), file.size_bytes()},
+                           model_format({file.data(), file.size_bytes()}) == ModelFormat::ort, threads),
               api.release_session),
       inputs(read_tensors(api, session.get(), "input", api.input_count, api.input_name, api.input_type)),
       outputs(read_tensors(api, session.get(), "output", api.output_count, api.output_name, api.output_type)) {
@@ -266,7 +286,8 @@ Weights::Weights(const Api& functions, Block bytes, int threads)
     input_names.push_back(tensor.spec.name.c_str());
     signature.inputs.push_back(tensor.spec);
   }
-  // An output that is an input: the engine would hand back the input's own value and leave the output's memory untouched.
+  // An output that is an input: the engine would hand back the input's own value and leave the output's memory
+  // untouched.
   std::set<std::string> seen;
   for (const GraphTensor& tensor : inputs) seen.insert(tensor.spec.name);
   for (const GraphTensor& tensor : outputs) {
@@ -308,8 +329,8 @@ void OnnxSession::resize(std::span<const Shape> input_shapes) {
       if (input.symbols[axis].empty()) continue;
       const auto [entry, is_first] = known.emplace(input.symbols[axis], input_shapes[i][axis]);
       if (!is_first && entry->second != input_shapes[i][axis]) {
-        throw Error(Code::bad_input, "input \"", input.spec.name, "\": expected ", entry->second, " in dimension ", axis, " (\"",
-                    input.symbols[axis], "\"), got ", input_shapes[i][axis]);
+        throw Error(Code::bad_input, "input \"", input.spec.name, "\": expected ", entry->second, " in dimension ",
+                    axis, " (\"", input.symbols[axis], "\"), got ", input_shapes[i][axis]);
       }
     }
   }
@@ -333,8 +354,8 @@ Binding OnnxSession::bind(Side, size_t, const TensorView& view) {
 
 void OnnxSession::run(std::span<const Binding> inputs, std::span<Binding> outputs) {
   const Weights& weights = *weights_;
-  weights.api.check(weights.api.run(weights.session.get(), nullptr, weights.input_names.data(), inputs.data(), inputs.size(),
-                                    weights.output_names.data(), outputs.size(), outputs.data()));
+  weights.api.check(weights.api.run(weights.session.get(), nullptr, weights.input_names.data(), inputs.data(),
+                                    inputs.size(), weights.output_names.data(), outputs.size(), outputs.data()));
 }
 
 TensorView OnnxSession::view(Binding binding) const {
@@ -373,7 +394,8 @@ class OnnxEngine final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> open_onnx(const std::string& library_path, const std::string& version, Block file, int threads) {
+std::unique_ptr<Engine> open_onnx(const std::string& library_path, const std::string& version, Block file,
+                                  int threads) {
   const Bytes bytes{file.data(), file.size_bytes()};
   if (model_format(bytes) == ModelFormat::ort) {
     check_ort(bytes);
@@ -381,7 +403,8 @@ std::unique_ptr<Engine> open_onnx(const std::string& library_path, const std::st
     check_onnx(bytes);
   }
   require_version("onnxruntime", version, {1, 23}, {2, 0});
-  return std::make_unique<OnnxEngine>(std::make_shared<const Weights>(api_of(library_path), std::move(file), threads), version);
+  return std::make_unique<OnnxEngine>(std::make_shared<const Weights>(api_of(library_path), std::move(file), threads),
+                                      version);
 }
 
 }  // namespace edgeward

@@ -19,7 +19,12 @@ namespace {
 constexpr int kMaxDepth = 32;
 constexpr uint64_t kMaxNodes = 1'000'000;
 
-enum class Wire : uint8_t { varint = 0, fixed64 = 1, length = 2, fixed32 = 5 };
+enum class Wire : uint8_t {
+  varint = 0,
+  fixed64 = 1,
+  length = 2,
+  fixed32 = 5
+};
 
 template <class... Parts>
 [[noreturn]] void refuse(const Parts&... parts) {
@@ -72,7 +77,8 @@ class Fields {
   static uint64_t count(const Field& field, std::string_view name, Wire wire) {
     if (wire != Wire::varint && field.wire == Wire::length) {
       const size_t width = wire == Wire::fixed32 ? 4 : 8;
-      if (field.bytes.size() % width != 0) refuse(name, ", field ", field.number, ": ", field.bytes.size(), " bytes of ", width);
+      if (field.bytes.size() % width != 0)
+        refuse(name, ", field ", field.number, ": ", field.bytes.size(), " bytes of ", width);
       return field.bytes.size() / width;
     }
     uint64_t count = 0;
@@ -182,7 +188,10 @@ class Checker {
           has_ir_version = true;
           break;
         }
-        case 2: case 3: case 4: case 6: string(field, "ModelProto"); break;
+        case 2:
+        case 3:
+        case 4:
+        case 6: string(field, "ModelProto"); break;
         case 5: integer(field, "ModelProto"); break;
         case 7:
           if (graph) refuse("ModelProto: two graphs");
@@ -242,7 +251,8 @@ class Checker {
     while (fields.next(field)) {
       switch (field.number) {
         case 1: nodes.push_back(message(field, "GraphProto")); break;
-        case 2: case 10: string(field, "GraphProto"); break;
+        case 2:
+        case 10: string(field, "GraphProto"); break;
         case 5: {
           const std::string_view name = tensor(message(field, "GraphProto"), "initializer").name;
           if (name.empty()) refuse("an initializer without a name");
@@ -279,7 +289,11 @@ class Checker {
     Field field;
     while (fields.next(field)) {
       switch (field.number) {
-        case 1: case 6: case 8: case 10: case 13: string(field, "FunctionProto"); break;
+        case 1:
+        case 6:
+        case 8:
+        case 10:
+        case 13: string(field, "FunctionProto"); break;
         case 4:
           if (!scope.add(string(field, "FunctionProto"))) refuse("FunctionProto: an input is there twice");
           break;
@@ -309,7 +323,9 @@ class Checker {
       switch (field.number) {
         case 1: node.inputs.push_back(string(field, "NodeProto")); break;
         case 2: node.outputs.push_back(string(field, "NodeProto")); break;
-        case 3: case 6: case 8: string(field, "NodeProto"); break;
+        case 3:
+        case 6:
+        case 8: string(field, "NodeProto"); break;
         case 4: node.type = string(field, "NodeProto"); break;
         case 5: attributes.push_back(message(field, "NodeProto")); break;
         case 7: node.domain = string(field, "NodeProto"); break;
@@ -345,7 +361,8 @@ class Checker {
     while (fields.next(field)) {
       switch (field.number) {
         case 1: result.name = string(field, "AttributeProto"); break;
-        case 13: case 21: string(field, "AttributeProto"); break;
+        case 13:
+        case 21: string(field, "AttributeProto"); break;
         case 2: {
           expect_wire(field, Wire::fixed32, "AttributeProto");
           const auto bits = static_cast<uint32_t>(field.value);
@@ -359,21 +376,28 @@ class Checker {
           break;
         }
         case 9: message(field, "AttributeProto"); break;
-        case 5: case 10: tensor(message(field, "AttributeProto"), "attribute tensor"); break;
-        case 6: case 11: check_graph(message(field, "AttributeProto"), &scope, depth + 1); break;
+        case 5:
+        case 10: tensor(message(field, "AttributeProto"), "attribute tensor"); break;
+        case 6:
+        case 11: check_graph(message(field, "AttributeProto"), &scope, depth + 1); break;
         case 7: Fields::numbers(field, "AttributeProto", Wire::fixed32, [](uint64_t) {}); break;
         case 8:
           Fields::numbers(field, "AttributeProto", Wire::varint,
                           [&](uint64_t value) { result.integers.push_back(static_cast<int64_t>(value)); });
           break;
-        case 14: case 15: type(message(field, "AttributeProto"), "attribute type", depth + 1, false); break;
+        case 14:
+        case 15: type(message(field, "AttributeProto"), "attribute type", depth + 1, false); break;
         case 20: result.type = integer(field, "AttributeProto"); break;
-        case 22: case 23: throw Error(Code::unsupported_model, "attribute \"", result.name, "\": a sparse tensor, expected a dense one");
+        case 22:
+        case 23:
+          throw Error(Code::unsupported_model, "attribute \"", result.name,
+                      "\": a sparse tensor, expected a dense one");
         default: break;
       }
     }
     if (result.name.empty()) refuse("AttributeProto: no name");
-    if (result.type < 0 || result.type > 14) refuse("attribute \"", result.name, "\": type ", result.type, ", expected 0 to 14");
+    if (result.type < 0 || result.type > 14)
+      refuse("attribute \"", result.name, "\": type ", result.type, ", expected 0 to 14");
     return result;
   }
 
@@ -424,7 +448,8 @@ class Checker {
           throw Error(Code::unsupported_model, what, " \"", tensor.name, "\": data in another file, expected one file");
         case 14:
           if (integer(field, "TensorProto") != 0) {
-            throw Error(Code::unsupported_model, what, " \"", tensor.name, "\": data in another file, expected one file");
+            throw Error(Code::unsupported_model, what, " \"", tensor.name,
+                        "\": data in another file, expected one file");
           }
           break;
         case 16: entry(message(field, "TensorProto")); break;
@@ -435,8 +460,8 @@ class Checker {
     return tensor;
   }
 
-  static void check_tensor(Tensor& tensor, std::string_view what, std::optional<uint64_t> raw_bytes, const uint64_t* counts,
-                           uint64_t string_count) {
+  static void check_tensor(Tensor& tensor, std::string_view what, std::optional<uint64_t> raw_bytes,
+                           const uint64_t* counts, uint64_t string_count) {
     const std::string named = std::string(what) + " \"" + std::string(tensor.name) + "\"";
     if (tensor.dims.size() > kMaxOnnxRank) {
       throw Error(Code::unsupported_model, named, ": rank ", tensor.dims.size(), ", expected at most ", kMaxOnnxRank);
@@ -445,7 +470,8 @@ class Checker {
     for (const int64_t dim : tensor.dims) {
       if (dim < 0) refuse(named, ": dimension ", dim, ", expected at least 0");
       is_empty = is_empty || dim == 0;
-      const auto product = checked_multiply<uint64_t>(tensor.elements, static_cast<uint64_t>(std::max<int64_t>(dim, 1)));
+      const auto product =
+          checked_multiply<uint64_t>(tensor.elements, static_cast<uint64_t>(std::max<int64_t>(dim, 1)));
       if (!product || *product > kMaxOnnxElements) refuse(named, ": more than ", kMaxOnnxElements, " elements");
       tensor.elements = *product;
     }
@@ -469,7 +495,8 @@ class Checker {
       return;
     }
     // Elements below a byte share an int32 as they share a byte; a complex number takes two.
-    const uint64_t expected = element->bits < 8 ? (tensor.elements * element->bits + 7) / 8 : tensor.elements * element->stored_per_element;
+    const uint64_t expected =
+        element->bits < 8 ? (tensor.elements * element->bits + 7) / 8 : tensor.elements * element->stored_per_element;
     if (typed != expected) refuse(named, ": ", typed, " elements, expected ", expected);
   }
 
@@ -502,7 +529,8 @@ class Checker {
           tensor_type(message(field, "TypeProto"), named, must_be_tensor);
           ++tensor_count;
           break;
-        case 4: case 9: {
+        case 4:
+        case 9: {
           Fields inner(message(field, "TypeProto"), "TypeProto");
           Field part;
           while (inner.next(part)) {
@@ -569,8 +597,8 @@ class Checker {
     if (rank > limit) throw Error(Code::unsupported_model, named, ": rank ", rank, ", expected at most ", limit);
     declared_bytes_ += elements * bits / 8;
     if (declared_bytes_ > kMaxOnnxDeclaredBytes) {
-      throw Error(Code::unsupported_model, named, ": with it, declared tensors need ", declared_bytes_, " bytes, expected at most ",
-                  kMaxOnnxDeclaredBytes);
+      throw Error(Code::unsupported_model, named, ": with it, declared tensors need ", declared_bytes_,
+                  " bytes, expected at most ", kMaxOnnxDeclaredBytes);
     }
   }
 

@@ -61,33 +61,33 @@ bool is_one_of(std::string_view type, std::initializer_list<std::string_view> ty
 
 std::optional<OnnxElement> onnx_element(int64_t type) {
   constexpr OnnxElement kElements[] = {
-      {0, 0, 0},                   // undefined
-      {32, 0, 1},                  // float
-      {8, 1, 1},                   // uint8
-      {8, 1, 1},                   // int8
-      {16, 1, 1},                  // uint16
-      {16, 1, 1},                  // int16
-      {32, 1, 1},                  // int32
-      {64, 2, 1},                  // int64
-      {64, kOnnxStringStore, 1},   // string
-      {8, 1, 1},                   // bool
-      {16, 1, 1},                  // float16
-      {64, 3, 1},                  // double
-      {32, 4, 1},                  // uint32
-      {64, 4, 1},                  // uint64
-      {64, 0, 2},                  // complex64
-      {128, 3, 2},                 // complex128
-      {16, 1, 1},                  // bfloat16
-      {8, 1, 1},                   // float8e4m3fn
-      {8, 1, 1},                   // float8e4m3fnuz
-      {8, 1, 1},                   // float8e5m2
-      {8, 1, 1},                   // float8e5m2fnuz
-      {4, 1, 1},                   // uint4
-      {4, 1, 1},                   // int4
-      {4, 1, 1},                   // float4e2m1
-      {8, 1, 1},                   // float8e8m0
-      {2, 1, 1},                   // uint2
-      {2, 1, 1},                   // int2
+      {0, 0, 0},                  // undefined
+      {32, 0, 1},                 // float
+      {8, 1, 1},                  // uint8
+      {8, 1, 1},                  // int8
+      {16, 1, 1},                 // uint16
+      {16, 1, 1},                 // int16
+      {32, 1, 1},                 // int32
+      {64, 2, 1},                 // int64
+      {64, kOnnxStringStore, 1},  // string
+      {8, 1, 1},                  // bool
+      {16, 1, 1},                 // float16
+      {64, 3, 1},                 // double
+      {32, 4, 1},                 // uint32
+      {64, 4, 1},                 // uint64
+      {64, 0, 2},                 // complex64
+      {128, 3, 2},                // complex128
+      {16, 1, 1},                 // bfloat16
+      {8, 1, 1},                  // float8e4m3fn
+      {8, 1, 1},                  // float8e4m3fnuz
+      {8, 1, 1},                  // float8e5m2
+      {8, 1, 1},                  // float8e5m2fnuz
+      {4, 1, 1},                  // uint4
+      {4, 1, 1},                  // int4
+      {4, 1, 1},                  // float4e2m1
+      {8, 1, 1},                  // float8e8m0
+      {2, 1, 1},                  // uint2
+      {2, 1, 1},                  // int2
   };
   if (type < 1 || static_cast<size_t>(type) >= std::size(kElements)) return std::nullopt;
   return kElements[type];
@@ -99,8 +99,9 @@ std::string text(const OnnxNode& node) {
 
 void check_node_rules(const OnnxNode& node) {
   const Check check(node);
-  if (is_one_of(node.type, {"Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "FusedConv", "MaxPool", "AveragePool", "LpPool",
-                            "MaxUnpool", "NhwcMaxPool", "NhwcFusedConv", "QLinearAveragePool", "DeformConv"})) {
+  if (is_one_of(node.type,
+                {"Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "FusedConv", "MaxPool", "AveragePool", "LpPool",
+                 "MaxUnpool", "NhwcMaxPool", "NhwcFusedConv", "QLinearAveragePool", "DeformConv"})) {
     check.window();
   }
   if (is_one_of(node.type, {"DepthToSpace", "SpaceToDepth"})) check.integer("blocksize", 1, 32768);

@@ -10,7 +10,8 @@
 
 namespace edgeward {
 
-// How an initializer of an element type is stored when it is not raw: which typed field, and how many of it per element.
+// How an initializer of an element type is stored when it is not raw: which typed field, and how many of it per
+// element.
 struct OnnxElement {
   uint8_t bits;
   uint8_t store;  // 0 float_data, 1 int32_data, 2 int64_data, 3 double_data, 4 uint64_data

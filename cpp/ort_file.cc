@@ -15,12 +15,40 @@ namespace {
 
 // The layouts of the format's tables; the first three are the members of TypeInfoValue, in its order.
 enum LayoutIndex : uint8_t {
-  kTensorTypeAndShape, kSequenceType, kMapType, kSession, kModel, kOperatorSetId, kStringEntry, kGraph, kTensor,
-  kSparseTensor, kValueInfo, kTypeInfo, kShape, kDimension, kDimensionValue, kNode, kNodeEdge, kAttribute,
-  kRuntimeOptimizations, kOptimizerEntry, kOptimizationRecord, kNodesToOptimize, kNodeKernelHash,
-  kSessionState, kKernelInfos, kSubgraphState, kTypeResolver, kOperatorEntry, kTypeEntry, kArgument,
+  kTensorTypeAndShape,
+  kSequenceType,
+  kMapType,
+  kSession,
+  kModel,
+  kOperatorSetId,
+  kStringEntry,
+  kGraph,
+  kTensor,
+  kSparseTensor,
+  kValueInfo,
+  kTypeInfo,
+  kShape,
+  kDimension,
+  kDimensionValue,
+  kNode,
+  kNodeEdge,
+  kAttribute,
+  kRuntimeOptimizations,
+  kOptimizerEntry,
+  kOptimizationRecord,
+  kNodesToOptimize,
+  kNodeKernelHash,
+  kSessionState,
+  kKernelInfos,
+  kSubgraphState,
+  kTypeResolver,
+  kOperatorEntry,
+  kTypeEntry,
+  kArgument,
 };
-enum UnionIndex : uint8_t { kTypeInfoValue };
+enum UnionIndex : uint8_t {
+  kTypeInfoValue
+};
 
 constexpr uint8_t kTensorTypeAndShapeChildren[] = {kShape};
 constexpr uint8_t kSequenceTypeChildren[] = {kTypeInfo};
@@ -50,7 +78,8 @@ constexpr Layout kLayouts[] = {
     {"MapType", "4t", "key_type value_type", kMapTypeChildren},
     {"InferenceSession", "sttt", "ort_version model session_state kernel_type_str_resolver", kSessionChildren},
     {"Model", "8vsss8stsv",
-     "ir_version opset_import producer_name producer_version domain model_version doc_string graph graph_doc_string metadata_props",
+     "ir_version opset_import producer_name producer_version domain model_version doc_string graph graph_doc_string "
+     "metadata_props",
      kModelChildren},
     {"OperatorSetId", "s8", "domain version"},
     {"StringStringEntry", "ss", "key value"},
@@ -69,13 +98,16 @@ constexpr Layout kLayouts[] = {
      "input_arg_counts implicit_inputs",
      kNodeChildren},
     {"NodeEdge", "4cc", "node_index input_edges output_edges"},
-    {"Attribute", "ss448sttwdSvv", "name doc_string type f i s t g floats ints strings tensors graphs", kAttributeChildren},
+    {"Attribute", "ss448sttwdSvv", "name doc_string type f i s t g floats ints strings tensors graphs",
+     kAttributeChildren},
     {"RuntimeOptimizations", "v", "records", kRuntimeOptimizationsChildren},
-    {"RuntimeOptimizationRecordContainerEntry", "sv", "optimizer_name runtime_optimization_records", kOptimizerEntryChildren},
+    {"RuntimeOptimizationRecordContainerEntry", "sv", "optimizer_name runtime_optimization_records",
+     kOptimizerEntryChildren},
     {"RuntimeOptimizationRecord", "stvS", "action_id nodes_to_optimize_indices produced_nodes produced_op_ids",
      kOptimizationRecordChildren},
     {"NodesToOptimizeIndices", "w441144",
-     "node_indices num_inputs num_outputs has_variadic_input has_variadic_output num_variadic_inputs num_variadic_outputs"},
+     "node_indices num_inputs num_outputs has_variadic_input has_variadic_output num_variadic_inputs "
+     "num_variadic_outputs"},
     {"NodeIndexAndKernelDefHash", "48", "node_index kernel_def_hash"},
     {"SessionState", "tv", "kernels sub_graph_session_states", kSessionStateChildren},
     {"KernelCreateInfos", "wd", "node_indices kernel_def_hashes"},
@@ -90,26 +122,125 @@ constexpr Union kUnions[] = {{"TypeInfoValue", kTensorTypeAndShape, 3}};
 constexpr FlatSchema kSchema = {"ORTM", kLayouts, kUnions, kSession};
 
 // Field ids, by table.
-namespace session { enum : uint32_t { ort_version, model, session_state, kernel_type_str_resolver }; }
-namespace model { enum : uint32_t { ir_version, opset_import, graph = 7 }; }
-namespace opset { enum : uint32_t { domain, version }; }
+namespace session {
+enum : uint32_t {
+  ort_version,
+  model,
+  session_state,
+  kernel_type_str_resolver
+};
+}  // namespace session
+namespace model {
+enum : uint32_t {
+  ir_version,
+  opset_import,
+  graph = 7
+};
+}  // namespace model
+namespace opset {
+enum : uint32_t {
+  domain,
+  version
+};
+}  // namespace opset
 namespace graph {
-enum : uint32_t { initializers, node_args, nodes, max_node_index, node_edges, inputs, outputs, sparse_initializers, runtime_optimizations };
-}
-namespace tensor { enum : uint32_t { name, doc_string, dims, data_type, raw_data, string_data, external_data_offset }; }
-namespace value_info { enum : uint32_t { name, doc_string, type }; }
-namespace type_info { enum : uint32_t { denotation, value_type, value }; }
-namespace tensor_type { enum : uint32_t { elem_type, shape }; }
-namespace dimension { enum : uint32_t { value, denotation }; }
-namespace dimension_value { enum : uint32_t { dim_type, dim_value, dim_param }; }
+enum : uint32_t {
+  initializers,
+  node_args,
+  nodes,
+  max_node_index,
+  node_edges,
+  inputs,
+  outputs,
+  sparse_initializers,
+  runtime_optimizations
+};
+}  // namespace graph
+namespace tensor {
+enum : uint32_t {
+  name,
+  doc_string,
+  dims,
+  data_type,
+  raw_data,
+  string_data,
+  external_data_offset
+};
+}  // namespace tensor
+namespace value_info {
+enum : uint32_t {
+  name,
+  doc_string,
+  type
+};
+}  // namespace value_info
+namespace type_info {
+enum : uint32_t {
+  denotation,
+  value_type,
+  value
+};
+}  // namespace type_info
+namespace tensor_type {
+enum : uint32_t {
+  elem_type,
+  shape
+};
+}  // namespace tensor_type
+namespace dimension {
+enum : uint32_t {
+  value,
+  denotation
+};
+}  // namespace dimension
+namespace dimension_value {
+enum : uint32_t {
+  dim_type,
+  dim_value,
+  dim_param
+};
+}  // namespace dimension_value
 namespace node {
 enum : uint32_t {
-  name, doc_string, domain, since_version, index, op_type, type, execution_provider_type, inputs, outputs, attributes,
-  input_arg_counts, implicit_inputs
+  name,
+  doc_string,
+  domain,
+  since_version,
+  index,
+  op_type,
+  type,
+  execution_provider_type,
+  inputs,
+  outputs,
+  attributes,
+  input_arg_counts,
+  implicit_inputs
 };
-}
-namespace node_edge { enum : uint32_t { node_index, input_edges, output_edges }; }
-namespace attribute { enum : uint32_t { name, doc_string, type, f, i, s, t, g, floats, ints, strings, tensors, graphs }; }
+}  // namespace node
+namespace node_edge {
+enum : uint32_t {
+  node_index,
+  input_edges,
+  output_edges
+};
+}  // namespace node_edge
+namespace attribute {
+enum : uint32_t {
+  name,
+  doc_string,
+  type,
+  f,
+  i,
+  s,
+  t,
+  g,
+  floats,
+  ints,
+  strings,
+  tensors,
+  graphs
+};
+}  // namespace attribute
 
 // How many holes optimizers may leave between node indices: the engine allocates one place per index.
 constexpr uint32_t kMaxNodeIndex = 1'000'000;
@@ -153,10 +284,12 @@ class Checker {
     if (opsets.empty()) refuse("model: no opset_import");
     for (uint32_t i = 0; i < opsets.size(); ++i) {
       const auto version = opsets[i].scalar<int64_t>(opset::version, 0);
-      if (version < 1 || version > INT32_MAX) refuse("operator set \"", opsets[i].string(opset::domain), "\": version ", version);
+      if (version < 1 || version > INT32_MAX)
+        refuse("operator set \"", opsets[i].string(opset::domain), "\": version ", version);
     }
     if (!root.table(session::kernel_type_str_resolver)) {
-      throw Error(Code::unsupported_model, "session: no kernel_type_str_resolver, expected ORT format version 5 or later");
+      throw Error(Code::unsupported_model,
+                  "session: no kernel_type_str_resolver, expected ORT format version 5 or later");
     }
     const FlatTable main = the_model.table(model::graph);
     if (!main) refuse("model: no graph");
@@ -242,11 +375,13 @@ class Checker {
     for (const uint32_t field : {node::inputs, node::implicit_inputs}) {
       for (uint32_t i = 0; i < table.string_count(field); ++i) {
         const std::string_view name = table.string_at(field, i);
-        if (!name.empty() && !scope.knows(name)) refuse(text(node), ": input ", i, " is \"", name, "\", which nothing produces");
+        if (!name.empty() && !scope.knows(name))
+          refuse(text(node), ": input ", i, " is \"", name, "\", which nothing produces");
         if (field == node::inputs) node.inputs.push_back(name);
       }
     }
-    for (uint32_t i = 0; i < table.string_count(node::outputs); ++i) node.outputs.push_back(table.string_at(node::outputs, i));
+    for (uint32_t i = 0; i < table.string_count(node::outputs); ++i)
+      node.outputs.push_back(table.string_at(node::outputs, i));
     const auto counts = table.vector<int32_t>(node::input_arg_counts);
     int64_t sum = 0;
     for (uint32_t i = 0; i < counts.size(); ++i) {
@@ -257,7 +392,8 @@ class Checker {
       refuse(text(node), ": input_arg_counts sum to ", sum, " for ", node.inputs.size(), " inputs");
     }
     const FlatTables attributes = table.tables(node::attributes);
-    for (uint32_t i = 0; i < attributes.size(); ++i) node.attributes.push_back(check_attribute(text(node), attributes[i], scope));
+    for (uint32_t i = 0; i < attributes.size(); ++i)
+      node.attributes.push_back(check_attribute(text(node), attributes[i], scope));
     check_node_rules(node);
   }
 
@@ -272,13 +408,24 @@ class Checker {
     for (uint32_t i = 0; i < ints.size(); ++i) result.integers.push_back(ints[i]);
     if (result.name.empty()) refuse(where, ": an attribute without a name");
     // By type, the field that the engine reads without asking whether it is there; 0: it has a default.
-    constexpr uint32_t kRead[] = {0, 0, 0, attribute::s, attribute::t, attribute::g, attribute::floats, attribute::ints,
-                                  attribute::strings, attribute::tensors, attribute::graphs};
+    constexpr uint32_t kRead[] = {0,
+                                  0,
+                                  0,
+                                  attribute::s,
+                                  attribute::t,
+                                  attribute::g,
+                                  attribute::floats,
+                                  attribute::ints,
+                                  attribute::strings,
+                                  attribute::tensors,
+                                  attribute::graphs};
     if (result.type < 1 || static_cast<size_t>(result.type) >= std::size(kRead)) {
-      refuse(where, ": attribute \"", result.name, "\" of type ", result.type, ", expected 1 to ", std::size(kRead) - 1);
+      refuse(where, ": attribute \"", result.name, "\" of type ", result.type, ", expected 1 to ",
+             std::size(kRead) - 1);
     }
     const uint32_t read = kRead[result.type];
-    if (read != 0 && !table.has(read)) refuse(where, ": attribute \"", result.name, "\" has no value of its type ", result.type);
+    if (read != 0 && !table.has(read))
+      refuse(where, ": attribute \"", result.name, "\" has no value of its type ", result.type);
     if (const FlatTable value = table.table(attribute::t)) check_tensor(value, "attribute tensor");
     const FlatTables tensors = table.tables(attribute::tensors);
     for (uint32_t i = 0; i < tensors.size(); ++i) check_tensor(tensors[i], "attribute tensor");
@@ -348,13 +495,14 @@ class Checker {
     const auto to = static_cast<uint32_t>(end.target_argument);
     const uint32_t explicit_count = target.string_count(node::inputs);
     if (end.source_argument < 0 || from >= source.string_count(node::outputs)) {
-      refuse("edge from output ", end.source_argument, " of a node with ", source.string_count(node::outputs), " outputs");
+      refuse("edge from output ", end.source_argument, " of a node with ", source.string_count(node::outputs),
+             " outputs");
     }
     if (end.target_argument < 0 || to >= explicit_count + target.string_count(node::implicit_inputs)) {
       refuse("edge to input ", end.target_argument, " of a node with ", explicit_count, " inputs");
     }
-    const std::string_view name =
-        to < explicit_count ? target.string_at(node::inputs, to) : target.string_at(node::implicit_inputs, to - explicit_count);
+    const std::string_view name = to < explicit_count ? target.string_at(node::inputs, to)
+                                                      : target.string_at(node::implicit_inputs, to - explicit_count);
     if (name != source.string_at(node::outputs, from)) {
       refuse("edge from \"", source.string_at(node::outputs, from), "\" to \"", name, "\"");
     }
@@ -369,7 +517,8 @@ class Checker {
     const std::optional<OnnxElement> element = onnx_element(type);
     if (!element) throw Error(Code::unsupported_model, named, ": element type ", type);
     const auto dims = table.vector<int64_t>(tensor::dims);
-    if (dims.size() > kMaxOnnxRank) throw Error(Code::unsupported_model, named, ": rank ", dims.size(), ", expected at most ", kMaxOnnxRank);
+    if (dims.size() > kMaxOnnxRank)
+      throw Error(Code::unsupported_model, named, ": rank ", dims.size(), ", expected at most ", kMaxOnnxRank);
     uint64_t elements = 1;
     bool is_empty = false;
     for (uint32_t i = 0; i < dims.size(); ++i) {
@@ -392,23 +541,26 @@ class Checker {
     if (!table.has(tensor::raw_data)) refuse(named, ": no raw_data");
   }
 
-  void check_endpoint(const std::unordered_map<std::string_view, FlatTable>& infos, std::string_view what, std::string_view name) {
+  void check_endpoint(const std::unordered_map<std::string_view, FlatTable>& infos, std::string_view what,
+                      std::string_view name) {
     const auto info = infos.find(name);
     if (info == infos.end()) refuse(what, " \"", name, "\": no node argument describes it");
     const FlatTable type = info->second.table(value_info::type);
     if (!type) refuse(what, " \"", name, "\": no type");
-    if (type.scalar<uint8_t>(type_info::value_type, 0) != 1) throw Error(Code::unsupported_model, what, " \"", name, "\": not a tensor");
+    if (type.scalar<uint8_t>(type_info::value_type, 0) != 1)
+      throw Error(Code::unsupported_model, what, " \"", name, "\": not a tensor");
     const FlatTable of_tensor = type.table(type_info::value);
     const auto element_type = of_tensor.scalar<int32_t>(tensor_type::elem_type, 0);
     const std::optional<OnnxElement> element = onnx_element(element_type);
     if (!element) refuse(what, " \"", name, "\": element type ", element_type);
     if (element->store == kOnnxStringStore) {
-      throw Error(Code::unsupported_model, what, " \"", name, "\" has elements of type string, expected numbers or booleans");
+      throw Error(Code::unsupported_model, what, " \"", name,
+                  "\" has elements of type string, expected numbers or booleans");
     }
     constexpr uint32_t kMaxRank = 8;
     if (of_tensor.table(tensor_type::shape).tables(0).size() > kMaxRank) {
-      throw Error(Code::unsupported_model, what, " \"", name, "\": rank ", of_tensor.table(tensor_type::shape).tables(0).size(),
-                  ", expected at most ", kMaxRank);
+      throw Error(Code::unsupported_model, what, " \"", name, "\": rank ",
+                  of_tensor.table(tensor_type::shape).tables(0).size(), ", expected at most ", kMaxRank);
     }
   }
 
@@ -430,7 +582,8 @@ class Checker {
   void check_tensor_type(const FlatTable& type, std::string_view name) {
     const auto element_type = type.scalar<int32_t>(tensor_type::elem_type, 0);
     const std::optional<OnnxElement> element = onnx_element(element_type);
-    if (!element && element_type != 0) throw Error(Code::unsupported_model, "node argument \"", name, "\": element type ", element_type);
+    if (!element && element_type != 0)
+      throw Error(Code::unsupported_model, "node argument \"", name, "\": element type ", element_type);
     const FlatTable shape = type.table(tensor_type::shape);
     const FlatTables dims = shape.tables(0);
     uint64_t elements = 1;
@@ -439,19 +592,22 @@ class Checker {
       if (!value) refuse("node argument \"", name, "\": dimension ", i, " has no value");
       constexpr int8_t kKnown = 1;
       const auto kind = value.scalar<int8_t>(dimension_value::dim_type, 0);
-      if (kind < 0 || kind > 2) refuse("node argument \"", name, "\": dimension ", i, " of kind ", int{kind}, ", expected 0 to 2");
-      if (kind == 2 && !value.has(dimension_value::dim_param)) refuse("node argument \"", name, "\": dimension ", i, " has no parameter");
+      if (kind < 0 || kind > 2)
+        refuse("node argument \"", name, "\": dimension ", i, " of kind ", int{kind}, ", expected 0 to 2");
+      if (kind == 2 && !value.has(dimension_value::dim_param))
+        refuse("node argument \"", name, "\": dimension ", i, " has no parameter");
       const auto dim = value.scalar<int64_t>(dimension_value::dim_value, 0);
       if (kind != kKnown) continue;
       if (dim < -1) refuse("node argument \"", name, "\": dimension ", dim, ", expected at least 0");
       const auto product = checked_multiply<uint64_t>(elements, static_cast<uint64_t>(std::max<int64_t>(dim, 1)));
-      if (!product || *product > kMaxOnnxElements) refuse("node argument \"", name, "\": more than ", kMaxOnnxElements, " elements");
+      if (!product || *product > kMaxOnnxElements)
+        refuse("node argument \"", name, "\": more than ", kMaxOnnxElements, " elements");
       elements = *product;
     }
     declared_bytes_ += elements * (element ? element->bits : 8) / 8;
     if (declared_bytes_ > kMaxOnnxDeclaredBytes) {
-      throw Error(Code::unsupported_model, "node argument \"", name, "\": with it, declared tensors need ", declared_bytes_,
-                  " bytes, expected at most ", kMaxOnnxDeclaredBytes);
+      throw Error(Code::unsupported_model, "node argument \"", name, "\": with it, declared tensors need ",
+                  declared_bytes_, " bytes, expected at most ", kMaxOnnxDeclaredBytes);
     }
   }
 

@@ -12,7 +12,10 @@ namespace edgeward {
 // Holds the session for the length of a call, if it may be used at all.
 class Session::Entry {
  public:
-  enum class Closed : uint8_t { refused, allowed };
+  enum class Closed : uint8_t {
+    refused,
+    allowed
+  };
   explicit Entry(Session& session, Closed closed = Closed::refused) : session_(session) {
     session.fork_mark_.require_same_process("session");
     // acquire; pairs with the release below: the last call's writes are seen by a caller on another thread.
@@ -33,16 +36,18 @@ class Session::Entry {
 };
 
 Session::Session(std::shared_ptr<const Engine> engine, size_t signature_index)
-    : engine_(std::move(engine)), signature_index_(signature_index), signature_(engine_->signatures()[signature_index]), rules_(engine_->memory_rules()),
-      is_stateful_(engine_->is_stateful()), engine_session_(engine_->make_session(signature_index)) {
+    : engine_(std::move(engine)), signature_index_(signature_index), signature_(engine_->signatures()[signature_index]),
+      rules_(engine_->memory_rules()), is_stateful_(engine_->is_stateful()),
+      engine_session_(engine_->make_session(signature_index)) {
   std::vector<Shape> first_shapes;
   for (const TensorSpec& spec : signature_.inputs) {
     if (std::find(spec.shape.begin(), spec.shape.end(), 0) != spec.shape.end()) {
-      throw Error(Code::unsupported_model, "input \"", spec.name, "\": expected every dimension at least 1, got ", text(spec.shape));
+      throw Error(Code::unsupported_model, "input \"", spec.name, "\": expected every dimension at least 1, got ",
+                  text(spec.shape));
     }
     if (is_packed(spec.dtype) && spec.shape.is_dynamic()) {
-      throw Error(Code::unsupported_model, "input \"", spec.name, "\": expected known dimensions for packed ", name(spec.dtype),
-                  ", got ", text(spec.shape));
+      throw Error(Code::unsupported_model, "input \"", spec.name, "\": expected known dimensions for packed ",
+                  name(spec.dtype), ", got ", text(spec.shape));
     }
     Shape shape = spec.shape;
     for (size_t axis = 0; axis < shape.rank(); ++axis) shape[axis] = std::max<int64_t>(shape[axis], 1);
@@ -57,13 +62,9 @@ Session::Session(std::shared_ptr<const Engine> engine, size_t signature_index)
 
 Session::~Session() {
   if (fork_mark_.is_foreign()) {
-    // The engine's threads and locks are not in this process: ending it here could wait for them for ever.
-    new std::shared_ptr<EngineSession>(std::move(engine_session_));
-    new std::shared_ptr<const Engine>(std::move(engine_));
-    for (Output& output : outputs_) {
-      (void)output.result.release();
-      new std::shared_ptr<OutputMemory>(std::move(output.engine_memory));
-    }
+    leave_alone(engine_session_);
+    leave_alone(engine_);
+    leave_alone(outputs_);
     return;
   }
   release_bindings();
@@ -102,7 +103,8 @@ void Session::apply_shapes(std::span<const Shape> input_shapes) {
   try {
     impose_shapes(input_shapes);
   } catch (...) {
-    // An engine that failed to resize may be left half way; a fresh session is not. If even that fails, this one is closed.
+    // An engine that failed to resize may be left half way; a fresh session is not. If even that fails, this one is
+    // closed.
     start_again(in_force);
     throw;
   }
@@ -145,8 +147,8 @@ void Session::impose_shapes(std::span<const Shape> input_shapes) {
   for (size_t i = 0; i < inputs_.size(); ++i) {
     const auto size = size_bytes(inputs_[i].spec->dtype, input_shapes[i]);
     if (!size) {
-      throw Error(Code::bad_input, "input \"", inputs_[i].spec->name, "\": expected a size that fits memory, got shape ",
-                  text(input_shapes[i]));
+      throw Error(Code::bad_input, "input \"", inputs_[i].spec->name,
+                  "\": expected a size that fits memory, got shape ", text(input_shapes[i]));
     }
   }
   release_bindings();
@@ -196,14 +198,15 @@ void Session::resize(std::span<const Shape> input_shapes) {
 void Session::ensure_own(Input& input, size_t index) {
   if (input.own_binding != nullptr) return;
   if (input.own == nullptr) input.own = std::make_shared<Block>(Block::zeroed(input.size_bytes));
-  input.own_binding = engine_session_->bind(Side::input, index, {input.spec->dtype, input.shape, input.own->data(), input.size_bytes});
+  input.own_binding =
+      engine_session_->bind(Side::input, index, {input.spec->dtype, input.shape, input.own->data(), input.size_bytes});
 }
 
 void Session::ensure_own(Output& output, size_t index) {
   if (output.own_binding != nullptr) return;
   if (output.own == nullptr) output.own = std::make_shared<Block>(Block::zeroed(output.size_bytes));
-  output.own_binding =
-      engine_session_->bind(Side::output, index, {output.spec->dtype, output.shape, output.own->data(), output.size_bytes});
+  output.own_binding = engine_session_->bind(Side::output, index,
+                                             {output.spec->dtype, output.shape, output.own->data(), output.size_bytes});
 }
 
 Session::Own Session::own_input(size_t index) {
@@ -266,7 +269,8 @@ void Session::collect_engine_outputs() {
 void Session::run_bare(size_t count) {
   const Entry entry(*this);
   if (has_engine_outputs_) {
-    throw Error(Code::unsupported_model, "session: expected outputs of known shape for bare runs, got one that depends on values");
+    throw Error(Code::unsupported_model,
+                "session: expected outputs of known shape for bare runs, got one that depends on values");
   }
   bind_own();
   for (size_t i = 0; i < count; ++i) engine_session_->run(bound_inputs_, bound_outputs_);
@@ -288,31 +292,35 @@ void Session::adopt_argument_shapes() {
     if (given == input.shape && !is_packed(spec.dtype)) continue;
     if (is_packed(spec.dtype)) {
       if (given == storage_shape(spec.dtype, spec.shape)) continue;
-    } else if (spec.shape.admits(given) && std::all_of(given.begin(), given.end(), [](int64_t dim) { return dim > 0; })) {
+    } else if (spec.shape.admits(given) &&
+               std::all_of(given.begin(), given.end(), [](int64_t dim) { return dim > 0; })) {
       is_changed = true;
       continue;
     }
     throw Error(Code::bad_input, "input \"", spec.name, "\": expected ", name(spec.dtype),
-                is_packed(spec.dtype) ? " packed into uint8 " : " ", text(storage_shape(spec.dtype, spec.shape)), ", got ", text(given));
+                is_packed(spec.dtype) ? " packed into uint8 " : " ", text(storage_shape(spec.dtype, spec.shape)),
+                ", got ", text(given));
   }
   if (!is_changed) return;
   std::vector<Shape> shapes;
-  for (const Input& input : inputs_) shapes.push_back(is_packed(input.spec->dtype) ? input.shape : input.argument.shape);
+  for (const Input& input : inputs_)
+    shapes.push_back(is_packed(input.spec->dtype) ? input.shape : input.argument.shape);
   apply_shapes(shapes);
 }
 
 void Session::check_target(const Output& output) const {
   const Shape wanted = storage_shape(output.spec->dtype, output.shape);
   if (output.pool == nullptr) {
-    throw Error(Code::bad_input, "output \"", output.spec->name, "\": expected no out=, because its shape ", text(output.shape),
-                " depends on values");
+    throw Error(Code::bad_input, "output \"", output.spec->name, "\": expected no out=, because its shape ",
+                text(output.shape), " depends on values");
   }
   if (!(output.target.shape == wanted) || !is_contiguous(output.target)) {
-    throw Error(Code::bad_input, "output \"", output.spec->name, "\": expected a C-contiguous out= of ", text(wanted), ", got ",
-                text(output.target.shape), is_contiguous(output.target) ? "" : " that is not C-contiguous");
+    throw Error(Code::bad_input, "output \"", output.spec->name, "\": expected a C-contiguous out= of ", text(wanted),
+                ", got ", text(output.target.shape), is_contiguous(output.target) ? "" : " that is not C-contiguous");
   }
   if (overlaps_a_target(output.target.data, output.size_bytes, &output)) {
-    throw Error(Code::bad_input, "output \"", output.spec->name, "\": expected an out= of its own, got one that overlaps another");
+    throw Error(Code::bad_input, "output \"", output.spec->name,
+                "\": expected an out= of its own, got one that overlaps another");
   }
 }
 
@@ -325,7 +333,8 @@ bool Session::overlaps_a_target(const std::byte* data, size_t size_bytes, const 
 
 Binding Session::bind_argument(Input& input, size_t index) {
   const StridedView& given = input.argument;
-  const bool is_usable = is_contiguous(given) && reinterpret_cast<uintptr_t>(given.data) % rules_.alignment_bytes == 0 &&
+  const bool is_usable = is_contiguous(given) &&
+                         reinterpret_cast<uintptr_t>(given.data) % rules_.alignment_bytes == 0 &&
                          readable_slack(given.data, input.size_bytes) >= rules_.slack_bytes &&
                          !overlaps_a_target(given.data, input.size_bytes, nullptr);
   if (!is_usable) {
@@ -342,7 +351,8 @@ Binding Session::bind_argument(Input& input, size_t index) {
     if (input.foreign_binding != nullptr) engine_session_->release(input.foreign_binding);
     input.foreign_binding = nullptr;
     input.foreign = nullptr;  // forgotten, should the next line throw
-    input.foreign_binding = engine_session_->bind(Side::input, index, {input.spec->dtype, input.shape, given.data, input.size_bytes});
+    input.foreign_binding =
+        engine_session_->bind(Side::input, index, {input.spec->dtype, input.shape, given.data, input.size_bytes});
     input.foreign = given.data;
   }
   return input.foreign_binding;
@@ -363,8 +373,8 @@ Binding Session::bind_result(Output& output, size_t index) {
     if (output.foreign_binding != nullptr) engine_session_->release(output.foreign_binding);
     output.foreign_binding = nullptr;
     output.foreign = nullptr;  // forgotten, should the next line throw
-    output.foreign_binding =
-        engine_session_->bind(Side::output, index, {output.spec->dtype, output.shape, output.target.data, output.size_bytes});
+    output.foreign_binding = engine_session_->bind(
+        Side::output, index, {output.spec->dtype, output.shape, output.target.data, output.size_bytes});
     output.foreign = output.target.data;
   }
   return output.foreign_binding;

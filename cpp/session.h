@@ -37,11 +37,12 @@ class Session {
     std::shared_ptr<const void> keeper;
   };
   Own own_input(size_t index);
-  // An output whose shape depends on values has no memory (no keeper) before the first run, and other memory after each.
+  // An output whose shape depends on values has no memory (no keeper) before the first run, and other memory after
+  // each.
   Own own_output(size_t index);
 
-  // One shape per input. Throws Error(bad_input) naming the first that its spec does not admit, Error(engine_failed) when the
-  // engine cannot have them together, Error(out_of_memory); the shapes in force then stay as they were.
+  // One shape per input. Throws Error(bad_input) naming the first that its spec does not admit, Error(engine_failed)
+  // when the engine cannot have them together, Error(out_of_memory); the shapes in force then stay as they were.
   void resize(std::span<const Shape> input_shapes);
   const Shape& input_shape(size_t index) const { return inputs_[index].shape; }
   // True when run() puts some output into other memory each time.
@@ -56,7 +57,8 @@ class Session {
 
   // ---- Memory of the caller's. Fill in the arguments, predict, take the results.
 
-  // What predict() reads; every input must be set anew for each call, lie outside of own_input(), and live until it returns.
+  // What predict() reads; every input must be set anew for each call, lie outside of own_input(), and live until it
+  // returns.
   StridedView& argument(size_t index) { return inputs_[index].argument; }
   // Where predict() shall put an output; data == nullptr: into fresh memory. Consumed by the call.
   StridedView& target(size_t index) { return outputs_[index].target; }

@@ -16,11 +16,17 @@ struct DTypeFacts {
 
 // In the order of DType.
 constexpr std::array<DTypeFacts, kDTypeCount> kFacts{{
-    {"bool", 8}, {"int8", 8}, {"int16", 16}, {"int32", 32}, {"int64", 64},
-    {"uint8", 8}, {"uint16", 16}, {"uint32", 32}, {"uint64", 64},
-    {"float16", 16}, {"float32", 32}, {"float64", 64}, {"bfloat16", 16}, {"complex64", 64}, {"complex128", 128},
-    {"int2", 2}, {"int4", 4}, {"uint4", 4},
-    {"float8_e4m3fn", 8}, {"float8_e4m3fnuz", 8}, {"float8_e5m2", 8}, {"float8_e5m2fnuz", 8},
+    {"bool", 8},          {"int8", 8},
+    {"int16", 16},        {"int32", 32},
+    {"int64", 64},        {"uint8", 8},
+    {"uint16", 16},       {"uint32", 32},
+    {"uint64", 64},       {"float16", 16},
+    {"float32", 32},      {"float64", 64},
+    {"bfloat16", 16},     {"complex64", 64},
+    {"complex128", 128},  {"int2", 2},
+    {"int4", 4},          {"uint4", 4},
+    {"float8_e4m3fn", 8}, {"float8_e4m3fnuz", 8},
+    {"float8_e5m2", 8},   {"float8_e5m2fnuz", 8},
 }};
 
 const DTypeFacts& facts(DType dtype) { return kFacts[static_cast<size_t>(dtype)]; }
@@ -39,7 +45,8 @@ void gather_axis(const StridedView& source, size_t axis, size_t element_bytes, c
     to += count * element_bytes;
     return;
   }
-  for (size_t i = 0; i < count; ++i) gather_axis(source, axis + 1, element_bytes, from + static_cast<int64_t>(i) * stride, to);
+  for (size_t i = 0; i < count; ++i)
+    gather_axis(source, axis + 1, element_bytes, from + static_cast<int64_t>(i) * stride, to);
 }
 
 }  // namespace

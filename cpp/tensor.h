@@ -1,5 +1,5 @@
-// What a tensor is: DType, Shape, TensorSpec (what a model asks for), TensorView (memory that is borrowed, never owned).
-// Values only; safe to copy and to read from any thread.
+// What a tensor is: DType, Shape, TensorSpec (what a model asks for), TensorView (memory that is borrowed, never
+// owned). Values only; safe to copy and to read from any thread.
 #pragma once
 
 #include <array>
@@ -16,9 +16,28 @@ namespace edgeward {
 
 // Every element type an engine's tensor can have, except strings, which are refused by name.
 enum class DType : uint8_t {
-  boolean, int8, int16, int32, int64, uint8, uint16, uint32, uint64,
-  float16, float32, float64, bfloat16, complex64, complex128,
-  int2, int4, uint4, float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz,
+  boolean,
+  int8,
+  int16,
+  int32,
+  int64,
+  uint8,
+  uint16,
+  uint32,
+  uint64,
+  float16,
+  float32,
+  float64,
+  bfloat16,
+  complex64,
+  complex128,
+  int2,
+  int4,
+  uint4,
+  float8_e4m3fn,
+  float8_e4m3fnuz,
+  float8_e5m2,
+  float8_e5m2fnuz,
 };
 inline constexpr size_t kDTypeCount = 22;
 

@@ -20,7 +20,13 @@ namespace {
 namespace schema = tflite_schema;
 
 // Who has given a tensor its value when operators are taken in file order.
-enum class Source : uint8_t { none, constant, variable, input, output };
+enum class Source : uint8_t {
+  none,
+  constant,
+  variable,
+  input,
+  output
+};
 
 struct ZeroPointRange {
   int64_t lowest;
@@ -151,8 +157,8 @@ class Reader {
     }
   }
 
-  static void check_index(std::string_view before, size_t place, std::string_view what, uint32_t position, int32_t tensor,
-                          size_t tensor_count) {
+  static void check_index(std::string_view before, size_t place, std::string_view what, uint32_t position,
+                          int32_t tensor, size_t tensor_count) {
     if (tensor < 0 || static_cast<size_t>(tensor) >= tensor_count) {
       refuse(before, place, what, position, " is tensor ", tensor, ", but the subgraph has ", tensor_count, " tensors");
     }
@@ -163,8 +169,10 @@ class Reader {
     for (uint32_t i = 0; i < inputs.size(); ++i) {
       check_index("subgraph ", index, ": input ", i, inputs[i], sources.size());
       Source& source = sources[static_cast<size_t>(inputs[i])];
-      if (source == Source::constant) refuse("subgraph ", index, ": input ", i, " is tensor ", inputs[i], ", a constant");
-      if (source == Source::input) refuse("subgraph ", index, ": input ", i, " is tensor ", inputs[i], ", listed before");
+      if (source == Source::constant)
+        refuse("subgraph ", index, ": input ", i, " is tensor ", inputs[i], ", a constant");
+      if (source == Source::input)
+        refuse("subgraph ", index, ": input ", i, " is tensor ", inputs[i], ", listed before");
       // A variable may be listed by converters of recurrent models; it stays a variable.
       if (source == Source::none) source = Source::input;
       // Until somebody gives another shape, an engine takes an input without dimensions for a scalar.
@@ -203,7 +211,8 @@ class Reader {
                   Shape::kMaxRank);
     }
     if (!signature.empty() && signature.size() != dims.size()) {
-      refuse(place(subgraph, index), ": shape_signature has ", signature.size(), " dimensions, shape has ", dims.size());
+      refuse(place(subgraph, index), ": shape_signature has ", signature.size(), " dimensions, shape has ",
+             dims.size());
     }
     int64_t shape[Shape::kMaxRank] = {};
     uint64_t elements = 1;
@@ -212,7 +221,8 @@ class Reader {
       shape[i] = dims[i];
       if (!signature.empty()) {
         if (signature[i] != -1 && signature[i] != dims[i]) {
-          refuse(place(subgraph, index), ": shape_signature dimension ", i, " is ", signature[i], ", expected -1 or ", dims[i]);
+          refuse(place(subgraph, index), ": shape_signature dimension ", i, " is ", signature[i], ", expected -1 or ",
+                 dims[i]);
         }
         shape[i] = signature[i];
       }
@@ -240,8 +250,9 @@ class Reader {
     if (!has_data) {
       activation_bytes_ += expected;
       if (activation_bytes_ > kMaxActivationBytes) {
-        throw Error(Code::unsupported_model, place(subgraph, index), ": with this tensor, tensors that are not constant need ",
-                    activation_bytes_, " bytes, expected at most ", kMaxActivationBytes);
+        throw Error(Code::unsupported_model, place(subgraph, index),
+                    ": with this tensor, tensors that are not constant need ", activation_bytes_,
+                    " bytes, expected at most ", kMaxActivationBytes);
       }
       return;
     }
@@ -254,8 +265,8 @@ class Reader {
     if (value.type == TfliteType::string) return check_strings(subgraph, index, value);
     if (!element) refuse(place(subgraph, index), ": a constant of type ", name(value.type));
     if (data.size() != expected) {
-      refuse(place(subgraph, index), ": ", name(value.type), " ", text(value.shape), " needs ", expected, " bytes, buffer ",
-             buffer, " has ", data.size());
+      refuse(place(subgraph, index), ": ", name(value.type), " ", text(value.shape), " needs ", expected,
+             " bytes, buffer ", buffer, " has ", data.size());
     }
   }
 
@@ -268,8 +279,10 @@ class Reader {
     int64_t last = 4 + 4 * (int64_t{*count} + 1);
     for (int64_t i = 0; i <= *count; ++i) {
       const auto offset = try_read<int32_t>(value.data, 4 + 4 * static_cast<uint64_t>(i));
-      if (!offset || *offset < last || static_cast<uint64_t>(*offset) > value.data.size() || (i == 0 && *offset != last)) {
-        refuse(place(subgraph, index), ": string ", i, " does not lie inside the buffer of ", value.data.size(), " bytes");
+      if (!offset || *offset < last || static_cast<uint64_t>(*offset) > value.data.size() ||
+          (i == 0 && *offset != last)) {
+        refuse(place(subgraph, index), ": string ", i, " does not lie inside the buffer of ", value.data.size(),
+               " bytes");
       }
       last = *offset;
     }
@@ -287,7 +300,8 @@ class Reader {
     value.zero_points = quantization.vector<int64_t>(schema::quantization::zero_point);
     value.quantized_dimension = quantization.scalar<int32_t>(schema::quantization::quantized_dimension, 0);
     if (value.zero_points.size() != value.scales.size()) {
-      refuse(place(subgraph, index), ": ", value.scales.size(), " scales, but ", value.zero_points.size(), " zero points");
+      refuse(place(subgraph, index), ": ", value.scales.size(), " scales, but ", value.zero_points.size(),
+             " zero points");
     }
     if (value.scales.empty()) return;
     const int32_t axis = value.quantized_dimension;
@@ -297,7 +311,8 @@ class Reader {
     }
     const int64_t channels = rank == 0 ? -1 : value.shape[static_cast<size_t>(axis)];
     if (value.scales.size() != 1 && channels != value.scales.size()) {
-      refuse(place(subgraph, index), ": ", value.scales.size(), " scales for dimension ", axis, " of shape ", text(value.shape));
+      refuse(place(subgraph, index), ": ", value.scales.size(), " scales for dimension ", axis, " of shape ",
+             text(value.shape));
     }
     const std::optional<ZeroPointRange> range = zero_point_range(value.type);
     if (!range) return;
@@ -306,8 +321,8 @@ class Reader {
         refuse(place(subgraph, index), ": scale ", i, " is ", value.scales[i], ", expected a normal positive number");
       }
       if (value.zero_points[i] < range->lowest || value.zero_points[i] > range->highest) {
-        refuse(place(subgraph, index), ": zero point ", i, " is ", value.zero_points[i], ", expected ", range->lowest, " to ",
-               range->highest, " for ", name(value.type));
+        refuse(place(subgraph, index), ": zero point ", i, " is ", value.zero_points[i], ", expected ", range->lowest,
+               " to ", range->highest, " for ", name(value.type));
       }
     }
   }
@@ -322,7 +337,8 @@ class Reader {
     const auto zero_points = details.scalar<int32_t>(block::zero_points, 0);
     const auto block_size = details.scalar<int32_t>(block::block_size, 0);
     check_index(place(subgraph, index) + ": scales of block ", 0, ", item ", 0, scales, tensor_count);
-    if (zero_points != -1) check_index(place(subgraph, index) + ": zero points of block ", 0, ", item ", 0, zero_points, tensor_count);
+    if (zero_points != -1)
+      check_index(place(subgraph, index) + ": zero points of block ", 0, ", item ", 0, zero_points, tensor_count);
     if (block_size < (member == kMultiAxis ? 0 : 1)) refuse(place(subgraph, index), ": block size ", block_size);
     if (member != kMultiAxis) return;
     const auto axes = details.vector<int32_t>(schema::multi_axis::quantized_dimensions);
@@ -338,7 +354,8 @@ class Reader {
     const std::vector<TfliteValue>& values = values_[subgraph];
     const auto code = table.scalar<uint32_t>(schema::operation::opcode_index, 0);
     if (code >= codes_.size()) {
-      refuse("subgraph ", subgraph, ", operator ", index, ": operator code ", code, ", but the model has ", codes_.size());
+      refuse("subgraph ", subgraph, ", operator ", index, ": operator code ", code, ", but the model has ",
+             codes_.size());
     }
     TfliteOperator operation{};
     operation.subgraph_index = subgraph;
@@ -370,14 +387,16 @@ class Reader {
     }
     const auto mutating = table.vector<uint8_t>(schema::operation::mutating_variable_inputs);
     if (!mutating.empty() && mutating.size() != operation.inputs.size()) {
-      refuse(text(operation), ": ", mutating.size(), " mutating_variable_inputs for ", operation.inputs.size(), " inputs");
+      refuse(text(operation), ": ", mutating.size(), " mutating_variable_inputs for ", operation.inputs.size(),
+             " inputs");
     }
     for (uint32_t i = 0; i < operation.outputs.size(); ++i) {
       const int32_t output = operation.outputs[i];
       check_tensor(operation, "output ", i, output, values.size());
       Source& source = sources[static_cast<size_t>(output)];
       if (source != Source::none) {
-        constexpr std::string_view kWhat[] = {"", "a constant", "a variable", "an input of the subgraph", "produced before"};
+        constexpr std::string_view kWhat[] = {"", "a constant", "a variable", "an input of the subgraph",
+                                              "produced before"};
         refuse(text(operation), ": output ", i, " is tensor ", output, ", ", kWhat[static_cast<size_t>(source)]);
       }
       source = Source::output;
@@ -388,7 +407,8 @@ class Reader {
   static void check_tensor(const TfliteOperator& operation, std::string_view what, uint32_t position, int32_t tensor,
                            size_t tensor_count) {
     if (tensor < 0 || static_cast<size_t>(tensor) >= tensor_count) {
-      refuse(text(operation), ": ", what, position, " is tensor ", tensor, ", but the subgraph has ", tensor_count, " tensors");
+      refuse(text(operation), ": ", what, position, " is tensor ", tensor, ", but the subgraph has ", tensor_count,
+             " tensors");
     }
   }
 
@@ -418,7 +438,8 @@ class Reader {
         const auto index = static_cast<uint32_t>(indices[i]);
         std::string name(tensors[index].string(schema::tensor::name));
         auto& list = side == schema::subgraph::inputs ? signature.inputs : signature.outputs;
-        list.push_back(endpoint("subgraph 0", side == schema::subgraph::inputs ? "input" : "output", 0, index, std::move(name)));
+        list.push_back(
+            endpoint("subgraph 0", side == schema::subgraph::inputs ? "input" : "output", 0, index, std::move(name)));
       }
     }
     check_names("subgraph 0", signature);
@@ -457,7 +478,8 @@ class Reader {
       const auto tensor = maps[i].scalar<uint32_t>(schema::tensor_map::tensor_index, 0);
       const auto position = positions.find(tensor);
       if (position == positions.end()) {
-        refuse(where, ": ", what, " ", i, " is tensor ", tensor, ", which is no ", what, " of subgraph ", subgraph_index);
+        refuse(where, ": ", what, " ", i, " is tensor ", tensor, ", which is no ", what, " of subgraph ",
+               subgraph_index);
       }
       std::string name(maps[i].string(schema::tensor_map::name));
       if (name.empty()) refuse(where, ": ", what, " ", i, " has no name");
@@ -472,7 +494,8 @@ class Reader {
   TfliteTensor endpoint(const std::string& where, std::string_view what, size_t subgraph, uint32_t index,
                         std::string name) const {
     // LiteRT makes a C++ string of the tensor's own name, also where the signature has another.
-    if (!subgraphs_[static_cast<uint32_t>(subgraph)].tables(schema::subgraph::tensors)[index].has(schema::tensor::name)) {
+    if (!subgraphs_[static_cast<uint32_t>(subgraph)].tables(schema::subgraph::tensors)[index].has(
+            schema::tensor::name)) {
       refuse(where, ": ", what, " \"", name, "\" is tensor ", index, ", which has no name");
     }
     const TfliteValue& value = values_[subgraph][index];

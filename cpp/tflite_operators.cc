@@ -49,7 +49,8 @@ constexpr uint64_t input_bit(uint32_t index) { return uint64_t{1} << index; }
 
 constexpr Rule rule(std::string_view name, Options options, Counts inputs, Counts outputs,
                     void (Check::*check)() = nullptr, uint64_t optional_inputs = kNone) {
-  return {name, options.member, options.needed, inputs.min, inputs.max, outputs.min, outputs.max, optional_inputs, check};
+  return {name,        options.member, options.needed,  inputs.min, inputs.max,
+          outputs.min, outputs.max,    optional_inputs, check};
 }
 // Known by name only.
 constexpr Rule named(std::string_view name) {
@@ -61,7 +62,8 @@ constexpr Rule named(std::string_view name) {
 // The rules of one operator. An unknown dimension or a value known only at run time satisfies every rule.
 class Check {
  public:
-  Check(const TfliteOperator& operation, std::span<const TfliteValue> tensors, std::span<const TfliteInterface> subgraphs)
+  Check(const TfliteOperator& operation, std::span<const TfliteValue> tensors,
+        std::span<const TfliteInterface> subgraphs)
       : operation_(operation), tensors_(tensors), subgraphs_(subgraphs) {}
 
   void counts_and_options(const Rule& rule) const {
@@ -104,8 +106,8 @@ class Check {
     if (find_input(left)->scales.empty() || find_input(right)->scales.empty() || output(0).scales.empty()) return;
     const double multiplier = double{find_input(left)->scales[0]} * find_input(right)->scales[0] / output(0).scales[0];
     if (multiplier >= 1 << 30) {
-      refuse("scales ", find_input(left)->scales[0], " and ", find_input(right)->scales[0], " over ", output(0).scales[0],
-             ", expected a multiplier below 2^30");
+      refuse("scales ", find_input(left)->scales[0], " and ", find_input(right)->scales[0], " over ",
+             output(0).scales[0], ", expected a multiplier below 2^30");
     }
   }
   void product() {
@@ -141,8 +143,27 @@ class Check {
   }
   // What comes out has the type of an input.
   void like_first() { expect_same_type(0); }
-  void like_second() { expect_type(0, type(1)); }
-  void like_third() { expect_type(0, type(2)); }
+
+  // Indices are rows of places, one for each of the first dimensions of what they lead into.
+  void gather_nd() {
+    expect_same_type(0);
+    const Dims indices = shape(1);
+    if (const Dims values = shape(0); values && indices && indices->rank() > 0)
+      expect_rows(1, (*indices)[indices->rank() - 1], *values);
+  }
+  void scatter_nd() {
+    expect_type(0, type(1));
+    const Dims indices = shape(0);
+    const auto size = constant_ints(2);
+    if (size && indices && indices->rank() > 0)
+      expect_rows(0, (*indices)[indices->rank() - 1], *dims_of("shape", *size));
+  }
+  void sparse_to_dense() {
+    expect_type(0, type(2));
+    const Dims indices = shape(0);
+    const auto size = constant_ints(1);
+    if (size && indices) expect_rows(0, indices->rank() < 2 ? 1 : (*indices)[1], *dims_of("output_shape", *size));
+  }
 
   void prelu() {
     expect_same_type(0);
@@ -167,7 +188,8 @@ class Check {
     if (!filter) return;
     expect_positive_dims("filter", *filter);
     if (input && known((*input)[3]) && ((*input)[3] < (*filter)[3] || (*input)[3] % (*filter)[3] != 0)) {
-      refuse("input ", text(*input), " has ", (*input)[3], " channels, expected a multiple of the filter's ", (*filter)[3]);
+      refuse("input ", text(*input), " has ", (*input)[3], " channels, expected a multiple of the filter's ",
+             (*filter)[3]);
     }
     if (input && known((*input)[3]) && (*filter)[0] % ((*input)[3] / (*filter)[3]) != 0) {
       refuse("filter ", text(*filter), " does not divide into ", (*input)[3] / (*filter)[3], " groups");
@@ -175,7 +197,8 @@ class Check {
     expect_bias(2, (*filter)[0]);
     expect_channel_scales(1, 0, (*filter)[0]);
     if (input) {
-      expect_output(0, Shape{(*input)[0], window_out((*input)[1], (*filter)[1], window.stride_h, window.dilation_h, window.padding),
+      expect_output(0, Shape{(*input)[0],
+                             window_out((*input)[1], (*filter)[1], window.stride_h, window.dilation_h, window.padding),
                              window_out((*input)[2], (*filter)[2], window.stride_w, window.dilation_w, window.padding),
                              (*filter)[0]});
     }
@@ -197,7 +220,8 @@ class Check {
     expect_bias(2, (*filter)[3]);
     expect_channel_scales(1, 3, (*filter)[3]);
     if (input) {
-      expect_output(0, Shape{(*input)[0], window_out((*input)[1], (*filter)[1], window.stride_h, window.dilation_h, window.padding),
+      expect_output(0, Shape{(*input)[0],
+                             window_out((*input)[1], (*filter)[1], window.stride_h, window.dilation_h, window.padding),
                              window_out((*input)[2], (*filter)[2], window.stride_w, window.dilation_w, window.padding),
                              (*filter)[3]});
     }
@@ -284,7 +308,8 @@ class Check {
       return;
     }
     const std::optional<int64_t> elements = element_count(*input);
-    if (elements && *elements % depth != 0) refuse("input ", text(*input), ", expected a multiple of ", depth, " elements");
+    if (elements && *elements % depth != 0)
+      refuse("input ", text(*input), ", expected a multiple of ", depth, " elements");
     const int64_t rows = elements ? *elements / depth : -1;
     // Written both as [rows, units] and with the input's leading dimensions.
     const Dims output = output_shape(0);
@@ -398,7 +423,8 @@ class Check {
     const auto paddings = constant_ints(1);
     if (!input || !paddings) return;
     Shape output = *input;
-    if (paddings->size() != 2 * input->rank()) refuse("paddings has ", paddings->size(), " elements, expected ", 2 * input->rank());
+    if (paddings->size() != 2 * input->rank())
+      refuse("paddings has ", paddings->size(), " elements, expected ", 2 * input->rank());
     for (size_t i = 0; i < input->rank(); ++i) {
       const int64_t before = (*paddings)[2 * i];
       const int64_t after = (*paddings)[2 * i + 1];
@@ -476,7 +502,8 @@ class Check {
 
   void split() {
     const int64_t parts = option(0, 4, 0);
-    if (parts != operation_.outputs.size()) refuse("num_splits ", parts, ", but ", operation_.outputs.size(), " outputs");
+    if (parts != operation_.outputs.size())
+      refuse("num_splits ", parts, ", but ", operation_.outputs.size(), " outputs");
     const auto axes = constant_ints(0);
     if (axes && axes->size() != 1) refuse("axis has ", axes->size(), " elements, expected 1");
     const Dims input = shape(1);
@@ -495,11 +522,13 @@ class Check {
 
   void split_v() {
     const int64_t parts = option(0, 4, 0);
-    if (parts != operation_.outputs.size()) refuse("num_splits ", parts, ", but ", operation_.outputs.size(), " outputs");
+    if (parts != operation_.outputs.size())
+      refuse("num_splits ", parts, ", but ", operation_.outputs.size(), " outputs");
     const auto sizes = constant_ints(1);
     const auto axes = constant_ints(2);
     if (axes && axes->size() != 1) refuse("axis has ", axes->size(), " elements, expected 1");
-    if (sizes && sizes->size() != static_cast<size_t>(parts)) refuse("size_splits has ", sizes->size(), " elements, expected ", parts);
+    if (sizes && sizes->size() != static_cast<size_t>(parts))
+      refuse("size_splits has ", sizes->size(), " elements, expected ", parts);
     const Dims input = shape(0);
     if (!sizes || !axes || !input) return;
     const size_t axis = expect_axis("axis", (*axes)[0], input->rank());
@@ -512,7 +541,8 @@ class Check {
     }
     const int64_t dim = (*input)[axis];
     if (!known(dim)) return;
-    if (has_rest ? sum > dim : sum != dim) refuse("size_splits sum to ", sum, ", dimension ", axis, " of ", text(*input));
+    if (has_rest ? sum > dim : sum != dim)
+      refuse("size_splits sum to ", sum, ", dimension ", axis, " of ", text(*input));
     for (uint32_t i = 0; i < operation_.outputs.size(); ++i) {
       Shape part = *input;
       expect_same_type(i);
@@ -523,7 +553,8 @@ class Check {
 
   void pack() {
     const int64_t count = option(0, 4, 0);
-    if (count != operation_.inputs.size()) refuse("values_count ", count, ", but ", operation_.inputs.size(), " inputs");
+    if (count != operation_.inputs.size())
+      refuse("values_count ", count, ", but ", operation_.inputs.size(), " inputs");
     const Dims first = shape(0);
     if (!first) return;
     const size_t axis = expect_axis("axis", option(1, 4, 0), first->rank() + 1);
@@ -545,7 +576,8 @@ class Check {
     const Dims input = shape(0);
     if (!input) return;
     const size_t axis = expect_axis("axis", option(1, 4, 0), input->rank());
-    if (known((*input)[axis]) && (*input)[axis] != count) refuse("dimension ", axis, " of ", text(*input), ", expected ", count);
+    if (known((*input)[axis]) && (*input)[axis] != count)
+      refuse("dimension ", axis, " of ", text(*input), ", expected ", count);
     std::vector<int64_t> output(input->begin(), input->end());
     output.erase(output.begin() + static_cast<std::ptrdiff_t>(axis));
     for (uint32_t i = 0; i < operation_.outputs.size(); ++i) {
@@ -566,12 +598,14 @@ class Check {
       }
     }
     for (const auto* list : {&begin, &end, &strides}) {
-      if (input && *list && (*list)->size() > Shape::kMaxRank) refuse("a slice of ", (*list)->size(), " dimensions of ", text(*input));
+      if (input && *list && (*list)->size() > Shape::kMaxRank)
+        refuse("a slice of ", (*list)->size(), " dimensions of ", text(*input));
       if (*list && begin && (*list)->size() != begin->size()) refuse("begin, end and strides differ in length");
     }
     for (uint32_t mask = 0; mask < 5; ++mask) {
       const int64_t bits = option(mask, 4, 0);
-      if (bits < 0 || bits >= (1 << Shape::kMaxRank)) refuse("mask ", mask, " is ", bits, ", expected 0 to ", (1 << Shape::kMaxRank) - 1);
+      if (bits < 0 || bits >= (1 << Shape::kMaxRank))
+        refuse("mask ", mask, " is ", bits, ", expected 0 to ", (1 << Shape::kMaxRank) - 1);
     }
   }
 
@@ -582,7 +616,8 @@ class Check {
     const auto size = constant_ints(2);
     if (!input) return;
     for (const auto* list : {&begin, &size}) {
-      if (*list && (*list)->size() != input->rank()) refuse("a slice of ", (*list)->size(), " dimensions of ", text(*input));
+      if (*list && (*list)->size() != input->rank())
+        refuse("a slice of ", (*list)->size(), " dimensions of ", text(*input));
     }
     if (!begin || !size) return;
     Shape output = *input;
@@ -648,7 +683,8 @@ class Check {
     const Dims input = expect_rank(0, 4);
     expect_same_type(0);
     if (!input) return;
-    if (known((*input)[3]) && (*input)[3] % (block * block) != 0) refuse("input ", text(*input), " for blocks of ", block);
+    if (known((*input)[3]) && (*input)[3] % (block * block) != 0)
+      refuse("input ", text(*input), " for blocks of ", block);
     expect_output(0, Shape{(*input)[0], scaled((*input)[1], block), scaled((*input)[2], block),
                            known((*input)[3]) ? (*input)[3] / (block * block) : -1});
   }
@@ -658,7 +694,8 @@ class Check {
     expect_same_type(0);
     if (!input) return;
     for (const size_t axis : {size_t{1}, size_t{2}}) {
-      if (known((*input)[axis]) && (*input)[axis] % block != 0) refuse("input ", text(*input), " for blocks of ", block);
+      if (known((*input)[axis]) && (*input)[axis] % block != 0)
+        refuse("input ", text(*input), " for blocks of ", block);
     }
     expect_output(0, Shape{(*input)[0], known((*input)[1]) ? (*input)[1] / block : -1,
                            known((*input)[2]) ? (*input)[2] / block : -1, scaled((*input)[3], block * block)});
@@ -679,7 +716,8 @@ class Check {
       refuse(margins->size(), " paddings or crops for ", block->size(), " block dimensions");
     }
     const Dims input = shape(0);
-    if (input && block && block->size() + 2 != input->rank()) refuse("input ", text(*input), " for ", block->size(), " block dimensions");
+    if (input && block && block->size() + 2 != input->rank())
+      refuse("input ", text(*input), " for ", block->size(), " block dimensions");
   }
 
   void tile() {
@@ -716,14 +754,16 @@ class Check {
     if (input->rank() == 0) refuse("a scalar input");
     Shape output = *input;
     int64_t& last = output[output.rank() - 1];
-    if ((*count)[0] < 0 || (known(last) && (*count)[0] > last)) refuse("k of ", (*count)[0], " for input ", text(*input));
+    if ((*count)[0] < 0 || (known(last) && (*count)[0] > last))
+      refuse("k of ", (*count)[0], " for input ", text(*input));
     last = (*count)[0];
     expect_output(0, output);
     expect_output(1, output);
   }
   void one_hot() {
     const auto depth = constant_ints(1);
-    if (depth && (depth->size() != 1 || (*depth)[0] < 0 || (*depth)[0] > kMaxDim)) refuse("a depth outside 0 to ", kMaxDim);
+    if (depth && (depth->size() != 1 || (*depth)[0] < 0 || (*depth)[0] > kMaxDim))
+      refuse("a depth outside 0 to ", kMaxDim);
     if (const Dims indices = shape(0)) expect_axis("axis", option(0, 4, 0), indices->rank() + 1);
   }
   void cumsum() {
@@ -767,7 +807,8 @@ class Check {
     const Dims left = shape(0);
     const Dims right = shape(1);
     if (!left || !right) return;
-    if (left->rank() < 2 || right->rank() < 2) refuse("inputs ", text(*left), " and ", text(*right), ", expected at least rank 2");
+    if (left->rank() < 2 || right->rank() < 2)
+      refuse("inputs ", text(*left), " and ", text(*right), ", expected at least rank 2");
     const bool turns_left = option(0, 1, 0) != 0;
     const bool turns_right = option(1, 1, 0) != 0;
     const int64_t inner_left = (*left)[left->rank() - (turns_left ? 2 : 1)];
@@ -775,7 +816,8 @@ class Check {
     if (known(inner_left) && known(inner_right) && inner_left != inner_right) {
       refuse("inputs ", text(*left), " and ", text(*right), " meet in ", inner_left, " and ", inner_right, " elements");
     }
-    const Dims batch = broadcast(Shape(std::span(left->data(), left->rank() - 2)), Shape(std::span(right->data(), right->rank() - 2)));
+    const Dims batch =
+        broadcast(Shape(std::span(left->data(), left->rank() - 2)), Shape(std::span(right->data(), right->rank() - 2)));
     std::vector<int64_t> output(batch->begin(), batch->end());
     output.push_back((*left)[left->rank() - (turns_left ? 1 : 2)]);
     output.push_back((*right)[right->rank() - (turns_right ? 2 : 1)]);
@@ -796,7 +838,8 @@ class Check {
     for (const uint32_t field : {0u, 1u}) {
       const TfliteInterface& branch = expect_subgraph(option(field, 4, 0));
       if (branch.input_count + 1 != operation_.inputs.size() || branch.output_count != operation_.outputs.size()) {
-        refuse("subgraph ", option(field, 4, 0), " has ", branch.input_count, " inputs and ", branch.output_count, " outputs");
+        refuse("subgraph ", option(field, 4, 0), " has ", branch.input_count, " inputs and ", branch.output_count,
+               " outputs");
       }
     }
   }
@@ -805,10 +848,12 @@ class Check {
     const TfliteInterface& body = expect_subgraph(option(1, 4, 0));
     const uint32_t count = operation_.inputs.size();
     if (condition.input_count != count || condition.output_count != 1) {
-      refuse("condition has ", condition.input_count, " inputs and ", condition.output_count, " outputs, expected ", count, " and 1");
+      refuse("condition has ", condition.input_count, " inputs and ", condition.output_count, " outputs, expected ",
+             count, " and 1");
     }
     if (body.input_count != count || body.output_count != count || operation_.outputs.size() != count) {
-      refuse("body has ", body.input_count, " inputs and ", body.output_count, " outputs, expected ", count, " of each");
+      refuse("body has ", body.input_count, " inputs and ", body.output_count, " outputs, expected ", count,
+             " of each");
     }
   }
   void call_once() { expect_subgraph(option(0, 4, 0)); }
@@ -892,7 +937,8 @@ class Check {
     return ints;
   }
   static int64_t integer(const TfliteValue& value, size_t index, bool is_wide) {
-    return is_wide ? try_read<int64_t>(value.data, 8 * index).value_or(0) : try_read<int32_t>(value.data, 4 * index).value_or(0);
+    return is_wide ? try_read<int64_t>(value.data, 8 * index).value_or(0)
+                   : try_read<int32_t>(value.data, 4 * index).value_or(0);
   }
 
   // Every element of a constant input names one of `count` places.
@@ -905,6 +951,23 @@ class Check {
     for (size_t i = 0; i < elements; ++i) {
       const int64_t at = integer(*value, i, is_wide);
       if (at < 0 || at >= count) refuse("index ", i, " is ", at, ", expected 0 to ", count - 1);
+    }
+  }
+
+  // Every row of `width` elements of a constant input names a place in the first `width` dimensions of `bounds`.
+  void expect_rows(uint32_t index, int64_t width, const Shape& bounds) const {
+    if (!known(width)) return;
+    if (width < 1 || static_cast<size_t>(width) > bounds.rank()) {
+      refuse("rows of ", width, " indices into ", text(bounds), ", expected 1 to ", bounds.rank());
+    }
+    const TfliteValue* value = find_input(index);
+    const bool is_wide = value->type == TfliteType::int64;
+    if (!value->is_constant || (!is_wide && value->type != TfliteType::int32)) return;
+    const size_t elements = value->data.size() / (is_wide ? 8 : 4);
+    for (size_t i = 0; i < elements; ++i) {
+      const int64_t at = integer(*value, i, is_wide);
+      const int64_t count = bounds[i % static_cast<size_t>(width)];
+      if (known(count) && (at < 0 || at >= count)) refuse("index ", i, " is ", at, ", expected 0 to ", count - 1);
     }
   }
 
@@ -966,8 +1029,8 @@ class Check {
   void expect_channel_scales(uint32_t index, int32_t dimension, int64_t channels) const {
     const TfliteValue* value = find_input(index);
     if (value->scales.size() > 1 && (value->quantized_dimension != dimension || value->scales.size() != channels)) {
-      refuse("input ", index, " has ", value->scales.size(), " scales along dimension ", value->quantized_dimension, ", expected ",
-             channels, " along ", dimension);
+      refuse("input ", index, " has ", value->scales.size(), " scales along dimension ", value->quantized_dimension,
+             ", expected ", channels, " along ", dimension);
     }
   }
   const TfliteInterface& expect_subgraph(int64_t index) const {
@@ -1001,7 +1064,8 @@ class Check {
     if (from && to && *from != *to) refuse("input ", text(*input), " and output ", text(*got), " differ in elements");
   }
   Dims dims_of(std::string_view what, const std::vector<int64_t>& ints) const {
-    if (ints.size() > Shape::kMaxRank) refuse(what, " has ", ints.size(), " elements, expected at most ", Shape::kMaxRank);
+    if (ints.size() > Shape::kMaxRank)
+      refuse(what, " has ", ints.size(), " elements, expected at most ", Shape::kMaxRank);
     for (const int64_t dim : ints) expect_amount(what, dim);
     return Shape(std::span<const int64_t>(ints));
   }
@@ -1114,7 +1178,7 @@ constexpr Rule kRules[] = {
     rule("SLICE", no_options(), exactly(3), exactly(1), &Check::slice),
     rule("SIN", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("TRANSPOSE_CONV", needs(49), from(3, 4), exactly(1), &Check::transpose_conv, input_bit(3)),
-    rule("SPARSE_TO_DENSE", reads(50), exactly(4), exactly(1), &Check::like_third),
+    rule("SPARSE_TO_DENSE", reads(50), exactly(4), exactly(1), &Check::sparse_to_dense),
     rule("TILE", no_options(), exactly(2), exactly(1), &Check::tile),
     rule("EXPAND_DIMS", no_options(), exactly(2), exactly(1), &Check::expand_dims),
     rule("EQUAL", no_options(), exactly(2), exactly(1), &Check::comparison),
@@ -1153,7 +1217,7 @@ constexpr Rule kRules[] = {
     rule("CEIL", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("REVERSE_V2", no_options(), exactly(2), exactly(1), &Check::reverse),
     rule("ADD_N", no_options(), at_least(2), exactly(1), &Check::like_first),
-    rule("GATHER_ND", no_options(), exactly(2), exactly(1), &Check::like_first),
+    rule("GATHER_ND", no_options(), exactly(2), exactly(1), &Check::gather_nd),
     rule("COS", no_options(), exactly(1), exactly(1), &Check::unary),
     rule("WHERE", no_options(), exactly(1), exactly(1)),
     rule("RANK", no_options(), exactly(1), exactly(1)),
@@ -1168,7 +1232,7 @@ constexpr Rule kRules[] = {
     rule("WHILE", needs(93), at_least(0), at_least(0), &Check::call_while),
     rule("NON_MAX_SUPPRESSION_V4", no_options(), exactly(5), exactly(2)),
     rule("NON_MAX_SUPPRESSION_V5", no_options(), exactly(6), exactly(3)),
-    rule("SCATTER_ND", no_options(), exactly(3), exactly(1), &Check::like_second),
+    rule("SCATTER_ND", no_options(), exactly(3), exactly(1), &Check::scatter_nd),
     rule("SELECT_V2", no_options(), exactly(3), exactly(1), &Check::select),
     rule("DENSIFY", no_options(), exactly(1), exactly(1)),
     rule("SEGMENT_SUM", no_options(), exactly(2), exactly(1), &Check::like_first),
@@ -1267,8 +1331,9 @@ const Rule* find_rule(int32_t code) {
 
 std::string_view name(TfliteType type) {
   constexpr std::string_view kNames[] = {
-      "float32", "float16", "int32", "uint8", "int64", "string", "boolean", "int16", "complex64", "int8", "float64", "complex128",
-      "uint64", "resource", "variant", "uint32", "uint16", "int4", "bfloat16", "int2", "uint4", "float8_e4m3fn", "float8_e5m2",
+      "float32",   "float16", "int32",    "uint8",      "int64",  "string",        "boolean",     "int16",
+      "complex64", "int8",    "float64",  "complex128", "uint64", "resource",      "variant",     "uint32",
+      "uint16",    "int4",    "bfloat16", "int2",       "uint4",  "float8_e4m3fn", "float8_e5m2",
   };
   static_assert(std::size(kNames) == kTfliteTypeCount);
   return kNames[static_cast<size_t>(type)];
@@ -1305,7 +1370,8 @@ std::optional<DType> dtype(TfliteType type) {
 
 std::string text(const TfliteOperator& operation) {
   const Rule* rule = find_rule(operation.code);
-  std::string text = "subgraph " + std::to_string(operation.subgraph_index) + ", operator " + std::to_string(operation.index) + " (";
+  std::string text =
+      "subgraph " + std::to_string(operation.subgraph_index) + ", operator " + std::to_string(operation.index) + " (";
   text += rule != nullptr ? std::string(rule->name) : "operator code " + std::to_string(operation.code);
   return text + ")";
 }

@@ -1,6 +1,6 @@
-// What an operator of a .tflite file must look like before a kernel may run it: arity, options, types, shapes, constants.
-// The kernels of the engines divide by, index with and allocate from these values. An operator that is not in the
-// table here passes with the checks that hold for all. Rules: docs/model-files.md, section 3.
+// What an operator of a .tflite file must look like before a kernel may run it: arity, options, types, shapes,
+// constants. The kernels of the engines divide by, index with and allocate from these values. An operator that is not
+// in the table here passes with the checks that hold for all. Rules: docs/model-files.md, section 3.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,29 @@ namespace edgeward {
 
 // The element types of a .tflite file, by their number there.
 enum class TfliteType : int8_t {
-  float32, float16, int32, uint8, int64, string, boolean, int16, complex64, int8, float64, complex128, uint64,
-  resource, variant, uint32, uint16, int4, bfloat16, int2, uint4, float8_e4m3fn, float8_e5m2,
+  float32,
+  float16,
+  int32,
+  uint8,
+  int64,
+  string,
+  boolean,
+  int16,
+  complex64,
+  int8,
+  float64,
+  complex128,
+  uint64,
+  resource,
+  variant,
+  uint32,
+  uint16,
+  int4,
+  bfloat16,
+  int2,
+  uint4,
+  float8_e4m3fn,
+  float8_e5m2,
 };
 inline constexpr int8_t kTfliteTypeCount = 23;
 

@@ -10,54 +10,154 @@ namespace edgeward::tflite_schema {
 
 // Field ids, by table.
 namespace model {
-enum : uint32_t { version, operator_codes, subgraphs, description, buffers, metadata_buffer, metadata,
-                 signature_defs, external_buffer_groups, external_buffers };
-}
+enum : uint32_t {
+  version,
+  operator_codes,
+  subgraphs,
+  description,
+  buffers,
+  metadata_buffer,
+  metadata,
+  signature_defs,
+  external_buffer_groups,
+  external_buffers
+};
+}  // namespace model
 namespace subgraph {
-enum : uint32_t { tensors, inputs, outputs, operators, name, debug_metadata_index };
-}
+enum : uint32_t {
+  tensors,
+  inputs,
+  outputs,
+  operators,
+  name,
+  debug_metadata_index
+};
+}  // namespace subgraph
 namespace tensor {
-enum : uint32_t { shape, type, buffer, name, quantization, is_variable, sparsity, shape_signature, has_rank,
-                 variant_tensors, external_buffer };
-}
+enum : uint32_t {
+  shape,
+  type,
+  buffer,
+  name,
+  quantization,
+  is_variable,
+  sparsity,
+  shape_signature,
+  has_rank,
+  variant_tensors,
+  external_buffer
+};
+}  // namespace tensor
 namespace quantization {
-enum : uint32_t { min, max, scale, zero_point, details_type, details, quantized_dimension };
-}
+enum : uint32_t {
+  min,
+  max,
+  scale,
+  zero_point,
+  details_type,
+  details,
+  quantized_dimension
+};
+}  // namespace quantization
 namespace blockwise {
-enum : uint32_t { scales, zero_points, block_size };
-}
+enum : uint32_t {
+  scales,
+  zero_points,
+  block_size
+};
+}  // namespace blockwise
 namespace multi_axis {
-enum : uint32_t { scales, zero_points, block_size, quantized_dimensions };
-}
+enum : uint32_t {
+  scales,
+  zero_points,
+  block_size,
+  quantized_dimensions
+};
+}  // namespace multi_axis
 namespace operator_code {
-enum : uint32_t { deprecated_builtin_code, custom_code, version, builtin_code };
-}
+enum : uint32_t {
+  deprecated_builtin_code,
+  custom_code,
+  version,
+  builtin_code
+};
+}  // namespace operator_code
 namespace operation {
-enum : uint32_t { opcode_index, inputs, outputs, builtin_options_type, builtin_options, custom_options,
-                 custom_options_format, mutating_variable_inputs, intermediates, large_custom_options_offset,
-                 large_custom_options_size, builtin_options_2_type, builtin_options_2, debug_metadata_index };
-}
+enum : uint32_t {
+  opcode_index,
+  inputs,
+  outputs,
+  builtin_options_type,
+  builtin_options,
+  custom_options,
+  custom_options_format,
+  mutating_variable_inputs,
+  intermediates,
+  large_custom_options_offset,
+  large_custom_options_size,
+  builtin_options_2_type,
+  builtin_options_2,
+  debug_metadata_index
+};
+}  // namespace operation
 namespace buffer {
-enum : uint32_t { data, offset, size };
-}
+enum : uint32_t {
+  data,
+  offset,
+  size
+};
+}  // namespace buffer
 namespace metadata {
-enum : uint32_t { name, buffer };
-}
+enum : uint32_t {
+  name,
+  buffer
+};
+}  // namespace metadata
 namespace tensor_map {
-enum : uint32_t { name, tensor_index };
-}
+enum : uint32_t {
+  name,
+  tensor_index
+};
+}  // namespace tensor_map
 namespace signature {
-enum : uint32_t { inputs, outputs, signature_key, deprecated_tag, subgraph_index };
-}
+enum : uint32_t {
+  inputs,
+  outputs,
+  signature_key,
+  deprecated_tag,
+  subgraph_index
+};
+}  // namespace signature
 
 // The layouts of BuiltinOptions' members, then of BuiltinOptions2's, QuantizationDetails' and SparseIndexVector's,
 // each in the order of its union; then the other tables.
 enum LayoutIndex : uint8_t {
-  kFirstOptions = 0, kFirstOptions2 = 126, kFirstQuantizationDetails = 149, kFirstSparseIndex = 152,
-  kQuantizationParameters = 155, kDimensionMetadata, kSparsityParameters, kVariantSubType, kTensor, kOperatorCode,
-  kOperator, kSubGraph, kBuffer, kExternalBufferGroup, kExternalBuffer, kMetadata, kTensorMap, kSignatureDef, kModel,
+  kFirstOptions = 0,
+  kFirstOptions2 = 126,
+  kFirstQuantizationDetails = 149,
+  kFirstSparseIndex = 152,
+  kQuantizationParameters = 155,
+  kDimensionMetadata,
+  kSparsityParameters,
+  kVariantSubType,
+  kTensor,
+  kOperatorCode,
+  kOperator,
+  kSubGraph,
+  kBuffer,
+  kExternalBufferGroup,
+  kExternalBuffer,
+  kMetadata,
+  kTensorMap,
+  kSignatureDef,
+  kModel,
 };
-enum UnionIndex : uint8_t { kBuiltinOptions, kBuiltinOptions2, kQuantizationDetails, kSparseIndexVector };
+enum UnionIndex : uint8_t {
+  kBuiltinOptions,
+  kBuiltinOptions2,
+  kQuantizationDetails,
+  kSparseIndexVector
+};
 
 inline constexpr uint8_t kQuantizationParametersChildren[] = {kQuantizationDetails};
 inline constexpr uint8_t kDimensionMetadataChildren[] = {kSparseIndexVector, kSparseIndexVector};
@@ -66,7 +166,8 @@ inline constexpr uint8_t kTensorChildren[] = {kQuantizationParameters, kSparsity
 inline constexpr uint8_t kOperatorChildren[] = {kBuiltinOptions, kBuiltinOptions2};
 inline constexpr uint8_t kSubGraphChildren[] = {kTensor, kOperator};
 inline constexpr uint8_t kSignatureDefChildren[] = {kTensorMap, kTensorMap};
-inline constexpr uint8_t kModelChildren[] = {kOperatorCode, kSubGraph, kBuffer, kMetadata, kSignatureDef, kExternalBufferGroup, kExternalBuffer};
+inline constexpr uint8_t kModelChildren[] = {kOperatorCode,        kSubGraph,      kBuffer, kMetadata, kSignatureDef,
+                                             kExternalBufferGroup, kExternalBuffer};
 
 inline constexpr Layout kLayouts[] = {
     {"Conv2DOptions", "1441441"},
@@ -224,19 +325,23 @@ inline constexpr Layout kLayouts[] = {
     {"Int32Vector", "w"},
     {"Uint16Vector", "h"},
     {"Uint8Vector", "b"},
-    {"QuantizationParameters", "wwwd1u4",
-     "min max scale zero_point details_type details quantized_dimension", kQuantizationParametersChildren},
+    {"QuantizationParameters", "wwwd1u4", "min max scale zero_point details_type details quantized_dimension",
+     kQuantizationParametersChildren},
     {"DimensionMetadata", "141u1u",
-     "format dense_size array_segments_type array_segments array_indices_type array_indices", kDimensionMetadataChildren},
+     "format dense_size array_segments_type array_segments array_indices_type array_indices",
+     kDimensionMetadataChildren},
     {"SparsityParameters", "wwv", "traversal_order block_map dim_metadata", kSparsityParametersChildren},
     {"VariantSubType", "w11", "shape type has_rank"},
     {"Tensor", "w14st1tw1v4",
      "shape type buffer name quantization is_variable sparsity "
-     "shape_signature has_rank variant_tensors external_buffer", kTensorChildren},
+     "shape_signature has_rank variant_tensors external_buffer",
+     kTensorChildren},
     {"OperatorCode", "1s44", "deprecated_builtin_code custom_code version builtin_code"},
     {"Operator", "4ww1ub1bw881u4",
      "opcode_index inputs outputs builtin_options_type builtin_options "
-     "custom_options custom_options_format mutating_variable_inputs intermediates large_custom_options_offset large_custom_options_size builtin_options_2_type builtin_options_2 debug_metadata_index", kOperatorChildren},
+     "custom_options custom_options_format mutating_variable_inputs intermediates large_custom_options_offset "
+     "large_custom_options_size builtin_options_2_type builtin_options_2 debug_metadata_index",
+     kOperatorChildren},
     {"SubGraph", "vwwvs4", "tensors inputs outputs operators name debug_metadata_index", kSubGraphChildren},
     {"Buffer", "b88", "data offset size"},
     {"ExternalBufferGroup", "s", "name"},
@@ -246,7 +351,8 @@ inline constexpr Layout kLayouts[] = {
     {"SignatureDef", "vvss4", "inputs outputs signature_key deprecated_tag subgraph_index", kSignatureDefChildren},
     {"Model", "4vvsvwvvvv",
      "version operator_codes subgraphs description buffers metadata_buffer "
-     "metadata signature_defs external_buffer_groups external_buffers", kModelChildren},
+     "metadata signature_defs external_buffer_groups external_buffers",
+     kModelChildren},
 };
 static_assert(std::size(kLayouts) == kModel + 1);
 

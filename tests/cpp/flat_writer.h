@@ -21,12 +21,19 @@ using FlatNode = std::vector<FlatField>;  // the fields of one table
 
 // One field: inline bytes (a scalar), or something elsewhere that the field leads to.
 struct FlatField {
-  enum class Kind : uint8_t { scalar, string, vector, table, tables, strings };
+  enum class Kind : uint8_t {
+    scalar,
+    string,
+    vector,
+    table,
+    tables,
+    strings
+  };
 
   uint32_t id = 0;
   Kind kind = Kind::scalar;
-  uint32_t width = 0;             // of a scalar, or of a vector's elements
-  std::string bytes = {};         // of a scalar, string or vector
+  uint32_t width = 0;      // of a scalar, or of a vector's elements
+  std::string bytes = {};  // of a scalar, string or vector
   std::vector<FlatNode> nodes = {};
   std::vector<std::string> texts = {};
 };
@@ -39,7 +46,8 @@ FlatField scalar(uint32_t id, T value) {
 inline FlatField string(uint32_t id, std::string text) { return {id, FlatField::Kind::string, 1, std::move(text)}; }
 template <class T>
 FlatField vector(uint32_t id, const std::vector<T>& values) {
-  return {id, FlatField::Kind::vector, sizeof(T), std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T))};
+  return {id, FlatField::Kind::vector, sizeof(T),
+          std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T))};
 }
 inline FlatField table(uint32_t id, FlatNode node) { return {id, FlatField::Kind::table, 4, {}, {std::move(node)}}; }
 inline FlatField tables(uint32_t id, std::vector<FlatNode> nodes) {
@@ -127,7 +135,8 @@ class FlatWriter {
       case FlatField::Kind::scalar: std::memcpy(bytes_.data() + slot, field.bytes.data(), field.bytes.size()); return;
       case FlatField::Kind::string: return link(slot, write_string(field.bytes));
       case FlatField::Kind::vector:
-        return link(slot, write_bytes(field.bytes, static_cast<uint32_t>(field.bytes.size() / field.width), std::max(4u, field.width)));
+        return link(slot, write_bytes(field.bytes, static_cast<uint32_t>(field.bytes.size() / field.width),
+                                      std::max(4u, field.width)));
       case FlatField::Kind::table: return link(slot, write_table(field.nodes[0]));
       case FlatField::Kind::tables: {
         const size_t position = write_slots(field.nodes.size());
@@ -144,7 +153,9 @@ class FlatWriter {
     }
   }
 
-  size_t write_slots(size_t count) { return write_bytes(std::string(4 * count, '\0'), static_cast<uint32_t>(count), 4); }
+  size_t write_slots(size_t count) {
+    return write_bytes(std::string(4 * count, '\0'), static_cast<uint32_t>(count), 4);
+  }
 
   std::string bytes_;
 };

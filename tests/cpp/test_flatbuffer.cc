@@ -13,8 +13,22 @@ namespace {
 
 using namespace testing;
 
-enum LayoutIndex : uint8_t { kLeaf, kOther, kRoot };
-enum Field : uint32_t { number, name, words, leaf, leaves, kind, choice, texts, wide };
+enum LayoutIndex : uint8_t {
+  kLeaf,
+  kOther,
+  kRoot
+};
+enum Field : uint32_t {
+  number,
+  name,
+  words,
+  leaf,
+  leaves,
+  kind,
+  choice,
+  texts,
+  wide
+};
 
 constexpr uint8_t kRootChildren[] = {kLeaf, kLeaf, 0};
 constexpr uint8_t kLeafChildren[] = {kRoot};
@@ -116,11 +130,14 @@ TEST_CASE("a damaged frame is refused with its place") {
   check_refusal(Code::malformed_model, {"table Root", "no vtable"}, [&] { read(patched<int32_t>(root, -(1 << 30))); });
   const auto distance = try_read<int32_t>(view(file(tree())), root).value();
   const size_t vtable = root - static_cast<size_t>(distance);
-  check_refusal(Code::malformed_model, {"table Root", "vtable of 3 bytes"}, [&] { read(patched<uint16_t>(vtable, 3)); });
-  check_refusal(Code::malformed_model, {"table Root", "vtable of 65534 bytes"}, [&] { read(patched<uint16_t>(vtable, 65534)); });
+  check_refusal(Code::malformed_model, {"table Root", "vtable of 3 bytes"},
+                [&] { read(patched<uint16_t>(vtable, 3)); });
+  check_refusal(Code::malformed_model, {"table Root", "vtable of 65534 bytes"},
+                [&] { read(patched<uint16_t>(vtable, 65534)); });
   check_refusal(Code::malformed_model, {"table Root", "65535 bytes leave the file"},
                 [&] { read(patched<uint16_t>(vtable + 2, 65535)); });
-  check_refusal(Code::malformed_model, {"table Root, field number", "9999"}, [&] { read(patched<uint16_t>(vtable + 4, 9999)); });
+  check_refusal(Code::malformed_model, {"table Root, field number", "9999"},
+                [&] { read(patched<uint16_t>(vtable + 4, 9999)); });
   check_refusal(Code::malformed_model, {"table Root, field number"}, [&] { read(patched<uint16_t>(vtable + 4, 2)); });
 }
 
@@ -132,7 +149,8 @@ TEST_CASE("a damaged field is refused by name") {
   check_refusal(Code::malformed_model, {"table Root, field leaves"}, [&] { read(leads_outside(leaves)); });
   check_refusal(Code::malformed_model, {"table Root, field texts"}, [&] { read(leads_outside(texts)); });
   const size_t count = slot(words) + try_read<uint32_t>(view(file(tree())), slot(words)).value();
-  check_refusal(Code::malformed_model, {"field words", "4294967295 elements"}, [&] { read(patched<uint32_t>(count, ~0u)); });
+  check_refusal(Code::malformed_model, {"field words", "4294967295 elements"},
+                [&] { read(patched<uint32_t>(count, ~0u)); });
   const size_t length = slot(name) + try_read<uint32_t>(view(file(tree())), slot(name)).value();
   check_refusal(Code::malformed_model, {"field name", "no end mark"}, [&] { read(patched<uint32_t>(length, 4)); });
   check_refusal(Code::malformed_model, {"field name", "UTF-8"}, [&] { read(patched<uint8_t>(length + 4, 0xff)); });

@@ -18,7 +18,9 @@ std::string varint(uint64_t value) {
   return bytes + static_cast<char>(value);
 }
 std::string number(uint32_t field, int64_t value) { return varint(field << 3) + varint(static_cast<uint64_t>(value)); }
-std::string text(uint32_t field, const std::string& bytes) { return varint(field << 3 | 2) + varint(bytes.size()) + bytes; }
+std::string text(uint32_t field, const std::string& bytes) {
+  return varint(field << 3 | 2) + varint(bytes.size()) + bytes;
+}
 
 constexpr int64_t kFloat = 1, kInt64 = 7, kString = 8, kInt4 = 22;
 
@@ -35,8 +37,8 @@ std::string raw_tensor(const std::string& name, const std::vector<int64_t>& dims
   for (const int64_t dim : dims) tensor += number(1, dim);
   return tensor + number(2, element) + text(8, name) + text(9, std::string(size_bytes, '\0'));
 }
-std::string node(const std::string& type, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
-                 const std::string& attributes = {}) {
+std::string node(const std::string& type, const std::vector<std::string>& inputs,
+                 const std::vector<std::string>& outputs, const std::string& attributes = {}) {
   std::string bytes;
   for (const std::string& name : inputs) bytes += text(1, name);
   for (const std::string& name : outputs) bytes += text(2, name);
@@ -83,7 +85,8 @@ TEST_CASE("a file cut at any byte is refused") {
 
 TEST_CASE("bytes after the model are fields of it, or refused") {
   CHECK_NOTHROW(check(Model().bytes() + text(2, "producer")));
-  check_refusal(Code::malformed_model, {"ModelProto", "field number 0"}, [] { check(Model().bytes() + std::string(3, '\0')); });
+  check_refusal(Code::malformed_model, {"ModelProto", "field number 0"},
+                [] { check(Model().bytes() + std::string(3, '\0')); });
   check_refusal(Code::malformed_model, {"two graphs"}, [] { check(Model().bytes() + text(7, "")); });
 }
 
@@ -106,31 +109,40 @@ TEST_CASE("the frame is whole") {
   check_edit(Code::malformed_model, {"no ir_version"}, [](Model& model) { model.ir_version = {}; });
   check_edit(Code::malformed_model, {"ir_version -1"}, [](Model& model) { model.ir_version = number(1, -1); });
   check_edit(Code::malformed_model, {"no opset_import"}, [](Model& model) { model.opset = {}; });
-  check_edit(Code::malformed_model, {"operator set", "version 0"}, [](Model& model) { model.opset = text(8, text(1, "")); });
+  check_edit(Code::malformed_model, {"operator set", "version 0"},
+             [](Model& model) { model.opset = text(8, text(1, "")); });
   check_edit(Code::unsupported_model, {"training"}, [](Model& model) { model.rest = text(20, ""); });
   check_refusal(Code::malformed_model, {"no graph"}, [] { check(Model().ir_version); });
   check_refusal(Code::malformed_model, {"file of 0 bytes"}, [] { check({}); });
 }
 
 TEST_CASE("wire types are those of the fields") {
-  check_edit(Code::malformed_model, {"ModelProto, field 2", "wire type 0, expected 2"}, [](Model& model) { model.rest = number(2, 5); });
+  check_edit(Code::malformed_model, {"ModelProto, field 2", "wire type 0, expected 2"},
+             [](Model& model) { model.rest = number(2, 5); });
   check_edit(Code::malformed_model, {"wire type 3"}, [](Model& model) { model.rest = varint(15 << 3 | 3); });
-  check_edit(Code::malformed_model, {"more than"}, [](Model& model) { model.rest = varint(5 << 3) + std::string(10, '\xff') + '\1'; });
+  check_edit(Code::malformed_model, {"more than"},
+             [](Model& model) { model.rest = varint(5 << 3) + std::string(10, '\xff') + '\1'; });
   check_edit(Code::malformed_model, {"not UTF-8"}, [](Model& model) { model.rest = text(2, "\xc0\x80"); });
 }
 
 TEST_CASE("names lead to something, and to one thing") {
   check_edit(Code::malformed_model, {"node 0 (Add)", "input 1 is \"v\"", "nothing before it produces"},
-             [](Model& model) { model.nodes = text(1, node("Add", {"x", "v"}, {"y"})); });
+             [](Model& model) {
+               model.nodes = text(1, node("Add", {"x", "v"}, {"y"}));
+             });
   check_edit(Code::malformed_model, {"node 0 (Neg)", "\"a\"", "nothing before it"}, [](Model& model) {
     model.nodes = text(1, node("Neg", {"a"}, {"y"})) + text(1, node("Neg", {"x"}, {"a"}));
   });
-  check_edit(Code::malformed_model, {"output 0 is \"x\"", "there before it"},
-             [](Model& model) { model.nodes = text(1, node("Add", {"x", "w"}, {"x"})); });
+  check_edit(Code::malformed_model, {"output 0 is \"x\"", "there before it"}, [](Model& model) {
+    model.nodes = text(1, node("Add", {"x", "w"}, {"x"}));
+  });
   check_edit(Code::malformed_model, {"graph output \"z\""}, [](Model& model) { model.outputs = text(12, value("z")); });
-  check_edit(Code::malformed_model, {"graph input \"x\" is there twice"}, [](Model& model) { model.inputs += text(11, value("x")); });
-  check_edit(Code::malformed_model, {"initializer \"w\" is there twice"}, [](Model& model) { model.initializers += model.initializers; });
-  check_edit(Code::malformed_model, {"node 0", "no operator type"}, [](Model& model) { model.nodes = text(1, node("", {"x"}, {"y"})); });
+  check_edit(Code::malformed_model, {"graph input \"x\" is there twice"},
+             [](Model& model) { model.inputs += text(11, value("x")); });
+  check_edit(Code::malformed_model, {"initializer \"w\" is there twice"},
+             [](Model& model) { model.initializers += model.initializers; });
+  check_edit(Code::malformed_model, {"node 0", "no operator type"},
+             [](Model& model) { model.nodes = text(1, node("", {"x"}, {"y"})); });
 }
 
 TEST_CASE("an input may have its default among the initializers, and an optional input may be absent") {
@@ -144,7 +156,8 @@ TEST_CASE("an initializer has exactly its elements") {
   const auto refused = [](Code code, std::initializer_list<std::string_view> words, const std::string& tensor) {
     check_edit(code, words, [&](Model& model) { model.initializers = text(5, tensor); });
   };
-  refused(Code::malformed_model, {"initializer \"w\": 15 bytes of raw_data, expected 16"}, raw_tensor("w", {4}, kFloat, 15));
+  refused(Code::malformed_model, {"initializer \"w\": 15 bytes of raw_data, expected 16"},
+          raw_tensor("w", {4}, kFloat, 15));
   refused(Code::malformed_model, {"expected 2"}, raw_tensor("w", {3}, kInt4, 3));
   refused(Code::malformed_model, {"dimension -4"}, raw_tensor("w", {-4}, kFloat, 16));
   refused(Code::malformed_model, {"more than"}, raw_tensor("w", {int64_t{1} << 40, int64_t{1} << 40}, kFloat, 16));
@@ -156,9 +169,11 @@ TEST_CASE("an initializer has exactly its elements") {
     check(model.bytes());
   }());
   refused(Code::malformed_model, {"1 elements, expected 2"}, head + text(7, varint(1)));
-  refused(Code::malformed_model, {"raw_data beside 2"}, head + text(7, varint(1) + varint(2)) + text(9, std::string(16, '\0')));
+  refused(Code::malformed_model, {"raw_data beside 2"},
+          head + text(7, varint(1) + varint(2)) + text(9, std::string(16, '\0')));
   refused(Code::malformed_model, {"field of another element type"}, head + text(4, std::string(8, '\0')));
-  refused(Code::malformed_model, {"1 strings, expected 2"}, number(1, 2) + number(2, kString) + text(8, "w") + text(6, "a"));
+  refused(Code::malformed_model, {"1 strings, expected 2"},
+          number(1, 2) + number(2, kString) + text(8, "w") + text(6, "a"));
   refused(Code::malformed_model, {"without a name"}, raw_tensor("", {4}, kFloat, 16));
 }
 
@@ -186,7 +201,8 @@ TEST_CASE("inputs and outputs are tensors of numbers within rank and memory") {
 
 TEST_CASE("a subgraph sees the names around it, and nests 32 deep at most") {
   const auto branch = [](const std::string& source) {
-    return text(5, text(1, "then_branch") + text(6, text(1, node("Neg", {source}, {"z"})) + text(12, value("z"))) + number(20, 5));
+    return text(5, text(1, "then_branch") + text(6, text(1, node("Neg", {source}, {"z"})) + text(12, value("z"))) +
+                       number(20, 5));
   };
   Model model;
   model.nodes = text(1, node("If", {"x"}, {"y"}, branch("w")));
@@ -195,9 +211,11 @@ TEST_CASE("a subgraph sees the names around it, and nests 32 deep at most") {
              [&](Model& broken) { broken.nodes = text(1, node("If", {"x"}, {"y"}, branch("q"))); });
   std::string graph = text(12, value("x"));
   for (int level = 0; level < 40; ++level) {
-    graph = text(1, node("If", {"x"}, {"y" + std::to_string(level)}, text(5, text(1, "a") + text(6, graph) + number(20, 5))));
+    graph = text(
+        1, node("If", {"x"}, {"y" + std::to_string(level)}, text(5, text(1, "a") + text(6, graph) + number(20, 5))));
   }
-  check_edit(Code::malformed_model, {"nested deeper than 32"}, [&](Model& deep) { deep.nodes = graph + text(1, node("Neg", {"x"}, {"y"})); });
+  check_edit(Code::malformed_model, {"nested deeper than 32"},
+             [&](Model& deep) { deep.nodes = graph + text(1, node("Neg", {"x"}, {"y"})); });
 }
 
 TEST_CASE("windows are positive") {
@@ -208,10 +226,13 @@ TEST_CASE("windows are positive") {
   model.nodes = with("strides", {1, 1});
   CHECK_NOTHROW(check(model.bytes()));
   for (const char* name : {"strides", "kernel_shape", "dilations"}) {
-    check_edit(Code::malformed_model, {"node 0 (MaxPool)", name, "0, expected 1 to"}, [&](Model& broken) { broken.nodes = with(name, {1, 0}); });
+    check_edit(Code::malformed_model, {"node 0 (MaxPool)", name, "0, expected 1 to"}, [&](Model& broken) {
+      broken.nodes = with(name, {1, 0});
+    });
   }
   check_edit(Code::malformed_model, {"attribute \"strides\" is there twice"}, [&](Model& broken) {
-    broken.nodes = text(1, node("MaxPool", {"x"}, {"y"}, ints_attribute("strides", {1}) + ints_attribute("strides", {1})));
+    broken.nodes =
+        text(1, node("MaxPool", {"x"}, {"y"}, ints_attribute("strides", {1}) + ints_attribute("strides", {1})));
   });
 }
 

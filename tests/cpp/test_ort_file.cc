@@ -14,12 +14,76 @@ namespace {
 using namespace testing;
 
 // Field ids of the format.
-namespace session { enum : uint32_t { version, model, state, resolver }; }
-namespace model { enum : uint32_t { ir_version, opset_import, graph = 7 }; }
-namespace graph { enum : uint32_t { initializers, node_args, nodes, max_node_index, node_edges, inputs, outputs, sparse, optimizations }; }
-namespace tensor { enum : uint32_t { name, doc, dims, type, raw, strings, external_offset }; }
-namespace node { enum : uint32_t { name, doc, domain, since, index, op_type, kind, provider, inputs, outputs, attributes, counts, implicit }; }
-namespace attribute { enum : uint32_t { name, doc, type, f, i, s, t, g, floats, ints }; }
+namespace session {
+enum : uint32_t {
+  version,
+  model,
+  state,
+  resolver
+};
+}  // namespace session
+namespace model {
+enum : uint32_t {
+  ir_version,
+  opset_import,
+  graph = 7
+};
+}  // namespace model
+namespace graph {
+enum : uint32_t {
+  initializers,
+  node_args,
+  nodes,
+  max_node_index,
+  node_edges,
+  inputs,
+  outputs,
+  sparse,
+  optimizations
+};
+}  // namespace graph
+namespace tensor {
+enum : uint32_t {
+  name,
+  doc,
+  dims,
+  type,
+  raw,
+  strings,
+  external_offset
+};
+}  // namespace tensor
+namespace node {
+enum : uint32_t {
+  name,
+  doc,
+  domain,
+  since,
+  index,
+  op_type,
+  kind,
+  provider,
+  inputs,
+  outputs,
+  attributes,
+  counts,
+  implicit
+};
+}  // namespace node
+namespace attribute {
+enum : uint32_t {
+  name,
+  doc,
+  type,
+  f,
+  i,
+  s,
+  t,
+  g,
+  floats,
+  ints
+};
+}  // namespace attribute
 
 struct Edge {
   uint32_t node;
@@ -37,9 +101,11 @@ FlatNode initializer(const std::string& name, const std::vector<int64_t>& dims, 
   return {string(tensor::name, name), vector<int64_t>(tensor::dims, dims), scalar<int32_t>(tensor::type, 1),
           vector<uint8_t>(tensor::raw, std::vector<uint8_t>(size_bytes))};
 }
-FlatNode operation(uint32_t index, const std::string& type, std::vector<std::string> inputs, std::vector<std::string> outputs) {
+FlatNode operation(uint32_t index, const std::string& type, std::vector<std::string> inputs,
+                   std::vector<std::string> outputs) {
   return {scalar(node::index, index), string(node::op_type, type),
-          vector<int32_t>(node::counts, std::vector<int32_t>(inputs.size(), 1)), strings(node::inputs, inputs), strings(node::outputs, outputs)};
+          vector<int32_t>(node::counts, std::vector<int32_t>(inputs.size(), 1)), strings(node::inputs, inputs),
+          strings(node::outputs, outputs)};
 }
 FlatNode edges_of(uint32_t index, std::vector<Edge> inputs, std::vector<Edge> outputs) {
   return {scalar<uint32_t>(0, index), vector<Edge>(1, inputs), vector<Edge>(2, outputs)};
@@ -47,15 +113,18 @@ FlatNode edges_of(uint32_t index, std::vector<Edge> inputs, std::vector<Edge> ou
 
 // y = -(x + w).
 FlatNode sound() {
-  const FlatNode main = {tables(graph::initializers, {initializer("w", {4}, 16)}),
-                         tables(graph::node_args, {value_info("x", {1, 4}), value_info("y", {1, 4}), value_info("a", {1, 4})}),
-                         tables(graph::nodes, {operation(0, "Add", {"x", "w"}, {"a"}), operation(1, "Neg", {"a"}, {"y"})}),
-                         scalar<uint32_t>(graph::max_node_index, 2),
-                         tables(graph::node_edges, {edges_of(0, {}, {{1, 0, 0}}), edges_of(1, {{0, 0, 0}}, {})}),
-                         strings(graph::inputs, {"x"}), strings(graph::outputs, {"y"})};
+  const FlatNode main = {
+      tables(graph::initializers, {initializer("w", {4}, 16)}),
+      tables(graph::node_args, {value_info("x", {1, 4}), value_info("y", {1, 4}), value_info("a", {1, 4})}),
+      tables(graph::nodes, {operation(0, "Add", {"x", "w"}, {"a"}), operation(1, "Neg", {"a"}, {"y"})}),
+      scalar<uint32_t>(graph::max_node_index, 2),
+      tables(graph::node_edges, {edges_of(0, {}, {{1, 0, 0}}), edges_of(1, {{0, 0, 0}}, {})}),
+      strings(graph::inputs, {"x"}),
+      strings(graph::outputs, {"y"})};
   return {string(session::version, "6"),
-          table(session::model, {scalar<int64_t>(model::ir_version, 10), tables(model::opset_import, {{string(0, ""), scalar<int64_t>(1, 21)}}),
-                                 table(model::graph, main)}),
+          table(session::model,
+                {scalar<int64_t>(model::ir_version, 10),
+                 tables(model::opset_import, {{string(0, ""), scalar<int64_t>(1, 21)}}), table(model::graph, main)}),
           table(session::resolver, {})};
 }
 
@@ -81,7 +150,9 @@ TEST_CASE("a file cut at any byte is refused") {
   }
 }
 
-TEST_CASE("bytes after the last table change nothing") { CHECK_NOTHROW(check_ort(view(file(sound()) + std::string(9, '\x33')))); }
+TEST_CASE("bytes after the last table change nothing") {
+  CHECK_NOTHROW(check_ort(view(file(sound()) + std::string(9, '\x33'))));
+}
 
 TEST_CASE("every flipped bit gives a file that is passed or refused") {
   const std::string bytes = file(sound());
@@ -102,15 +173,19 @@ TEST_CASE("the frame is whole") {
   check_refusal(Code::malformed_model, {"ORTM", "TFL3"}, [] { check_ort(view(FlatWriter::file("TFL3", sound()))); });
   check_edit(Code::malformed_model, {"no ort_version"}, [](FlatNode& root) { remove(root, session::version); });
   check_edit(Code::malformed_model, {"no model"}, [](FlatNode& root) { remove(root, session::model); });
-  check_edit(Code::unsupported_model, {"no kernel_type_str_resolver"}, [](FlatNode& root) { remove(root, session::resolver); });
+  check_edit(Code::unsupported_model, {"no kernel_type_str_resolver"},
+             [](FlatNode& root) { remove(root, session::resolver); });
   check_edit(Code::malformed_model, {"no opset_import"},
              [](FlatNode& root) { remove(at(root, session::model).nodes[0], model::opset_import); });
-  check_edit(Code::malformed_model, {"no graph"}, [](FlatNode& root) { remove(at(root, session::model).nodes[0], model::graph); });
+  check_edit(Code::malformed_model, {"no graph"},
+             [](FlatNode& root) { remove(at(root, session::model).nodes[0], model::graph); });
 }
 
 TEST_CASE("nodes have indices of their own, below the bound") {
-  check_edit(Code::malformed_model, {"node 1: index 0"}, [](FlatNode& root) { set(node_of(root, 1), scalar<uint32_t>(node::index, 0)); });
-  check_edit(Code::malformed_model, {"node 1: index 2"}, [](FlatNode& root) { set(node_of(root, 1), scalar<uint32_t>(node::index, 2)); });
+  check_edit(Code::malformed_model, {"node 1: index 0"},
+             [](FlatNode& root) { set(node_of(root, 1), scalar<uint32_t>(node::index, 0)); });
+  check_edit(Code::malformed_model, {"node 1: index 2"},
+             [](FlatNode& root) { set(node_of(root, 1), scalar<uint32_t>(node::index, 2)); });
   for (const uint32_t bound : {1u, 0x7fffffffu}) {
     check_edit(Code::malformed_model, {"max_node_index"},
                [&](FlatNode& root) { set(graph_of(root), scalar<uint32_t>(graph::max_node_index, bound)); });
@@ -118,19 +193,23 @@ TEST_CASE("nodes have indices of their own, below the bound") {
 }
 
 TEST_CASE("names lead to something, in no circle") {
-  check_edit(Code::malformed_model, {"node 0 (Add)", "input 1 is \"v\""},
-             [](FlatNode& root) { set(node_of(root, 0), strings(node::inputs, {"x", "v"})); });
+  check_edit(Code::malformed_model, {"node 0 (Add)", "input 1 is \"v\""}, [](FlatNode& root) {
+    set(node_of(root, 0), strings(node::inputs, {"x", "v"}));
+  });
   check_edit(Code::malformed_model, {"wait for each other"}, [](FlatNode& root) {
     set(node_of(root, 0), strings(node::inputs, {"x", "y"}));
     remove(graph_of(root), graph::node_edges);
   });
   check_edit(Code::malformed_model, {"output \"a\" is produced twice"},
              [](FlatNode& root) { set(node_of(root, 1), strings(node::outputs, {"a"})); });
-  check_edit(Code::malformed_model, {"graph output \"z\""}, [](FlatNode& root) { set(graph_of(root), strings(graph::outputs, {"z"})); });
-  check_edit(Code::malformed_model, {"input \"q\"", "no node argument"},
-             [](FlatNode& root) { set(graph_of(root), strings(graph::inputs, {"x", "q"})); });
-  check_edit(Code::malformed_model, {"input_arg_counts sum to 3 for 2 inputs"},
-             [](FlatNode& root) { set(node_of(root, 0), vector<int32_t>(node::counts, {1, 2})); });
+  check_edit(Code::malformed_model, {"graph output \"z\""},
+             [](FlatNode& root) { set(graph_of(root), strings(graph::outputs, {"z"})); });
+  check_edit(Code::malformed_model, {"input \"q\"", "no node argument"}, [](FlatNode& root) {
+    set(graph_of(root), strings(graph::inputs, {"x", "q"}));
+  });
+  check_edit(Code::malformed_model, {"input_arg_counts sum to 3 for 2 inputs"}, [](FlatNode& root) {
+    set(node_of(root, 0), vector<int32_t>(node::counts, {1, 2}));
+  });
 }
 
 TEST_CASE("edges join an output with the input of its name") {
@@ -143,14 +222,16 @@ TEST_CASE("edges join an output with the input of its name") {
   check_edit(Code::malformed_model, {"edge to input 2"}, with({edges_of(0, {}, {{1, 0, 2}})}));
   check_edit(Code::malformed_model, {"edge to input -1"}, with({edges_of(0, {}, {{1, 0, -1}})}));
   check_edit(Code::malformed_model, {"edge from \"y\" to \"x\""}, with({edges_of(0, {{1, 0, 0}}, {})}));
-  check_edit(Code::malformed_model, {"edges of node 0 are there twice"}, with({edges_of(0, {}, {}), edges_of(0, {}, {})}));
+  check_edit(Code::malformed_model, {"edges of node 0 are there twice"},
+             with({edges_of(0, {}, {}), edges_of(0, {}, {})}));
 }
 
 TEST_CASE("an initializer has exactly its bytes") {
   const auto with = [](FlatNode tensor) {
     return [tensor](FlatNode& root) { set(graph_of(root), tables(graph::initializers, {tensor})); };
   };
-  check_edit(Code::malformed_model, {"initializer \"w\": 12 bytes of raw_data, expected 16"}, with(initializer("w", {4}, 12)));
+  check_edit(Code::malformed_model, {"initializer \"w\": 12 bytes of raw_data, expected 16"},
+             with(initializer("w", {4}, 12)));
   check_edit(Code::malformed_model, {"dimension -4"}, with(initializer("w", {-4}, 16)));
   check_edit(Code::malformed_model, {"more than"}, with(initializer("w", {int64_t{1} << 40, int64_t{1} << 40}, 16)));
   check_edit(Code::malformed_model, {"initializer 0: no name"}, with(initializer("", {4}, 16)));
@@ -164,7 +245,8 @@ TEST_CASE("an attribute has the value of its type") {
     return [one](FlatNode& root) { set(node_of(root, 1), tables(node::attributes, {one})); };
   };
   FlatNode root = sound();
-  with({string(attribute::name, "axes"), scalar<int32_t>(attribute::type, 7), vector<int64_t>(attribute::ints, {1})})(root);
+  with({string(attribute::name, "axes"), scalar<int32_t>(attribute::type, 7), vector<int64_t>(attribute::ints, {1})})(
+      root);
   CHECK_NOTHROW(check(root));
   check_edit(Code::malformed_model, {"attribute \"axes\" has no value of its type 7"},
              with({string(attribute::name, "axes"), scalar<int32_t>(attribute::type, 7)}));

@@ -37,7 +37,8 @@ Value int8s(Ints shape, std::vector<float> scales, int32_t axis = 0) {
   return {TfliteType::int8, std::move(shape), {}, {}, std::move(scales), std::vector<int64_t>(count, 0), axis};
 }
 Value ints(const Ints& values, Ints shape) {
-  return {TfliteType::int32, std::move(shape), std::string(reinterpret_cast<const char*>(values.data()), 4 * values.size())};
+  return {TfliteType::int32, std::move(shape),
+          std::string(reinterpret_cast<const char*>(values.data()), 4 * values.size())};
 }
 Value ints(const Ints& values) { return ints(values, {static_cast<int32_t>(values.size())}); }
 Value weights(Ints shape) {
@@ -53,7 +54,8 @@ struct Op {
 };
 
 FlatNode tensor_node(const Value& value, size_t index, std::vector<FlatNode>& buffers) {
-  FlatNode node = {vector<int32_t>(schema::tensor::shape, value.shape), scalar(schema::tensor::type, static_cast<int8_t>(value.type)),
+  FlatNode node = {vector<int32_t>(schema::tensor::shape, value.shape),
+                   scalar(schema::tensor::type, static_cast<int8_t>(value.type)),
                    string(schema::tensor::name, "t" + std::to_string(index))};
   if (!value.data.empty()) {
     node.push_back(scalar(schema::tensor::buffer, static_cast<uint32_t>(buffers.size())));
@@ -61,10 +63,10 @@ FlatNode tensor_node(const Value& value, size_t index, std::vector<FlatNode>& bu
   }
   if (!value.signature.empty()) node.push_back(vector<int32_t>(schema::tensor::shape_signature, value.signature));
   if (!value.scales.empty()) {
-    node.push_back(table(schema::tensor::quantization,
-                         {vector<float>(schema::quantization::scale, value.scales),
-                          vector<int64_t>(schema::quantization::zero_point, value.zero_points),
-                          scalar(schema::quantization::quantized_dimension, value.axis)}));
+    node.push_back(
+        table(schema::tensor::quantization, {vector<float>(schema::quantization::scale, value.scales),
+                                             vector<int64_t>(schema::quantization::zero_point, value.zero_points),
+                                             scalar(schema::quantization::quantized_dimension, value.axis)}));
   }
   return node;
 }
@@ -84,15 +86,16 @@ FlatNode one_op(const Op& op, const std::vector<Value>& inputs, const std::vecto
     results.push_back(static_cast<int32_t>(tensors.size()));
     tensors.push_back(tensor_node(value, tensors.size(), buffers));
   }
-  FlatNode operation = {scalar<uint32_t>(schema::operation::opcode_index, 0), vector<int32_t>(schema::operation::inputs, of_op),
+  FlatNode operation = {scalar<uint32_t>(schema::operation::opcode_index, 0),
+                        vector<int32_t>(schema::operation::inputs, of_op),
                         vector<int32_t>(schema::operation::outputs, results)};
   if (op.options_type != 0) {
     operation.push_back(scalar(schema::operation::builtin_options_type, op.options_type));
     operation.push_back(table(schema::operation::builtin_options, op.options));
   }
-  FlatNode subgraph = {tables(schema::subgraph::tensors, std::move(tensors)),
-                       vector<int32_t>(schema::subgraph::inputs, of_graph), vector<int32_t>(schema::subgraph::outputs, results),
-                       tables(schema::subgraph::operators, {operation})};
+  FlatNode subgraph = {
+      tables(schema::subgraph::tensors, std::move(tensors)), vector<int32_t>(schema::subgraph::inputs, of_graph),
+      vector<int32_t>(schema::subgraph::outputs, results), tables(schema::subgraph::operators, {operation})};
   return {scalar<uint32_t>(schema::model::version, 3),
           tables(schema::model::operator_codes, {{scalar<int32_t>(schema::operator_code::builtin_code, op.code)}}),
           tables(schema::model::subgraphs, {subgraph}), tables(schema::model::buffers, buffers)};
@@ -101,9 +104,10 @@ FlatNode one_op(const Op& op, const std::vector<Value>& inputs, const std::vecto
 std::string file(const FlatNode& model) { return FlatWriter::file("TFL3", model); }
 TfliteFile read(const FlatNode& model) { return read_tflite(view(file(model))); }
 
-constexpr int32_t kAdd = 0, kPool = 17, kConcat = 2, kConv = 3, kDepthwise = 4, kDense = 9, kReshape = 22, kResize = 23, kSoftmax = 25,
-                  kPad = 34, kGather = 36, kTranspose = 39, kMean = 40, kStridedSlice = 45, kSplit = 49, kSlice = 65, kNeg = 59, kEqual = 71,
-                  kPack = 83, kUnpack = 88, kWhile = 119, kTransposeConv = 67, kMul = 18, kLogSoftmax = 50, kReverseSequence = 112, kUnknown = 4000;
+constexpr int32_t kAdd = 0, kPool = 17, kConcat = 2, kConv = 3, kDepthwise = 4, kDense = 9, kReshape = 22, kResize = 23,
+                  kSoftmax = 25, kPad = 34, kGather = 36, kTranspose = 39, kMean = 40, kStridedSlice = 45, kSplit = 49,
+                  kSlice = 65, kNeg = 59, kEqual = 71, kPack = 83, kUnpack = 88, kWhile = 119, kTransposeConv = 67,
+                  kMul = 18, kLogSoftmax = 50, kReverseSequence = 112, kUnknown = 4000;
 
 FlatNode window(int32_t stride, int8_t padding = 1) {
   return {scalar<int8_t>(0, padding), scalar<int32_t>(1, stride), scalar<int32_t>(2, stride)};
@@ -115,7 +119,9 @@ FlatNode conv_model(int32_t stride = 1) {
 FlatNode neg_model() { return one_op({kNeg}, {floats({1, 4})}, {floats({1, 4})}); }
 
 FlatNode& subgraph_of(FlatNode& model) { return at(model, schema::model::subgraphs).nodes[0]; }
-FlatNode& tensor_of(FlatNode& model, size_t index) { return at(subgraph_of(model), schema::subgraph::tensors).nodes[index]; }
+FlatNode& tensor_of(FlatNode& model, size_t index) {
+  return at(subgraph_of(model), schema::subgraph::tensors).nodes[index];
+}
 FlatNode& operator_of(FlatNode& model) { return at(subgraph_of(model), schema::subgraph::operators).nodes[0]; }
 
 template <class Edit>
@@ -147,7 +153,8 @@ TEST_CASE("a model without signatures has one, with tensor names as names") {
 
 TEST_CASE("a signature gives names in the order of its subgraph") {
   FlatNode model = one_op({kAdd, 11}, {floats({4}), floats({4})}, {floats({4})});
-  set(model, tables(schema::model::signature_defs, {signature("run", {map_entry("b", 1), map_entry("a", 0)}, {map_entry("sum", 2)})}));
+  set(model, tables(schema::model::signature_defs,
+                    {signature("run", {map_entry("b", 1), map_entry("a", 0)}, {map_entry("sum", 2)})}));
   const TfliteFile file = read(model);
   REQUIRE(file.signatures.size() == 1);
   CHECK(file.signatures[0].key == "run");
@@ -196,7 +203,8 @@ TEST_CASE("every flipped bit gives a file that is read or refused") {
 }
 
 TEST_CASE("a header that is not ours is refused") {
-  check_refusal(Code::malformed_model, {"TFL3", "ORTM"}, [] { read_tflite(view(FlatWriter::file("ORTM", conv_model()))); });
+  check_refusal(Code::malformed_model, {"TFL3", "ORTM"},
+                [] { read_tflite(view(FlatWriter::file("ORTM", conv_model()))); });
   check_refusal(Code::malformed_model, {"too short"}, [] { read_tflite({}); });
   for (const uint32_t version : {0u, 2u, 4u}) {
     check_edit(Code::malformed_model, {"version", "expected 3"}, neg_model(),
@@ -205,10 +213,13 @@ TEST_CASE("a header that is not ours is refused") {
 }
 
 TEST_CASE("indices lead to something") {
-  check_edit(Code::malformed_model, {"subgraph 0, operator 0 (CONV_2D)", "input 1 is tensor 97", "4 tensors"}, conv_model(),
-             [](FlatNode& model) { set(operator_of(model), vector<int32_t>(schema::operation::inputs, {0, 97, 2})); });
-  check_edit(Code::malformed_model, {"input 1 is tensor -1"}, conv_model(),
-             [](FlatNode& model) { set(operator_of(model), vector<int32_t>(schema::operation::inputs, {0, -1, 2})); });
+  check_edit(Code::malformed_model, {"subgraph 0, operator 0 (CONV_2D)", "input 1 is tensor 97", "4 tensors"},
+             conv_model(), [](FlatNode& model) {
+               set(operator_of(model), vector<int32_t>(schema::operation::inputs, {0, 97, 2}));
+             });
+  check_edit(Code::malformed_model, {"input 1 is tensor -1"}, conv_model(), [](FlatNode& model) {
+    set(operator_of(model), vector<int32_t>(schema::operation::inputs, {0, -1, 2}));
+  });
   check_edit(Code::malformed_model, {"output 0 is tensor 4"}, conv_model(),
              [](FlatNode& model) { set(operator_of(model), vector<int32_t>(schema::operation::outputs, {4})); });
   check_edit(Code::malformed_model, {"intermediate 0 is tensor 9"}, conv_model(),
@@ -222,7 +233,8 @@ TEST_CASE("indices lead to something") {
   check_edit(Code::malformed_model, {"tensor 1: buffer 12", "3 buffers"}, conv_model(),
              [](FlatNode& model) { set(tensor_of(model, 1), scalar<uint32_t>(schema::tensor::buffer, 12)); });
   check_edit(Code::malformed_model, {"metadata 0: buffer 5"}, neg_model(), [](FlatNode& model) {
-    set(model, tables(schema::model::metadata, {{string(schema::metadata::name, "x"), scalar<uint32_t>(schema::metadata::buffer, 5)}}));
+    set(model, tables(schema::model::metadata,
+                      {{string(schema::metadata::name, "x"), scalar<uint32_t>(schema::metadata::buffer, 5)}}));
   });
 }
 
@@ -239,21 +251,26 @@ TEST_CASE("tensors are produced once, before they are used") {
              [](FlatNode& model) { set(operator_of(model), vector<int32_t>(schema::operation::outputs, {0})); });
   check_edit(Code::malformed_model, {"output 0 is tensor 1", "a constant"}, conv_model(),
              [](FlatNode& model) { set(operator_of(model), vector<int32_t>(schema::operation::outputs, {1})); });
-  check_edit(Code::malformed_model, {"operator 1 (NEG)", "output 0 is tensor 1", "produced before"}, neg_model(), [](FlatNode& model) {
-    auto& operators = at(subgraph_of(model), schema::subgraph::operators).nodes;
-    operators.push_back(operators[0]);
-  });
+  check_edit(Code::malformed_model, {"operator 1 (NEG)", "output 0 is tensor 1", "produced before"}, neg_model(),
+             [](FlatNode& model) {
+               auto& operators = at(subgraph_of(model), schema::subgraph::operators).nodes;
+               operators.push_back(operators[0]);
+             });
   check_edit(Code::malformed_model, {"subgraph 0: input 1 is tensor 0, listed before"}, neg_model(),
-             [](FlatNode& model) { set(subgraph_of(model), vector<int32_t>(schema::subgraph::inputs, {0, 0})); });
-  check_edit(Code::malformed_model, {"subgraph 0: input 1 is tensor 1, a constant"}, conv_model(),
-             [](FlatNode& model) { set(subgraph_of(model), vector<int32_t>(schema::subgraph::inputs, {0, 1})); });
+             [](FlatNode& model) {
+               set(subgraph_of(model), vector<int32_t>(schema::subgraph::inputs, {0, 0}));
+             });
+  check_edit(Code::malformed_model, {"subgraph 0: input 1 is tensor 1, a constant"}, conv_model(), [](FlatNode& model) {
+    set(subgraph_of(model), vector<int32_t>(schema::subgraph::inputs, {0, 1}));
+  });
 }
 
 TEST_CASE("a constant has exactly its bytes") {
   check_edit(Code::malformed_model, {"tensor 2: float32 [4] needs 16 bytes", "has 12"}, conv_model(),
              [](FlatNode& model) { set(tensor_of(model, 2), vector<int32_t>(schema::tensor::shape, {4})); });
-  check_edit(Code::malformed_model, {"tensor 1: dimension 0 is -3"}, conv_model(),
-             [](FlatNode& model) { set(tensor_of(model, 1), vector<int32_t>(schema::tensor::shape, {-3, 2, 2, 2})); });
+  check_edit(Code::malformed_model, {"tensor 1: dimension 0 is -3"}, conv_model(), [](FlatNode& model) {
+    set(tensor_of(model, 1), vector<int32_t>(schema::tensor::shape, {-3, 2, 2, 2}));
+  });
   check_edit(Code::malformed_model, {"tensor 1: more than", "elements"}, conv_model(), [](FlatNode& model) {
     set(tensor_of(model, 1), vector<int32_t>(schema::tensor::shape, {0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff}));
   });
@@ -279,15 +296,19 @@ TEST_CASE("what lies outside the flatbuffer is refused by name") {
 
 TEST_CASE("shapes stay within rank and memory") {
   check_edit(Code::unsupported_model, {"rank 9", "at most 8"}, neg_model(), [](FlatNode& model) {
-    for (const size_t index : {0u, 1u}) set(tensor_of(model, index), vector<int32_t>(schema::tensor::shape, Ints(9, 1)));
+    for (const size_t index : {0u, 1u})
+      set(tensor_of(model, index), vector<int32_t>(schema::tensor::shape, Ints(9, 1)));
   });
   check_edit(Code::unsupported_model, {"tensors that are not constant need"}, neg_model(), [](FlatNode& model) {
-    for (const size_t index : {0u, 1u}) set(tensor_of(model, index), vector<int32_t>(schema::tensor::shape, {1 << 14, 1 << 15}));
+    for (const size_t index : {0u, 1u})
+      set(tensor_of(model, index), vector<int32_t>(schema::tensor::shape, {1 << 14, 1 << 15}));
   });
   check_edit(Code::malformed_model, {"shape_signature has 1 dimensions, shape has 2"}, neg_model(),
              [](FlatNode& model) { set(tensor_of(model, 0), vector<int32_t>(schema::tensor::shape_signature, {-1})); });
   check_edit(Code::malformed_model, {"shape_signature dimension 1 is 5, expected -1 or 4"}, neg_model(),
-             [](FlatNode& model) { set(tensor_of(model, 0), vector<int32_t>(schema::tensor::shape_signature, {-1, 5})); });
+             [](FlatNode& model) {
+               set(tensor_of(model, 0), vector<int32_t>(schema::tensor::shape_signature, {-1, 5}));
+             });
 }
 
 TEST_CASE("quantization fits its tensor") {
@@ -363,7 +384,8 @@ struct Case {
 
 TEST_CASE("each operator's rule refuses what its kernel cannot bear") {
   const auto dense = [](Ints input, Ints shape, Ints output) {
-    return one_op({kDense, 8}, {floats(std::move(input)), weights(std::move(shape)), weights({3})}, {floats(std::move(output))});
+    return one_op({kDense, 8}, {floats(std::move(input)), weights(std::move(shape)), weights({3})},
+                  {floats(std::move(output))});
   };
   const auto pool = [](int32_t stride, int32_t size) {
     FlatNode options = window(stride);
@@ -372,10 +394,12 @@ TEST_CASE("each operator's rule refuses what its kernel cannot bear") {
     return one_op({kPool, 5, options}, {floats({1, 4, 4, 2})}, {floats({1, 2, 2, 2})});
   };
   const auto depthwise = [](Ints filter) {
-    return one_op({kDepthwise, 2, window(1)}, {floats({1, 4, 4, 2}), weights(std::move(filter)), weights({4})}, {floats({1, 3, 3, 4})});
+    return one_op({kDepthwise, 2, window(1)}, {floats({1, 4, 4, 2}), weights(std::move(filter)), weights({4})},
+                  {floats({1, 3, 3, 4})});
   };
   const auto concat = [](int32_t axis, Ints output) {
-    return one_op({kConcat, 10, {scalar<int32_t>(0, axis)}}, {floats({1, 2}), floats({1, 3})}, {floats(std::move(output))});
+    return one_op({kConcat, 10, {scalar<int32_t>(0, axis)}}, {floats({1, 2}), floats({1, 3})},
+                  {floats(std::move(output))});
   };
   const auto with_ints = [](int32_t code, Ints input, Ints values, Ints shape, Ints output) {
     return one_op({code}, {floats(std::move(input)), ints(values, std::move(shape))}, {floats(std::move(output))});
@@ -384,10 +408,12 @@ TEST_CASE("each operator's rule refuses what its kernel cannot bear") {
     return one_op({kSlice}, {floats({4}), ints(begin), ints(size)}, {floats({2})});
   };
   const auto strided = [](int32_t stride, int32_t mask) {
-    return one_op({kStridedSlice, 32, {scalar<int32_t>(0, mask)}}, {floats({4}), ints({0}), ints({4}), ints({stride})}, {floats({2})});
+    return one_op({kStridedSlice, 32, {scalar<int32_t>(0, mask)}}, {floats({4}), ints({0}), ints({4}), ints({stride})},
+                  {floats({2})});
   };
   const auto split = [](int32_t axis, int32_t parts) {
-    return one_op({kSplit, 35, {scalar<int32_t>(0, parts)}}, {ints({axis}, {}), floats({4, 3})}, {floats({2, 3}), floats({2, 3})});
+    return one_op({kSplit, 35, {scalar<int32_t>(0, parts)}}, {ints({axis}, {}), floats({4, 3})},
+                  {floats({2, 3}), floats({2, 3})});
   };
   const auto gather = [](int32_t index, int32_t axis) {
     return one_op({kGather, 23, {scalar<int32_t>(0, axis)}}, {floats({4, 3}), ints({index, 0})}, {floats({2, 3})});
@@ -407,34 +433,64 @@ TEST_CASE("each operator's rule refuses what its kernel cannot bear") {
   };
   const std::vector<Case> cases = {
       {"stride of 0", conv_model(), conv_model(0), {"CONV_2D", "strides 0 x 0"}},
-      {"channels", conv_model(), one_op(conv(), {floats({1, 4, 4, 3}), weights({3, 2, 2, 2}), weights({3})}, {floats({1, 3, 3, 3})}),
+      {"channels",
+       conv_model(),
+       one_op(conv(), {floats({1, 4, 4, 3}), weights({3, 2, 2, 2}), weights({3})}, {floats({1, 3, 3, 3})}),
        {"3 channels", "the filter's 2"}},
-      {"bias", conv_model(), one_op(conv(), {floats({1, 4, 4, 2}), weights({3, 2, 2, 2}), weights({2})}, {floats({1, 3, 3, 3})}),
+      {"bias",
+       conv_model(),
+       one_op(conv(), {floats({1, 4, 4, 2}), weights({3, 2, 2, 2}), weights({2})}, {floats({1, 3, 3, 3})}),
        {"bias [2], expected 3"}},
-      {"filter beyond image", conv_model(),
-       one_op(conv(), {floats({1, 1, 4, 2}), weights({3, 2, 2, 2}), weights({3})}, {floats({1, 1, 3, 3})}), {"a window of 2 does not fit"}},
-      {"shape of a convolution", conv_model(),
+      {"filter beyond image",
+       conv_model(),
+       one_op(conv(), {floats({1, 1, 4, 2}), weights({3, 2, 2, 2}), weights({3})}, {floats({1, 1, 3, 3})}),
+       {"a window of 2 does not fit"}},
+      {"shape of a convolution",
+       conv_model(),
        one_op(conv(), {floats({1, 4, 4, 2}), weights({3, 2, 2, 2}), weights({3})}, {floats({1, 4, 4, 3})}),
        {"output 0 [1, 4, 4, 3], expected [1, 3, 3, 3]"}},
-      {"depthwise filter", depthwise({1, 2, 2, 4}), depthwise({2, 2, 1, 4}), {"DEPTHWISE_CONV_2D", "expected [1, height, width, channels]"}},
+      {"depthwise filter",
+       depthwise({1, 2, 2, 4}),
+       depthwise({2, 2, 1, 4}),
+       {"DEPTHWISE_CONV_2D", "expected [1, height, width, channels]"}},
       {"depthwise channels", depthwise({1, 2, 2, 4}), depthwise({1, 2, 2, 5}), {"DEPTHWISE_CONV_2D", "multiple"}},
       {"pool of 0", pool(2, 2), pool(2, 0), {"MAX_POOL_2D", "filter 0 x 0"}},
       {"pool's stride of 0", pool(2, 2), pool(0, 2), {"MAX_POOL_2D", "strides 0 x 0"}},
       {"deconvolution's shape", deconv({1, 8, 8, 3}), deconv({1, 10, 8, 3}), {"TRANSPOSE_CONV", "does not lead back"}},
-      {"columns", dense({1, 4}, {3, 4}, {1, 3}), dense({1, 5}, {3, 4}, {1, 3}), {"FULLY_CONNECTED", "expected 4 columns"}},
-      {"dense output", dense({1, 4}, {3, 4}, {1, 3}), dense({1, 4}, {3, 4}, {2, 3}), {"output [2, 3], expected [1, 3]"}},
+      {"columns",
+       dense({1, 4}, {3, 4}, {1, 3}),
+       dense({1, 5}, {3, 4}, {1, 3}),
+       {"FULLY_CONNECTED", "expected 4 columns"}},
+      {"dense output",
+       dense({1, 4}, {3, 4}, {1, 3}),
+       dense({1, 4}, {3, 4}, {2, 3}),
+       {"output [2, 3], expected [1, 3]"}},
       {"axis of concatenation", concat(1, {1, 5}), concat(2, {1, 5}), {"CONCATENATION", "axis 2, expected -2 to 1"}},
       {"size of concatenation", concat(1, {1, 5}), concat(1, {1, 4}), {"output 0 [1, 4], expected [1, 5]"}},
-      {"reshape", with_ints(kReshape, {2, 3}, {6}, {1}, {6}), with_ints(kReshape, {2, 3}, {7}, {1}, {6}),
+      {"reshape",
+       with_ints(kReshape, {2, 3}, {6}, {1}, {6}),
+       with_ints(kReshape, {2, 3}, {7}, {1}, {6}),
        {"RESHAPE", "6 elements, the new shape 7"}},
-      {"two open dimensions", with_ints(kReshape, {2, 3}, {6, -1}, {2}, {6, 1}), with_ints(kReshape, {2, 3}, {-1, -1}, {2}, {6, 1}),
+      {"two open dimensions",
+       with_ints(kReshape, {2, 3}, {6, -1}, {2}, {6, 1}),
+       with_ints(kReshape, {2, 3}, {-1, -1}, {2}, {6, 1}),
        {"two dimensions"}},
-      {"permutation", with_ints(kTranspose, {2, 3}, {1, 0}, {2}, {3, 2}), with_ints(kTranspose, {2, 3}, {1, 1}, {2}, {3, 2}),
+      {"permutation",
+       with_ints(kTranspose, {2, 3}, {1, 0}, {2}, {3, 2}),
+       with_ints(kTranspose, {2, 3}, {1, 1}, {2}, {3, 2}),
        {"TRANSPOSE", "names dimension 1 twice"}},
-      {"paddings", with_ints(kPad, {2}, {1, 1}, {1, 2}, {4}), with_ints(kPad, {2}, {-1, 1}, {1, 2}, {4}), {"PAD", "an element -1"}},
-      {"reduced axis", with_ints(kMean, {2, 3}, {1}, {1}, {2}), with_ints(kMean, {2, 3}, {5}, {1}, {2}), {"MEAN", "axis 5"}},
-      {"resize", one_op({kResize, 15}, {floats({1, 2, 2, 1}), ints({4, 4})}, {floats({1, 4, 4, 1})}),
-       one_op({kResize, 15}, {floats({1, 2, 2, 1}), ints({0, 4})}, {floats({1, 4, 4, 1})}), {"RESIZE_BILINEAR", "a size of 0"}},
+      {"paddings",
+       with_ints(kPad, {2}, {1, 1}, {1, 2}, {4}),
+       with_ints(kPad, {2}, {-1, 1}, {1, 2}, {4}),
+       {"PAD", "an element -1"}},
+      {"reduced axis",
+       with_ints(kMean, {2, 3}, {1}, {1}, {2}),
+       with_ints(kMean, {2, 3}, {5}, {1}, {2}),
+       {"MEAN", "axis 5"}},
+      {"resize",
+       one_op({kResize, 15}, {floats({1, 2, 2, 1}), ints({4, 4})}, {floats({1, 4, 4, 1})}),
+       one_op({kResize, 15}, {floats({1, 2, 2, 1}), ints({0, 4})}, {floats({1, 4, 4, 1})}),
+       {"RESIZE_BILINEAR", "a size of 0"}},
       {"slice", slice({1}, {2}), slice({3}, {2}), {"SLICE", "sliced from 3 by 2"}},
       {"stride of a slice", strided(2, 0), strided(0, 0), {"STRIDED_SLICE", "a stride of 0"}},
       {"mask of a slice", strided(2, 0), strided(2, 1 << 20), {"STRIDED_SLICE", "mask 0"}},
@@ -443,27 +499,48 @@ TEST_CASE("each operator's rule refuses what its kernel cannot bear") {
       {"index", gather(3, 0), gather(4, 0), {"GATHER", "index 0 is 4, expected 0 to 3"}},
       {"axis of a gather", gather(0, 0), gather(0, 2), {"GATHER", "axis 2"}},
       {"output scale", sum(0.5f), sum(1e-20f), {"ADD", "out of range for inputs of scale 0.5"}},
-      {"no scale", sum(0.5f), one_op({kAdd, 11}, {int8s({4}, {}), int8s({4}, {})}, {int8s({4}, {})}), {"ADD", "int8 without a scale"}},
-      {"no place for a bias", depthwise({1, 2, 2, 4}),
-       one_op({kDepthwise, 2, window(1)}, {floats({1, 4, 4, 2}), weights({1, 2, 2, 4})}, {floats({1, 3, 3, 4})}), {"2 inputs, expected 3"}},
+      {"no scale",
+       sum(0.5f),
+       one_op({kAdd, 11}, {int8s({4}, {}), int8s({4}, {})}, {int8s({4}, {})}),
+       {"ADD", "int8 without a scale"}},
+      {"no place for a bias",
+       depthwise({1, 2, 2, 4}),
+       one_op({kDepthwise, 2, window(1)}, {floats({1, 4, 4, 2}), weights({1, 2, 2, 4})}, {floats({1, 3, 3, 4})}),
+       {"2 inputs, expected 3"}},
       {"multiplier", product(0.5f), product(1e-20f), {"MUL", "expected a multiplier below 2^30"}},
-      {"type of the output", one_op({kNeg}, {floats({4})}, {floats({4})}), one_op({kNeg}, {floats({4})}, {{TfliteType::int64, {4}}}),
+      {"type of the output",
+       one_op({kNeg}, {floats({4})}, {floats({4})}),
+       one_op({kNeg}, {floats({4})}, {{TfliteType::int64, {4}}}),
        {"NEG", "output 0 of type int64, expected float32"}},
-      {"scalar input", one_op({kLogSoftmax}, {floats({4})}, {floats({4})}), one_op({kLogSoftmax}, {floats({})}, {floats({})}),
+      {"scalar input",
+       one_op({kLogSoftmax}, {floats({4})}, {floats({4})}),
+       one_op({kLogSoftmax}, {floats({})}, {floats({})}),
        {"LOG_SOFTMAX", "a scalar input"}},
-      {"lengths", one_op({kReverseSequence, 87}, {floats({3, 2}), ints({1, 2, 3})}, {floats({3, 2})}),
-       one_op({kReverseSequence, 87}, {floats({3, 2}), ints({1, 2})}, {floats({3, 2})}), {"REVERSE_SEQUENCE", "2 lengths"}},
-      {"beta", one_op({kSoftmax, 9, {scalar<float>(0, 1)}}, {floats({1, 4})}, {floats({1, 4})}),
-       one_op({kSoftmax, 9, {scalar<float>(0, std::nanf(""))}}, {floats({1, 4})}, {floats({1, 4})}), {"SOFTMAX", "beta"}},
-      {"packed values", one_op({kPack, 59, {scalar<int32_t>(0, 2)}}, {floats({3}), floats({3})}, {floats({2, 3})}),
-       one_op({kPack, 59, {scalar<int32_t>(0, 3)}}, {floats({3}), floats({3})}, {floats({2, 3})}), {"PACK", "values_count 3"}},
-      {"unpacked axis", one_op({kUnpack, 64, {scalar<int32_t>(0, 2)}}, {floats({2, 3})}, {floats({3}), floats({3})}),
-       one_op({kUnpack, 64, {scalar<int32_t>(0, 2), scalar<int32_t>(1, 1)}}, {floats({2, 3})}, {floats({3}), floats({3})}),
+      {"lengths",
+       one_op({kReverseSequence, 87}, {floats({3, 2}), ints({1, 2, 3})}, {floats({3, 2})}),
+       one_op({kReverseSequence, 87}, {floats({3, 2}), ints({1, 2})}, {floats({3, 2})}),
+       {"REVERSE_SEQUENCE", "2 lengths"}},
+      {"beta",
+       one_op({kSoftmax, 9, {scalar<float>(0, 1)}}, {floats({1, 4})}, {floats({1, 4})}),
+       one_op({kSoftmax, 9, {scalar<float>(0, std::nanf(""))}}, {floats({1, 4})}, {floats({1, 4})}),
+       {"SOFTMAX", "beta"}},
+      {"packed values",
+       one_op({kPack, 59, {scalar<int32_t>(0, 2)}}, {floats({3}), floats({3})}, {floats({2, 3})}),
+       one_op({kPack, 59, {scalar<int32_t>(0, 3)}}, {floats({3}), floats({3})}, {floats({2, 3})}),
+       {"PACK", "values_count 3"}},
+      {"unpacked axis",
+       one_op({kUnpack, 64, {scalar<int32_t>(0, 2)}}, {floats({2, 3})}, {floats({3}), floats({3})}),
+       one_op({kUnpack, 64, {scalar<int32_t>(0, 2), scalar<int32_t>(1, 1)}}, {floats({2, 3})},
+              {floats({3}), floats({3})}),
        {"UNPACK", "expected 2"}},
-      {"broadcast", one_op({kAdd, 11}, {floats({4, 1}), floats({3})}, {floats({4, 3})}),
-       one_op({kAdd, 11}, {floats({4, 2}), floats({3})}, {floats({4, 3})}), {"ADD", "do not broadcast"}},
-      {"activation", one_op({kAdd, 11, {scalar<int8_t>(0, 1)}}, {floats({4}), floats({4})}, {floats({4})}),
-       one_op({kAdd, 11, {scalar<int8_t>(0, 99)}}, {floats({4}), floats({4})}, {floats({4})}), {"ADD", "fused_activation_function 99"}},
+      {"broadcast",
+       one_op({kAdd, 11}, {floats({4, 1}), floats({3})}, {floats({4, 3})}),
+       one_op({kAdd, 11}, {floats({4, 2}), floats({3})}, {floats({4, 3})}),
+       {"ADD", "do not broadcast"}},
+      {"activation",
+       one_op({kAdd, 11, {scalar<int8_t>(0, 1)}}, {floats({4}), floats({4})}, {floats({4})}),
+       one_op({kAdd, 11, {scalar<int8_t>(0, 99)}}, {floats({4}), floats({4})}, {floats({4})}),
+       {"ADD", "fused_activation_function 99"}},
   };
   REQUIRE_FALSE(cases.empty());
   for (const Case& one : cases) {
@@ -477,7 +554,8 @@ TEST_CASE("each operator's rule refuses what its kernel cannot bear") {
 
 TEST_CASE("a loop may not call itself") {
   const auto model = [](int32_t condition, int32_t body) {
-    FlatNode loop = one_op({kWhile, 93, {scalar<int32_t>(0, condition), scalar<int32_t>(1, body)}}, {floats({4})}, {floats({4})});
+    FlatNode loop =
+        one_op({kWhile, 93, {scalar<int32_t>(0, condition), scalar<int32_t>(1, body)}}, {floats({4})}, {floats({4})});
     FlatNode inner = subgraph_of(loop);
     set(inner, tables(schema::subgraph::operators, {}));
     set(inner, vector<int32_t>(schema::subgraph::outputs, {0}));

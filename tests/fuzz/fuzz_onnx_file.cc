@@ -1,4 +1,5 @@
-// libFuzzer: check_onnx throws nothing but Error, whatever the bytes. How to build and run: docs/model-files.md, section 7.
+// libFuzzer: check_onnx throws nothing but Error, whatever the bytes. How to build and run: docs/model-files.md,
+// section 7.
 #include <cstddef>
 #include <cstdint>
 

@@ -206,7 +206,9 @@ def _quantization(builder: Any, quantization: Quantization) -> Place:
 
 def _operator_code(builder: Any, code: int) -> Place:
     # Slot 0 is the byte that old readers look at, slot 3 its successor; version 1 in slot 2.
-    return _table(builder, {0: (Int8Flags, min(code, 127)), 2: (Int32Flags, 1), 3: (Int32Flags, code)})
+    return _table(
+        builder, {0: (Int8Flags, min(code, 127)), 2: (Int32Flags, 1), 3: (Int32Flags, code)}
+    )
 
 
 def _operator(builder: Any, op: Op, graph: Subgraph, used: Sequence[str]) -> Place:
