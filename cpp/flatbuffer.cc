@@ -87,7 +87,7 @@ class Proof {
       refuse(layout, field,
              "no vector can be at offset " + std::to_string(position) + " of " + std::to_string(file_.size()));
     }
-    const uint32_t count = at<uint32_t>(position);
+    const auto count = at<uint32_t>(position);
     if (!contains(file_, position + 4, uint64_t{count} * width)) {
       refuse(layout, field,
              "vector of " + std::to_string(count) + " elements of " + std::to_string(width) + " bytes at offset " +
@@ -141,9 +141,9 @@ class Proof {
       throw Error(Code::malformed_model, "table ", layout.name, " at offset ", table.position, ": no vtable can be at ",
                   vtable);
     }
-    const uint64_t start = static_cast<uint64_t>(vtable);
-    const uint16_t vtable_bytes = at<uint16_t>(start);
-    const uint16_t table_bytes = at<uint16_t>(start + 2);
+    const auto start = static_cast<uint64_t>(vtable);
+    const auto vtable_bytes = at<uint16_t>(start);
+    const auto table_bytes = at<uint16_t>(start + 2);
     if (vtable_bytes < 4 || vtable_bytes % 2 != 0 || !contains(file_, start, vtable_bytes)) {
       throw Error(Code::malformed_model, "table ", layout.name, " at offset ", table.position, ": vtable of ",
                   vtable_bytes, " bytes at ", vtable);

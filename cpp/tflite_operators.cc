@@ -667,13 +667,15 @@ class Check {
   }
 
   void resize_image() {
+    constexpr int64_t kMaxSide = (1 << 21) - 1;  // the kernels place pixels in 32 bits, 10 of them below the point
     const Dims input = expect_rank(0, 4);
     expect_same_type(0);
+    if (input && std::max((*input)[1], (*input)[2]) > kMaxSide) refuse("input ", text(*input), " has a side above ", kMaxSide);
     const auto size = constant_ints(1);
     if (!size) return;
     if (size->size() != 2) refuse("size has ", size->size(), " elements, expected 2");
     for (const int64_t dim : *size) {
-      if (dim < 1 || dim > kMaxDim) refuse("a size of ", dim);
+      if (dim < 1 || dim > kMaxSide) refuse("a size of ", dim, ", expected 1 to ", kMaxSide);
     }
     if (input) expect_output(0, Shape{(*input)[0], (*size)[0], (*size)[1], (*input)[3]});
   }

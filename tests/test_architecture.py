@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md is the map: its tables hold every file and every arrow of the code, and no other."""
+"""ARCHITECTURE.md is the map: its tables hold every file and arrow of the code, and no other."""
 
 import ast
 import re

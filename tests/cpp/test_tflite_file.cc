@@ -490,7 +490,7 @@ TEST_CASE("each operator's rule refuses what its kernel cannot bear") {
       {"resize",
        one_op({kResize, 15}, {floats({1, 2, 2, 1}), ints({4, 4})}, {floats({1, 4, 4, 1})}),
        one_op({kResize, 15}, {floats({1, 2, 2, 1}), ints({0, 4})}, {floats({1, 4, 4, 1})}),
-       {"RESIZE_BILINEAR", "a size of 0"}},
+       {"RESIZE_BILINEAR", "a size of 0, expected 1 to"}},
       {"slice", slice({1}, {2}), slice({3}, {2}), {"SLICE", "sliced from 3 by 2"}},
       {"stride of a slice", strided(2, 0), strided(0, 0), {"STRIDED_SLICE", "a stride of 0"}},
       {"mask of a slice", strided(2, 0), strided(2, 1 << 20), {"STRIDED_SLICE", "mask 0"}},
