@@ -252,8 +252,7 @@ TEST_CASE("an output goes where the caller wants it, and is copied there only wh
     uint64_t copies;
     size_t binds;
   };
-  const Row rows[] = {
-      {0, {64, 64}, 0, 2}, {1, {64, 64}, 1, 2}, {1, {1, 0}, 0, 2}};
+  const Row rows[] = {{0, {64, 64}, 0, 2}, {1, {64, 64}, 1, 2}, {1, {1, 0}, 0, 2}};
   for (const Row& row : rows) {
     CAPTURE(row.offset_bytes);
     CAPTURE(row.copies);
