@@ -487,6 +487,7 @@ class Reader {
     }
     std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     std::vector<TfliteTensor> tensors;
+    tensors.reserve(found.size());
     for (auto& [position, tensor] : found) tensors.push_back(std::move(tensor));
     return tensors;
   }

@@ -487,7 +487,7 @@ class Check {
   void arg_extreme() {
     const Dims input = shape(0);
     const auto axes = constant_ints(1);
-    const TfliteType wanted = static_cast<TfliteType>(option(0, 1, 0));
+    const auto wanted = static_cast<TfliteType>(option(0, 1, 0));
     if (wanted != TfliteType::int32 && wanted != TfliteType::int64) refuse("output_type ", option(0, 1, 0));
     if (output(0).type != wanted) refuse("output of type ", name(output(0).type), ", expected ", name(wanted));
     if (!input || !axes) return;
@@ -502,7 +502,7 @@ class Check {
 
   void split() {
     const int64_t parts = option(0, 4, 0);
-    if (parts != operation_.outputs.size())
+    if (parts < 1 || parts != operation_.outputs.size())
       refuse("num_splits ", parts, ", but ", operation_.outputs.size(), " outputs");
     const auto axes = constant_ints(0);
     if (axes && axes->size() != 1) refuse("axis has ", axes->size(), " elements, expected 1");
@@ -522,7 +522,7 @@ class Check {
 
   void split_v() {
     const int64_t parts = option(0, 4, 0);
-    if (parts != operation_.outputs.size())
+    if (parts < 1 || parts != operation_.outputs.size())
       refuse("num_splits ", parts, ", but ", operation_.outputs.size(), " outputs");
     const auto sizes = constant_ints(1);
     const auto axes = constant_ints(2);
@@ -645,7 +645,7 @@ class Check {
     if (batch_dims < 0 || static_cast<size_t>(batch_dims) > axis || static_cast<size_t>(batch_dims) > indices->rank()) {
       refuse("batch_dims ", option(1, 4, 0), " for indices ", text(*indices), " along axis ", axis);
     }
-    const size_t batch = static_cast<size_t>(batch_dims);
+    const auto batch = static_cast<size_t>(batch_dims);
     for (size_t i = 0; i < batch; ++i) {
       if (known((*values)[i]) && known((*indices)[i]) && (*values)[i] != (*indices)[i]) {
         refuse("values ", text(*values), " and indices ", text(*indices), " differ in batch dimension ", i);
@@ -670,7 +670,8 @@ class Check {
     constexpr int64_t kMaxSide = (1 << 21) - 1;  // the kernels place pixels in 32 bits, 10 of them below the point
     const Dims input = expect_rank(0, 4);
     expect_same_type(0);
-    if (input && std::max((*input)[1], (*input)[2]) > kMaxSide) refuse("input ", text(*input), " has a side above ", kMaxSide);
+    if (input && std::max((*input)[1], (*input)[2]) > kMaxSide)
+      refuse("input ", text(*input), " has a side above ", kMaxSide);
     const auto size = constant_ints(1);
     if (!size) return;
     if (size->size() != 2) refuse("size has ", size->size(), " elements, expected 2");
