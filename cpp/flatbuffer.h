@@ -132,7 +132,7 @@ class FlatTable {
     const uint32_t vtable = position_ - static_cast<uint32_t>(at<int32_t>(position_));
     const uint32_t entry = 4 + 2 * field;
     if (entry + 2 > at<uint16_t>(vtable)) return 0;
-    const uint16_t offset = at<uint16_t>(vtable + entry);
+    const auto offset = at<uint16_t>(vtable + entry);
     return offset == 0 ? 0 : position_ + offset;
   }
 

@@ -51,7 +51,6 @@ constexpr int kAutoRegisterAccelerators = 24;  // environment option: a mask of 
 constexpr int kMinimumLogSeverity = 25;
 constexpr int kCpu = 1;
 constexpr int kLogNothing = 4;
-constexpr int kReadLock = 0;
 
 struct ProfilerEvent {
   const char* tag;

@@ -18,7 +18,7 @@ Block::Block(size_t size_bytes, void* (*allocate)(size_t)) : size_bytes_(size_by
   const auto padded_bytes = checked_add(size_bytes, kExtra);
   allocation_.reset(padded_bytes ? allocate(*padded_bytes) : nullptr);
   if (allocation_ == nullptr) throw Error(Code::out_of_memory, "memory: expected ", size_bytes, " bytes, got none");
-  const uintptr_t first = reinterpret_cast<uintptr_t>(allocation_.get());
+  const auto first = reinterpret_cast<uintptr_t>(allocation_.get());
   data_ = static_cast<std::byte*>(allocation_.get()) + (kBlockAlignment - first % kBlockAlignment) % kBlockAlignment;
   if (readable_slack(data_, size_bytes) < kBlockSlack) data_ += kBlockAlignment;
 }
