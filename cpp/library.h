@@ -3,6 +3,8 @@
 #pragma once
 
 #include <compare>
+#include <map>
+#include <mutex>
 #include <string>
 
 namespace edgeward {
@@ -29,6 +31,18 @@ class Library {
   std::string path_;
   void* handle_;
 };
+
+// The functions of the library at `path`: an Api, made from a Library when it is first asked for and kept for ever. Any
+// thread.
+template <class Api>
+const Api& opened(const std::string& path) {
+  static std::mutex mutex;
+  static std::map<std::string, Api> known;
+  const std::lock_guard lock(mutex);
+  const auto found = known.find(path);
+  if (found != known.end()) return found->second;
+  return known.try_emplace(path, Library(path)).first->second;
+}
 
 // "2.3.0" as numbers. What does not parse is 0.
 struct Version {

@@ -4,8 +4,6 @@
 #include <bit>
 #include <cstdlib>
 #include <cstring>
-#include <map>
-#include <mutex>
 #include <set>
 
 #include "bytes.h"
@@ -136,15 +134,6 @@ Api::Api(const Library& library) {
   try_bind(start_profiler, "LiteRtStartProfiler");
   try_bind(event_count, "LiteRtGetNumProfilerEvents");
   try_bind(events, "LiteRtGetProfilerEvents");
-}
-
-const Api& api_of(const std::string& library_path) {
-  static std::mutex mutex;
-  static std::map<std::string, Api> opened;
-  const std::lock_guard lock(mutex);
-  const auto found = opened.find(library_path);
-  if (found != opened.end()) return found->second;
-  return opened.emplace(library_path, Api(Library(library_path))).first->second;
 }
 
 std::string_view status_name(Status status) {
@@ -526,7 +515,7 @@ std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::
                 "litert: expected a model without state, got one with variable tensors (it runs on "
                 "tflite-runtime: engine=\"tflite\")");
   }
-  const Api& api = api_of(library_path);
+  const Api& api = opened<Api>(library_path);
   return std::make_unique<LitertEngine>(std::make_shared<const Weights>(api, std::move(file), facts, threads), version);
 }
 

@@ -2,7 +2,6 @@
 
 #include <cstdlib>
 #include <map>
-#include <mutex>
 #include <set>
 #include <type_traits>
 
@@ -130,17 +129,6 @@ Api::Api(const Library& library) {
   check(create_env(kLogFatal, "edgeward", &env));
   check(cpu_memory(kDeviceAllocator, kDefaultMemory, &memory));
   check(allocator(&default_allocator));
-}
-
-const Api& api_of(const std::string& library_path) {
-  static std::mutex mutex;
-  static std::map<std::string, Api> opened;
-  const std::lock_guard lock(mutex);
-  const auto found = opened.find(library_path);
-  if (found != opened.end()) return found->second;
-  // Read once, when the library starts; the API's own switch comes too late.
-  setenv("ORT_DISABLE_TELEMETRY", "1", 1);
-  return opened.emplace(library_path, Api(Library(library_path))).first->second;
 }
 
 struct ElementType {
@@ -381,7 +369,7 @@ class OnnxEngine final : public Engine {
       : weights_(std::move(weights)), version_(std::move(version)) {}
 
   const std::vector<Signature>& signatures() const override { return weights_->signatures; }
-  // One byte: its kernels load without alignment and stay inside the tensor.
+  // Its kernels ask for no more than an element's own alignment, and stay inside the tensor.
   MemoryRules memory_rules() const override { return {1, 0}; }
   bool is_stateful() const override { return false; }
   EngineReport report() const override { return {"onnx", version_, "CPUExecutionProvider", -1, 0}; }
@@ -403,8 +391,11 @@ std::unique_ptr<Engine> open_onnx(const std::string& library_path, const std::st
     check_onnx(bytes);
   }
   require_version("onnxruntime", version, {1, 23}, {2, 0});
-  return std::make_unique<OnnxEngine>(std::make_shared<const Weights>(api_of(library_path), std::move(file), threads),
-                                      version);
+  // Read once, when the library starts; the API's own switch comes too late.
+  static const int switched_off = setenv("ORT_DISABLE_TELEMETRY", "1", 1);
+  if (switched_off != 0) throw Error(Code::out_of_memory, "onnx: expected memory for the environment, got none");
+  return std::make_unique<OnnxEngine>(
+      std::make_shared<const Weights>(opened<Api>(library_path), std::move(file), threads), version);
 }
 
 }  // namespace edgeward

@@ -331,10 +331,14 @@ bool Session::overlaps_a_target(const std::byte* data, size_t size_bytes, const 
   });
 }
 
+// As the engine wants it, and at least as C++ does.
+bool Session::is_aligned(const StridedView& view) const {
+  return reinterpret_cast<uintptr_t>(view.data) % std::max(rules_.alignment_bytes, view.element_bytes) == 0;
+}
+
 Binding Session::bind_argument(Input& input, size_t index) {
   const StridedView& given = input.argument;
-  const bool is_usable = is_contiguous(given) &&
-                         reinterpret_cast<uintptr_t>(given.data) % rules_.alignment_bytes == 0 &&
+  const bool is_usable = is_contiguous(given) && is_aligned(given) &&
                          readable_slack(given.data, input.size_bytes) >= rules_.slack_bytes &&
                          !overlaps_a_target(given.data, input.size_bytes, nullptr);
   if (!is_usable) {
@@ -365,7 +369,7 @@ Binding Session::bind_result(Output& output, size_t index) {
     output.result = output.pool->lease();
     return output.result->binding;
   }
-  if (reinterpret_cast<uintptr_t>(output.target.data) % rules_.alignment_bytes != 0) {
+  if (!is_aligned(output.target)) {
     ensure_own(output, index);
     return output.own_binding;
   }

@@ -118,6 +118,7 @@ class Session {
   void adopt_argument_shapes();
   void check_target(const Output& output) const;
   bool overlaps_a_target(const std::byte* data, size_t size_bytes, const Output* besides) const;
+  bool is_aligned(const StridedView& view) const;
   Binding bind_argument(Input& input, size_t index);
   Binding bind_result(Output& output, size_t index);
   void collect_engine_outputs();

@@ -4,8 +4,6 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
-#include <map>
-#include <mutex>
 #include <new>
 #include <string_view>
 
@@ -190,15 +188,6 @@ Api::Api(const Library& library) {
   bind(invoke, "_ZN6tflite8Subgraph6InvokeEv");
   bind(subgraph_vtable, "_ZTVN6tflite8SubgraphE");
   make_operators(&operators);
-}
-
-const Api& api_of(const std::string& library_path) {
-  static std::mutex mutex;
-  static std::map<std::string, Api> opened;
-  const std::lock_guard lock(mutex);
-  const auto found = opened.find(library_path);
-  if (found != opened.end()) return found->second;
-  return opened.try_emplace(library_path, Library(library_path)).first->second;
 }
 
 // TfLiteType, which numbers types unlike the file does. 0: this engine has no such type.
@@ -727,7 +716,7 @@ std::unique_ptr<Engine> open_tflite(const std::string& library_path, const std::
                                     int threads) {
   const TfliteFile facts = read_tflite({file.data(), file.size_bytes()});
   require_version("tflite-runtime", version, {2, 14}, {2, 15});
-  const Api& api = api_of(library_path);
+  const Api& api = opened<Api>(library_path);
   auto weights = std::make_shared<const Weights>(api, std::move(file), facts.signatures, threads);
   return std::make_unique<TfliteEngine>(std::move(weights), facts, version);
 }

@@ -137,6 +137,14 @@ def test_misaligned_memory_is_copied_and_counted_where_the_engine_needs_alignmen
     ]
 
 
+def test_an_element_that_is_not_aligned_by_itself_is_copied_for_every_engine(model):
+    x, y = (ew.empty(SHAPE[0] * 8 + 1, "uint8")[1:].view("uint64") for _ in range(2))
+    model.predict(x, out=y)
+    assert seen(y)[0] != address(x)
+    assert seen(y)[1] != address(y)
+    assert model.copies == 2
+
+
 def test_an_input_that_is_also_the_output_is_copied_and_counted(model, x):
     model.predict(x, out=x)
     assert seen(x)[0] != seen(x)[1] == address(x)
