@@ -263,7 +263,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(files, arguments, unbuffered):
         env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     )
     os.close(writing)
-    # Written at once, help is argparse's own affair: some versions take a closed reader for success.
+    # Written at once, help is argparse's own affair: some take a closed reader for success.
     is_argparse_alone = arguments == ["--help"] and unbuffered
     assert done.returncode in ({0, 141} if is_argparse_alone else {141})
     assert "Error" not in done.stderr
