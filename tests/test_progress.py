@@ -127,7 +127,10 @@ def test_a_frame_is_narrower_than_the_terminal():
     with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
         with Progress("reading", 1000, terminal) as progress:
             progress.advance(1000)
-        shown = os.read(ours, 65536).decode()
+        shown = b""
+        while b"\n" not in shown:  # a terminal hands on what it has, not what was written
+            shown += os.read(ours, 65536)
     os.close(ours)
-    frames = shown.rstrip("\r\n").split("\r\x1b[K")[1:]
-    assert [len(frame) for frame in frames] == [39, 39]
+    frames = shown.decode().rstrip("\r\n").split("\r\x1b[K")[1:]
+    assert len(frames) >= 2
+    assert {len(frame) for frame in frames} == {39}

@@ -3,9 +3,9 @@
 
 #include <doctest/doctest.h>
 
-#include <initializer_list>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "error.h"
 
@@ -13,7 +13,7 @@ namespace edgeward {
 
 // Runs `call`, which must throw Error(code) with one line that has every one of `words`.
 template <class Call>
-void check_refusal(Code code, std::initializer_list<std::string_view> words, Call&& call) {
+void check_refusal(Code code, const std::vector<std::string_view>& words, Call&& call) {
   try {
     call();
   } catch (const Error& error) {

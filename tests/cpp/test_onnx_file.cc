@@ -66,7 +66,7 @@ struct Model {
 void check(const std::string& bytes) { check_onnx({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}); }
 
 template <class Edit>
-void check_edit(Code code, std::initializer_list<std::string_view> words, const Edit& edit) {
+void check_edit(Code code, const std::vector<std::string_view>& words, const Edit& edit) {
   Model model;
   REQUIRE_NOTHROW(check(model.bytes()));
   edit(model);
@@ -153,7 +153,7 @@ TEST_CASE("an input may have its default among the initializers, and an optional
 }
 
 TEST_CASE("an initializer has exactly its elements") {
-  const auto refused = [](Code code, std::initializer_list<std::string_view> words, const std::string& tensor) {
+  const auto refused = [](Code code, const std::vector<std::string_view>& words, const std::string& tensor) {
     check_edit(code, words, [&](Model& model) { model.initializers = text(5, tensor); });
   };
   refused(Code::malformed_model, {"initializer \"w\": 15 bytes of raw_data, expected 16"},
@@ -187,7 +187,7 @@ TEST_CASE("data in another file is refused by name") {
 }
 
 TEST_CASE("inputs and outputs are tensors of numbers within rank and memory") {
-  const auto refused = [](Code code, std::initializer_list<std::string_view> words, const std::string& input) {
+  const auto refused = [](Code code, const std::vector<std::string_view>& words, const std::string& input) {
     check_edit(code, words, [&](Model& model) { model.inputs = text(11, input); });
   };
   refused(Code::unsupported_model, {"input \"x\"", "type string"}, value("x", {4}, kString));

@@ -134,7 +134,7 @@ FlatNode& graph_of(FlatNode& root) { return at(at(root, session::model).nodes[0]
 FlatNode& node_of(FlatNode& root, size_t index) { return at(graph_of(root), graph::nodes).nodes[index]; }
 
 template <class Edit>
-void check_edit(Code code, std::initializer_list<std::string_view> words, const Edit& edit) {
+void check_edit(Code code, const std::vector<std::string_view>& words, const Edit& edit) {
   FlatNode root = sound();
   edit(root);
   check_refusal(code, words, [&] { check(root); });

@@ -125,7 +125,7 @@ FlatNode& tensor_of(FlatNode& model, size_t index) {
 FlatNode& operator_of(FlatNode& model) { return at(subgraph_of(model), schema::subgraph::operators).nodes[0]; }
 
 template <class Edit>
-void check_edit(Code code, std::initializer_list<std::string_view> words, FlatNode model, const Edit& edit) {
+void check_edit(Code code, const std::vector<std::string_view>& words, FlatNode model, const Edit& edit) {
   REQUIRE_NOTHROW(read(model));
   edit(model);
   check_refusal(code, words, [&] { read(model); });
@@ -315,7 +315,7 @@ TEST_CASE("quantization fits its tensor") {
   const auto with = [](Value value) { return one_op({kNeg}, {value}, {value}); };
   const Value good = int8s({2, 3}, {0.1f, 0.2f}, 0);
   REQUIRE_NOTHROW(read(with(good)));
-  const auto refused = [&](std::initializer_list<std::string_view> words, const auto& edit) {
+  const auto refused = [&](const std::vector<std::string_view>& words, const auto& edit) {
     Value value = good;
     edit(value);
     check_refusal(Code::malformed_model, words, [&] { read(with(value)); });
@@ -379,7 +379,7 @@ struct Case {
   std::string name;
   FlatNode good;
   FlatNode bad;
-  std::initializer_list<std::string_view> words;
+  std::vector<std::string_view> words;
 };
 
 TEST_CASE("each operator's rule refuses what its kernel cannot bear") {
