@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <system_error>
+#include <filesystem>
 
 #include "error.h"
 #include "file.h"
@@ -32,6 +32,16 @@ constexpr ErrorClass kErrorClasses[] = {
     {Code::closed, "Closed"},
     {Code::busy, "Busy"},
     {Code::forked, "Forked"},
+    {Code::malformed_package, "MalformedPackage"},
+    {Code::untrusted_package, "UntrustedPackage"},
+    {Code::rollback_refused, "RollbackRefused"},
+    {Code::wrong_key, "WrongKey"},
+    {Code::wrong_target, "WrongTarget"},
+    {Code::expired_package, "ExpiredPackage"},
+    {Code::malformed_root, "MalformedRoot"},
+    {Code::untrusted_root, "UntrustedRoot"},
+    {Code::expired_root, "ExpiredRoot"},
+    {Code::malformed_key, "MalformedKey"},
 };
 
 // One line, whatever bytes a file's names or an engine's words bring along.
@@ -173,41 +183,14 @@ Block copy_of(const py::buffer& buffer) {
 
 Block read_source(const py::object& source) {
   if (!py::isinstance<py::str>(source)) return copy_of(py::reinterpret_borrow<py::buffer>(source));
-  const auto encoded = py::reinterpret_steal<py::bytes>(PyUnicode_EncodeFSDefault(source.ptr()));
-  if (!encoded) throw py::error_already_set();
-  const auto path = encoded.cast<std::string>();
-  int refusal = 0;
-  {
-    const Unlocked released;
-    try {
-      return read_file(path);
-    } catch (const std::system_error& error) {
-      refusal = error.code().value();
-    }
-  }
-  errno = refusal;
-  PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, source.ptr());
-  throw py::error_already_set();
+  const std::string path = path_of(source);
+  const Unlocked released;
+  return read_file(path);
 }
 
 std::unique_ptr<PyModel> make_model(const py::object& source, const std::string& engine,
                                     const std::string& library_path, const std::string& version, int threads) {
-  if (threads < 1) throw Error(Code::bad_input, "threads: expected at least 1, got ", threads);
-  Block file = read_source(source);
-  auto model = std::make_unique<PyModel>();
-  {
-    const Unlocked released;
-    model->core = std::make_unique<Model>(EngineLibrary{engine, library_path, version}, std::move(file), threads);
-  }
-  model->threads = threads;
-  const auto intern = [](const std::vector<TensorSpec>& specs, std::vector<py::object>& names) {
-    for (const TensorSpec& spec : specs) {
-      names.push_back(py::reinterpret_steal<py::object>(PyUnicode_InternFromString(spec.name.c_str())));
-    }
-  };
-  intern(model->core->signatures()[0].inputs, model->input_names);
-  intern(model->core->signatures()[0].outputs, model->output_names);
-  return model;
+  return model_of(read_source(source), {engine, library_path, version}, threads);
 }
 
 std::unique_ptr<PySession> make_session(const PyModel& model, const std::optional<std::string>& signature) {
@@ -411,6 +394,30 @@ void bind_model(py::module_& module) {
 
 }  // namespace
 
+std::string path_of(const py::object& path) {
+  const auto encoded = py::reinterpret_steal<py::bytes>(PyUnicode_EncodeFSDefault(path.ptr()));
+  if (!encoded) throw py::error_already_set();
+  return encoded.cast<std::string>();
+}
+
+std::unique_ptr<PyModel> model_of(Block file, const EngineLibrary& library, int threads) {
+  if (threads < 1) throw Error(Code::bad_input, "threads: expected at least 1, got ", threads);
+  auto model = std::make_unique<PyModel>();
+  {
+    const Unlocked released;
+    model->core = std::make_unique<Model>(library, std::move(file), threads);
+  }
+  model->threads = threads;
+  const auto intern = [](const std::vector<TensorSpec>& specs, std::vector<py::object>& names) {
+    for (const TensorSpec& spec : specs) {
+      names.push_back(py::reinterpret_steal<py::object>(PyUnicode_InternFromString(spec.name.c_str())));
+    }
+  };
+  intern(model->core->signatures()[0].inputs, model->input_names);
+  intern(model->core->signatures()[0].outputs, model->output_names);
+  return model;
+}
+
 void set_python_error() {
   try {
     throw;
@@ -446,12 +453,17 @@ PYBIND11_MODULE(_core, module) {
       if (thrown) std::rethrow_exception(thrown);
     } catch (const Error& error) {
       set_error(error);
+    } catch (const std::filesystem::filesystem_error& error) {
+      const auto path = py::reinterpret_steal<py::object>(PyUnicode_DecodeFSDefault(error.path1().c_str()));
+      errno = error.code().value();
+      PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path.ptr());
     } catch (const std::logic_error& error) {
       set_error(thrown_by_engine(error));
     }
   });
   bind_values(module);
   bind_model(module);
+  bind_packages(module);
   module.def("empty", &empty, py::arg("shape"), py::arg("dtype") = "float32",
              "An array whose memory every engine can use in place; contents undefined.\n\n"
              "`shape` is an int or a sequence; `dtype` a numpy dtype or a name such as \"bfloat16\" (then an array of "

@@ -1,4 +1,4 @@
-// What the two Python-aware files share: the objects behind edgeward.Model and edgeward.Session, and error translation.
+// What the Python-aware files share: the objects behind edgeward.Model and edgeward.Session, and error translation.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -78,6 +78,15 @@ struct PySession {
 
 // Sets the Python exception for the C++ one in flight. Call in a catch block.
 void set_python_error();
+
+// A path (str) as the system takes it.
+std::string path_of(const py::object& path);
+
+// A Model in the engine, the GIL given up meanwhile.
+std::unique_ptr<PyModel> model_of(Block file, const EngineLibrary& library, int threads);
+
+// Adds what keys, trust roots and packages are to Python.
+void bind_packages(py::module_& module);
 
 // The array type that shows a dtype: numpy's own where it has one, else unsigned integers holding the bits.
 py::dtype array_dtype(DType dtype);

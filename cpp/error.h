@@ -22,6 +22,16 @@ enum class Code : uint8_t {
   closed,             // use after close
   busy,               // a session entered by a second thread
   forked,             // use in a child process of the one that loaded the model
+  malformed_package,  // the package's bytes break the format, or are not the ones that were signed
+  untrusted_package,  // no signature that the trust root asks for
+  rollback_refused,   // an older release than this device may still run
+  wrong_key,          // the content key cannot be had with this device's key
+  wrong_target,       // sealed for another kind of machine, or for another device
+  expired_package,    // past the day its publisher set
+  malformed_root,     // the trust root's bytes break their format
+  untrusted_root,     // a trust root without the signatures it needs
+  expired_root,       // the trust root is past its day
+  malformed_key,      // the bytes of a key or a key wrap break their format
 };
 
 // The code as it is spelled in every language and in --json.
@@ -37,6 +47,16 @@ constexpr std::string_view code_name(Code code) {
     case Code::closed: return "closed";
     case Code::busy: return "busy";
     case Code::forked: return "forked";
+    case Code::malformed_package: return "malformed_package";
+    case Code::untrusted_package: return "untrusted_package";
+    case Code::rollback_refused: return "rollback_refused";
+    case Code::wrong_key: return "wrong_key";
+    case Code::wrong_target: return "wrong_target";
+    case Code::expired_package: return "expired_package";
+    case Code::malformed_root: return "malformed_root";
+    case Code::untrusted_root: return "untrusted_root";
+    case Code::expired_root: return "expired_root";
+    case Code::malformed_key: return "malformed_key";
   }
   return "unknown";
 }

@@ -1,9 +1,37 @@
 #include "memory.h"
 
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+
 #include "bytes.h"
 #include "error.h"
 
 namespace edgeward {
+namespace {
+
+// From here on a block of pages asks for large ones: a first touch then costs one fault for 2 MiB instead of 512.
+constexpr size_t kLargePageBytes = size_t{2} << 20;
+
+[[noreturn]] void refuse(size_t size_bytes) {
+  throw Error(Code::out_of_memory, "memory: expected ", size_bytes, " bytes, got none");
+}
+
+// Zeroed pages for `size_bytes` and the slack. `mapped_bytes` becomes what is to be unmapped.
+void* map_pages(size_t size_bytes, size_t& mapped_bytes) {
+  const auto wanted = checked_add(size_bytes, kBlockSlack);
+  if (!wanted) refuse(size_bytes);
+  constexpr size_t kPageBytes = 4096;
+  // One more page when the end would lie so near to the end of its page that the slack is not in it.
+  mapped_bytes = (*wanted + kPageBytes - 1) / kPageBytes * kPageBytes;
+  void* pages = mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) refuse(size_bytes);
+  if (mapped_bytes >= kLargePageBytes) madvise(pages, mapped_bytes, MADV_HUGEPAGE);
+  return pages;
+}
+
+}  // namespace
 
 Block Block::uninitialized(size_t size_bytes) { return Block(size_bytes, std::malloc); }
 
@@ -16,11 +44,34 @@ Block::Block(size_t size_bytes, void* (*allocate)(size_t)) : size_bytes_(size_by
   // Room for the alignment, for the slack, and for one step that moves the end away from the end of its page.
   constexpr size_t kExtra = kBlockSlack + 2 * kBlockAlignment;
   const auto padded_bytes = checked_add(size_bytes, kExtra);
-  allocation_.reset(padded_bytes ? allocate(*padded_bytes) : nullptr);
-  if (allocation_ == nullptr) throw Error(Code::out_of_memory, "memory: expected ", size_bytes, " bytes, got none");
-  const auto first = reinterpret_cast<uintptr_t>(allocation_.get());
-  data_ = static_cast<std::byte*>(allocation_.get()) + (kBlockAlignment - first % kBlockAlignment) % kBlockAlignment;
+  void* allocation = padded_bytes ? allocate(*padded_bytes) : nullptr;
+  if (allocation == nullptr) refuse(size_bytes);
+  allocation_ = std::shared_ptr<void>(allocation, std::free);
+  const auto first = reinterpret_cast<uintptr_t>(allocation);
+  data_ = static_cast<std::byte*>(allocation) + (kBlockAlignment - first % kBlockAlignment) % kBlockAlignment;
   if (readable_slack(data_, size_bytes) < kBlockSlack) data_ += kBlockAlignment;
 }
+
+Block Block::pages(size_t size_bytes) {
+  size_t mapped_bytes = 0;
+  void* pages = map_pages(size_bytes, mapped_bytes);
+  std::shared_ptr<void> allocation(pages, [mapped_bytes](void* mapped) { munmap(mapped, mapped_bytes); });
+  return {std::move(allocation), static_cast<std::byte*>(pages), size_bytes};
+}
+
+Block Block::secret(size_t size_bytes) {
+  size_t mapped_bytes = 0;
+  void* pages = map_pages(size_bytes, mapped_bytes);
+  madvise(pages, mapped_bytes, MADV_DONTDUMP);
+  // As far as RLIMIT_MEMLOCK allows; each page as it is first touched.
+  mlock2(pages, mapped_bytes, MLOCK_ONFAULT);
+  std::shared_ptr<void> allocation(pages, [mapped_bytes](void* mapped) {
+    explicit_bzero(mapped, mapped_bytes);
+    munmap(mapped, mapped_bytes);
+  });
+  return {std::move(allocation), static_cast<std::byte*>(pages), size_bytes};
+}
+
+Block Block::part(size_t offset, size_t size_bytes) const { return {allocation_, data_ + offset, size_bytes}; }
 
 }  // namespace edgeward

@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 
 namespace edgeward {
@@ -28,6 +27,18 @@ class Block {
   // Contents undefined. readable_slack() is at least kBlockSlack. Throws Error(out_of_memory).
   static Block uninitialized(size_t size_bytes);
   static Block zeroed(size_t size_bytes);
+  // Zeroed pages of its own, large ones where the system has them, page-aligned.
+  static Block pages(size_t size_bytes);
+  // The same for what must not be read elsewhere: in no core dump, not swapped as far as the process may lock memory,
+  // and wiped before the system gets it back.
+  static Block secret(size_t size_bytes);
+
+  Block(Block&& other) noexcept = default;
+  Block& operator=(Block&& other) noexcept = default;
+
+  // A block over `size_bytes` of this one from `offset`, which keeps all of the memory; `offset` is a multiple of
+  // kBlockAlignment and both lie inside.
+  Block part(size_t offset, size_t size_bytes) const;
 
   std::byte* data() const { return data_; }
   size_t size_bytes() const { return size_bytes_; }
@@ -35,12 +46,11 @@ class Block {
 
  private:
   Block(size_t size_bytes, void* (*allocate)(size_t));
+  Block(std::shared_ptr<void> allocation, std::byte* data, size_t size_bytes)
+      : allocation_(std::move(allocation)), data_(data), size_bytes_(size_bytes) {}
 
-  struct Free {
-    void operator()(void* allocation) const { std::free(allocation); }
-  };
-  std::unique_ptr<void, Free> allocation_;
-  std::byte* data_ = nullptr;  // inside the allocation
+  std::shared_ptr<void> allocation_;  // shared by the parts of one block
+  std::byte* data_ = nullptr;         // inside the allocation
   size_t size_bytes_ = 0;
 };
 

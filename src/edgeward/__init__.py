@@ -25,12 +25,24 @@ from edgeward.errors import (
     EngineFailed,
     EngineMismatch,
     EngineMissing,
+    ExpiredPackage,
+    ExpiredRoot,
     Forked,
+    MalformedKey,
     MalformedModel,
+    MalformedPackage,
+    MalformedRoot,
     OutOfMemory,
+    RollbackRefused,
     UnsupportedModel,
+    UntrustedPackage,
+    UntrustedRoot,
+    WrongKey,
+    WrongTarget,
 )
-from edgeward.model import load_unsigned
+from edgeward.model import load, load_unsigned
+from edgeward.package import Package
+from edgeward.trust import Trust
 
 __version__ = "0.1.0"
 
@@ -43,15 +55,28 @@ __all__ = [
     "EngineMismatch",
     "EngineMissing",
     "EngineReport",
+    "ExpiredPackage",
+    "ExpiredRoot",
     "Forked",
+    "MalformedKey",
     "MalformedModel",
+    "MalformedPackage",
+    "MalformedRoot",
     "Model",
     "OutOfMemory",
+    "Package",
     "Quantization",
+    "RollbackRefused",
     "Session",
     "Signature",
     "TensorSpec",
+    "Trust",
     "UnsupportedModel",
+    "UntrustedPackage",
+    "UntrustedRoot",
+    "WrongKey",
+    "WrongTarget",
     "empty",
+    "load",
     "load_unsigned",
 ]

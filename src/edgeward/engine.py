@@ -5,6 +5,7 @@ is loaded. An engine's first use is probed in a child process, because a wheel c
 (SIGILL). Modules that numpy does not bring are imported where they are used: start-up time counts.
 """
 
+import operator
 import os
 import re
 import sys
@@ -16,6 +17,8 @@ from edgeward.errors import BadInput, EdgewardError, EngineMismatch, EngineMissi
 PROBE_LIMIT_S = 60.0
 PARALLEL_FROM_BYTES = 1 << 20  # smaller models run in far less than a millisecond
 MOST_DEFAULT_THREADS = 4
+MOST_THREADS = 256
+HEAD_BYTES = 8  # where a model file says its format
 
 
 class Kind(NamedTuple):
@@ -82,6 +85,15 @@ class Installed(NamedTuple):
     package: str  # the distribution that brought it: "onnxruntime", "onnxruntime-gpu"
     version: str
     library: str  # its path
+
+
+class Ready(NamedTuple):
+    """An engine that works here, and how many threads a run of one model may use."""
+
+    name: str
+    library: str
+    version: str
+    threads: int
 
 
 class Verdict(NamedTuple):
@@ -152,6 +164,40 @@ def choose(model_format: str, requested: str | None) -> Installed:
             except EngineMissing as error:
                 missing = missing or error
     raise missing or BadInput(f"model format: expected tflite, onnx or ort, got {model_format}")
+
+
+def require_arguments(engine: object, threads: object) -> None:
+    """Raises BadInput for what no loader takes as its `engine` or `threads`."""
+    if not isinstance(engine, str | None):
+        raise BadInput(f"engine: expected {', '.join(KINDS)}, got {engine!r}")
+    if threads is not None:
+        _thread_count(threads)
+
+
+def ready(head: bytes, size_bytes: int, requested: str | None, threads: int | None) -> Ready:
+    """The engine for a model file of `size_bytes` that begins with `head`, probed.
+
+    Raises BadInput, EngineMissing, EngineMismatch.
+    """
+    from edgeward import _core
+
+    chosen = choose(_core.model_format(head), requested)
+    ensure_usable(chosen)
+    if threads is None:
+        count = default_threads(usable_cpus(), size_bytes)
+    else:
+        count = _thread_count(threads)
+    return Ready(chosen.name, str(chosen.library), chosen.version, count)
+
+
+def _thread_count(given: object) -> int:
+    try:
+        count = operator.index(given)  # type: ignore[arg-type]
+    except TypeError:
+        count = 0
+    if not 1 <= count <= MOST_THREADS:
+        raise BadInput(f"threads: expected a whole number from 1 to {MOST_THREADS}, got {given!r}")
+    return count
 
 
 def _kind(name: str) -> Kind:

@@ -2,7 +2,7 @@
 
 A message is one line: what, which, expected, got. Programs tell failures apart by class or by
 `code`, never by the text. `exit_status` is what the command line returns: 2 bad input or wrong use,
-3 a bad model, 4 an engine problem, 5 the system.
+3 a bad model or package, 4 an engine problem, 5 the system, 6 a package that may not run here.
 """
 
 # ruff: noqa: N818 - named by what is wrong, as in the core
@@ -84,4 +84,74 @@ class Forked(EdgewardError):
     """Raised when a model is used in a child process of the one that loaded it."""
 
     code = "forked"
+    exit_status = 2
+
+
+class MalformedPackage(EdgewardError):
+    """Raised when a package's bytes break the format, or are not the ones that were signed."""
+
+    code = "malformed_package"
+    exit_status = 3
+
+
+class UntrustedPackage(EdgewardError):
+    """Raised when a package lacks the signatures that the trust root asks for."""
+
+    code = "untrusted_package"
+    exit_status = 6
+
+
+class RollbackRefused(EdgewardError):
+    """Raised when a package or trust root is older than what this device has accepted."""
+
+    code = "rollback_refused"
+    exit_status = 6
+
+
+class WrongKey(EdgewardError):
+    """Raised when the content key of an encrypted package cannot be had with this device's key."""
+
+    code = "wrong_key"
+    exit_status = 6
+
+
+class WrongTarget(EdgewardError):
+    """Raised when a package was sealed for another kind of machine, or for another device."""
+
+    code = "wrong_target"
+    exit_status = 6
+
+
+class ExpiredPackage(EdgewardError):
+    """Raised when a package is past the day that its publisher set."""
+
+    code = "expired_package"
+    exit_status = 6
+
+
+class MalformedRoot(EdgewardError):
+    """Raised when the bytes of a trust root break their format."""
+
+    code = "malformed_root"
+    exit_status = 3
+
+
+class UntrustedRoot(EdgewardError):
+    """Raised when a trust root lacks the signatures it needs."""
+
+    code = "untrusted_root"
+    exit_status = 6
+
+
+class ExpiredRoot(EdgewardError):
+    """Raised when the trust root is past its day."""
+
+    code = "expired_root"
+    exit_status = 6
+
+
+class MalformedKey(EdgewardError):
+    """Raised when the bytes of a key or of a key wrap break their format."""
+
+    code = "malformed_key"
     exit_status = 2

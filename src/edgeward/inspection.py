@@ -31,13 +31,18 @@ def report(path: str, model: Model) -> dict[str, Any]:
         "format": _core.model_format(head),
         "size_bytes": file.stat().st_size,
         "engine": engine_report(model),
-        "signatures": {
-            name: {
-                "inputs": [_spec_report(spec) for spec in signature.inputs],
-                "outputs": [_spec_report(spec) for spec in signature.outputs],
-            }
-            for name, signature in model.signatures.items()
-        },
+        "signatures": signatures_report(model),
+    }
+
+
+def signatures_report(model: Model) -> dict[str, Any]:
+    """What each signature asks for and gives, by name."""
+    return {
+        name: {
+            "inputs": [_spec_report(spec) for spec in signature.inputs],
+            "outputs": [_spec_report(spec) for spec in signature.outputs],
+        }
+        for name, signature in model.signatures.items()
     }
 
 

@@ -1,22 +1,46 @@
-"""From a file or bytes to a Model: which engine, found where, with how many threads."""
+"""From a package, a file or bytes to a Model."""
 
-import operator
 import os
 from typing import TYPE_CHECKING
 
 from edgeward import _core
 from edgeward import engine as engines
 from edgeward.errors import BadInput
+from edgeward.package import Package
+from edgeward.trust import Trust
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-HEAD_BYTES = 8  # where a model file says its format
-MOST_THREADS = 256
+    from edgeward.package import PathLike
+
+
+def load(
+    path: "PathLike",
+    *,
+    trust: "PathLike | Trust | None" = None,
+    key: "PathLike | _core.PrivateKey | None" = None,
+    engine: str | None = None,
+    threads: int | None = None,
+) -> _core.Model:
+    """Open the model in a package that this device trusts, decrypted in memory.
+
+    `trust` is a trust directory; None takes $EDGEWARD_TRUST or /var/lib/edgeward/trust. `key` is
+    this device's private key or its file, for encrypted packages; None looks in the service's
+    credentials and in the trust directory. `engine` and `threads` as in load_unsigned. Nothing is
+    written to any path but the trust directory, which remembers the package's floor. Any thread.
+
+    Raises OSError when a file cannot be read, MalformedPackage for bytes that are not the signed
+    ones, UntrustedPackage, RollbackRefused, WrongTarget, ExpiredPackage and WrongKey for a package
+    that may not run here, ExpiredRoot, MalformedRoot and UntrustedRoot for the trust root,
+    MalformedKey for a key, and as load_unsigned.
+    """
+    engines.require_arguments(engine, threads)
+    return Package.open(path, trust=trust, key=key).load(engine=engine, threads=threads)
 
 
 def load_unsigned(
-    source: "str | os.PathLike[str] | Buffer",
+    source: "PathLike | Buffer",
     *,
     engine: str | None = None,
     threads: int | None = None,
@@ -31,35 +55,19 @@ def load_unsigned(
     Raises OSError when the file cannot be read, MalformedModel and UnsupportedModel for what is in
     it, EngineMissing, EngineMismatch and EngineFailed for the engine, BadInput for an argument.
     """
-    if threads is not None:
-        threads = _thread_count(threads)
-    if not isinstance(engine, str | None):
-        raise BadInput(f"engine: expected {', '.join(engines.KINDS)}, got {engine!r}")
+    engines.require_arguments(engine, threads)
     if isinstance(source, (str, os.PathLike)):
         source = os.fsdecode(source)
         if os.path.exists(source) and not (os.path.isfile(source) or os.path.isdir(source)):
             raise BadInput(f'model file "{source}": expected a regular file, got a device or pipe')
         with open(source, "rb") as file:
-            head, size_bytes = file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size
+            head = file.read(engines.HEAD_BYTES)
+            size_bytes = os.fstat(file.fileno()).st_size
     else:
         try:
             content = memoryview(source).cast("B")
         except TypeError:
             kind = type(source).__name__
             raise BadInput(f"model: expected a path or contiguous bytes, got {kind}") from None
-        head, size_bytes = bytes(content[:HEAD_BYTES]), len(content)
-    chosen = engines.choose(_core.model_format(head), engine)
-    engines.ensure_usable(chosen)
-    if threads is None:
-        threads = engines.default_threads(engines.usable_cpus(), size_bytes)
-    return _core.open_model(source, chosen.name, str(chosen.library), chosen.version, threads)
-
-
-def _thread_count(given: object) -> int:
-    try:
-        count = operator.index(given)  # type: ignore[arg-type]
-    except TypeError:
-        count = 0
-    if not 1 <= count <= MOST_THREADS:
-        raise BadInput(f"threads: expected a whole number from 1 to {MOST_THREADS}, got {given!r}")
-    return count
+        head, size_bytes = bytes(content[: engines.HEAD_BYTES]), len(content)
+    return _core.open_model(source, *engines.ready(head, size_bytes, engine, threads))

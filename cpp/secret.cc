@@ -1,0 +1,82 @@
+#include "secret.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "error.h"
+
+namespace edgeward {
+namespace {
+
+constexpr size_t kPageBytes = 4096;
+
+// Null where the kernel has no memfd_secret, was started without it, or RLIMIT_MEMLOCK is used up.
+void* map_unseen() {
+#ifdef SYS_memfd_secret
+  const auto file = static_cast<int>(syscall(SYS_memfd_secret, O_CLOEXEC));
+  if (file < 0) return nullptr;
+  void* page = MAP_FAILED;
+  if (ftruncate(file, kPageBytes) == 0) page = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  close(file);
+  return page == MAP_FAILED ? nullptr : page;
+#else
+  return nullptr;
+#endif
+}
+
+void* map_locked() {
+  void* page = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) throw Error(Code::out_of_memory, "key memory: expected a page, got none");
+  // As far as the limits of this process allow: a lock that is refused leaves the rest in force.
+  mlock(page, kPageBytes);
+  madvise(page, kPageBytes, MADV_DONTDUMP);
+  return page;
+}
+
+}  // namespace
+
+void wipe(std::span<std::byte> bytes) { explicit_bzero(bytes.data(), bytes.size()); }
+
+Secret::Secret() : data_(nullptr) {
+  void* page = map_unseen();
+  if (page == nullptr) page = map_locked();
+  madvise(page, kPageBytes, MADV_DONTFORK);
+  data_ = static_cast<std::byte*>(page);
+}
+
+Secret::Secret(Bytes bytes) : Secret() {
+  if (bytes.size() != kSecretBytes)
+    throw Error(Code::malformed_key, "key: expected ", kSecretBytes, " bytes, got ", bytes.size());
+  std::memcpy(data_, bytes.data(), kSecretBytes);
+}
+
+std::span<std::byte> Secret::bytes() {
+  home_.require_same_process("key");
+  return {data_, kSecretBytes};
+}
+
+Bytes Secret::bytes() const {
+  home_.require_same_process("key");
+  return {data_, kSecretBytes};
+}
+
+Secret::~Secret() {
+  // A forked child has no such page.
+  if (data_ == nullptr || home_.is_foreign()) return;
+  wipe({data_, kSecretBytes});
+  munmap(data_, kPageBytes);
+}
+
+Secret::Secret(Secret&& other) noexcept : home_(other.home_), data_(std::exchange(other.data_, nullptr)) {}
+
+Secret& Secret::operator=(Secret&& other) noexcept {
+  std::swap(home_, other.home_);
+  std::swap(data_, other.data_);
+  return *this;
+}
+
+}  // namespace edgeward

@@ -1,0 +1,30 @@
+"""Files that are replaced in one step and are on the disk when the call returns."""
+
+import os
+import tempfile
+
+
+def replace_file(path: "str | os.PathLike[str]", data: bytes, mode: int = 0o644) -> None:
+    """Put `data` where `path` is: after a power cut it holds all of the old bytes or all of these.
+
+    Raises OSError; the old file is then as it was.
+    """
+    place = os.path.abspath(path)
+    directory = os.path.dirname(place)
+    number, draft = tempfile.mkstemp(prefix=f"{os.path.basename(place)}.", dir=directory)
+    try:
+        with open(number, "wb") as file:
+            os.fchmod(number, mode)
+            file.write(data)
+            file.flush()
+            os.fsync(number)
+        os.replace(draft, place)
+    except BaseException:
+        os.unlink(draft)
+        raise
+    # The new name is durable only with its directory.
+    number = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -1,0 +1,129 @@
+"""The trust root as its owner writes it: made, changed and signed, one version after another.
+
+Pure: a document is a dict, a root file its signed form; reads no file and no clock. What a root
+means, and who believes it, is the core's (cpp/trust_root.h); the format is docs/package-format.md.
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgeward import _core
+from edgeward.errors import BadInput
+
+TYPE = "application/vnd.edgeward.root.v1+json"
+ROOT = "root"
+SECONDS_PER_DAY = 86_400
+
+Document = dict[str, Any]
+
+
+def publisher_role(name: str) -> str:
+    return f"publisher:{name}"
+
+
+def first(
+    root_keys: Sequence[_core.PublicKey], issued_s: int, days: int, *, threshold: int = 1
+) -> Document:
+    """Version 1: no publisher yet, replaced by `threshold` of `root_keys`, valid for `days`."""
+    document: Document = {
+        "version": 1,
+        "epoch": 0,
+        "issued": issued_s,
+        "expires": issued_s + days * SECONDS_PER_DAY,
+        "keys": [],
+        "roles": {ROOT: {"keyids": [], "threshold": threshold}},
+        "revoked": [],
+    }
+    for key in root_keys:
+        add_key(document, ROOT, key)
+    return document
+
+
+def add_key(
+    document: Document, role: str, key: _core.PublicKey, prefixes: Sequence[str] = ("",)
+) -> None:
+    """Let `key` act in `role`, which is made if it is a publisher's that is not there yet.
+
+    `prefixes` are of the model names that a publisher made here may sign; "" is every name. Raises
+    BadInput for a device's key, and for one that is revoked.
+    """
+    if key.algorithm == "x25519":
+        raise BadInput("root: expected a key that signs (ed25519 or ecdsa-p256), got a device's")
+    if key.id.hex() in document["revoked"]:
+        raise BadInput(f"root: expected a key that is not revoked, got {key.id.hex()}")
+    entry = {
+        "id": key.id.hex(),
+        "alg": key.algorithm,
+        "pub": base64.b64encode(key.raw).decode(),
+    }
+    if entry not in document["keys"]:
+        document["keys"].append(entry)
+    if role not in document["roles"]:
+        document["roles"][role] = {"keyids": [], "threshold": 1, "prefixes": list(prefixes)}
+    key_ids = document["roles"][role]["keyids"]
+    if entry["id"] not in key_ids:
+        key_ids.append(entry["id"])
+
+
+def set_threshold(document: Document, role: str, threshold: int) -> None:
+    """Ask for the signatures of `threshold` keys of `role`. Raises BadInput for too many or few."""
+    members = _role(document, role)["keyids"]
+    if not 1 <= threshold <= len(members):
+        raise BadInput(
+            f'role "{role}": expected a threshold of 1 to {len(members)}, got {threshold}'
+        )
+    document["roles"][role]["threshold"] = threshold
+
+
+def revoke(document: Document, key_id: str) -> None:
+    """Let the key count for nothing from now on. Raises BadInput for one that is not listed.
+
+    A role that is left with fewer keys than its threshold is refused too: nobody could act in it.
+    """
+    if key_id not in [key["id"] for key in document["keys"]]:
+        raise BadInput(f"root: expected the id of a key that it lists, got {key_id}")
+    for name, role in document["roles"].items():
+        left = [one for one in role["keyids"] if one != key_id]
+        if len(left) < len(role["keyids"]) and len(left) < role["threshold"]:
+            raise BadInput(
+                f'role "{name}": expected at least {role["threshold"]} keys, got {len(left)} '
+                "without this one: add another first"
+            )
+        role["keyids"] = left
+    document["keys"] = [key for key in document["keys"] if key["id"] != key_id]
+    document["revoked"] = sorted({*document["revoked"], key_id})
+
+
+def succeed(document: Document, issued_s: int, days: int) -> None:
+    """Make it the next version, valid for `days` from `issued_s`."""
+    document["version"] += 1
+    document["issued"] = max(issued_s, document["issued"])
+    document["expires"] = document["issued"] + days * SECONDS_PER_DAY
+
+
+def raise_epoch(document: Document) -> None:
+    """Void every floor and every package sealed so far: the way out after a stolen publisher key
+    drove a counter to its end."""
+    document["epoch"] += 1
+
+
+def read(envelope: bytes) -> Document:
+    """What a root file says, with nobody's word for it. Raises MalformedRoot."""
+    document: Document = json.loads(_core.document_payload(envelope))
+    return document
+
+
+def sign(document: Mapping[str, Any], keys: Sequence[_core.PrivateKey]) -> bytes:
+    """The root file of `document`, signed by `keys`."""
+    payload = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return _core.sign_document(TYPE, payload, list(keys)).encode()
+
+
+def _role(document: Document, name: str) -> dict[str, Any]:
+    roles: dict[str, dict[str, Any]] = document["roles"]
+    if name not in roles:
+        known = ", ".join(sorted(roles))
+        raise BadInput(f'role: expected one of {known}, got "{name}"')
+    return roles[name]
