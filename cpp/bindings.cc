@@ -400,12 +400,13 @@ std::string path_of(const py::object& path) {
   return encoded.cast<std::string>();
 }
 
-std::unique_ptr<PyModel> model_of(Block file, const EngineLibrary& library, int threads) {
+std::unique_ptr<PyModel> model_of(Block file, const EngineLibrary& library, int threads,
+                                  std::vector<ExternalData> external) {
   if (threads < 1) throw Error(Code::bad_input, "threads: expected at least 1, got ", threads);
   auto model = std::make_unique<PyModel>();
   {
     const Unlocked released;
-    model->core = std::make_unique<Model>(library, std::move(file), threads);
+    model->core = std::make_unique<Model>(library, std::move(file), threads, std::move(external));
   }
   model->threads = threads;
   const auto intern = [](const std::vector<TensorSpec>& specs, std::vector<py::object>& names) {

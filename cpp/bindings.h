@@ -83,7 +83,8 @@ void set_python_error();
 std::string path_of(const py::object& path);
 
 // A Model in the engine, the GIL given up meanwhile.
-std::unique_ptr<PyModel> model_of(Block file, const EngineLibrary& library, int threads);
+std::unique_ptr<PyModel> model_of(Block file, const EngineLibrary& library, int threads,
+                                  std::vector<ExternalData> external = {});
 
 // Adds what keys, trust roots and packages are to Python.
 void bind_packages(py::module_& module);

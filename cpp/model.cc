@@ -9,7 +9,8 @@
 namespace edgeward {
 namespace {
 
-std::shared_ptr<const Engine> open(const EngineLibrary& library, Block file, int threads) {
+std::shared_ptr<const Engine> open(const EngineLibrary& library, Block file, int threads,
+                                   std::vector<ExternalData> external) {
   const ModelFormat format = model_format({file.data(), file.size_bytes()});
   const bool wants_tflite = library.name != "onnx";
   if (wants_tflite != (format == ModelFormat::tflite)) {
@@ -19,14 +20,15 @@ std::shared_ptr<const Engine> open(const EngineLibrary& library, Block file, int
   }
   if (library.name == "litert") return open_litert(library.path, library.version, std::move(file), threads);
   if (library.name == "tflite") return open_tflite(library.path, library.version, std::move(file), threads);
-  if (library.name == "onnx") return open_onnx(library.path, library.version, std::move(file), threads);
+  if (library.name == "onnx")
+    return open_onnx(library.path, library.version, std::move(file), threads, std::move(external));
   throw Error(Code::bad_input, "engine: expected \"litert\", \"onnx\" or \"tflite\", got \"", library.name, "\"");
 }
 
 }  // namespace
 
-Model::Model(const EngineLibrary& library, Block file, int threads)
-    : library_(library), engine_(open(library, std::move(file), threads)) {
+Model::Model(const EngineLibrary& library, Block file, int threads, std::vector<ExternalData> external)
+    : library_(library), engine_(open(library, std::move(file), threads, std::move(external))) {
   signatures_ = engine_->signatures();
   // The first session is made now: what the engine cannot compile is an error of loading, not of predicting.
   idle_.push_back(make_session(0));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine.h"
+#include "external_data.h"
 #include "fork.h"
 #include "session.h"
 
@@ -23,8 +24,9 @@ struct EngineLibrary {
 
 class Model {
  public:
-  // Checks `file` and opens it in the engine. Throws Error as open_litert, open_onnx and open_tflite do.
-  Model(const EngineLibrary& library, Block file, int threads);
+  // Checks `file` and opens it in the engine; `external` are the files that an .onnx keeps tensors in. Throws Error as
+  // open_litert, open_onnx and open_tflite do.
+  Model(const EngineLibrary& library, Block file, int threads, std::vector<ExternalData> external = {});
   ~Model();
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;

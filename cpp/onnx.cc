@@ -20,7 +20,7 @@ namespace {
 
 using Status = void*;
 
-constexpr uint32_t kApiVersion = 16;
+constexpr uint32_t kApiVersion = 18;
 constexpr int kLogFatal = 4;  // errors reach the caller as errors
 constexpr int kAllOptimizations = 99;
 constexpr int kDeviceAllocator = 0;
@@ -49,6 +49,7 @@ struct Api {
   Status (*set_intra_threads)(Handle, int);
   Status (*set_inter_threads)(Handle, int);
   Status (*add_config)(Handle, const char*, const char*);
+  Status (*add_external)(Handle, const char* const*, char* const*, const size_t*, size_t);
   Status (*input_count)(Handle, size_t*);
   Status (*output_count)(Handle, size_t*);
   Status (*input_type)(Handle, size_t, Handle*);
@@ -126,6 +127,7 @@ Api::Api(const Library& library) {
   take<99>(table, release_shape);
   take<100>(table, release_options);
   take<130>(table, add_config);
+  take<279>(table, add_external);
   check(create_env(kLogFatal, "edgeward", &env));
   check(cpu_memory(kDeviceAllocator, kDefaultMemory, &memory));
   check(allocator(&default_allocator));
@@ -185,7 +187,7 @@ struct GraphTensor {
 };
 
 struct Weights {
-  Weights(const Api& functions, Block bytes, int threads);
+  Weights(const Api& functions, Block bytes, int threads, const std::vector<ExternalData>& external);
 
   const Api& api;
   Block file;  // kept only for .ort
@@ -197,7 +199,19 @@ struct Weights {
   std::vector<Signature> signatures;
 };
 
-Handle make_session(const Api& api, Bytes file, bool is_ort, int threads) {
+void add_external_data(const Api& api, Handle options, const std::vector<ExternalData>& external) {
+  std::vector<const char*> names;
+  std::vector<char*> buffers;
+  std::vector<size_t> sizes;
+  for (const ExternalData& file : external) {
+    names.push_back(file.name.c_str());
+    buffers.push_back(reinterpret_cast<char*>(file.bytes.data()));
+    sizes.push_back(file.bytes.size_bytes());
+  }
+  api.check(api.add_external(options, names.data(), buffers.data(), sizes.data(), sizes.size()));
+}
+
+Handle make_session(const Api& api, Bytes file, bool is_ort, int threads, const std::vector<ExternalData>& external) {
   Handle made = nullptr;
   api.check(api.create_options(&made));
   const Owned options(made, api.release_options);
@@ -211,6 +225,7 @@ Handle make_session(const Api& api, Bytes file, bool is_ort, int threads) {
     api.check(api.add_config(options.get(), "session.use_ort_model_bytes_directly", "1"));
     api.check(api.add_config(options.get(), "session.use_ort_model_bytes_for_initializers", "1"));
   }
+  if (!external.empty()) add_external_data(api, options.get(), external);
   Handle session = nullptr;
   api.check(api.create_session(api.env, file.data(), file.size(), options.get(), &session), Code::unsupported_model);
   return session;
@@ -261,10 +276,10 @@ std::vector<GraphTensor> read_tensors(const Api& api, Handle session, const char
   return tensors;
 }
 
-Weights::Weights(const Api& functions, Block bytes, int threads)
+Weights::Weights(const Api& functions, Block bytes, int threads, const std::vector<ExternalData>& external)
     : api(functions), file(std::move(bytes)),
       session(make_session(api, {file.data(), file.size_bytes()},
-                           model_format({file.data(), file.size_bytes()}) == ModelFormat::ort, threads),
+                           model_format({file.data(), file.size_bytes()}) == ModelFormat::ort, threads, external),
               api.release_session),
       inputs(read_tensors(api, session.get(), "input", api.input_count, api.input_name, api.input_type)),
       outputs(read_tensors(api, session.get(), "output", api.output_count, api.output_name, api.output_type)) {
@@ -382,20 +397,21 @@ class OnnxEngine final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> open_onnx(const std::string& library_path, const std::string& version, Block file,
-                                  int threads) {
+std::unique_ptr<Engine> open_onnx(const std::string& library_path, const std::string& version, Block file, int threads,
+                                  std::vector<ExternalData> external) {
   const Bytes bytes{file.data(), file.size_bytes()};
   if (model_format(bytes) == ModelFormat::ort) {
     check_ort(bytes);
+    external.clear();
   } else {
-    check_onnx(bytes);
+    check_onnx(bytes, external);
   }
   require_version("onnxruntime", version, {1, 23}, {2, 0});
   // Read once, when the library starts; the API's own switch comes too late.
   static const int switched_off = setenv("ORT_DISABLE_TELEMETRY", "1", 1);
   if (switched_off != 0) throw Error(Code::out_of_memory, "onnx: expected memory for the environment, got none");
   return std::make_unique<OnnxEngine>(
-      std::make_shared<const Weights>(opened<Api>(library_path), std::move(file), threads), version);
+      std::make_shared<const Weights>(opened<Api>(library_path), std::move(file), threads, external), version);
 }
 
 }  // namespace edgeward

@@ -1,8 +1,10 @@
 #include "onnx_file.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -170,8 +172,21 @@ class Scope {
   std::unordered_set<std::string_view> names_;
 };
 
+// Where a tensor's data lies when it is not in the file.
+struct Elsewhere {
+  std::string_view location;
+  uint64_t offset = 0;
+  std::optional<uint64_t> size_bytes;  // none: to the end
+};
+
 class Checker {
  public:
+  // With `external` null, whatever files the model names are taken to be there.
+  explicit Checker(const std::vector<ExternalData>* external) : external_(external) {}
+
+  // The names of the files outside that hold data.
+  const std::set<std::string_view>& locations() const { return locations_; }
+
   void model(Bytes file) {
     if (file.empty()) refuse("file of 0 bytes is no ONNX model");
     std::optional<Bytes> graph;
@@ -254,7 +269,8 @@ class Checker {
         case 2:
         case 10: string(field, "GraphProto"); break;
         case 5: {
-          const std::string_view name = tensor(message(field, "GraphProto"), "initializer").name;
+          const Place place = outer == nullptr ? Place::anywhere : Place::inside;
+          const std::string_view name = tensor(message(field, "GraphProto"), "initializer", place).name;
           if (name.empty()) refuse("an initializer without a name");
           if (!initializers.insert(name).second) refuse("initializer \"", name, "\" is there twice");
           break;
@@ -377,7 +393,7 @@ class Checker {
         }
         case 9: message(field, "AttributeProto"); break;
         case 5:
-        case 10: tensor(message(field, "AttributeProto"), "attribute tensor"); break;
+        case 10: tensor(message(field, "AttributeProto"), "attribute tensor", Place::inside); break;
         case 6:
         case 11: check_graph(message(field, "AttributeProto"), &scope, depth + 1); break;
         case 7: Fields::numbers(field, "AttributeProto", Wire::fixed32, [](uint64_t) {}); break;
@@ -417,8 +433,16 @@ class Checker {
     std::vector<int64_t> dims;
   };
 
-  Tensor tensor(Bytes bytes, std::string_view what) {
+  // Where a tensor's data may lie.
+  enum class Place : uint8_t {
+    inside,
+    anywhere
+  };
+
+  Tensor tensor(Bytes bytes, std::string_view what, Place place) {
     Tensor tensor;
+    std::vector<Bytes> entries;
+    bool is_elsewhere = false;
     std::optional<uint64_t> raw_bytes;
     uint64_t counts[5] = {};  // float_data, int32_data, int64_data, double_data, uint64_data
     uint64_t string_count = 0;
@@ -444,20 +468,92 @@ class Checker {
         case 10: counts[3] += Fields::count(field, "TensorProto", Wire::fixed64); break;
         case 11: counts[4] += Fields::count(field, "TensorProto", Wire::varint); break;
         case 12: string(field, "TensorProto"); break;
-        case 13:
-          throw Error(Code::unsupported_model, what, " \"", tensor.name, "\": data in another file, expected one file");
-        case 14:
-          if (integer(field, "TensorProto") != 0) {
-            throw Error(Code::unsupported_model, what, " \"", tensor.name,
-                        "\": data in another file, expected one file");
-          }
-          break;
+        case 13: entries.push_back(message(field, "TensorProto")); break;
+        case 14: is_elsewhere = integer(field, "TensorProto") != 0; break;
         case 16: entry(message(field, "TensorProto")); break;
         default: break;
       }
     }
+    if (is_elsewhere || !entries.empty()) {
+      if (place == Place::inside || !is_elsewhere) {
+        throw Error(Code::unsupported_model, what, " \"", tensor.name,
+                    "\": data in another file, expected it here: only the main graph's initializers may lie outside");
+      }
+      if (raw_bytes || string_count != 0 || std::any_of(counts, std::end(counts), [](uint64_t n) { return n != 0; }))
+        refuse(what, " \"", tensor.name, "\": data here and in another file");
+      raw_bytes = outside_bytes(tensor, elsewhere(entries, tensor.name));
+    }
     check_tensor(tensor, what, raw_bytes, counts, string_count);
     return tensor;
+  }
+
+  static Elsewhere elsewhere(const std::vector<Bytes>& entries, std::string_view name) {
+    Elsewhere found;
+    const auto number = [&](std::string_view key, std::string_view text) {
+      uint64_t value = 0;
+      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+      if (error != std::errc() || end != text.data() + text.size())
+        refuse("initializer \"", name, "\": external ", key, ": expected a whole number, got \"", text, "\"");
+      return value;
+    };
+    std::set<std::string_view> keys;
+    for (const Bytes& bytes : entries) {
+      std::string_view key;
+      std::string_view value;
+      Fields fields(bytes, "StringStringEntryProto");
+      Field field;
+      while (fields.next(field)) {
+        if (field.number == 1) key = string(field, "StringStringEntryProto");
+        if (field.number == 2) value = string(field, "StringStringEntryProto");
+      }
+      if (!keys.insert(key).second) refuse("initializer \"", name, "\": external ", key, " is there twice");
+      if (key == "location") {
+        found.location = value;
+      } else if (key == "offset") {
+        found.offset = number(key, value);
+      } else if (key == "length") {
+        found.size_bytes = number(key, value);
+      } else if (key != "checksum") {
+        refuse("initializer \"", name, "\": external data: expected location, offset, length or checksum, got \"", key,
+               "\"");
+      }
+    }
+    if (found.location.empty()) refuse("initializer \"", name, "\": external data without a location");
+    return found;
+  }
+
+  // How many bytes the tensor has outside. They lie inside a file that was given along.
+  uint64_t outside_bytes(const Tensor& tensor, const Elsewhere& elsewhere) {
+    locations_.insert(elsewhere.location);
+    const std::optional<OnnxElement> element = onnx_element(tensor.type);
+    if (element && element->store == kOnnxStringStore)
+      refuse("initializer \"", tensor.name, "\": strings in another file, expected them here");
+    if (external_ == nullptr) return elsewhere.size_bytes.value_or(stored_bytes(tensor));
+    const auto file = std::find_if(external_->begin(), external_->end(),
+                                   [&](const ExternalData& one) { return one.name == elsewhere.location; });
+    if (file == external_->end()) {
+      throw Error(Code::unsupported_model, "initializer \"", tensor.name, "\": data in \"", elsewhere.location,
+                  "\", expected it in the model's own file, or in another member of its package");
+    }
+    const uint64_t left = file->bytes.size_bytes() - std::min<uint64_t>(elsewhere.offset, file->bytes.size_bytes());
+    const uint64_t size_bytes = elsewhere.size_bytes.value_or(left);
+    if (size_bytes > left) {
+      refuse("initializer \"", tensor.name, "\": ", size_bytes, " bytes at ", elsewhere.offset, " of \"",
+             elsewhere.location, "\", which has ", file->bytes.size_bytes());
+    }
+    return size_bytes;
+  }
+
+  // The bytes that the tensor's elements take, as far as its dimensions and type make sense.
+  static uint64_t stored_bytes(const Tensor& tensor) {
+    const std::optional<OnnxElement> element = onnx_element(tensor.type);
+    uint64_t elements = 1;
+    for (const int64_t dim : tensor.dims) {
+      const auto product = checked_multiply<uint64_t>(elements, static_cast<uint64_t>(std::max<int64_t>(dim, 0)));
+      if (!product || *product > kMaxOnnxElements) return 0;  // check_tensor refuses it
+      elements = *product;
+    }
+    return element ? (elements * element->bits + 7) / 8 : 0;
   }
 
   static void check_tensor(Tensor& tensor, std::string_view what, std::optional<uint64_t> raw_bytes,
@@ -602,12 +698,20 @@ class Checker {
     }
   }
 
+  const std::vector<ExternalData>* external_;
+  std::set<std::string_view> locations_;
   uint64_t node_count_ = 0;
   uint64_t declared_bytes_ = 0;
 };
 
 }  // namespace
 
-void check_onnx(Bytes file) { Checker().model(file); }
+void check_onnx(Bytes file, const std::vector<ExternalData>& external) { Checker(&external).model(file); }
+
+std::vector<std::string> external_data_names(Bytes file) {
+  Checker checker(nullptr);
+  checker.model(file);
+  return {checker.locations().begin(), checker.locations().end()};
+}
 
 }  // namespace edgeward

@@ -1,13 +1,21 @@
 // An .onnx file (a protobuf ModelProto) before the engine sees it.
 // Every field is bounded, every initializer holds its bytes, every node input exists before it is used.
-// External data is refused: a model is one file. Rules: docs/model-files.md.
+// Data outside the file must lie in the files that are given along. Rules: docs/model-files.md.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "bytes.h"
+#include "external_data.h"
 
 namespace edgeward {
 
 // Throws Error(malformed_model | unsupported_model).
-void check_onnx(Bytes file);
+void check_onnx(Bytes file, const std::vector<ExternalData>& external);
+
+// The names of the files that hold data of this one, each once, in order of name; everything else is checked as
+// check_onnx does, and throws the same.
+std::vector<std::string> external_data_names(Bytes file);
 
 }  // namespace edgeward

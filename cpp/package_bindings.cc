@@ -10,6 +10,7 @@
 #include "error.h"
 #include "key_file.h"
 #include "key_wrap.h"
+#include "onnx_file.h"
 #include "package.h"
 #include "trust_root.h"
 
@@ -139,9 +140,24 @@ bool has_right_digest(const Payload& payload, const std::string& wanted) {
 
 std::unique_ptr<PyModel> open_entry(const Payload& payload, const std::string& engine, const std::string& library_path,
                                     const std::string& version, int threads) {
-  const auto entry = std::find_if(payload.facts.members.begin(), payload.facts.members.end(),
-                                  [](const Member& member) { return member.is_entry; });
-  return model_of(payload.block.part(entry->offset, entry->size_bytes), {engine, library_path, version}, threads);
+  Block entry;
+  std::vector<ExternalData> external;
+  for (const Member& member : payload.facts.members) {
+    Block bytes = payload.block.part(member.offset, member.size_bytes);
+    if (member.is_entry) {
+      entry = std::move(bytes);
+    } else if (member.type == MemberType::onnx_external) {
+      external.push_back({member.name, std::move(bytes)});
+    }
+  }
+  return model_of(std::move(entry), {engine, library_path, version}, threads, std::move(external));
+}
+
+py::list external_data_of(const py::buffer& model) {
+  const Borrowed file(model);
+  py::list names;
+  for (const std::string& name : external_data_names(file.bytes())) names.append(name);
+  return names;
 }
 
 using Signers = std::vector<const PrivateKey*>;
@@ -381,6 +397,9 @@ void bind_package(py::module_& module) {
              py::arg("chunk_bytes"), py::arg("members"), py::arg("metadata"), py::arg("signers"), py::arg("progress"),
              "Writes a package, whole or not at all. Returns its id and its ContentKey, or None.\n\n"
              "`members` are (name, type, is_entry, bytes). Raises OSError, BadInput.");
+
+  module.def("external_data_of", &external_data_of, py::arg("model"),
+             "The names of the files that an .onnx keeps tensors in. Raises MalformedModel, UnsupportedModel.");
 
   py::class_<KeyWrap>(module, "KeyWrap", "What a wrapped content key says of itself.")
       .def_property_readonly("package_id", [](const KeyWrap& self) { return python_bytes(self.package_id); })

@@ -8,7 +8,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
-    edgeward::check_onnx({reinterpret_cast<const std::byte*>(data), size});
+    edgeward::check_onnx({reinterpret_cast<const std::byte*>(data), size}, {});
   } catch (const edgeward::Error&) {
   }
   return 0;
