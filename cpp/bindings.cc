@@ -189,8 +189,11 @@ Block read_source(const py::object& source) {
 }
 
 std::unique_ptr<PyModel> make_model(const py::object& source, const std::string& engine,
-                                    const std::string& library_path, const std::string& version, int threads) {
-  return model_of(read_source(source), {engine, library_path, version}, threads);
+                                    const std::string& library_path, const std::string& version, int threads,
+                                    const std::map<std::string, py::buffer>& files) {
+  std::vector<ExternalData> external;
+  for (const auto& [name, bytes] : files) external.push_back({name, copy_of(bytes)});
+  return model_of(read_source(source), {engine, library_path, version}, threads, std::move(external));
 }
 
 std::unique_ptr<PySession> make_session(const PyModel& model, const std::optional<std::string>& signature) {
@@ -389,7 +392,9 @@ void bind_model(py::module_& module) {
     reinterpret_cast<PyTypeObject*>(type.ptr())->tp_new = nullptr;
   }
   module.def("open_model", &make_model, py::arg("source"), py::arg("engine"), py::arg("library"), py::arg("version"),
-             py::arg("threads"), "A Model from a path (str) or bytes, in the engine whose library lies at `library`.");
+             py::arg("threads"), py::arg("external") = py::dict(),
+             "A Model from a path (str) or bytes, in the engine whose library lies at `library`.\n\n"
+             "`external` are the bytes of the files that an .onnx keeps tensors in, by name.");
 }
 
 }  // namespace

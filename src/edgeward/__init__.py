@@ -2,7 +2,7 @@
 
     import edgeward as ew
 
-    model = ew.load_unsigned("model.tflite")
+    model = ew.load("person-2.1.ewp")
     scores = model.predict(image)
 
 Importing this opens no engine; the first model that is loaded does.
@@ -17,6 +17,7 @@ from edgeward._core import (
     TensorSpec,
     empty,
 )
+from edgeward.contents import Case, Contents, Tolerance
 from edgeward.errors import (
     BadInput,
     Busy,
@@ -42,6 +43,7 @@ from edgeward.errors import (
 )
 from edgeward.model import load, load_unsigned
 from edgeward.package import Package
+from edgeward.release import Release
 from edgeward.trust import Trust
 
 __version__ = "0.1.0"
@@ -49,7 +51,9 @@ __version__ = "0.1.0"
 __all__ = [
     "BadInput",
     "Busy",
+    "Case",
     "Closed",
+    "Contents",
     "EdgewardError",
     "EngineFailed",
     "EngineMismatch",
@@ -66,10 +70,12 @@ __all__ = [
     "OutOfMemory",
     "Package",
     "Quantization",
+    "Release",
     "RollbackRefused",
     "Session",
     "Signature",
     "TensorSpec",
+    "Tolerance",
     "Trust",
     "UnsupportedModel",
     "UntrustedPackage",

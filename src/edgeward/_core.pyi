@@ -96,8 +96,14 @@ class Session:
 def empty(shape: _Shape, dtype: DTypeLike = "float32") -> NDArray[Any]: ...
 def model_format(head: bytes) -> Literal["tflite", "ort", "onnx"]: ...
 def open_model(
-    source: str | Buffer, engine: str, library: str, version: str, threads: int
+    source: str | Buffer,
+    engine: str,
+    library: str,
+    version: str,
+    threads: int,
+    external: Mapping[str, Buffer] = {},
 ) -> Model: ...
+def external_data_of(model: Buffer) -> list[str]: ...
 
 class PublicKey:
     @property
@@ -233,7 +239,7 @@ def seal_package(
     binding: Buffer | None,
     cipher: str | None,
     chunk_bytes: int,
-    members: list[tuple[str, str, bool, bytes]],
+    members: list[tuple[str, str, bool, Buffer]],
     metadata: str,
     signers: list[PrivateKey],
     progress: Callable[[int, int], None] | None,

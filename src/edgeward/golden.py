@@ -12,6 +12,7 @@ NaN passes where NaN is expected, an infinity where the same one is.
 """
 
 import io
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,17 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeward import _core
+from edgeward.answer import answer
+from edgeward.contents import GOLDEN as NAME
+from edgeward.contents import Case, Tolerance
 from edgeward.errors import BadInput, MalformedPackage
 
 MOST_BYTES = 64 << 20
 MOST_CASES = 1000
-NAME = "golden.npz"
 FIRST_DAY = (1980, 1, 1, 0, 0, 0)  # of a zip: the same cases give the same bytes
-
-
-class Tolerance(NamedTuple):
-    absolute: float
-    relative: float
 
 
 # Engines and CPUs add in different orders; a quantised value may round to its neighbour.
@@ -42,13 +40,6 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "bool": Tolerance(0, 0),
 }
 OF_INTEGERS = Tolerance(1, 0)
-
-
-class Case(NamedTuple):
-    """Arrays by the names of the model's inputs and outputs."""
-
-    inputs: dict[str, NDArray[Any]]
-    outputs: dict[str, NDArray[Any]]
 
 
 class Difference(NamedTuple):
@@ -73,26 +64,40 @@ class Golden:
         self.tolerances = dict(tolerances or {})
 
     @classmethod
-    def record(cls, model: _core.Model, inputs: Sequence[Mapping[str, NDArray[Any]]]) -> "Golden":
-        """What `model` gives for each of `inputs`, taken as what it must give.
+    def record(
+        cls,
+        model: _core.Model,
+        cases: Sequence[Case],
+        tolerances: Mapping[str, Tolerance] | None = None,
+    ) -> "Golden":
+        """`cases`, those without outputs with what `model` gives.
 
-        Raises BadInput for inputs that are not the model's.
+        Raises BadInput for inputs that are not the model's, and for a case whose outputs the model
+        does not give.
         """
-        cases = []
-        for case in inputs:
-            outputs = {name: array.copy() for name, array in _run(model, case).items()}
-            cases.append(Case({name: np.array(case[name]) for name in case}, outputs))
-        return cls(cases)
+        golden = cls([cls._recorded(model, case) for case in cases], tolerances)
+        for difference in golden.replay(model):
+            if not difference.passed:
+                raise BadInput(difference.text)
+        return golden
+
+    @staticmethod
+    def _recorded(model: _core.Model, case: Case) -> Case:
+        outputs = case.outputs or answer(model, case.inputs)
+        return Case(
+            {name: np.array(array) for name, array in case.inputs.items()},
+            {name: np.array(array) for name, array in outputs.items()},
+        )
 
     def tolerance(self, dtype: str) -> Tolerance:
         return self.tolerances.get(dtype) or TOLERANCES.get(dtype, OF_INTEGERS)
 
     def replay(self, model: _core.Model) -> list[Difference]:
-        """How `model` does on each output of each case. Raises BadInput when it takes other inputs."""
+        """How `model` does on each output of each case. Raises BadInput when its inputs differ."""
         dtypes = {spec.name: spec.dtype for spec in model.outputs}
         found = []
         for index, case in enumerate(self.cases):
-            given = _run(model, case.inputs)
+            given = answer(model, case.inputs)
             for name, expected in case.outputs.items():
                 where = f'golden case {index}: output "{name}"'
                 if name not in given:
@@ -109,8 +114,10 @@ class Golden:
     ) -> tuple[float, str]:
         """The largest error, and a sentence when it is too large."""
         if expected.dtype != got.dtype or expected.shape != got.shape:
-            wanted = f"{expected.dtype} {list(expected.shape)}"
-            return float("inf"), f"{where}: expected {wanted}, got {got.dtype} {list(got.shape)}"
+            return float("inf"), (
+                f"{where}: expected {expected.dtype} {list(expected.shape)}, "
+                f"got {got.dtype} {list(got.shape)}"
+            )
         if expected.size == 0:
             return 0.0, ""
         tolerance = self.tolerance(dtype)
@@ -149,38 +156,37 @@ class Golden:
                 archive.writestr(zipfile.ZipInfo(f"{name}.npy", FIRST_DAY), content.getvalue())
         data = file.getvalue()
         if len(data) > MOST_BYTES:
-            raise BadInput(f"golden: expected at most {MOST_BYTES} bytes of arrays, got {len(data)}")
+            raise BadInput(
+                f"golden: expected at most {MOST_BYTES} bytes of arrays, got {len(data)}"
+            )
         return data
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> "Golden":
         """What to_bytes made. Raises MalformedPackage, beginning with `where`."""
         tolerances: dict[str, Tolerance] = {}
-        cases: dict[int, Case] = {}
+        inputs: dict[int, dict[str, NDArray[Any]]] = {}
+        outputs: dict[int, dict[str, NDArray[Any]]] = {}
         for name, array in _arrays(data, where).items():
             kind, _, rest = name.partition("/")
             side, _, tensor = rest.partition("/")
             if kind == "tolerance" and array.shape == (2,) and array.dtype == np.float64:
                 tolerances[rest] = Tolerance(float(array[0]), float(array[1]))
             elif kind.isdecimal() and len(kind) <= 4 and side in ("inputs", "outputs") and tensor:
-                case = cases.setdefault(int(kind), Case({}, {}))
-                (case.inputs if side == "inputs" else case.outputs)[tensor] = array
+                cases = inputs if side == "inputs" else outputs
+                cases.setdefault(int(kind), {})[tensor] = array
             else:
                 raise MalformedPackage(f'{where}: {NAME}: expected no array "{name}", got one')
-        is_whole = sorted(cases) == list(range(len(cases))) and 1 <= len(cases) <= MOST_CASES
-        if not is_whole or not all(case.inputs and case.outputs for case in cases.values()):
+        indices = list(range(len(inputs)))
+        if (
+            sorted(inputs) != indices
+            or sorted(outputs) != indices
+            or not 0 < len(indices) <= MOST_CASES
+        ):
             raise MalformedPackage(
                 f"{where}: {NAME}: expected cases from 0, each with inputs and outputs, got others"
             )
-        return cls([cases[index] for index in sorted(cases)], tolerances)
-
-
-def _run(model: _core.Model, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Every output by name, whatever form predict gives a single one in."""
-    given = model.predict(dict(inputs))
-    if isinstance(given, dict):
-        return given
-    return {model.outputs[0].name: given}
+        return cls([Case(inputs[index], outputs[index]) for index in indices], tolerances)
 
 
 def _real(array: NDArray[Any], dtype: str) -> NDArray[np.float64]:
@@ -191,7 +197,7 @@ def _real(array: NDArray[Any], dtype: str) -> NDArray[np.float64]:
 
 
 def _arrays(data: bytes, where: str) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz whose members are stored as they are, so that none is larger than it."""
+    """The arrays of an .npz whose members are stored as they are: none is larger than it."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
@@ -199,13 +205,23 @@ def _arrays(data: bytes, where: str) -> dict[str, NDArray[Any]]:
                 raise ValueError("compressed")
             if sum(one.file_size for one in entries) > len(data):
                 raise ValueError("sizes that are not there")
-            return {
-                one.filename.removesuffix(".npy"): np.lib.format.read_array(
-                    io.BytesIO(archive.read(one)), allow_pickle=False
-                )
-                for one in entries
-            }
+            return {one.filename.removesuffix(".npy"): _array(archive.read(one)) for one in entries}
     except (ValueError, zipfile.BadZipFile, EOFError, KeyError, NotImplementedError) as error:
         raise MalformedPackage(
-            f"{where}: {NAME}: expected arrays in an uncompressed .npz, got something else ({error})"
+            f"{where}: {NAME}: expected arrays in an uncompressed .npz, got others ({error})"
         ) from None
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    """The array of an .npy. Raises ValueError, before memory is taken for elements not there."""
+    file = io.BytesIO(content)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("an .npy of another version")
+    shape, is_transposed, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject:
+        raise ValueError("objects")
+    count = math.prod(shape)
+    if file.tell() + count * dtype.itemsize != len(content):
+        raise ValueError(f"{len(content)} bytes for {dtype} {list(shape)}")
+    elements = np.frombuffer(content, dtype, count, file.tell())
+    return elements.reshape(shape, order="F" if is_transposed else "C")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeward import Model, Quantization, TensorSpec, _core
+from edgeward.schema import quantization_report, signatures_report
 
 FORMAT_TITLES = {"tflite": "TensorFlow Lite", "ort": "ONNX Runtime", "onnx": "ONNX"}
 TOP_COUNT = 5
@@ -32,17 +33,6 @@ def report(path: str, model: Model) -> dict[str, Any]:
         "size_bytes": file.stat().st_size,
         "engine": engine_report(model),
         "signatures": signatures_report(model),
-    }
-
-
-def signatures_report(model: Model) -> dict[str, Any]:
-    """What each signature asks for and gives, by name."""
-    return {
-        name: {
-            "inputs": [_spec_report(spec) for spec in signature.inputs],
-            "outputs": [_spec_report(spec) for spec in signature.outputs],
-        }
-        for name, signature in model.signatures.items()
     }
 
 
@@ -130,16 +120,6 @@ def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
     ]
 
 
-def quantization_report(quantization: Quantization | None) -> dict[str, Any] | None:
-    if quantization is None:
-        return None
-    return {
-        "scales": [float(scale) for scale in quantization.scales],
-        "zero_points": [int(zero_point) for zero_point in quantization.zero_points],
-        "axis": quantization.axis,
-    }
-
-
 def values_report(spec: TensorSpec, tensor: NDArray[Any]) -> dict[str, Any]:
     return {
         "dtype": spec.dtype,
@@ -191,12 +171,3 @@ def real_values(tensor: NDArray[Any], quantization: Quantization | None) -> NDAr
 
 def number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
-
-
-def _spec_report(spec: TensorSpec) -> dict[str, Any]:
-    return {
-        "name": spec.name,
-        "dtype": spec.dtype,
-        "shape": list(spec.shape),
-        "quantization": quantization_report(spec.quantization),
-    }

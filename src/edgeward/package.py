@@ -8,24 +8,25 @@ The bytes and every check are the core's; the format is docs/package-format.md.
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from edgeward import _core
+from edgeward import _core, key_wraps
 from edgeward import engine as engines
+from edgeward.contents import CARD, GOLDEN, LABELS, REFERENCE, Contents
 from edgeward.device_key import find_device_key, places
-from edgeward.durable import replace_file
 from edgeward.errors import BadInput, MalformedPackage, WrongKey
+from edgeward.release import Release
 from edgeward.trust import Trust
 
 if TYPE_CHECKING:
-    from edgeward.golden import Golden
+    from typing_extensions import Buffer
+
+    from edgeward.golden import Difference, Golden
     from edgeward.reference_statistics import ReferenceStatistics
 
 PathLike = str | os.PathLike[str]
-GOLDEN, REFERENCE, CARD, LABELS = "golden.npz", "reference.json", "card.md", "labels.txt"
-MOST_WRAPS_BYTES = 216 << 16
 
 
 def machine() -> str:
@@ -33,13 +34,8 @@ def machine() -> str:
     return f"{platform.system().lower()}-{platform.machine().lower()}"
 
 
-def wraps_path(path: PathLike) -> str:
-    """Where the wrapped content keys of the package at `path` lie: beside it, as .ewk."""
-    return os.fsdecode(path).removesuffix(".ewp") + ".ewk"
-
-
 class Package:
-    """A package that this device trusts. Made by `open` or `unverified`. Any thread.
+    """A package that this device trusts. Had by `open` or `unverified`. Any thread.
 
     Its members are read, verified and decrypted together, when one is first asked for; they stay in
     memory as long as the Package or a model from it.
@@ -89,6 +85,49 @@ class Package:
         Raises OSError, MalformedPackage.
         """
         return cls(_core.Package.unverified(os.fsdecode(path)), None, None)
+
+    @staticmethod
+    def seal(
+        model: "PathLike | Buffer",
+        output: PathLike,
+        release: Release,
+        keys: Sequence[_core.PrivateKey],
+        contents: Contents = Contents(),  # noqa: B008 - immutable
+        *,
+        encrypt_to: Sequence[_core.PublicKey] = (),
+        cipher: str = "aes-256-gcm",
+        converts: bool = True,
+        engine: str | None = None,
+        progress: "Callable[[str, int, int], None] | None" = None,
+    ) -> str:
+        """Write `model` and `contents` as a package at `output`, signed by each of `keys`.
+
+        `model` is a path or the bytes of a .tflite, .onnx or .ort file. An .onnx becomes an .ort,
+        which opens in place, unless `converts` is False: then it and the files that hold its
+        external data are members as they are. The model is opened once, on `engine`, as a device
+        will have it; that gives its schema, the golden outputs and the reference statistics.
+
+        With `encrypt_to` the payload is encrypted under a fresh key, by `cipher` ("aes-256-gcm" or
+        "chacha20-poly1305"), and that key wrapped for each of these devices in a .ewk file beside
+        the package. `progress` is called with what is counted, done and to do. Returns the id.
+
+        Raises BadInput for a name, counter, key or golden case that does not fit, OSError, and as
+        load_unsigned. The output is there whole, or as it was before.
+        """
+        from edgeward import sealing
+
+        return sealing.seal(
+            model,
+            output,
+            release,
+            keys,
+            contents,
+            encrypt_to=encrypt_to,
+            cipher=cipher,
+            converts=converts,
+            engine=engine,
+            progress=progress,
+        )
 
     # --- What the signed head says --------------------------------------------------------------
 
@@ -196,11 +235,11 @@ class Package:
                 f"{self._where}: expected this device's key, got none: looked for "
                 f"{places(self._trust.directory)}"
             )
-        wraps = read_wraps(self.core.path)
+        wraps = key_wraps.read(self.core.path)
         try:
             return _core.unwrap(wraps, self.core.package_id, self._key, self._trust.now_s())
         except WrongKey as error:
-            place, device = wraps_path(self.core.path), self._key.public.id.hex()
+            place, device = key_wraps.path_of(self.core.path), self._key.public.id.hex()
             raise WrongKey(
                 f'"{place}": {error}; this device is {device}: add it with edgeward wrap'
             ) from None
@@ -215,12 +254,15 @@ class Package:
         """
         if self._trust is None:
             raise BadInput(f"{self._where}: expected one that was verified, got one that was not")
+        model = self._model(engine, threads)
+        self._trust.accept(self.core)
+        return model
+
+    def _model(self, engine: str | None, threads: int | None) -> _core.Model:
         engines.require_arguments(engine, threads)
         payload, entry = self._payload, self.entry
         head = payload.read(entry.name)[: engines.HEAD_BYTES].tobytes()
-        model = payload.open_model(*engines.ready(head, entry.size_bytes, engine, threads))
-        self._trust.accept(self.core)
-        return model
+        return payload.open_model(*engines.ready(head, entry.size_bytes, engine, threads))
 
     def verify(self) -> None:
         """Hold every byte against what was signed: stored ones, and with the key each member's too.
@@ -236,6 +278,19 @@ class Package:
                     f'{self._where}: member "{member.name}": expected the digest in its row, got '
                     "another"
                 )
+
+    def replay(
+        self, *, engine: str | None = None, threads: int | None = None
+    ) -> "list[Difference]":
+        """Run the golden cases on this machine: how each output of each came out.
+
+        Nothing is remembered of the package. Raises BadInput when it carries none, and as `load`.
+        """
+        golden = self.golden
+        if golden is None:
+            raise BadInput(f"{self._where}: expected golden cases in it, got none")
+        with self._model(engine, threads) as model:
+            return golden.replay(model)
 
     # --- Changing -------------------------------------------------------------------------------
 
@@ -260,49 +315,12 @@ class Package:
         key = self._content_key()
         if key is None:
             raise BadInput(f"{self._where}: expected an encrypted package, got one without a key")
-        wraps = read_wraps(self.core.path)
-        write_wraps(self.core, key, devices, wraps, not_before_s, not_after_s)
+        wraps = key_wraps.read(self.core.path)
+        key_wraps.add(self.core, key, devices, wraps, not_before_s, not_after_s)
 
     def remove_recipient(self, device: _core.PublicKey) -> None:
         """Take a device's wrap out of the .ewk file: it cannot open this package from now on.
 
         What it has opened before, it has seen. Raises BadInput when it has none, OSError.
         """
-        wraps = _core.remove_wrap(read_wraps(self.core.path), device.id)
-        replace_file(wraps_path(self.core.path), wraps)
-
-
-def read_wraps(path: PathLike) -> bytes:
-    """The bytes of the .ewk file of the package at `path`. Raises WrongKey when there is none."""
-    place = wraps_path(path)
-    try:
-        with open(place, "rb") as file:
-            wraps = file.read(MOST_WRAPS_BYTES + 1)
-    except FileNotFoundError:
-        raise WrongKey(
-            f'package "{os.fsdecode(path)}": expected its wrapped keys at "{place}", got no such '
-            "file: copy it along with the package"
-        ) from None
-    return wraps
-
-
-def write_wraps(
-    package: _core.Package,
-    key: _core.ContentKey,
-    devices: Sequence[_core.PublicKey],
-    wraps: bytes = b"",
-    not_before_s: int = 0,
-    not_after_s: int = 0,
-) -> None:
-    """Put `wraps` and one for each of `devices` into the .ewk file of `package`."""
-    for device in devices:
-        wraps = _core.add_wrap(
-            wraps,
-            key,
-            package.package_id,
-            device,
-            package.cipher or "aes-256-gcm",
-            not_before_s,
-            not_after_s,
-        )
-    replace_file(wraps_path(package.path), wraps)
+        key_wraps.remove(self.core, device)

@@ -1,8 +1,8 @@
 """ReferenceStatistics: how a model's inputs and outputs are distributed over a calibration set.
 
 What a device sees later is counted in the same bins, so that the two can be compared without a raw
-sample. In a package they are reference.json; its fields are docs/package-format.md, section 9. Values
-are the stored ones: a quantised tensor's integers, not the reals that they stand for.
+sample. In a package they are reference.json; its fields are in docs/package-format.md, section 9.
+Values are the stored ones: a quantised tensor's integers, not the reals that they stand for.
 """
 
 import json
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeward import _core
+from edgeward.answer import answer
 from edgeward.errors import BadInput, MalformedPackage
 
 FORMAT_VERSION = 1
@@ -40,7 +41,7 @@ class TensorStatistics(NamedTuple):
     side: str  # "input" or "output"
     name: str
     dtype: str
-    count: int  # finite elements
+    finite_count: int
     nan_count: int
     infinite_count: int
     min: float
@@ -70,19 +71,17 @@ class ReferenceStatistics(NamedTuple):
         """
         if not samples:
             raise BadInput("reference: expected at least one sample, got none")
-        named = [(INPUT, spec) for spec in model.inputs] + [(OUTPUT, spec) for spec in model.outputs]
+        sides = ((INPUT, model.inputs), (OUTPUT, model.outputs))
         gathered = [
             _Gathered(side, spec.name, spec.dtype, EDGE_SAMPLES // len(samples) or 1)
-            for side, spec in named
+            for side, specs in sides
+            for spec in specs
             if spec.dtype not in UNCOUNTED
         ]
         total = 2 * len(samples)
         for see in (_Gathered.lay, _Gathered.count):
             for index, sample in enumerate(samples):
-                answer = model.predict(dict(sample))
-                outputs = (
-                    answer if isinstance(answer, dict) else {model.outputs[0].name: answer}
-                )
+                outputs = answer(model, sample)
                 for one in gathered:
                     see(one, (sample if one.side == INPUT else outputs)[one.name])
                 if progress is not None:
@@ -218,8 +217,10 @@ def _tensor(given: Mapping[str, Any]) -> TensorStatistics:
     if len(counts) != len(edges) + 1 or list(edges) != sorted(set(edges)):
         raise ValueError(f'bins of tensor "{given["name"]}"')
     return TensorStatistics(
-        *texts,
-        _count(given["count"]),
+        given["side"],
+        given["name"],
+        given["dtype"],
+        _count(given["finite_count"]),
         _count(given["nan_count"]),
         _count(given["infinite_count"]),
         _number(given["min"]),

@@ -1,87 +1,61 @@
-"""From a model file to a package: what goes into it, and who may open it."""
+"""From a model to a package: what goes into it, in which form, and who may open it."""
 
 import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from edgeward import _core
+from edgeward import _core, key_wraps
+from edgeward import engine as engines
+from edgeward.contents import CARD, GOLDEN, LABELS, ORIGINAL, REFERENCE, Contents
 from edgeward.errors import BadInput
 from edgeward.golden import Golden
-from edgeward.inspection import signatures_report
-from edgeward.model import load_unsigned
-from edgeward.package import CARD, GOLDEN, LABELS, REFERENCE, write_wraps
+from edgeward.onnx_conversion import to_ort
 from edgeward.reference_statistics import ReferenceStatistics
-from edgeward.trust import EPOCH_SHIFT
+from edgeward.release import EPOCH_SHIFT, Release
+from edgeward.schema import signatures_report
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 PathLike = str | os.PathLike[str]
-DEFAULT_PUBLISHER = "default"
+Progress = Callable[[str, int, int], None]
+
+ENTRY_NAMES = {"tflite": "model.tflite", "onnx": "model.onnx", "ort": "model.ort"}
 CIPHERS = ("aes-256-gcm", "chacha20-poly1305")
 CHUNK_BYTES = 1 << 18
-ENTRY_NAMES = {"tflite": "model.tflite", "onnx": "model.onnx", "ort": "model.ort"}
-ORIGINAL = "original.onnx"
+SEALED_BYTES, CALIBRATION_RUNS = "sealed bytes", "calibration runs"  # what progress counts
 
-
-class Release(NamedTuple):
-    """What a package says of itself, signed.
-
-    A device that has run it accepts no release of this model below `min_counter`. Counters are
-    whole numbers below 2**48; `epoch` is the trust root's. `not_after_s` is in Unix seconds; None
-    means for ever. `device_id` is the key id of the only device it may run on; None means any.
-    """
-
-    name: str
-    version: str
-    counter: int
-    min_counter: int = 1
-    epoch: int = 0
-    target: str = "any"
-    publisher: str = DEFAULT_PUBLISHER
-    not_after_s: int | None = None
-    device_id: bytes | None = None
-
-
-class Contents(NamedTuple):
-    """What a package carries besides the model; None for what it does not."""
-
-    golden: Golden | None = None
-    reference: ReferenceStatistics | None = None
-    card: str | None = None  # Markdown
-    labels: Sequence[str] | None = None
-    original: bytes | None = None  # the .onnx file that the model was converted from
+Member = tuple[str, str, bool, "Buffer"]  # name, type, is_entry, bytes
 
 
 def seal(
-    model: bytes,
+    model: "PathLike | Buffer",
     output: PathLike,
     release: Release,
     keys: Sequence[_core.PrivateKey],
+    contents: Contents,
     *,
-    contents: Contents = Contents(),  # noqa: B008 - immutable
-    encrypt_to: Sequence[_core.PublicKey] = (),
-    cipher: str = CIPHERS[0],
-    engine: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    encrypt_to: Sequence[_core.PublicKey],
+    cipher: str,
+    converts: bool,
+    engine: str | None,
+    progress: Progress | None,
 ) -> str:
-    """Write `model` and `contents` as a package at `output`, signed by each of `keys`.
-
-    With `encrypt_to` the payload is encrypted under a fresh key, wrapped for each of these devices
-    in a .ewk file beside it. The model is opened once, which shows that it can be and gives the
-    schema. `progress` is called with payload bytes done and to do. Returns the package id.
-
-    Raises BadInput for a name, counter or key that does not fit, OSError, and as load_unsigned.
-    """
+    """Package.seal, which tells what it promises."""
+    release.require_valid()
     for key in keys:
         if key.algorithm == "x25519":
             raise BadInput("signing key: expected an ed25519 or ecdsa-p256 key, got a device's")
-    for number, what in ((release.counter, "counter"), (release.min_counter, "min_counter")):
-        if not 1 <= number < 1 << EPOCH_SHIFT:
-            raise BadInput(f"{what}: expected 1 to 2**{EPOCH_SHIFT} - 1, got {number}")
-    with load_unsigned(model, engine=engine) as opened:
-        schema = signatures_report(opened)
-    metadata: dict[str, Any] = {"schema": schema}
-    members = _members(model, contents)
+    for device in encrypt_to:
+        if device.algorithm != "x25519":
+            raise BadInput(f"device key: expected an x25519 key, got {device.algorithm}")
+    members = model_members(model, converts, contents.keeps_original)
+    metadata: dict[str, Any] = {}
+    with _opened(members, engine) as opened:
+        metadata["schema"] = signatures_report(opened)
+        members += _further_members(opened, contents, progress)
     epoch = release.epoch << EPOCH_SHIFT
     package_id, content_key = _core.seal_package(
         os.fsdecode(output),
@@ -99,27 +73,88 @@ def seal(
         members=members,
         metadata=json.dumps(metadata, ensure_ascii=False, sort_keys=True),
         signers=list(keys),
-        progress=progress,
+        progress=None if progress is None else lambda done, all: progress(SEALED_BYTES, done, all),
     )
     if content_key is not None:
-        write_wraps(_core.Package.unverified(os.fsdecode(output)), content_key, encrypt_to)
+        key_wraps.add(_core.Package.unverified(os.fsdecode(output)), content_key, encrypt_to)
     return package_id.hex()
 
 
-def _members(model: bytes, contents: Contents) -> list[tuple[str, str, bool, bytes]]:
-    """Each member as (name, type, is_entry, bytes). The model comes first, page-aligned."""
-    model_format = _core.model_format(model[:8])
-    kind = "tflite" if model_format == "tflite" else "onnx"
-    members = [(ENTRY_NAMES[model_format], kind, True, model)]
+def model_members(model: "PathLike | Buffer", converts: bool, keeps_original: bool) -> list[Member]:
+    """The model in the form that a package holds, and the files that belong to it.
+
+    The entry comes first, page-aligned. With `converts` an .onnx becomes an .ort, in which its
+    external data is; else they are members each. Raises BadInput, OSError, and as to_ort.
+    """
+    is_path = isinstance(model, (str, os.PathLike))
+    path = os.fsdecode(model) if isinstance(model, (str, os.PathLike)) else ""
+    content = _read(path) if is_path else bytes(memoryview(model).cast("B"))  # type: ignore[arg-type]
+    model_format = _core.model_format(content[: engines.HEAD_BYTES])
+    if model_format != "onnx":
+        kind = "tflite" if model_format == "tflite" else "onnx"
+        return [(ENTRY_NAMES[model_format], kind, True, content)]
+    external = _external_data(content, path)
+    if not converts:
+        return [(ENTRY_NAMES["onnx"], "onnx", True, content), *external]
+    members: list[Member] = [
+        (ENTRY_NAMES["ort"], "onnx", True, to_ort(path if external else content))
+    ]
+    if keeps_original:
+        members.append((ORIGINAL, "auxiliary", False, content))
+        members += [(name, "auxiliary", False, data) for name, _, _, data in external]
+    return members
+
+
+def _external_data(model: bytes, path: str) -> list[Member]:
+    """The files beside the .onnx at `path` that hold its tensors."""
+    members: list[Member] = []
+    for name in _core.external_data_of(model):
+        if os.path.basename(name) != name or name in (".", ".."):
+            raise BadInput(
+                f'model: external data: expected the name of a file beside it, got "{name}"'
+            )
+        if not path:
+            raise BadInput(f'model: expected its path, since its data lies in "{name}", got bytes')
+        content = _read(os.path.join(os.path.dirname(path), name))
+        members.append((name, "onnx-external", False, content))
+    return members
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _opened(members: Sequence[Member], engine: str | None) -> _core.Model:
+    """The entry, able to run, as a device will have it."""
+    _, _, _, entry = members[0]
+    content = memoryview(entry)
+    head = bytes(content[: engines.HEAD_BYTES])
+    external = {name: data for name, kind, _, data in members if kind == "onnx-external"}
+    ready = engines.ready(head, len(content), engine, None)
+    return _core.open_model(entry, *ready, external)
+
+
+def _further_members(
+    model: _core.Model, contents: Contents, progress: Progress | None
+) -> list[Member]:
+    members: list[Member] = []
     if contents.labels:
         text = "".join(f"{label}\n" for label in contents.labels)
         members.append((LABELS, "labels", False, text.encode()))
-    if contents.golden is not None:
-        members.append((GOLDEN, "auxiliary", False, contents.golden.to_bytes()))
-    if contents.reference is not None:
-        members.append((REFERENCE, "auxiliary", False, contents.reference.to_bytes()))
+    if contents.golden:
+        golden = Golden.record(model, contents.golden, contents.tolerances)
+        members.append((GOLDEN, "auxiliary", False, golden.to_bytes()))
+    if contents.calibration:
+        count = None
+        if progress is not None:
+            report = progress
+
+            def count(done: int, total: int) -> None:
+                report(CALIBRATION_RUNS, done, total)
+
+        reference = ReferenceStatistics.measure(model, contents.calibration, count)
+        members.append((REFERENCE, "auxiliary", False, reference.to_bytes()))
     if contents.card:
         members.append((CARD, "auxiliary", False, contents.card.encode()))
-    if contents.original is not None:
-        members.append((ORIGINAL, "auxiliary", False, contents.original))
     return members

@@ -19,10 +19,10 @@ from typing import Any
 from edgeward import _core
 from edgeward.durable import replace_file
 from edgeward.errors import EdgewardError, MalformedRoot, RollbackRefused
+from edgeward.release import EPOCH_SHIFT
 
 DEFAULT_DIRECTORY = "/var/lib/edgeward/trust"
 DIRECTORY_VARIABLE = "EDGEWARD_TRUST"
-EPOCH_SHIFT = 48  # of a counter's epoch; what a package's counters hold above it
 STATE_VERSION = 1
 NEW_STATE: dict[str, Any] = {
     "version": STATE_VERSION,

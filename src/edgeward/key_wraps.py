@@ -1,0 +1,62 @@
+"""The file of wrapped content keys that lies beside an encrypted package: name.ewk by name.ewp.
+
+One wrap for each device that may open the package; format: docs/package-format.md, section 6.
+"""
+
+import os
+from collections.abc import Sequence
+
+from edgeward import _core
+from edgeward.durable import replace_file
+from edgeward.errors import WrongKey
+
+PathLike = str | os.PathLike[str]
+MOST_BYTES = 216 << 16  # of as many wraps as a file may hold
+
+
+def path_of(package: PathLike) -> str:
+    """Where the wraps of the package at `package` lie."""
+    return os.fsdecode(package).removesuffix(".ewp") + ".ewk"
+
+
+def read(package: PathLike) -> bytes:
+    """The bytes of the wraps of the package at `package`. Raises WrongKey when there are none."""
+    place = path_of(package)
+    try:
+        with open(place, "rb") as file:
+            return file.read(MOST_BYTES + 1)  # one more than is allowed: the core then refuses it
+    except FileNotFoundError:
+        raise WrongKey(
+            f'package "{os.fsdecode(package)}": expected its wrapped keys at "{place}", got no '
+            "such file: copy it along with the package"
+        ) from None
+
+
+def add(
+    package: _core.Package,
+    key: _core.ContentKey,
+    devices: Sequence[_core.PublicKey],
+    wraps: bytes = b"",
+    not_before_s: int = 0,
+    not_after_s: int = 0,
+) -> None:
+    """Write `wraps` and one for each of `devices` beside `package`.
+
+    Raises MalformedKey for wraps or a key that are none, OSError.
+    """
+    for device in devices:
+        wraps = _core.add_wrap(
+            wraps,
+            key,
+            package.package_id,
+            device,
+            package.cipher or "aes-256-gcm",
+            not_before_s,
+            not_after_s,
+        )
+    replace_file(path_of(package.path), wraps)
+
+
+def remove(package: _core.Package, device: _core.PublicKey) -> None:
+    """Take the wrap for `device` out. Raises BadInput when there is none, OSError."""
+    replace_file(path_of(package.path), _core.remove_wrap(read(package.path), device.id))
