@@ -40,16 +40,18 @@ std::optional<Line> try_split(std::string_view line, std::string_view word) {
   return Line{*algorithm, line.substr(space + 1)};
 }
 
-PrivateKey read_key(const File& file) {
+// What `parse` makes of the file's text, which is wiped.
+template <class Key>
+Key read_key(const File& file, Key (*parse)(Bytes)) {
   if (file.size_bytes() > kMostBytes) {
     throw Error(Code::malformed_key, "key \"", file.path(), "\": expected a line of text, got ", file.size_bytes(),
                 " bytes");
   }
   std::array<std::byte, kMostBytes> text;
   const auto read = std::span(text).first(file.size_bytes());
-  file.read_at(0, read);
   try {
-    PrivateKey key = parse_private_key(read);
+    file.read_at(0, read);
+    Key key = parse(read);
     wipe(text);
     return key;
   } catch (const Error& error) {
@@ -106,10 +108,16 @@ PrivateKey read_private_key(const std::string& path) {
     throw Error(Code::bad_input, "key \"", path, "\": expected a file that only its owner may read, got mode 0",
                 std::oct, mode, ": chmod 600 it");
   }
-  return read_key(file);
+  return read_key(file, parse_private_key);
 }
 
-PrivateKey read_credential(const std::string& path) { return read_key(File("key", path, File::Links::followed)); }
+PrivateKey read_credential(const std::string& path) {
+  return read_key(File("key", path, File::Links::followed), parse_private_key);
+}
+
+PublicKey read_public_key(const std::string& path) {
+  return read_key(File("key", path, File::Links::followed), parse_public_key);
+}
 
 void write_private_key(const PrivateKey& key, const std::string& path) {
   std::array<char, kMostBytes> line;

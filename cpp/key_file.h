@@ -14,6 +14,9 @@ PublicKey parse_public_key(Bytes text);
 
 std::string text(const PublicKey& key);
 
+// The key in a file. Throws std::filesystem::filesystem_error, Error(malformed_key).
+PublicKey read_public_key(const std::string& path);
+
 // The key in a file that its owner alone may read. Throws std::filesystem::filesystem_error, Error(malformed_key),
 // Error(bad_input) when others may read it too.
 PrivateKey read_private_key(const std::string& path);

@@ -265,7 +265,10 @@ void bind_keys(py::module_& module) {
           "text", [](const PublicKey& self) { return text(self); }, "The line of a .pub file.")
       .def_static(
           "parse", [](const py::buffer& text) { return parse_public_key(Borrowed(text).bytes()); }, py::arg("text"),
-          "The key in the line of a .pub file. Raises MalformedKey.");
+          "The key in the line of a .pub file. Raises MalformedKey.")
+      .def_static(
+          "read", [](const py::object& path) { return read_public_key(path_of(path)); }, py::arg("path"),
+          "The key in a .pub file. Raises OSError, MalformedKey.");
 
   py::class_<PrivateKey>(module, "PrivateKey", "A key in memory that is not dumped, not swapped and wiped at the end.")
       .def_property_readonly(

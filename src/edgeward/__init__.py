@@ -11,6 +11,8 @@ Importing this opens no engine; the first model that is loaded does.
 from edgeward._core import (
     EngineReport,
     Model,
+    PrivateKey,
+    PublicKey,
     Quantization,
     Session,
     Signature,
@@ -69,6 +71,8 @@ __all__ = [
     "Model",
     "OutOfMemory",
     "Package",
+    "PrivateKey",
+    "PublicKey",
     "Quantization",
     "Release",
     "RollbackRefused",

@@ -7,6 +7,7 @@ main() alone turns failures into messages. What users are promised: docs/cli.md.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import math
 import os
@@ -14,16 +15,19 @@ import shutil
 import sys
 import textwrap
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgeward import __version__
 from edgeward.engine import KINDS
 from edgeward.errors import BadInput, EdgewardError, OutOfMemory
+from edgeward.package import is_package
 
 if TYPE_CHECKING:
     from edgeward import Model, Signature
+    from edgeward.outcome import Outcome
     from edgeward.tensor_file import Tensor
 
 STATUS_SYSTEM = 5
@@ -39,11 +43,17 @@ examples:
   edgeward predict model.tflite cat.jpg   run it once on a picture
   edgeward bench model.tflite --vs        how fast, beside the engine's own API
   edgeward doctor                         which engines work here, and why not
+  edgeward keygen                         keys to sign and encrypt models with
+  edgeward seal model.tflite -o cat-1.ewp --name cat --version 1
+  edgeward verify cat-1.ewp --run         may it run here, and does it answer right
+  edgeward resign cat-1.ewp -o cat.ewp --key new.key
+  edgeward wrap cat-1.ewp --to camera7.pub
+  edgeward root add-key root.json team.pub --role publisher:team
 
 exit status:
   0 done             1 the answer is no    2 bad input or wrong use
   3 a bad model      4 an engine problem   5 the system refused
-  130 interrupted"""
+  6 not trusted      130 interrupted"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,10 +111,11 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     inspect = _add(
         commands,
         "inspect",
-        "Show what a model takes and gives, and which engine and delegate run it.",
-        "edgeward inspect model.tflite\nedgeward inspect model.onnx --json",
+        "Show what a model takes and gives and which engine runs it, or what a package holds.",
+        "edgeward inspect model.tflite\nedgeward inspect model.onnx --json\n"
+        "edgeward inspect person-2.1.ewp",
     )
-    inspect.add_argument("model", metavar="MODEL", help="a .tflite, .onnx or .ort file")
+    inspect.add_argument("model", metavar="MODEL", help="a .tflite, .onnx, .ort or .ewp file")
     inspect.add_argument(
         "--engine", choices=tuple(KINDS), help="default: the one for this kind of file"
     )
@@ -117,9 +128,10 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
         "edgeward predict model.tflite cat.jpg\n"
         "edgeward predict model.tflite features.npy -o scores.npy\n"
         "edgeward predict model.onnx left=a.npy right=b.npy -o outputs.npz\n"
-        "edgeward predict model.tflite frame.raw --dtype int8 --shape 1,49,10,1",
+        "edgeward predict model.tflite frame.raw --dtype int8 --shape 1,49,10,1\n"
+        "edgeward predict person-2.1.ewp frame.jpg --trust edgeward-keys/trust",
     )
-    predict.add_argument("model", metavar="MODEL", help="a .tflite, .onnx or .ort file")
+    predict.add_argument("model", metavar="MODEL", help="a .tflite, .onnx, .ort or .ewp file")
     predict.add_argument(
         "inputs",
         metavar="INPUT",
@@ -134,6 +146,16 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     predict.add_argument("--dtype", help="element type of raw files (default: the input's)")
     predict.add_argument("--shape", type=_shape, help="shape of raw files (default: the input's)")
     predict.add_argument("--signature", metavar="NAME", help="which signature (default: the first)")
+    predict.add_argument(
+        "--trust",
+        metavar="DIR",
+        type=Path,
+        help="of a package: the trust directory (default: $EDGEWARD_TRUST or "
+        "/var/lib/edgeward/trust)",
+    )
+    predict.add_argument(
+        "--key", metavar="FILE", type=Path, help="of a package: the device's private key"
+    )
     predict.set_defaults(run=_predict)
 
     measure = _add(
@@ -156,7 +178,73 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     )
     doctor.set_defaults(run=_doctor)
 
-    for command in (demo, inspect, predict, doctor):
+    keygen = _add(
+        commands,
+        "keygen",
+        "Make keys: of a trust root, a publisher and a device.",
+        "edgeward keygen\nedgeward keygen factory --algorithm ecdsa-p256\n"
+        "edgeward keygen --device camera7.key",
+    )
+    seal = _add(
+        commands,
+        "seal",
+        "Sign a model into a package, and encrypt it for devices.",
+        "edgeward seal model.tflite -o cat-1.ewp --name cat --version 1\n"
+        "edgeward seal model.onnx -o cat-1.ewp --name cat --version 1 "
+        "--encrypt-to edgeward-keys/device.pub\n"
+        "edgeward seal model.tflite -o cat-1.ewp --name cat --version 1 --golden cases.npz "
+        "--reference calibration.npz --card card.md --labels labels.txt",
+    )
+    verify = _add(
+        commands,
+        "verify",
+        "Check whether this device may run a package, and that it answers right.",
+        "edgeward verify cat-1.ewp\nedgeward verify cat-1.ewp --run --trust edgeward-keys/trust",
+    )
+    resign = _add(
+        commands,
+        "resign",
+        "Sign a package anew, with other keys.",
+        "edgeward resign cat-1.ewp -o cat.ewp --key new.key\n"
+        "edgeward resign cat-1.ewp -o cat.ewp --key second.key --add",
+    )
+    wrap = _add(
+        commands,
+        "wrap",
+        "Change which devices can open an encrypted package.",
+        "edgeward wrap cat-1.ewp --to camera7.pub camera8.pub\n"
+        "edgeward wrap cat-1.ewp --remove camera7.pub",
+    )
+    root = _add(
+        commands,
+        "root",
+        "Make and change trust roots: which keys may sign packages.",
+        "edgeward root init root.json --key root1.key --key root2.key --threshold 2\n"
+        "edgeward root add-key root.json team.pub --role publisher:team --prefix camera-\n"
+        "edgeward root rotate root.json --days 365\n"
+        "edgeward root revoke root.json stolen.pub\n"
+        "edgeward root accept root.json",
+    )
+    if {"seal", "verify", "resign", "wrap"} & set(words):
+        from edgeward import package_commands as packages
+
+        for command, add, made in (
+            (seal, packages.add_seal, packages.seal),
+            (verify, packages.add_verify, packages.verify),
+            (resign, packages.add_resign, packages.resign),
+            (wrap, packages.add_wrap, packages.wrap),
+        ):
+            add(command)
+            command.set_defaults(run=partial(_show, made))
+    if {"keygen", "root"} & set(words):
+        from edgeward import key_commands
+
+        key_commands.add_keygen(keygen)
+        keygen.set_defaults(run=partial(_show, key_commands.keygen))
+        key_commands.add_root(root)
+        root.set_defaults(run=partial(_show, key_commands.root))
+
+    for command in (demo, inspect, predict, doctor, keygen, seal, verify, resign, wrap, root):
         command.add_argument("--json", action="store_true", help="print one JSON document")
     return whole
 
@@ -209,6 +297,15 @@ def _shape(text: str) -> tuple[int, ...]:
 # --- commands --------------------------------------------------------------------------------
 
 
+def _show(command: Callable[[argparse.Namespace], Outcome], args: argparse.Namespace) -> int:
+    outcome = command(args)
+    if args.json:
+        _print_json(outcome.report)
+    else:
+        print(outcome.text)
+    return outcome.status
+
+
 def _demo(args: argparse.Namespace) -> int:
     from edgeward import demo, load_unsigned, picture
 
@@ -231,8 +328,20 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from edgeward import inspection, load_unsigned
+    from edgeward import Package, inspection, load_unsigned
 
+    if is_package(args.model):
+        from edgeward import package_report
+
+        held = package_report.report(Package.unverified(args.model))
+        if args.json:
+            _print_json(held)
+        else:
+            print(package_report.text(held))
+            print(
+                "\nnobody has vouched for this yet: edgeward verify tells whether it may run here"
+            )
+        return 0
     with load_unsigned(args.model, engine=args.engine) as model:
         report = inspection.report(args.model, model)
     if args.json:
@@ -243,9 +352,9 @@ def _inspect(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from edgeward import inspection, load_unsigned, tensor_file
+    from edgeward import inspection, tensor_file
 
-    with load_unsigned(args.model, engine=args.engine, threads=args.threads) as model:
+    with _opened(args) as model:
         signature = _signature(model, args.signature)
         if args.output is not None:
             tensor_file.expect_writable(args.output, [spec.name for spec in signature.outputs])
@@ -284,6 +393,19 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 # --- parts of them ---------------------------------------------------------------------------
+
+
+def _opened(args: argparse.Namespace) -> Model:
+    """The model that `predict` is to run, from a package or from a bare file."""
+    from edgeward import load, load_unsigned
+
+    if is_package(args.model):
+        return load(
+            args.model, trust=args.trust, key=args.key, engine=args.engine, threads=args.threads
+        )
+    if args.trust is not None or args.key is not None:
+        raise BadInput(f"{args.model}: expected a package with --trust or --key, got a bare model")
+    return load_unsigned(args.model, engine=args.engine, threads=args.threads)
 
 
 def _signature(model: Model, name: str | None) -> Signature:
@@ -353,5 +475,7 @@ def _fail(words: Sequence[str], code: str, message: str, status: int) -> int:
 
 
 def _os_message(error: OSError) -> str:
-    parts = [error.filename, error.strerror or str(error)]
-    return ": ".join(str(part) for part in parts if part)
+    reason = error.strerror or str(error)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        reason += ": let this user read or write it, or run as its owner"
+    return ": ".join(str(part) for part in (error.filename, reason) if part)

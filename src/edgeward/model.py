@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from edgeward import _core
 from edgeward import engine as engines
 from edgeward.errors import BadInput
-from edgeward.package import Package
+from edgeward.package import MAGIC, Package
 from edgeward.trust import Trust
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def load_unsigned(
         with open(source, "rb") as file:
             head = file.read(engines.HEAD_BYTES)
             size_bytes = os.fstat(file.fileno()).st_size
+        if head == MAGIC:
+            raise BadInput(f'model file "{source}": expected a bare model, got a package: use load')
     else:
         try:
             content = memoryview(source).cast("B")

@@ -27,11 +27,21 @@ if TYPE_CHECKING:
     from edgeward.reference_statistics import ReferenceStatistics
 
 PathLike = str | os.PathLike[str]
+MAGIC = b"EWPK\r\n\x1a\x01"
 
 
 def machine() -> str:
     """What this machine is as a package's target, such as "linux-aarch64"."""
     return f"{platform.system().lower()}-{platform.machine().lower()}"
+
+
+def is_package(path: PathLike) -> bool:
+    """Whether the file at `path` begins as packages do. False for one that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
 
 
 class Package:
@@ -152,6 +162,11 @@ class Package:
     @property
     def is_encrypted(self) -> bool:
         return self.core.cipher is not None
+
+    @property
+    def has_key(self) -> bool:
+        """Whether this device's key was found; another thing is whether it opens the package."""
+        return self._key is not None
 
     @property
     def members(self) -> tuple[_core.Member, ...]:
@@ -288,7 +303,9 @@ class Package:
         """
         golden = self.golden
         if golden is None:
-            raise BadInput(f"{self._where}: expected golden cases in it, got none")
+            raise BadInput(
+                f"{self._where}: expected golden cases in it, got none: seal it with some"
+            )
         with self._model(engine, threads) as model:
             return golden.replay(model)
 

@@ -77,6 +77,18 @@ def set_threshold(document: Document, role: str, threshold: int) -> None:
     document["roles"][role]["threshold"] = threshold
 
 
+def drop_key(document: Document, role: str, key_id: str) -> None:
+    """Let the key act in `role` no more; what it signed in another role still counts.
+
+    Raises BadInput for a key that is not in the role, or cannot be spared.
+    """
+    key_ids = _role(document, role)["keyids"]
+    if key_id not in key_ids:
+        raise BadInput(f'role "{role}": expected the id of one of its keys, got {key_id}')
+    _require_enough(document, role, len(key_ids) - 1)
+    key_ids.remove(key_id)
+
+
 def revoke(document: Document, key_id: str) -> None:
     """Let the key count for nothing from now on. Raises BadInput for one that is not listed.
 
@@ -86,11 +98,8 @@ def revoke(document: Document, key_id: str) -> None:
         raise BadInput(f"root: expected the id of a key that it lists, got {key_id}")
     for name, role in document["roles"].items():
         left = [one for one in role["keyids"] if one != key_id]
-        if len(left) < len(role["keyids"]) and len(left) < role["threshold"]:
-            raise BadInput(
-                f'role "{name}": expected at least {role["threshold"]} keys, got {len(left)} '
-                "without this one: add another first"
-            )
+        if len(left) < len(role["keyids"]):
+            _require_enough(document, name, len(left))
         role["keyids"] = left
     document["keys"] = [key for key in document["keys"] if key["id"] != key_id]
     document["revoked"] = sorted({*document["revoked"], key_id})
@@ -119,6 +128,26 @@ def sign(document: Mapping[str, Any], keys: Sequence[_core.PrivateKey]) -> bytes
     """The root file of `document`, signed by `keys`."""
     payload = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     return _core.sign_document(TYPE, payload, list(keys)).encode()
+
+
+def require_followable(envelope: bytes, previous: bytes | None) -> None:
+    """Raises as TrustRoot does when no device would let this root file follow `previous`.
+
+    None for the first of all.
+    """
+    if previous is None:
+        _core.TrustRoot.first(envelope)
+    else:
+        _core.TrustRoot.first(previous).successor(envelope)
+
+
+def _require_enough(document: Document, role: str, key_count: int) -> None:
+    threshold = document["roles"][role]["threshold"]
+    if key_count < threshold:
+        raise BadInput(
+            f'role "{role}": expected at least {threshold} keys, got {key_count} without this one: '
+            "add another first"
+        )
 
 
 def _role(document: Document, name: str) -> dict[str, Any]:

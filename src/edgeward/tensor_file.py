@@ -72,6 +72,16 @@ def read(
     return tensors
 
 
+def read_arrays(path: Path) -> dict[str, Tensor]:
+    """The arrays of an .npz by name, or the one of an .npy as "". Throws BadInput or OSError."""
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return _npz_tensors(path)
+    if suffix == ".npy":
+        return {"": _npy_tensor(path)}
+    raise BadInput(f'{path}: expected .npz or .npy, got "{suffix}"')
+
+
 def picture_tensor(path: Path, spec: Spec) -> Tensor:
     """The picture as the tensor that `spec` asks for, a batch of one.
 

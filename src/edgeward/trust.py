@@ -8,7 +8,7 @@ Only this module writes there, one process at a time, each file in one step. The
 the anchor: whoever may write to it decides what the device runs.
 """
 
-import fcntl
+import errno
 import json
 import os
 import time
@@ -32,6 +32,7 @@ NEW_STATE: dict[str, Any] = {
     "accepted": {},  # by model name: package ids, the latest last
 }
 MOST_ACCEPTED = 8  # of one model
+MOST_ROOT_BYTES = 512 << 10
 
 
 class Trust:
@@ -46,7 +47,13 @@ class Trust:
         self.directory = os.fsdecode(chosen)
         try:
             with open(self._root_path, "rb") as file:
-                self.root = _core.TrustRoot.first(file.read())
+                self.root = _core.TrustRoot.first(file.read(MOST_ROOT_BYTES + 1))
+        except FileNotFoundError:
+            told = (
+                "expected this device's trust root, got no such file: make one with edgeward "
+                f"keygen, or name its directory with --trust or ${DIRECTORY_VARIABLE}"
+            )
+            raise FileNotFoundError(errno.ENOENT, told, self._root_path) from None
         except EdgewardError as error:
             raise type(error)(f'trust root "{self._root_path}": {error}') from None
         known_version = self._state()["root_version"]
@@ -143,6 +150,8 @@ class Trust:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """This process alone in the directory, until the end of the block or of the process."""
+        import fcntl
+
         number = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(number, fcntl.LOCK_EX)
