@@ -101,7 +101,7 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     demo = _add(
         commands,
         "demo",
-        "Read handwritten digits with the shipped model, and show how well and how fast.",
+        "Seal the shipped model, open it, read handwritten digits: how well and how fast.",
         "edgeward demo\nedgeward demo --engine onnx\nedgeward demo --png mistakes.png",
     )
     demo.add_argument("--engine", choices=tuple(KINDS), help="default: litert")
@@ -307,13 +307,17 @@ def _show(command: Callable[[argparse.Namespace], Outcome], args: argparse.Names
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from edgeward import demo, load_unsigned, picture
+    import tempfile
+
+    from edgeward import demo, picture
 
     if args.png is not None:
         picture.pillow_image()  # says so now if it is missing, not after the work
     digits = demo.load_digits()
-    with load_unsigned(demo.model_path(args.engine), engine=args.engine) as model:
-        report = demo.report(model, digits, demo.measure(model, digits))
+    with tempfile.TemporaryDirectory(prefix="edgeward-demo-") as place:
+        model, sealed = demo.open_sealed(Path(place), digits, args.engine)
+    with model:
+        report = demo.report(model, sealed, digits, demo.measure(model, digits))
     if args.png is not None:
         picture.write_contact_sheet(args.png, demo.sheet_title(report), demo.tiles(report, digits))
         report["png"] = str(args.png)

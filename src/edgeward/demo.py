@@ -1,7 +1,8 @@
 """`edgeward demo`: the shipped digit model reads every shipped handwritten digit, one call each.
 
-measure() runs the model, the rest is pure. What is shown are real answers to digits that the model
-was not trained on (digits/README.md).
+The model is sealed first, encrypted for a device whose key is made on the spot, and opened as that
+device opens it. open_sealed() and measure() act, the rest is pure. What is shown are real answers
+to digits that the model was not trained on (digits/README.md).
 """
 
 from __future__ import annotations
@@ -14,7 +15,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeward import Model, empty
+from edgeward import (
+    Case,
+    Contents,
+    Model,
+    Package,
+    PrivateKey,
+    PublicKey,
+    Release,
+    empty,
+    keys,
+    load,
+    load_unsigned,
+)
 from edgeward.inspection import engine_report, engine_text
 from edgeward.picture import Ink, Tile, grid
 from edgeward.progress import Progress
@@ -24,6 +37,9 @@ DIGITS = Path(__file__).parent / "digits"
 DIGIT_COUNT = 10
 FULL_INK = 16
 SHOWN_MISTAKES = 6
+GOLDEN_COUNT = 16
+CALIBRATION_COUNT = 100
+KEY_DAYS = 1
 
 
 class Digits(NamedTuple):
@@ -41,6 +57,18 @@ class Run(NamedTuple):
     copy_count: int
 
 
+class Sealed(NamedTuple):
+    """How a model came through its package."""
+
+    package_id: str
+    size_bytes: int
+    cipher: str
+    seal_ms: float
+    open_ms: float  # signature, keys, decryption, engine and all
+    golden_count: int  # outputs that were compared with what they must be
+    golden_passed_count: int
+
+
 def model_path(engine: str | None) -> Path:
     return DIGITS / ("digits.onnx" if engine == "onnx" else "digits.tflite")
 
@@ -48,6 +76,54 @@ def model_path(engine: str | None) -> Path:
 def load_digits() -> Digits:
     with np.load(DIGITS / "digits.npz") as archive:
         return Digits(archive["pictures"], archive["labels"])
+
+
+def open_sealed(directory: Path, digits: Digits, engine: str | None) -> tuple[Model, Sealed]:
+    """Seals the model into `directory` with new keys, and opens it as its device would."""
+    keys.make(directory, "ed25519", int(time.time()), KEY_DAYS)
+    signer = PrivateKey.read(str(directory / keys.PUBLISHER_KEY))
+    device = PublicKey.read(str(directory / "device.pub"))
+    trust = directory / keys.TRUST
+    with load_unsigned(model_path(engine), engine=engine) as plain:
+        name = plain.inputs[0].name
+    samples = [{name: image_of(picture)} for picture in digits.pictures[:CALIBRATION_COUNT]]
+    contents = Contents(
+        golden=[Case(sample) for sample in samples[:GOLDEN_COUNT]],
+        calibration=samples,
+        card="Reads one handwritten digit, 0 to 9, of 8 by 8 grey values.",
+        labels=[str(digit) for digit in range(DIGIT_COUNT)],
+    )
+    path = directory / "digits.ewp"
+    start_s = time.perf_counter()
+    Package.seal(
+        model_path(engine),
+        path,
+        Release("digits", "1.0", 1),
+        [signer],
+        contents,
+        encrypt_to=[device],
+        engine=engine,
+    )
+    sealed_s = time.perf_counter()
+    model = load(path, trust=trust, engine=engine)
+    opened_s = time.perf_counter()
+    package = Package.open(path, trust=trust)
+    replayed = package.replay(engine=engine)
+    return model, Sealed(
+        package.package_id,
+        path.stat().st_size,
+        package.core.cipher or "none",
+        1e3 * (sealed_s - start_s),
+        1e3 * (opened_s - sealed_s),
+        len(replayed),
+        sum(one.passed for one in replayed),
+    )
+
+
+def image_of(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What the model takes: [1, 8, 8, 1], 0 paper to 1 ink."""
+    grey: NDArray[np.float32] = picture / np.float32(FULL_INK)
+    return grey.reshape(1, *picture.shape, 1)
 
 
 def measure(model: Model, digits: Digits) -> Run:
@@ -65,7 +141,7 @@ def measure(model: Model, digits: Digits) -> Run:
     copy_count = model.copies
     with Progress("reading digits", count) as progress:
         for index, picture in enumerate(digits.pictures):
-            image[0, :, :, 0] = picture / FULL_INK
+            image[...] = image_of(picture)
             start_ns = time.perf_counter_ns()
             answer = model.predict(image)
             latencies_ns[index] = time.perf_counter_ns() - start_ns
@@ -74,7 +150,7 @@ def measure(model: Model, digits: Digits) -> Run:
     return Run(scores, latencies_ns, model.copies - copy_count)
 
 
-def report(model: Model, digits: Digits, run: Run) -> dict[str, Any]:
+def report(model: Model, sealed: Sealed, digits: Digits, run: Run) -> dict[str, Any]:
     """The document that `edgeward demo --json` prints. Mistakes come most confident first."""
     labels = digits.labels.astype(np.intp)
     predicted = run.scores.argmax(axis=1)
@@ -86,6 +162,7 @@ def report(model: Model, digits: Digits, run: Run) -> dict[str, Any]:
     count = len(labels)
     return {
         "engine": engine_report(model),
+        "package": sealed._asdict(),
         "digit_count": count,
         "correct_count": count - len(wrong),
         "accuracy": (count - len(wrong)) / count,
@@ -117,6 +194,7 @@ def text(report: Mapping[str, Any], digits: Digits, columns: int, ink: Ink) -> s
     latency_text = "   ".join(f"{name} {us:,.1f} µs" for name, us in latency.items())
     lines = [
         f"engine      {engine_text(report['engine'])}",
+        f"package     {package_text(report['package'])}",
         f"accuracy    {accuracy_text(report)}",
         f"latency     {latency_text}",
         f"throughput  {report['throughput_per_s']:,.0f} digits per second",
@@ -129,6 +207,13 @@ def text(report: Mapping[str, Any], digits: Digits, columns: int, ink: Ink) -> s
         lines += ["", f"the worst mistakes, {len(shown)} of {len(report['mistakes'])}", ""]
         lines += grid(shown, columns, ink)
     return "\n".join(lines)
+
+
+def package_text(package: Mapping[str, Any]) -> str:
+    return (
+        f"signed, encrypted ({package['cipher']}) and opened in {package['open_ms']:.1f} ms, "
+        f"golden outputs {package['golden_passed_count']} of {package['golden_count']}"
+    )
 
 
 def accuracy_text(report: Mapping[str, Any]) -> str:
