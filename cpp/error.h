@@ -32,6 +32,7 @@ enum class Code : uint8_t {
   untrusted_root,     // a trust root without the signatures it needs
   expired_root,       // the trust root is past its day
   malformed_key,      // the bytes of a key or a key wrap break their format
+  malformed_capture,  // the bytes of a segment break their format
 };
 
 // The code as it is spelled in every language and in --json.
@@ -57,6 +58,7 @@ constexpr std::string_view code_name(Code code) {
     case Code::untrusted_root: return "untrusted_root";
     case Code::expired_root: return "expired_root";
     case Code::malformed_key: return "malformed_key";
+    case Code::malformed_capture: return "malformed_capture";
   }
   return "unknown";
 }

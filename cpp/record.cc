@@ -1,0 +1,149 @@
+#include "record.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "crc32c.h"
+
+namespace edgeward {
+namespace {
+
+// Capture-format 2.
+constexpr uint16_t kType = 1;
+constexpr uint64_t kTensorAlignment = 64;
+
+struct HeadBytes {
+  uint32_t size_bytes;
+  uint16_t type;
+  uint16_t tensor_count;
+  uint64_t sequence;
+  uint64_t position;
+  uint64_t monotonic_ns;
+  int64_t wall_ns;
+  uint64_t latency_ns;
+  uint64_t lost_before;
+  uint64_t correlation_id;
+  uint32_t reason;
+  uint32_t user_bytes;
+  uint32_t rows_crc;  // of the rows and the user bytes
+  uint32_t head_crc;  // of this head, with zero here
+  std::byte zeros[48];
+};
+static_assert(sizeof(HeadBytes) == kRecordHeadBytes);
+
+struct RowBytes {
+  uint8_t side;
+  uint8_t dtype;
+  uint8_t rank;
+  uint8_t zero;
+  uint32_t index;
+  uint64_t size_bytes;
+  int64_t dims[Shape::kMaxRank];
+};
+static_assert(sizeof(RowBytes) == kTensorRowBytes);
+
+uint32_t head_crc(HeadBytes head) {
+  head.head_crc = 0;
+  return crc32c(std::as_bytes(std::span(&head, 1)));
+}
+
+std::optional<HeadBytes> try_read_head(Bytes bytes) {
+  const auto head = try_read<HeadBytes>(bytes, 0);
+  if (!head || head->head_crc != head_crc(*head)) return std::nullopt;
+  const bool is_plain =
+      std::all_of(std::begin(head->zeros), std::end(head->zeros), [](std::byte one) { return one == std::byte{0}; });
+  if (!is_plain || head->type != kType || head->size_bytes != bytes.size()) return std::nullopt;
+  return head;
+}
+
+uint64_t round_up(uint64_t offset) { return (offset + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment; }
+
+}  // namespace
+
+std::optional<uint32_t> lay_out_record(std::vector<RecordTensor>& tensors, size_t user_bytes) {
+  if (tensors.size() > kMostRecordTensors || user_bytes > kMostUserBytes) return std::nullopt;
+  uint64_t end = kRecordHeadBytes + tensors.size() * kTensorRowBytes + user_bytes;
+  for (RecordTensor& tensor : tensors) {
+    tensor.offset = round_up(end);
+    const auto next = checked_add(tensor.offset, tensor.size_bytes);
+    if (!next || *next > UINT32_MAX) return std::nullopt;
+    end = *next;
+  }
+  return static_cast<uint32_t>(end);
+}
+
+void write_record_head(const RecordHead& head, const std::vector<RecordTensor>& tensors, Bytes user,
+                       std::span<std::byte> record) {
+  size_t end = kRecordHeadBytes;
+  for (const RecordTensor& tensor : tensors) {
+    RowBytes row{};
+    row.side = static_cast<uint8_t>(tensor.side);
+    row.dtype = static_cast<uint8_t>(tensor.dtype);
+    row.rank = static_cast<uint8_t>(tensor.shape.rank());
+    row.index = tensor.index;
+    row.size_bytes = tensor.size_bytes;
+    std::copy(tensor.shape.begin(), tensor.shape.end(), row.dims);
+    std::memcpy(record.data() + end, &row, sizeof(row));
+    end += sizeof(row);
+  }
+  if (!user.empty()) std::memcpy(record.data() + end, user.data(), user.size());
+  end += user.size();
+  HeadBytes bytes{};
+  bytes.size_bytes = head.size_bytes;
+  bytes.type = kType;
+  bytes.tensor_count = static_cast<uint16_t>(tensors.size());
+  bytes.sequence = head.sequence;
+  bytes.position = head.position;
+  bytes.monotonic_ns = head.monotonic_ns;
+  bytes.wall_ns = head.wall_ns;
+  bytes.latency_ns = head.latency_ns;
+  bytes.lost_before = head.lost_before;
+  bytes.correlation_id = head.correlation_id;
+  bytes.reason = head.reason;
+  bytes.user_bytes = static_cast<uint32_t>(user.size());
+  bytes.rows_crc = crc32c(Bytes(record).subspan(kRecordHeadBytes, end - kRecordHeadBytes));
+  bytes.head_crc = head_crc(bytes);
+  std::memcpy(record.data(), &bytes, sizeof(bytes));
+  // Between rows and tensors, and between tensors, lies nothing of what was there before.
+  for (const RecordTensor& tensor : tensors) {
+    std::memset(record.data() + end, 0, tensor.offset - end);
+    end = tensor.offset + tensor.size_bytes;
+  }
+}
+
+std::optional<Record> try_read_record(Bytes bytes) {
+  const auto head = try_read_head(bytes);
+  if (!head || head->tensor_count > kMostRecordTensors || head->user_bytes > kMostUserBytes) return std::nullopt;
+  const size_t rows_bytes = head->tensor_count * kTensorRowBytes;
+  if (!contains(bytes, kRecordHeadBytes, rows_bytes + head->user_bytes)) return std::nullopt;
+  if (crc32c(bytes.subspan(kRecordHeadBytes, rows_bytes + head->user_bytes)) != head->rows_crc) return std::nullopt;
+  Record record;
+  record.bytes = bytes;
+  record.user = bytes.subspan(kRecordHeadBytes + rows_bytes, head->user_bytes);
+  record.head = {head->size_bytes,     head->tensor_count, head->sequence,   head->position,
+                 head->monotonic_ns,   head->wall_ns,      head->latency_ns, head->lost_before,
+                 head->correlation_id, head->reason,       head->user_bytes};
+  for (size_t i = 0; i < head->tensor_count; ++i) {
+    const auto row = *try_read<RowBytes>(bytes, kRecordHeadBytes + i * kTensorRowBytes);
+    if (row.side > 1 || row.dtype >= kDTypeCount || row.rank > Shape::kMaxRank || row.zero != 0) return std::nullopt;
+    const Shape shape{std::span<const int64_t>(row.dims, row.rank)};
+    const auto dtype = static_cast<DType>(row.dtype);
+    if (size_bytes(dtype, shape) != row.size_bytes) return std::nullopt;
+    record.tensors.push_back({static_cast<RecordSide>(row.side), row.index, dtype, shape, row.size_bytes, 0});
+  }
+  uint64_t end = kRecordHeadBytes + rows_bytes + head->user_bytes;
+  if (lay_out_record(record.tensors, head->user_bytes) != head->size_bytes) return std::nullopt;
+  for (const RecordTensor& tensor : record.tensors) {
+    const Bytes gap = bytes.subspan(end, tensor.offset - end);
+    if (!std::all_of(gap.begin(), gap.end(), [](std::byte one) { return one == std::byte{0}; })) return std::nullopt;
+    end = tensor.offset + tensor.size_bytes;
+  }
+  return record;
+}
+
+bool is_record_at(Bytes bytes, uint64_t position) {
+  const auto head = try_read_head(bytes);
+  return head && head->position == position;
+}
+
+}  // namespace edgeward

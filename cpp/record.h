@@ -1,0 +1,81 @@
+// Record: one captured inference as bytes, the same in a ring and in a segment. Layout: docs/capture-format.md, section
+// 2. Pure; any thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "bytes.h"
+#include "tensor.h"
+
+namespace edgeward {
+
+inline constexpr uint32_t kRecordHeadBytes = 128;
+inline constexpr size_t kTensorRowBytes = 80;
+inline constexpr size_t kMostRecordTensors = 256;
+inline constexpr size_t kMostUserBytes = size_t{64} << 10;
+
+// Why a record was kept: bits, several may hold.
+enum Reason : uint32_t {
+  kSampled = 1,    // a rate
+  kPredicate = 2,  // what the outputs were
+  kManual = 4,     // capture_next()
+  kFailed = 8,     // the run threw
+  kPreRoll = 16,   // it came before one that was kept
+};
+
+// All of a record but its tensors.
+struct RecordHead {
+  uint32_t size_bytes = 0;    // all of it
+  uint16_t tensor_count = 0;  // rows
+  uint64_t sequence = 0;      // of its ring, from 1; counts the lost ones too, so that gaps are losses
+  uint64_t position = 0;      // in its ring
+  uint64_t monotonic_ns = 0;  // when the run began
+  int64_t wall_ns = 0;        // Unix time
+  uint64_t latency_ns = 0;
+  uint64_t lost_before = 0;  // of its ring, up to this record
+  uint64_t correlation_id = 0;
+  uint32_t reason = 0;
+  uint32_t user_bytes = 0;
+};
+
+enum class RecordSide : uint8_t {
+  input = 0,
+  output = 1
+};
+
+// Where a tensor's bytes lie, and what they are.
+struct RecordTensor {
+  RecordSide side;
+  uint32_t index;  // of the signature's inputs or outputs
+  DType dtype;
+  Shape shape;
+  uint64_t size_bytes;
+  uint64_t offset;  // in the record
+};
+
+// What a record of these tensors needs: rows, user bytes, then each tensor from a multiple of 64. Sets the offsets.
+// Nothing when it is more than 32 bits can say.
+std::optional<uint32_t> lay_out_record(std::vector<RecordTensor>& tensors, size_t user_bytes);
+
+// Writes head, rows and user bytes to `record`, which has head.size_bytes; the tensors' own bytes are the caller's to
+// copy to their offsets.
+void write_record_head(const RecordHead& head, const std::vector<RecordTensor>& tensors, Bytes user,
+                       std::span<std::byte> record);
+
+struct Record {
+  RecordHead head;
+  std::vector<RecordTensor> tensors;
+  Bytes user;   // inside of the bytes that were read
+  Bytes bytes;  // all of it
+};
+
+// Nothing for bytes that are no record: a head whose CRC does not fit, a row that leads outside, padding that is not
+// zero. What the tensors hold is not looked at.
+std::optional<Record> try_read_record(Bytes bytes);
+
+// Whether a record's head is whole and says that it lies at `position` of its ring: what the reader of a ring asks.
+bool is_record_at(Bytes bytes, uint64_t position);
+
+}  // namespace edgeward
