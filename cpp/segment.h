@@ -54,13 +54,13 @@ class SegmentWriter {
 
  private:
   std::string path_;  // of NAME.open
-  Descriptor file_;
   uint64_t salt_ = 0;
   uint64_t size_bytes_ = 0;
   uint64_t frame_count_ = 0;
   std::optional<Aead> cipher_;
   Sha256 hash_;
   std::vector<std::byte> frame_;
+  Descriptor file_;  // made last: it sets the others
 };
 
 // Reads the frames of a segment in order, up to the first that is not whole.

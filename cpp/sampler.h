@@ -1,0 +1,81 @@
+// Sampler: which inferences are kept. A rule is a tree: rates and limits at its leaves, what the outputs were, "all of"
+// and "any of" between them. One session's, one thread at a time; the same seed and the same inferences give the same
+// answers. Reads no clock: the time comes in.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "engine.h"
+
+namespace edgeward {
+
+enum class RuleKind : uint8_t {
+  fraction,      // this share of all, at random: limit
+  every,         // the first, and then each n-th: count
+  per_second,    // at most so many in any second that begins with one: limit
+  reservoir,     // a uniform choice of `count` from each window of `window_ns`; later choices replace earlier ones
+  quota,         // at most `count` for each class of an output in each window
+  below,         // the output's largest element < limit
+  above,         // the output's largest element > limit
+  between,       // limit <= the output's largest element <= upper
+  argmax_in,     // the index of the output's largest element is one of `classes`
+  margin,        // the two largest elements of the output differ by less than limit
+  entropy,       // the output, scaled to sum 1, has more than `limit` nats
+  not_a_number,  // the output holds a NaN
+  failed,        // the run threw
+  all,           // every part holds
+  any,           // some part holds
+};
+
+struct Rule {
+  RuleKind kind;
+  double limit = 0;
+  double upper = 0;
+  uint64_t count = 0;
+  uint64_t window_ns = 0;
+  size_t output = 0;  // index in the signature
+  std::vector<int64_t> classes;
+  std::vector<Rule> parts;
+};
+
+// Throws Error(bad_input) for a rule that means nothing: a fraction outside 0 to 1, a count of 0, an output that is not
+// there, a tree deeper than 16.
+void require_valid(const Rule& rule, const Signature& signature);
+
+// What one inference was. Outputs are empty when it failed.
+struct Observation {
+  std::span<const TensorView> outputs;
+  std::span<const TensorSpec> specs;  // of the outputs: quantised values are compared as the reals they stand for
+  uint64_t monotonic_ns = 0;
+  bool has_failed = false;
+};
+
+class Sampler {
+ public:
+  Sampler(const Rule& rule, uint64_t seed);
+
+  struct Answer {
+    bool is_kept = false;
+    uint32_t reason = 0;    // bits of record.h
+    uint64_t replaces = 0;  // the sequence number of the record that a reservoir gives up for this one; 0: none
+  };
+  // `sequence` is what the record would be called.
+  Answer ask(const Observation& observation, uint64_t sequence);
+  // True when ask() looks at the time.
+  bool needs_time() const { return needs_time_; }
+
+ private:
+  struct Node;
+  bool holds(Node& node, const Observation& observation, uint64_t sequence, Answer& answer);
+  bool reservoir_holds(Node& node, uint64_t now_ns, uint64_t sequence, Answer& answer);
+  uint64_t random();
+
+  std::vector<Node> nodes_;  // the tree; a part lies behind what it is part of
+  bool needs_time_ = false;
+  uint64_t state_[4];
+};
+
+}  // namespace edgeward
