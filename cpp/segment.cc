@@ -85,11 +85,10 @@ Nonce nonce_of(uint64_t index) {
   return nonce;
 }
 
-std::vector<std::byte> info_of(uint64_t salt) {
-  const Bytes label = std::as_bytes(std::span(kInfo));
-  std::vector<std::byte> info(label.begin(), label.end());
-  const Bytes number = bytes_of(salt);
-  info.insert(info.end(), number.begin(), number.end());
+std::array<std::byte, sizeof(kInfo) + sizeof(uint64_t)> info_of(uint64_t salt) {
+  std::array<std::byte, sizeof(kInfo) + sizeof(salt)> info;
+  std::memcpy(info.data(), kInfo, sizeof(kInfo));
+  std::memcpy(info.data() + sizeof(kInfo), &salt, sizeof(salt));
   return info;
 }
 
