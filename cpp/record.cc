@@ -23,11 +23,12 @@ struct HeadBytes {
   uint64_t latency_ns;
   uint64_t lost_before;
   uint64_t correlation_id;
+  uint64_t replaces;
   uint32_t reason;
   uint32_t user_bytes;
   uint32_t rows_crc;  // of the rows and the user bytes
   uint32_t head_crc;  // of this head, with zero here
-  std::byte zeros[48];
+  std::byte zeros[40];
 };
 static_assert(sizeof(HeadBytes) == kRecordHeadBytes);
 
@@ -54,6 +55,26 @@ std::optional<HeadBytes> try_read_head(Bytes bytes) {
       std::all_of(std::begin(head->zeros), std::end(head->zeros), [](std::byte one) { return one == std::byte{0}; });
   if (!is_plain || head->type != kType || head->size_bytes != bytes.size()) return std::nullopt;
   return head;
+}
+
+void put_head(const RecordHead& head, uint32_t rows_crc, std::span<std::byte> record) {
+  HeadBytes bytes{};
+  bytes.size_bytes = head.size_bytes;
+  bytes.type = kType;
+  bytes.tensor_count = head.tensor_count;
+  bytes.sequence = head.sequence;
+  bytes.position = head.position;
+  bytes.monotonic_ns = head.monotonic_ns;
+  bytes.wall_ns = head.wall_ns;
+  bytes.latency_ns = head.latency_ns;
+  bytes.lost_before = head.lost_before;
+  bytes.correlation_id = head.correlation_id;
+  bytes.replaces = head.replaces;
+  bytes.reason = head.reason;
+  bytes.user_bytes = head.user_bytes;
+  bytes.rows_crc = rows_crc;
+  bytes.head_crc = head_crc(bytes);
+  std::memcpy(record.data(), &bytes, sizeof(bytes));
 }
 
 uint64_t round_up(uint64_t offset) { return (offset + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment; }
@@ -88,27 +109,16 @@ void write_record_head(const RecordHead& head, const std::vector<RecordTensor>& 
   }
   if (!user.empty()) std::memcpy(record.data() + end, user.data(), user.size());
   end += user.size();
-  HeadBytes bytes{};
-  bytes.size_bytes = head.size_bytes;
-  bytes.type = kType;
-  bytes.tensor_count = static_cast<uint16_t>(tensors.size());
-  bytes.sequence = head.sequence;
-  bytes.position = head.position;
-  bytes.monotonic_ns = head.monotonic_ns;
-  bytes.wall_ns = head.wall_ns;
-  bytes.latency_ns = head.latency_ns;
-  bytes.lost_before = head.lost_before;
-  bytes.correlation_id = head.correlation_id;
-  bytes.reason = head.reason;
-  bytes.user_bytes = static_cast<uint32_t>(user.size());
-  bytes.rows_crc = crc32c(Bytes(record).subspan(kRecordHeadBytes, end - kRecordHeadBytes));
-  bytes.head_crc = head_crc(bytes);
-  std::memcpy(record.data(), &bytes, sizeof(bytes));
+  put_head(head, crc32c(Bytes(record).subspan(kRecordHeadBytes, end - kRecordHeadBytes)), record);
   // Between rows and tensors, and between tensors, lies nothing of what was there before.
   for (const RecordTensor& tensor : tensors) {
     std::memset(record.data() + end, 0, tensor.offset - end);
     end = tensor.offset + tensor.size_bytes;
   }
+}
+
+void rewrite_record_head(const RecordHead& head, std::span<std::byte> record) {
+  put_head(head, *try_read<uint32_t>(record, offsetof(HeadBytes, rows_crc)), record);
 }
 
 std::optional<Record> try_read_record(Bytes bytes) {
@@ -122,7 +132,7 @@ std::optional<Record> try_read_record(Bytes bytes) {
   record.user = bytes.subspan(kRecordHeadBytes + rows_bytes, head->user_bytes);
   record.head = {head->size_bytes,     head->tensor_count, head->sequence,   head->position,
                  head->monotonic_ns,   head->wall_ns,      head->latency_ns, head->lost_before,
-                 head->correlation_id, head->reason,       head->user_bytes};
+                 head->correlation_id, head->replaces,     head->reason,     head->user_bytes};
   for (size_t i = 0; i < head->tensor_count; ++i) {
     const auto row = *try_read<RowBytes>(bytes, kRecordHeadBytes + i * kTensorRowBytes);
     if (row.side > 1 || row.dtype >= kDTypeCount || row.rank > Shape::kMaxRank || row.zero != 0) return std::nullopt;

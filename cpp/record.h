@@ -36,6 +36,7 @@ struct RecordHead {
   uint64_t latency_ns = 0;
   uint64_t lost_before = 0;  // of its ring, up to this record
   uint64_t correlation_id = 0;
+  uint64_t replaces = 0;  // sequence of the record that a reservoir gave up for this one; 0: none
   uint32_t reason = 0;
   uint32_t user_bytes = 0;
 };
@@ -63,6 +64,9 @@ std::optional<uint32_t> lay_out_record(std::vector<RecordTensor>& tensors, size_
 // copy to their offsets.
 void write_record_head(const RecordHead& head, const std::vector<RecordTensor>& tensors, Bytes user,
                        std::span<std::byte> record);
+
+// Gives a record that write_record_head wrote another head; rows, user bytes and tensors stay.
+void rewrite_record_head(const RecordHead& head, std::span<std::byte> record);
 
 struct Record {
   RecordHead head;

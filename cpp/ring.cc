@@ -15,7 +15,9 @@
 #include <mutex>
 
 #include "crc32c.h"
+#include "crypto.h"
 #include "error.h"
+#include "hex.h"
 
 namespace edgeward {
 namespace {
@@ -63,6 +65,12 @@ static_assert(std::atomic<uint64_t>::is_always_lock_free, "what is lock-free wor
 }
 
 uint64_t round_up(uint64_t size) { return (size + kRecordAlignment - 1) / kRecordAlignment * kRecordAlignment; }
+
+uint64_t random_number() {
+  uint64_t number = 0;
+  fill_random(std::as_writable_bytes(std::span(&number, 1)));
+  return number;
+}
 
 // The descriptors that carry this process's locks. A forked child inherits them, and with them the lock, which would
 // then outlive the process that it stands for: so in the child they lead elsewhere at once.
@@ -193,9 +201,10 @@ class RingWriter::Mapping {
   size_t capacity_ = 0;
 };
 
-RingWriter::RingWriter(const std::string& path, uint64_t capacity_bytes, Keep keep, uint64_t ring_id,
-                       std::string_view description, const std::string& bell_path)
-    : path_(path), capacity_(capacity_bytes), keep_(keep), ring_id_(ring_id), bell_path_(bell_path) {
+RingWriter::RingWriter(const std::string& directory, uint64_t capacity_bytes, Keep keep, std::string_view description)
+    : ring_id_(random_number()),
+      path_(directory + "/" + hex(std::as_bytes(std::span(&ring_id_, 1))) + std::string(kRingSuffix)),
+      capacity_(capacity_bytes), keep_(keep), bell_path_(directory + "/" + std::string(kBellName)) {
   static_assert(offsetof(Lines, oldest) == kOldestAt - kWriterAt);
   static_assert(offsetof(Lines, sampled_out) == kCountersAt - kWriterAt);
   static_assert(offsetof(Lines, state) == kStateAt - kWriterAt);
@@ -213,13 +222,13 @@ RingWriter::RingWriter(const std::string& path, uint64_t capacity_bytes, Keep ke
   header.version = kVersion;
   header.keep = static_cast<uint32_t>(keep);
   header.capacity_bytes = capacity_bytes;
-  header.ring_id = ring_id;
+  header.ring_id = ring_id_;
   header.process_id = static_cast<uint64_t>(getpid());
   header.created_ns = std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
   header.description_bytes = static_cast<uint32_t>(description.size());
   header.description_crc = crc32c(std::as_bytes(std::span(description)));
   header.header_crc = crc32c(std::as_bytes(std::span(&header, 1)).first(sizeof(Header) - sizeof(header.header_crc)));
-  mapping_ = std::make_unique<Mapping>(path, header, description);
+  mapping_ = std::make_unique<Mapping>(path_, header, description);
   lines_ = std::launder(reinterpret_cast<Lines*>(mapping_->lines()));
   data_ = mapping_->data();
   lines_->head_complement.store(~uint64_t{0}, std::memory_order_relaxed);
@@ -312,8 +321,16 @@ void RingWriter::ring_bell() {
   close(bell);
 }
 
+void RingWriter::count_lost() {
+  lines_->lost_large.store(lines_->lost_large.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
 void RingWriter::count_sampled_out() {
   lines_->sampled_out.store(lines_->sampled_out.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+void RingWriter::uncount_sampled_out() {
+  lines_->sampled_out.store(lines_->sampled_out.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
 }
 
 uint64_t RingWriter::lost() const {

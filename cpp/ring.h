@@ -42,14 +42,16 @@ inline constexpr uint64_t kLeastRingBytes = uint64_t{64} << 10;
 inline constexpr uint64_t kMostRingBytes = uint64_t{1} << 32;
 inline constexpr size_t kMostDescriptionBytes = size_t{60} << 10;
 inline constexpr uint64_t kRecordAlignment = 64;
+// Names in a directory of rings.
+inline constexpr std::string_view kRingSuffix = ".ring";
+inline constexpr std::string_view kBellName = "bell";
 
 class RingWriter {
  public:
-  // Makes the file at `path`, its pages and its lock. `capacity_bytes` is a power of two within the limits above.
-  // `bell_path` names a FIFO that is rung when the ring is half full, if somebody listens. Throws Error(bad_input),
-  // std::filesystem::filesystem_error, for a full file system too.
-  RingWriter(const std::string& path, uint64_t capacity_bytes, Keep keep, uint64_t ring_id,
-             std::string_view description, const std::string& bell_path);
+  // Makes a file of a new name in `directory`, its pages and its lock. `capacity_bytes` is a power of two within the
+  // limits above. The FIFO `bell` in the directory is rung when the ring is half full, if somebody listens. Throws
+  // Error(bad_input), std::filesystem::filesystem_error, for a full file system too.
+  RingWriter(const std::string& directory, uint64_t capacity_bytes, Keep keep, std::string_view description);
   // Tells the reader that nothing more comes.
   ~RingWriter();
   RingWriter(const RingWriter&) = delete;
@@ -63,11 +65,16 @@ class RingWriter {
   void commit();
   void abort() { claimed_bytes_ = 0; }
 
+  // A record that did not get as far as a claim.
+  void count_lost();
   void count_sampled_out();
+  // One that was counted so is captured after all.
+  void uncount_sampled_out();
   // Records lost so far, and counters as a reader would see them.
   uint64_t lost() const;
   RingCounters counters() const;
   uint64_t ring_id() const { return ring_id_; }
+  const std::string& path() const { return path_; }
 
  private:
   struct Lines;
@@ -76,13 +83,13 @@ class RingWriter {
   void ring_bell();
 
   ForkMark home_;
+  uint64_t ring_id_;
   std::string path_;
   std::unique_ptr<Mapping> mapping_;
   Lines* lines_;       // in the file
   std::byte* data_;    // the ring twice, one after the other
   uint64_t capacity_;  // bytes; a power of two
   Keep keep_;
-  uint64_t ring_id_;
   uint64_t tail_ = 0;           // ours alone; published by commit()
   uint64_t oldest_ = 0;         // with Keep::newest: the first record that is whole
   uint64_t head_cache_ = 0;     // the reader's position when we last had to look

@@ -103,16 +103,6 @@ double entropy_of(const TensorView& view, const TensorSpec& spec) {
 
 void require_valid(const Rule& rule, const Signature& signature) { require_valid(rule, signature, 1); }
 
-struct Sampler::Node {
-  Rule rule;
-  std::vector<size_t> parts;  // in nodes_
-  uint64_t seen = 0;          // in the window, or altogether
-  uint64_t window_begin_ns = 0;
-  bool has_window = false;
-  std::vector<uint64_t> chosen;  // sequence numbers in a reservoir
-  std::unordered_map<int64_t, uint64_t> by_class;
-};
-
 Sampler::Sampler(const Rule& rule, uint64_t seed) {
   // Blackman and Vigna: xoshiro256**, its state from splitmix64.
   for (uint64_t& word : state_) {

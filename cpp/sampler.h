@@ -68,7 +68,15 @@ class Sampler {
   bool needs_time() const { return needs_time_; }
 
  private:
-  struct Node;
+  struct Node {
+    Rule rule;
+    std::vector<size_t> parts;  // in nodes_
+    uint64_t seen = 0;          // in the window, or altogether
+    uint64_t window_begin_ns = 0;
+    bool has_window = false;
+    std::vector<uint64_t> chosen;  // sequence numbers in a reservoir
+    std::unordered_map<int64_t, uint64_t> by_class;
+  };
   bool holds(Node& node, const Observation& observation, uint64_t sequence, Answer& answer);
   bool reservoir_holds(Node& node, uint64_t now_ns, uint64_t sequence, Answer& answer);
   uint64_t random();

@@ -1,0 +1,240 @@
+#include "recorder.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#include "error.h"
+
+namespace edgeward {
+namespace {
+
+// From here on a copy goes past the caches: nobody reads it soon, and what is in them is worth more.
+constexpr size_t kStreamedFromBytes = size_t{64} << 10;
+
+// `target` is aligned to 64 bytes.
+void copy_out(std::byte* target, const std::byte* source, size_t size_bytes) {
+#if defined(__SSE2__)
+  if (size_bytes >= kStreamedFromBytes) {
+    const size_t whole = size_bytes / 64 * 64;
+    for (size_t i = 0; i < whole; i += 64) {
+      const auto load = [&](size_t k) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(source + i + k)); };
+      const auto store = [&](size_t k, __m128i value) {
+        _mm_stream_si128(reinterpret_cast<__m128i*>(target + i + k), value);
+      };
+      const __m128i a = load(0);
+      const __m128i b = load(16);
+      const __m128i c = load(32);
+      const __m128i d = load(48);
+      store(0, a);
+      store(16, b);
+      store(32, c);
+      store(48, d);
+    }
+    // Such stores may become visible late: not after the ring's tail.
+    _mm_sfence();
+    std::memcpy(target + whole, source + whole, size_bytes - whole);
+    return;
+  }
+#endif
+  std::memcpy(target, source, size_bytes);
+}
+
+int64_t wall_now_ns() { return std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1); }
+
+}  // namespace
+
+void require_valid(const CapturePlan& plan, const Signature& signature) {
+  const auto require_inside = [](const std::vector<size_t>& indices, size_t count, const char* side) {
+    for (const size_t index : indices) {
+      if (index >= count) throw Error(Code::bad_input, "capture: expected one of ", count, " ", side, ", got ", index);
+    }
+  };
+  require_inside(plan.inputs, signature.inputs.size(), "inputs");
+  require_inside(plan.outputs, signature.outputs.size(), "outputs");
+  if (plan.rule) require_valid(*plan.rule, signature);
+  if (!plan.edges.empty() && plan.edges.size() != signature.inputs.size() + signature.outputs.size()) {
+    throw Error(Code::bad_input, "capture: expected bins for ", signature.inputs.size() + signature.outputs.size(),
+                " tensors, got ", plan.edges.size());
+  }
+  for (const std::vector<double>& edges : plan.edges) {
+    if (std::adjacent_find(edges.begin(), edges.end(), [](double a, double b) { return !(a < b); }) != edges.end())
+      throw Error(Code::bad_input, "capture: expected edges of bins that ascend, got others");
+  }
+}
+
+Recorder::Recorder(std::shared_ptr<const CapturePlan> plan, const Signature& signature, uint64_t session_number)
+    : plan_(std::move(plan)), signature_(signature),
+      ring_(plan_->ring_directory, plan_->ring_bytes, plan_->keep, plan_->description) {
+  if (plan_->rule) sampler_.emplace(*plan_->rule, plan_->seed + session_number);
+  if (plan_->has_statistics) statistics_.emplace(signature_, plan_->edges);
+}
+
+uint64_t Recorder::now_ns() {
+  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
+}
+
+void Recorder::observe(uint64_t begin_ns, std::span<const TensorView> inputs,
+                       std::span<const TensorView> outputs) noexcept {
+  const uint64_t end_ns = now_ns();
+  try {
+    if (statistics_) {
+      const std::lock_guard lock(mutex_);
+      statistics_->add(inputs, outputs, end_ns - begin_ns);
+    }
+    decide(begin_ns, end_ns, inputs, outputs, false);
+  } catch (...) {
+    // No memory for a record: the prediction stands.
+    ring_.count_lost();
+  }
+}
+
+void Recorder::observe_failure(uint64_t begin_ns, std::span<const TensorView> inputs) noexcept {
+  try {
+    if (statistics_) {
+      const std::lock_guard lock(mutex_);
+      statistics_->add_failure();
+    }
+    decide(begin_ns, now_ns(), inputs, {}, true);
+  } catch (...) {
+    ring_.count_lost();
+  }
+}
+
+void Recorder::decide(uint64_t begin_ns, uint64_t end_ns, std::span<const TensorView> inputs,
+                      std::span<const TensorView> outputs, bool has_failed) {
+  Sampler::Answer answer;
+  if (sampler_) answer = sampler_->ask({outputs, signature_.outputs, begin_ns, has_failed}, sequence_ + 1);
+  const auto request = has_request_.load(std::memory_order_relaxed) ? take_request() : std::nullopt;
+  RecordHead head;
+  head.monotonic_ns = begin_ns;
+  head.latency_ns = end_ns - begin_ns;
+  head.reason = answer.reason | (request ? kManual : 0u) | (has_failed ? kFailed : 0u);
+  head.replaces = answer.replaces;
+  if (!answer.is_kept && !request) {
+    ring_.count_sampled_out();
+    if (plan_->pre_roll_count > 0) wait(head, inputs, outputs);
+    return;
+  }
+  head.wall_ns = wall_now_ns() - static_cast<int64_t>(now_ns() - begin_ns);
+  if (request) head.correlation_id = request->correlation_id;
+  if (!waiting_.empty()) write_waiting(begin_ns);
+  write(head, inputs, outputs, request ? Bytes(request->user) : Bytes());
+}
+
+bool Recorder::lay_out(RecordHead& head, std::span<const TensorView> inputs, std::span<const TensorView> outputs,
+                       size_t user_bytes) {
+  layout_.clear();
+  const auto add = [&](RecordSide side, const std::vector<size_t>& chosen, std::span<const TensorView> views) {
+    for (const size_t index : chosen) {
+      if (views.empty()) continue;  // a run that failed has no outputs
+      const TensorView& view = views[index];
+      layout_.push_back({side, static_cast<uint32_t>(index), view.dtype, view.shape, view.size_bytes, 0});
+    }
+  };
+  add(RecordSide::input, plan_->inputs, inputs);
+  add(RecordSide::output, plan_->outputs, outputs);
+  const auto size_bytes = lay_out_record(layout_, user_bytes);
+  if (!size_bytes) return false;
+  head.size_bytes = *size_bytes;
+  head.tensor_count = static_cast<uint16_t>(layout_.size());
+  head.user_bytes = static_cast<uint32_t>(user_bytes);
+  return true;
+}
+
+void Recorder::copy_tensors(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
+                            std::span<std::byte> record) const {
+  for (const RecordTensor& tensor : layout_) {
+    const auto& views = tensor.side == RecordSide::input ? inputs : outputs;
+    copy_out(record.data() + tensor.offset, views[tensor.index].data, tensor.size_bytes);
+  }
+}
+
+void Recorder::write(RecordHead head, std::span<const TensorView> inputs, std::span<const TensorView> outputs,
+                     Bytes user) {
+  head.sequence = ++sequence_;
+  if (!lay_out(head, inputs, outputs, user.size())) return ring_.count_lost();
+  head.lost_before = ring_.lost();
+  head.position = ring_.position();
+  const auto room = ring_.try_claim(head.size_bytes);
+  if (room.empty()) return;
+  write_record_head(head, layout_, user, room);
+  copy_tensors(inputs, outputs, room);
+  ring_.commit();
+}
+
+// ---- What came before.
+
+void Recorder::wait(const RecordHead& head, std::span<const TensorView> inputs, std::span<const TensorView> outputs) {
+  Waiting waiting{head, std::move(spare_)};
+  spare_.clear();
+  if (!lay_out(waiting.head, inputs, outputs, 0) || waiting.head.size_bytes > plan_->pre_roll_bytes) return;
+  while (!waiting_.empty() &&
+         (waiting_.size() >= plan_->pre_roll_count || waiting_bytes_ + waiting.head.size_bytes > plan_->pre_roll_bytes))
+    drop_oldest_waiting();
+  if (waiting.bytes.empty()) waiting.bytes = std::move(spare_);
+  // From a multiple of 64 on, as in the ring.
+  waiting.bytes.resize(waiting.head.size_bytes + 64);
+  write_record_head(waiting.head, layout_, {}, waiting.room());
+  copy_tensors(inputs, outputs, waiting.room());
+  waiting_bytes_ += waiting.head.size_bytes;
+  waiting_.push_back(std::move(waiting));
+}
+
+void Recorder::drop_oldest_waiting() {
+  waiting_bytes_ -= waiting_.front().head.size_bytes;
+  spare_ = std::move(waiting_.front().bytes);
+  waiting_.pop_front();
+}
+
+void Recorder::write_waiting(uint64_t now_ns_before) {
+  const int64_t wall_ahead_ns = wall_now_ns() - static_cast<int64_t>(now_ns());
+  while (!waiting_.empty()) {
+    Waiting& waiting = waiting_.front();
+    const bool is_recent = plan_->pre_roll_ns == 0 || now_ns_before - waiting.head.monotonic_ns <= plan_->pre_roll_ns;
+    if (is_recent) {
+      RecordHead head = waiting.head;
+      head.sequence = ++sequence_;
+      head.reason = kPreRoll;
+      head.wall_ns = wall_ahead_ns + static_cast<int64_t>(head.monotonic_ns);
+      head.lost_before = ring_.lost();
+      head.position = ring_.position();
+      ring_.uncount_sampled_out();
+      const auto room = ring_.try_claim(head.size_bytes);
+      if (!room.empty()) {
+        copy_out(room.data(), waiting.room().data(), head.size_bytes);
+        rewrite_record_head(head, room);
+        ring_.commit();
+      }
+    }
+    drop_oldest_waiting();
+  }
+}
+
+// ---- From other threads.
+
+void Recorder::capture_next(uint64_t correlation_id, Bytes user) {
+  if (user.size() > kMostUserBytes)
+    throw Error(Code::bad_input, "capture: expected at most ", kMostUserBytes, " bytes of the caller's, got ",
+                user.size());
+  const std::lock_guard lock(mutex_);
+  request_ = Request{correlation_id, {user.begin(), user.end()}};
+  has_request_.store(true, std::memory_order_relaxed);
+}
+
+std::optional<Recorder::Request> Recorder::take_request() {
+  const std::lock_guard lock(mutex_);
+  has_request_.store(false, std::memory_order_relaxed);
+  return std::exchange(request_, std::nullopt);
+}
+
+std::optional<Statistics> Recorder::statistics() const {
+  const std::lock_guard lock(mutex_);
+  return statistics_;
+}
+
+}  // namespace edgeward

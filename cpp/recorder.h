@@ -1,0 +1,106 @@
+// Recorder: what one session does with each inference it has run: counts it, asks the sampler, and lays the record into
+// the session's ring. Everything happens in the caller's thread, inside its call; nothing here throws, waits or
+// reports: a capture that fails costs a record, which is counted, and never an answer. One thread at a time.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine.h"
+#include "record.h"
+#include "ring.h"
+#include "sampler.h"
+#include "statistics.h"
+
+namespace edgeward {
+
+// What a model's sessions capture, and where to. Immutable; any thread.
+struct CapturePlan {
+  std::string ring_directory;  // on tmpfs
+  uint64_t ring_bytes;         // of each session's ring: a power of two
+  Keep keep;
+  std::optional<Rule> rule;                // none: nothing but what capture_next() asks for
+  uint64_t seed;                           // of the first session; each further one adds 1
+  std::vector<size_t> inputs;              // which tensors a record holds
+  std::vector<size_t> outputs;             //
+  uint64_t pre_roll_count;                 // records kept before one that was chosen
+  uint64_t pre_roll_ns;                    // 0: as old as they may be
+  uint64_t pre_roll_bytes;                 // room for them, in each session
+  bool has_statistics;                     //
+  std::vector<std::vector<double>> edges;  // of the statistics: each input's bins, then each output's
+  std::string description;                 // JSON, for the readers of the ring
+};
+
+// Throws Error(bad_input) for a plan that does not fit the model.
+void require_valid(const CapturePlan& plan, const Signature& signature);
+
+class Recorder {
+ public:
+  // Makes the session's ring. Throws Error(bad_input), std::filesystem::filesystem_error.
+  Recorder(std::shared_ptr<const CapturePlan> plan, const Signature& signature, uint64_t session_number);
+
+  // The time that observe() wants of a run's beginning.
+  static uint64_t now_ns();
+  // After a run that began at `begin_ns`. The views are of all inputs and outputs, in the signature's order.
+  void observe(uint64_t begin_ns, std::span<const TensorView> inputs, std::span<const TensorView> outputs) noexcept;
+  // After a run that threw.
+  void observe_failure(uint64_t begin_ns, std::span<const TensorView> inputs) noexcept;
+
+  // The next inference is kept, whatever the sampler says, with these words of the caller's. Any thread.
+  void capture_next(uint64_t correlation_id, Bytes user);
+
+  RingCounters counters() const { return ring_.counters(); }
+  // A copy of what was counted so far; empty without statistics. Any thread.
+  std::optional<Statistics> statistics() const;
+
+ private:
+  struct Request {
+    uint64_t correlation_id;
+    std::vector<std::byte> user;
+  };
+  // A record that was not chosen, kept for a while in case that the next one is.
+  struct Waiting {
+    RecordHead head;
+    std::vector<std::byte> bytes;  // as in the ring, with room to begin at a multiple of 64
+    std::span<std::byte> room() {
+      const size_t skipped = -reinterpret_cast<uintptr_t>(bytes.data()) % 64;
+      return std::span(bytes).subspan(skipped, head.size_bytes);
+    }
+  };
+
+  void decide(uint64_t begin_ns, uint64_t end_ns, std::span<const TensorView> inputs,
+              std::span<const TensorView> outputs, bool has_failed);
+  std::optional<Request> take_request();
+  // Sets layout_ and the head's sizes; false when the record is larger than its format can say.
+  bool lay_out(RecordHead& head, std::span<const TensorView> inputs, std::span<const TensorView> outputs,
+               size_t user_bytes);
+  void copy_tensors(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
+                    std::span<std::byte> record) const;
+  void write(RecordHead head, std::span<const TensorView> inputs, std::span<const TensorView> outputs, Bytes user);
+  void wait(const RecordHead& head, std::span<const TensorView> inputs, std::span<const TensorView> outputs);
+  void drop_oldest_waiting();
+  void write_waiting(uint64_t now_ns);
+
+  std::shared_ptr<const CapturePlan> plan_;
+  Signature signature_;
+  RingWriter ring_;
+  std::optional<Sampler> sampler_;
+  uint64_t sequence_ = 0;
+  std::vector<RecordTensor> layout_;
+  std::deque<Waiting> waiting_;   // the oldest first
+  std::vector<std::byte> spare_;  // of one that waits no more
+  uint64_t waiting_bytes_ = 0;
+
+  std::atomic<bool> has_request_{false};
+  mutable std::mutex mutex_;  // request_ and statistics_
+  std::optional<Request> request_;
+  std::optional<Statistics> statistics_;
+};
+
+}  // namespace edgeward
