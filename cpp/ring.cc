@@ -412,7 +412,7 @@ std::optional<RingRecord> RingReader::next(uint32_t least_bytes) {
   if (!has_begun_) {
     const auto begin = stable_u64(facts_.keep == Keep::newest ? kOldestAt : kHeadAt);
     if (!begin) return std::nullopt;
-    position_ = *begin;
+    position_ = freed_ = *begin;
     has_begun_ = true;
   }
   const auto tail = stable_u64(kTailAt);
@@ -426,23 +426,23 @@ std::optional<RingRecord> RingReader::next(uint32_t least_bytes) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const uint64_t waiting = *tail - position_;
   if (waiting == 0) return std::nullopt;
-  const auto break_off = [this] {
-    is_broken_ = true;
+  const auto refused = [this] {
+    break_off();
     return std::nullopt;
   };
-  if (waiting > capacity || position_ % kRecordAlignment != 0) return break_off();
+  if (waiting > capacity || position_ % kRecordAlignment != 0) return refused();
   const uint64_t place = position_ & (capacity - 1);
   uint32_t size_bytes = 0;
-  if (!try_pread(writable_, kDataAt + place, size_bytes)) return break_off();
+  if (!try_pread(writable_, kDataAt + place, size_bytes)) return refused();
   if (size_bytes < std::max<uint32_t>(least_bytes, 4) || size_bytes > capacity / 2 || round_up(size_bytes) > waiting)
-    return break_off();
+    return refused();
   buffer_.resize(size_bytes);
   const uint64_t first = std::min<uint64_t>(size_bytes, capacity - place);
   try {
     file_.read_at(kDataAt + place, std::span(buffer_).first(first));
     file_.read_at(kDataAt, std::span(buffer_).subspan(first));
   } catch (const std::exception&) {
-    return break_off();
+    return refused();
   }
   // What we go by is what we compared, whatever the file says by now.
   std::memcpy(buffer_.data(), &size_bytes, sizeof(size_bytes));
@@ -455,9 +455,8 @@ void RingReader::free_read() {
   // Pairs with the acquire in try_claim: our copies are done before the writer hears of it.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const uint64_t head[2] = {position_, ~position_};
-  if (pwrite(writable_.number(), head, sizeof(head), kHeadAt) != static_cast<ssize_t>(sizeof(head))) {
-    is_broken_ = true;
-  }
+  if (pwrite(writable_.number(), head, sizeof(head), kHeadAt) != static_cast<ssize_t>(sizeof(head))) break_off();
+  freed_ = position_;
 }
 
 RingCounters RingReader::counters() const {

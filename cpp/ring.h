@@ -134,6 +134,10 @@ class RingReader {
 
   // Everything before position() is safe elsewhere: the writer may use its room again.
   void free_read();
+  // Goes back to what was not freed yet: it must be read again.
+  void rewind() { position_ = freed_; }
+  // What the ring holds is not what its reader takes: nothing more is read.
+  void break_off() { is_broken_ = true; }
 
   RingCounters counters() const;
   // How full it is, 0 to capacity_bytes.
@@ -150,6 +154,7 @@ class RingReader {
   bool is_broken_ = false;
   bool has_begun_ = false;
   uint64_t position_ = 0;
+  uint64_t freed_ = 0;  // everything before is the writer's again
   std::vector<std::byte> buffer_;
 };
 
