@@ -70,19 +70,46 @@ EngineReport Model::report() {
 }
 
 std::unique_ptr<Session> Model::make_session(size_t signature_index) const {
-  return std::make_unique<Session>(open_engine(), signature_index);
+  auto session = std::make_unique<Session>(open_engine(), signature_index);
+  bring_up_to_date(*session);
+  return session;
+}
+
+void Model::attach(std::shared_ptr<Capture> capture) {
+  Loan session(*this);
+  session->attach(capture);
+  const std::lock_guard lock(mutex_);
+  capture_ = std::move(capture);
+}
+
+std::shared_ptr<Capture> Model::capture() const {
+  const std::lock_guard lock(mutex_);
+  return capture_;
+}
+
+void Model::bring_up_to_date(Session& session) const noexcept {
+  const auto wanted = capture();
+  if (session.capture() == wanted.get()) return;
+  try {
+    if (wanted == nullptr || wanted->failure().empty()) session.attach(wanted);
+  } catch (const std::exception& error) {
+    wanted->note_failure(error.what());
+  }
 }
 
 Model::Loan::Loan(Model& model) : model_(model) {
   model.fork_mark_.require_same_process("model");
+  bool is_up_to_date = true;
   {
     const std::lock_guard lock(model.mutex_);
     if (!model.idle_.empty()) {
       session_ = std::move(model.idle_.back());
       model.idle_.pop_back();
+      is_up_to_date = session_->capture() == model.capture_.get();
     }
   }
   if (session_ == nullptr) session_ = model.make_session(0);
+  if (!is_up_to_date) model.bring_up_to_date(*session_);
   copies_before_ = session_->copies();
 }
 

@@ -38,6 +38,11 @@ class Model {
   // Found out at the first call, which may run the model once. After close(): what was known by then.
   EngineReport report();
 
+  // What predict() runs, and sessions that are made from now on, is captured; null for no more. Throws as Recorder
+  // does; nothing is captured then. A session that later finds no room for a ring goes on without: Capture::failure().
+  void attach(std::shared_ptr<Capture> capture);
+  std::shared_ptr<Capture> capture() const;
+
   // A session of the caller's own.
   std::unique_ptr<Session> make_session(size_t signature_index) const;
 
@@ -61,6 +66,8 @@ class Model {
 
  private:
   std::shared_ptr<const Engine> open_engine() const;
+  // Lets the session capture what this model's do now.
+  void bring_up_to_date(Session& session) const noexcept;
 
   ForkMark fork_mark_;
   EngineLibrary library_;
@@ -69,6 +76,7 @@ class Model {
   mutable std::mutex mutex_;              // guards what follows
   std::shared_ptr<const Engine> engine_;  // null once closed
   std::vector<std::unique_ptr<Session>> idle_;
+  std::shared_ptr<Capture> capture_;  // null: nothing is captured
   std::optional<EngineReport> report_;
 };
 

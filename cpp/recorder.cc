@@ -46,33 +46,49 @@ void copy_out(std::byte* target, const std::byte* source, size_t size_bytes) {
 
 int64_t wall_now_ns() { return std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1); }
 
+std::vector<size_t> chosen(const CapturePlan& plan, const std::vector<TensorSpec>& specs) {
+  std::vector<size_t> indices;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const bool is_wanted =
+        !plan.tensors || std::find(plan.tensors->begin(), plan.tensors->end(), specs[i].name) != plan.tensors->end();
+    if (is_wanted) indices.push_back(i);
+  }
+  return indices;
+}
+
+std::string description_of(const CapturePlan& plan, const Signature& signature) {
+  const auto found = plan.descriptions.find(signature.name);
+  return found == plan.descriptions.end() ? "{}" : found->second;
+}
+
+std::vector<std::vector<double>> edges_of(const CapturePlan& plan, const Signature& signature) {
+  std::vector<std::vector<double>> edges;
+  const auto add = [&](const TensorSpec& spec) {
+    const auto found = plan.edges.find(spec.name);
+    edges.push_back(found == plan.edges.end() ? std::vector<double>() : found->second);
+    if (std::adjacent_find(edges.back().begin(), edges.back().end(), [](double a, double b) { return !(a < b); }) !=
+        edges.back().end())
+      throw Error(Code::bad_input, "capture: tensor \"", spec.name, "\": expected edges that ascend, got others");
+  };
+  for (const TensorSpec& spec : signature.inputs) add(spec);
+  for (const TensorSpec& spec : signature.outputs) add(spec);
+  return edges;
+}
+
 }  // namespace
 
-void require_valid(const CapturePlan& plan, const Signature& signature) {
-  const auto require_inside = [](const std::vector<size_t>& indices, size_t count, const char* side) {
-    for (const size_t index : indices) {
-      if (index >= count) throw Error(Code::bad_input, "capture: expected one of ", count, " ", side, ", got ", index);
-    }
-  };
-  require_inside(plan.inputs, signature.inputs.size(), "inputs");
-  require_inside(plan.outputs, signature.outputs.size(), "outputs");
-  if (plan.rule) require_valid(*plan.rule, signature);
-  if (!plan.edges.empty() && plan.edges.size() != signature.inputs.size() + signature.outputs.size()) {
-    throw Error(Code::bad_input, "capture: expected bins for ", signature.inputs.size() + signature.outputs.size(),
-                " tensors, got ", plan.edges.size());
-  }
-  for (const std::vector<double>& edges : plan.edges) {
-    if (std::adjacent_find(edges.begin(), edges.end(), [](double a, double b) { return !(a < b); }) != edges.end())
-      throw Error(Code::bad_input, "capture: expected edges of bins that ascend, got others");
-  }
+Recorder::Recorder(std::shared_ptr<Capture> capture, const Signature& signature)
+    : capture_(std::move(capture)), plan_(capture_->plan()), signature_(signature),
+      inputs_(chosen(plan_, signature.inputs)), outputs_(chosen(plan_, signature.outputs)),
+      ring_(plan_.ring_directory, plan_.ring_bytes, plan_.keep, description_of(plan_, signature)) {
+  std::optional<Rule> rule;
+  if (plan_.rule) rule = resolved(*plan_.rule, signature_);
+  if (plan_.has_statistics) statistics_.emplace(signature_, edges_of(plan_, signature_));
+  const uint64_t number = capture_->add(*this);
+  if (rule) sampler_.emplace(*rule, plan_.seed + number);
 }
 
-Recorder::Recorder(std::shared_ptr<const CapturePlan> plan, const Signature& signature, uint64_t session_number)
-    : plan_(std::move(plan)), signature_(signature),
-      ring_(plan_->ring_directory, plan_->ring_bytes, plan_->keep, plan_->description) {
-  if (plan_->rule) sampler_.emplace(*plan_->rule, plan_->seed + session_number);
-  if (plan_->has_statistics) statistics_.emplace(signature_, plan_->edges);
-}
+Recorder::~Recorder() { capture_->remove(*this); }
 
 uint64_t Recorder::now_ns() {
   return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
@@ -109,7 +125,7 @@ void Recorder::decide(uint64_t begin_ns, uint64_t end_ns, std::span<const Tensor
                       std::span<const TensorView> outputs, bool has_failed) {
   Sampler::Answer answer;
   if (sampler_) answer = sampler_->ask({outputs, signature_.outputs, begin_ns, has_failed}, sequence_ + 1);
-  const auto request = has_request_.load(std::memory_order_relaxed) ? take_request() : std::nullopt;
+  const auto request = capture_->has_request() ? capture_->take_request() : std::nullopt;
   RecordHead head;
   head.monotonic_ns = begin_ns;
   head.latency_ns = end_ns - begin_ns;
@@ -117,7 +133,7 @@ void Recorder::decide(uint64_t begin_ns, uint64_t end_ns, std::span<const Tensor
   head.replaces = answer.replaces;
   if (!answer.is_kept && !request) {
     ring_.count_sampled_out();
-    if (plan_->pre_roll_count > 0) wait(head, inputs, outputs);
+    if (plan_.pre_roll_count > 0) wait(head, inputs, outputs);
     return;
   }
   head.wall_ns = wall_now_ns() - static_cast<int64_t>(now_ns() - begin_ns);
@@ -136,8 +152,8 @@ bool Recorder::lay_out(RecordHead& head, std::span<const TensorView> inputs, std
       layout_.push_back({side, static_cast<uint32_t>(index), view.dtype, view.shape, view.size_bytes, 0});
     }
   };
-  add(RecordSide::input, plan_->inputs, inputs);
-  add(RecordSide::output, plan_->outputs, outputs);
+  add(RecordSide::input, inputs_, inputs);
+  add(RecordSide::output, outputs_, outputs);
   const auto size_bytes = lay_out_record(layout_, user_bytes);
   if (!size_bytes) return false;
   head.size_bytes = *size_bytes;
@@ -172,9 +188,9 @@ void Recorder::write(RecordHead head, std::span<const TensorView> inputs, std::s
 void Recorder::wait(const RecordHead& head, std::span<const TensorView> inputs, std::span<const TensorView> outputs) {
   Waiting waiting{head, std::move(spare_)};
   spare_.clear();
-  if (!lay_out(waiting.head, inputs, outputs, 0) || waiting.head.size_bytes > plan_->pre_roll_bytes) return;
+  if (!lay_out(waiting.head, inputs, outputs, 0) || waiting.head.size_bytes > plan_.pre_roll_bytes) return;
   while (!waiting_.empty() &&
-         (waiting_.size() >= plan_->pre_roll_count || waiting_bytes_ + waiting.head.size_bytes > plan_->pre_roll_bytes))
+         (waiting_.size() >= plan_.pre_roll_count || waiting_bytes_ + waiting.head.size_bytes > plan_.pre_roll_bytes))
     drop_oldest_waiting();
   if (waiting.bytes.empty()) waiting.bytes = std::move(spare_);
   // From a multiple of 64 on, as in the ring.
@@ -195,7 +211,7 @@ void Recorder::write_waiting(uint64_t now_ns_before) {
   const int64_t wall_ahead_ns = wall_now_ns() - static_cast<int64_t>(now_ns());
   while (!waiting_.empty()) {
     Waiting& waiting = waiting_.front();
-    const bool is_recent = plan_->pre_roll_ns == 0 || now_ns_before - waiting.head.monotonic_ns <= plan_->pre_roll_ns;
+    const bool is_recent = plan_.pre_roll_ns == 0 || now_ns_before - waiting.head.monotonic_ns <= plan_.pre_roll_ns;
     if (is_recent) {
       RecordHead head = waiting.head;
       head.sequence = ++sequence_;
@@ -213,23 +229,6 @@ void Recorder::write_waiting(uint64_t now_ns_before) {
     }
     drop_oldest_waiting();
   }
-}
-
-// ---- From other threads.
-
-void Recorder::capture_next(uint64_t correlation_id, Bytes user) {
-  if (user.size() > kMostUserBytes)
-    throw Error(Code::bad_input, "capture: expected at most ", kMostUserBytes, " bytes of the caller's, got ",
-                user.size());
-  const std::lock_guard lock(mutex_);
-  request_ = Request{correlation_id, {user.begin(), user.end()}};
-  has_request_.store(true, std::memory_order_relaxed);
-}
-
-std::optional<Recorder::Request> Recorder::take_request() {
-  const std::lock_guard lock(mutex_);
-  has_request_.store(false, std::memory_order_relaxed);
-  return std::exchange(request_, std::nullopt);
 }
 
 std::optional<Statistics> Recorder::statistics() const {

@@ -3,7 +3,6 @@
 // reports: a capture that fails costs a record, which is counted, and never an answer. One thread at a time.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -12,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "capture.h"
 #include "engine.h"
 #include "record.h"
 #include "ring.h"
@@ -20,30 +20,14 @@
 
 namespace edgeward {
 
-// What a model's sessions capture, and where to. Immutable; any thread.
-struct CapturePlan {
-  std::string ring_directory;  // on tmpfs
-  uint64_t ring_bytes;         // of each session's ring: a power of two
-  Keep keep;
-  std::optional<Rule> rule;                // none: nothing but what capture_next() asks for
-  uint64_t seed;                           // of the first session; each further one adds 1
-  std::vector<size_t> inputs;              // which tensors a record holds
-  std::vector<size_t> outputs;             //
-  uint64_t pre_roll_count;                 // records kept before one that was chosen
-  uint64_t pre_roll_ns;                    // 0: as old as they may be
-  uint64_t pre_roll_bytes;                 // room for them, in each session
-  bool has_statistics;                     //
-  std::vector<std::vector<double>> edges;  // of the statistics: each input's bins, then each output's
-  std::string description;                 // JSON, for the readers of the ring
-};
-
-// Throws Error(bad_input) for a plan that does not fit the model.
-void require_valid(const CapturePlan& plan, const Signature& signature);
-
 class Recorder {
  public:
-  // Makes the session's ring. Throws Error(bad_input), std::filesystem::filesystem_error.
-  Recorder(std::shared_ptr<const CapturePlan> plan, const Signature& signature, uint64_t session_number);
+  // Makes the session's ring. Throws Error(bad_input) for a plan that does not fit the signature,
+  // std::filesystem::filesystem_error.
+  Recorder(std::shared_ptr<Capture> capture, const Signature& signature);
+  ~Recorder();
+  Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
 
   // The time that observe() wants of a run's beginning.
   static uint64_t now_ns();
@@ -52,18 +36,13 @@ class Recorder {
   // After a run that threw.
   void observe_failure(uint64_t begin_ns, std::span<const TensorView> inputs) noexcept;
 
-  // The next inference is kept, whatever the sampler says, with these words of the caller's. Any thread.
-  void capture_next(uint64_t correlation_id, Bytes user);
-
   RingCounters counters() const { return ring_.counters(); }
-  // A copy of what was counted so far; empty without statistics. Any thread.
+  // A copy of what was counted so far; nothing without statistics. Any thread.
   std::optional<Statistics> statistics() const;
+  const std::shared_ptr<Capture>& capture() const { return capture_; }
+  const std::string& signature_name() const { return signature_.name; }
 
  private:
-  struct Request {
-    uint64_t correlation_id;
-    std::vector<std::byte> user;
-  };
   // A record that was not chosen, kept for a while in case that the next one is.
   struct Waiting {
     RecordHead head;
@@ -76,7 +55,6 @@ class Recorder {
 
   void decide(uint64_t begin_ns, uint64_t end_ns, std::span<const TensorView> inputs,
               std::span<const TensorView> outputs, bool has_failed);
-  std::optional<Request> take_request();
   // Sets layout_ and the head's sizes; false when the record is larger than its format can say.
   bool lay_out(RecordHead& head, std::span<const TensorView> inputs, std::span<const TensorView> outputs,
                size_t user_bytes);
@@ -87,8 +65,11 @@ class Recorder {
   void drop_oldest_waiting();
   void write_waiting(uint64_t now_ns);
 
-  std::shared_ptr<const CapturePlan> plan_;
+  std::shared_ptr<Capture> capture_;
+  const CapturePlan& plan_;
   Signature signature_;
+  std::vector<size_t> inputs_;  // which tensors a record holds
+  std::vector<size_t> outputs_;
   RingWriter ring_;
   std::optional<Sampler> sampler_;
   uint64_t sequence_ = 0;
@@ -97,9 +78,7 @@ class Recorder {
   std::vector<std::byte> spare_;  // of one that waits no more
   uint64_t waiting_bytes_ = 0;
 
-  std::atomic<bool> has_request_{false};
-  mutable std::mutex mutex_;  // request_ and statistics_
-  std::optional<Request> request_;
+  mutable std::mutex mutex_;  // statistics_
   std::optional<Statistics> statistics_;
 };
 

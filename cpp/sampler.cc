@@ -31,7 +31,7 @@ bool is_about_output(RuleKind kind) {
   }
 }
 
-void require_valid(const Rule& rule, const Signature& signature, size_t depth) {
+void resolve(Rule& rule, const Signature& signature, size_t depth) {
   const auto refuse = [](const auto&... parts) { throw Error(Code::bad_input, "capture: ", parts...); };
   if (depth > kMostDepth) refuse("expected rules nested at most ", kMostDepth, " deep, got more");
   const bool is_tree = rule.kind == RuleKind::all || rule.kind == RuleKind::any;
@@ -48,9 +48,17 @@ void require_valid(const Rule& rule, const Signature& signature, size_t depth) {
     refuse("reservoir: expected at most ", kMostReservoir, ", got ", rule.count);
   if ((rule.kind == RuleKind::reservoir || rule.kind == RuleKind::quota) && rule.window_ns == 0)
     refuse("window: expected more than 0 s, got 0");
-  if (is_about_output(rule.kind) && rule.output >= signature.outputs.size())
-    refuse("output: expected one of ", signature.outputs.size(), ", got number ", rule.output);
-  for (const Rule& part : rule.parts) require_valid(part, signature, depth + 1);
+  if (is_about_output(rule.kind)) {
+    const auto found = std::find_if(signature.outputs.begin(), signature.outputs.end(),
+                                    [&](const TensorSpec& spec) { return spec.name == rule.output; });
+    if (found == signature.outputs.end()) {
+      std::string known;
+      for (const TensorSpec& spec : signature.outputs) known += (known.empty() ? "\"" : ", \"") + spec.name + "\"";
+      refuse("output: expected one of ", known, ", got \"", rule.output, "\"");
+    }
+    rule.output_index = static_cast<size_t>(found - signature.outputs.begin());
+  }
+  for (Rule& part : rule.parts) resolve(part, signature, depth + 1);
 }
 
 uint64_t rotated(uint64_t x, int by) { return (x << by) | (x >> (64 - by)); }
@@ -101,7 +109,10 @@ double entropy_of(const TensorView& view, const TensorSpec& spec) {
 
 }  // namespace
 
-void require_valid(const Rule& rule, const Signature& signature) { require_valid(rule, signature, 1); }
+Rule resolved(Rule rule, const Signature& signature) {
+  resolve(rule, signature, 1);
+  return rule;
+}
 
 Sampler::Sampler(const Rule& rule, uint64_t seed) {
   // Blackman and Vigna: xoshiro256**, its state from splitmix64.
@@ -196,8 +207,8 @@ bool Sampler::holds(Node& node, const Observation& observation, uint64_t sequenc
     default: break;
   }
   if (observation.has_failed) return false;
-  const TensorView& view = observation.outputs[rule.output];
-  const TensorSpec& spec = observation.specs[rule.output];
+  const TensorView& view = observation.outputs[rule.output_index];
+  const TensorSpec& spec = observation.specs[rule.output_index];
   if (rule.kind == RuleKind::entropy) return because(kPredicate, entropy_of(view, spec) > rule.limit);
   const Summary summary = summary_of(view, spec);
   switch (rule.kind) {

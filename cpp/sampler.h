@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -36,14 +37,15 @@ struct Rule {
   double upper = 0;
   uint64_t count = 0;
   uint64_t window_ns = 0;
-  size_t output = 0;  // index in the signature
+  std::string output;       // its name
+  size_t output_index = 0;  // in the signature: resolved() sets it
   std::vector<int64_t> classes;
   std::vector<Rule> parts;
 };
 
-// Throws Error(bad_input) for a rule that means nothing: a fraction outside 0 to 1, a count of 0, an output that is not
-// there, a tree deeper than 16.
-void require_valid(const Rule& rule, const Signature& signature);
+// The rule for sessions of this signature. Throws Error(bad_input) for one that means nothing: a fraction outside 0 to
+// 1, a count of 0, an output that is not there, a tree deeper than 16.
+Rule resolved(Rule rule, const Signature& signature);
 
 // What one inference was. Outputs are empty when it failed.
 struct Observation {

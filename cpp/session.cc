@@ -242,12 +242,61 @@ void Session::bind_own() {
 void Session::run() {
   const Entry entry(*this);
   if (!is_own_bound_) bind_own();
-  engine_session_->run(bound_inputs_, bound_outputs_);
-  if (!has_engine_outputs_) return;
-  collect_engine_outputs();
+  if (recorder_ == nullptr) {
+    run_engine();
+  } else {
+    run_and_record(true);
+  }
   for (Output& output : outputs_) {
     if (output.pool == nullptr) output.engine_memory = std::move(output.result);
   }
+}
+
+void Session::run_engine() {
+  engine_session_->run(bound_inputs_, bound_outputs_);
+  if (has_engine_outputs_) collect_engine_outputs();
+}
+
+// The same, with a word to the recorder of how it went.
+void Session::run_and_record(bool is_own) {
+  see_inputs(is_own);
+  const uint64_t begin_ns = Recorder::now_ns();
+  try {
+    run_engine();
+  } catch (...) {
+    recorder_->observe_failure(begin_ns, seen_inputs_);
+    throw;
+  }
+  see_outputs(is_own);
+  recorder_->observe(begin_ns, seen_inputs_, seen_outputs_);
+}
+
+void Session::see_inputs(bool is_own) {
+  seen_inputs_.clear();
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    const Input& input = inputs_[i];
+    std::byte* data = is_own || bound_inputs_[i] == input.own_binding ? input.own->data() : input.argument.data;
+    seen_inputs_.push_back({input.spec->dtype, input.shape, data, input.size_bytes});
+  }
+}
+
+void Session::see_outputs(bool is_own) {
+  seen_outputs_.clear();
+  for (const Output& output : outputs_) {
+    if (output.result != nullptr) {
+      seen_outputs_.push_back(output.result->view);
+      continue;
+    }
+    const bool is_target = !is_own && output.target.data != nullptr && is_aligned(output.target);
+    std::byte* data = is_target ? output.target.data : output.own->data();
+    seen_outputs_.push_back({output.spec->dtype, output.shape, data, output.size_bytes});
+  }
+}
+
+void Session::attach(std::shared_ptr<Capture> capture) {
+  const Entry entry(*this);
+  recorder_.reset();
+  if (capture != nullptr) recorder_ = std::make_unique<Recorder>(std::move(capture), signature_);
 }
 
 // Each becomes a lease, or none does: what one run made is released when a part of it cannot be described.
@@ -405,8 +454,11 @@ void Session::predict() {
     }
     for (size_t i = 0; i < inputs_.size(); ++i) bound_inputs_[i] = bind_argument(inputs_[i], i);
     if (is_stateful_) engine_session_->reset();
-    engine_session_->run(bound_inputs_, bound_outputs_);
-    collect_engine_outputs();
+    if (recorder_ == nullptr) {
+      run_engine();
+    } else {
+      run_and_record(false);
+    }
     for (size_t i = 0; i < outputs_.size(); ++i) collect(outputs_[i], bound_outputs_[i]);
   } catch (...) {
     for (Output& output : outputs_) {

@@ -11,6 +11,7 @@
 #include "fork.h"
 #include "lease.h"
 #include "memory.h"
+#include "recorder.h"
 
 namespace edgeward {
 
@@ -68,6 +69,12 @@ class Session {
   // The memory of an output that had no target.
   Lease take(size_t index) { return std::move(outputs_[index].result); }
 
+  // What this session runs is captured from now on; null for no more. Throws as Recorder does, and then captures
+  // nothing.
+  void attach(std::shared_ptr<Capture> capture);
+  // Null when nothing is captured.
+  const Capture* capture() const { return recorder_ == nullptr ? nullptr : recorder_->capture().get(); }
+
   // Inputs and outputs that predict() had to copy, so far.
   uint64_t copies() const { return copies_; }
 
@@ -121,6 +128,10 @@ class Session {
   bool is_aligned(const StridedView& view) const;
   Binding bind_argument(Input& input, size_t index);
   Binding bind_result(Output& output, size_t index);
+  void run_engine();
+  void run_and_record(bool is_own);
+  void see_inputs(bool is_own);
+  void see_outputs(bool is_own);
   void collect_engine_outputs();
   void collect(Output& output, Binding bound);
 
@@ -139,6 +150,9 @@ class Session {
   std::vector<Binding> bound_outputs_;
   bool is_own_bound_ = false;  // bound_* are the own bindings, ready for run()
   uint64_t copies_ = 0;
+  std::unique_ptr<Recorder> recorder_;   // null: nothing is captured
+  std::vector<TensorView> seen_inputs_;  // what the recorder is shown
+  std::vector<TensorView> seen_outputs_;
 };
 
 }  // namespace edgeward
