@@ -280,6 +280,31 @@ void Drain::wait(int timeout_ms) {
   }
 }
 
+void Drain::wake() {
+  constexpr char kOnce = 1;
+  if (::write(bell_.number(), &kOnce, 1) != 1) {
+    // Full: there is enough in it to wake up for.
+  }
+}
+
+void Drain::flush() {
+  try {
+    if (segment_ != nullptr && unsynced_bytes_ > 0) sync();
+    remove_ended();
+  } catch (const std::filesystem::filesystem_error& error) {
+    give_up_segment(error.what(), 0);
+  }
+}
+
+void Drain::close() {
+  try {
+    seal();
+    remove_ended();
+  } catch (const std::filesystem::filesystem_error& error) {
+    give_up_segment(error.what(), 0);
+  }
+}
+
 void Drain::keep_within_budget() {
   struct Sealed {
     std::string path;

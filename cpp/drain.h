@@ -57,8 +57,12 @@ class Drain {
   uint64_t step(uint64_t now_ns);
   // Until a ring is half full, or the time is over, or wake(). At once when a ring is more than half full already.
   void wait(int timeout_ms);
-  // Seals the open segment, if it holds anything.
-  void seal();
+  // Ends a wait(). Any thread.
+  void wake();
+  // What was read is on the disk, or complaint() says why not.
+  void flush();
+  // The same, with the segment sealed.
+  void close();
   // True when no ring is left, whose writer lives or not.
   bool is_idle() const { return sources_.empty(); }
 
@@ -80,6 +84,7 @@ class Drain {
   void append(FrameType type, uint64_t ring_id, Bytes payload);
   void describe(Source& source);
   void sync();
+  void seal();
   void give_up_segment(const std::string& reason, uint64_t now_ns);
   void free_all();
   void remove_ended();
