@@ -42,6 +42,7 @@ constexpr ErrorClass kErrorClasses[] = {
     {Code::untrusted_root, "UntrustedRoot"},
     {Code::expired_root, "ExpiredRoot"},
     {Code::malformed_key, "MalformedKey"},
+    {Code::malformed_capture, "MalformedCapture"},
 };
 
 // One line, whatever bytes a file's names or an engine's words bring along.
@@ -470,6 +471,7 @@ PYBIND11_MODULE(_core, module) {
   bind_values(module);
   bind_model(module);
   bind_packages(module);
+  bind_captures(module);
   module.def("empty", &empty, py::arg("shape"), py::arg("dtype") = "float32",
              "An array whose memory every engine can use in place; contents undefined.\n\n"
              "`shape` is an int or a sequence; `dtype` a numpy dtype or a name such as \"bfloat16\" (then an array of "

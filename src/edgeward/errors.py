@@ -155,3 +155,10 @@ class MalformedKey(EdgewardError):
 
     code = "malformed_key"
     exit_status = 2
+
+
+class MalformedCapture(EdgewardError):
+    """Raised when the bytes of a captured segment or of statistics break their format."""
+
+    code = "malformed_capture"
+    exit_status = 3
