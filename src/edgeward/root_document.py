@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeward import _core
-from edgeward.errors import BadInput
+from edgeward.errors import BadInput, MalformedRoot
 
 TYPE = "application/vnd.edgeward.root.v1+json"
 ROOT = "root"
 SECONDS_PER_DAY = 86_400
+FIELDS = {"version", "epoch", "issued", "expires", "keys", "roles", "revoked"}
 
 Document = dict[str, Any]
 
@@ -26,18 +27,22 @@ def publisher_role(name: str) -> str:
 def first(
     root_keys: Sequence[_core.PublicKey], issued_s: int, days: int, *, threshold: int = 1
 ) -> Document:
-    """Version 1: no publisher yet, replaced by `threshold` of `root_keys`, valid for `days`."""
+    """Version 1: no publisher yet, replaced by `threshold` of `root_keys`, valid for `days`.
+
+    Raises BadInput for a device's key, and for a threshold that these keys cannot reach.
+    """
     document: Document = {
         "version": 1,
         "epoch": 0,
         "issued": issued_s,
         "expires": issued_s + days * SECONDS_PER_DAY,
         "keys": [],
-        "roles": {ROOT: {"keyids": [], "threshold": threshold}},
+        "roles": {ROOT: {"keyids": [], "threshold": 1}},
         "revoked": [],
     }
     for key in root_keys:
         add_key(document, ROOT, key)
+    set_threshold(document, ROOT, threshold)
     return document
 
 
@@ -96,11 +101,15 @@ def revoke(document: Document, key_id: str) -> None:
     """
     if key_id not in [key["id"] for key in document["keys"]]:
         raise BadInput(f"root: expected the id of a key that it lists, got {key_id}")
+    left = {
+        name: [one for one in role["keyids"] if one != key_id]
+        for name, role in document["roles"].items()
+    }
     for name, role in document["roles"].items():
-        left = [one for one in role["keyids"] if one != key_id]
-        if len(left) < len(role["keyids"]):
-            _require_enough(document, name, len(left))
-        role["keyids"] = left
+        if len(left[name]) < len(role["keyids"]):
+            _require_enough(document, name, len(left[name]))
+    for name, role in document["roles"].items():
+        role["keyids"] = left[name]
     document["keys"] = [key for key in document["keys"] if key["id"] != key_id]
     document["revoked"] = sorted({*document["revoked"], key_id})
 
@@ -120,7 +129,14 @@ def raise_epoch(document: Document) -> None:
 
 def read(envelope: bytes) -> Document:
     """What a root file says, with nobody's word for it. Raises MalformedRoot."""
-    document: Document = json.loads(_core.document_payload(envelope))
+    try:
+        document = json.loads(_core.document_payload(envelope))
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict) or set(document) != FIELDS:
+        raise MalformedRoot(
+            f"trust root: expected an object of {', '.join(sorted(FIELDS))}, got something else"
+        )
     return document
 
 
