@@ -450,6 +450,26 @@ TEST_CASE("another spelling of a point is no second key") {
   check_refusal(Code::untrusted_root, {hex(hybrid_id)}, [&] { (void)first(envelope_of(payload, {right, second})); });
 }
 
+TEST_CASE("a key under which anybody can sign counts for nothing") {
+  // The neutral point, and a second spelling of it, y = p + 1: R the same point and S = 0 fit every message.
+  PublicKey neutral{kEd25519, std::vector<std::byte>(32)};
+  neutral.bytes[0] = std::byte{1};
+  PublicKey respelled{kEd25519, std::vector<std::byte>(32, std::byte{0xFF})};
+  respelled.bytes.front() = std::byte{0xEE};
+  respelled.bytes.back() = std::byte{0x7F};
+  std::vector<std::byte> fits_all(64);
+  fits_all[0] = std::byte{1};
+  for (const PublicKey& key : {neutral, respelled}) {
+    CAPTURE(hex(key.bytes));
+    const Digest id = key_id(key);
+    Draft document;
+    document.keys = {key_text(hex(id), "ed25519", key.bytes)};
+    document.roles["root"] = role_text({quoted(hex(id))}, "1");
+    const std::string envelope = envelope_of(document.text(), {{id, fits_all}});
+    check_refusal(Code::untrusted_root, {hex(id)}, [&] { (void)first(envelope); });
+  }
+}
+
 TEST_CASE("a signature of a wrong size is a wrong signature") {
   const Signer owner("owner");
   const std::string payload = draft({&owner}).text();
