@@ -1,7 +1,6 @@
 """Files that are replaced in one step and are on the disk when the call returns."""
 
 import os
-import tempfile
 from contextlib import suppress
 
 
@@ -11,6 +10,8 @@ def replace_file(path: "str | os.PathLike[str]", data: bytes, mode: int = 0o644)
     Raises OSError; the file is then as it was, or all of `data` when only the name of it could not
     be made durable.
     """
+    import tempfile
+
     place = os.path.abspath(path)
     directory = os.path.dirname(place)
     number, draft = tempfile.mkstemp(prefix=f"{os.path.basename(place)}.", dir=directory)

@@ -8,8 +8,6 @@ Only this module writes there, one process at a time, each file in one step. The
 the anchor: whoever may write to it decides what the device runs.
 """
 
-import errno
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -152,12 +150,12 @@ class Trust:
         try:
             with open(self._root_path, "rb") as file:
                 return file.read(MOST_ROOT_BYTES + 1)
-        except FileNotFoundError:
+        except FileNotFoundError as missing:
             told = (
                 "expected this device's trust root, got no such file: make one with edgeward "
                 f"keygen, or name its directory with --trust or ${DIRECTORY_VARIABLE}"
             )
-            raise FileNotFoundError(errno.ENOENT, told, self._root_path) from None
+            raise FileNotFoundError(missing.errno, told, self._root_path) from None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -174,6 +172,8 @@ class Trust:
             os.close(number)
 
     def _state(self) -> dict[str, Any]:
+        import json
+
         try:
             with open(self._state_path, "rb") as file:
                 text = file.read()
@@ -191,6 +191,8 @@ class Trust:
         return dict(state)
 
     def _write_state(self, state: dict[str, Any]) -> None:
+        import json
+
         replace_file(self._state_path, json.dumps(state, indent=1, sort_keys=True).encode())
 
 
