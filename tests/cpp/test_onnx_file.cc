@@ -63,7 +63,9 @@ struct Model {
   std::string bytes() const { return ir_version + opset + text(7, nodes + initializers + inputs + outputs) + rest; }
 };
 
-void check(const std::string& bytes) { check_onnx({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}, {}); }
+void check(const std::string& bytes) {
+  check_onnx({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}, {});
+}
 
 template <class Edit>
 void check_edit(Code code, const std::vector<std::string_view>& words, const Edit& edit) {

@@ -179,7 +179,7 @@ class Draft:
                 len(self.metadata),
                 0,
                 sha256(bytes(table)),
-            )  # fmt: skip
+            )
         )
         body += (self.salt + commitment) if self.cipher else bytes(64)
         body += name + b"".join(
