@@ -500,6 +500,9 @@ Bytes Package::checked_table(std::vector<std::byte>& table) const {
 
 namespace {
 
+// What the largest chunk of a package needs.
+size_t scratch_bytes(const PackageFacts& facts) { return std::min<uint64_t>(facts.chunk_bytes, facts.payload_bytes); }
+
 // One thread's part in reading chunks: its own hash state, and scratch that stays in the cache nearest to it.
 class ChunkReader {
  public:
@@ -531,7 +534,7 @@ void Package::check_stored(int threads) const {
   const Bytes rows = checked_table(table);
   for_each_chunk(facts_.chunk_count, threads, [&] {
     return [reader = std::make_unique<ChunkReader>(*file_, facts_, rows),
-            scratch = std::vector<std::byte>(facts_.chunk_bytes)](uint64_t chunk) mutable {
+            scratch = std::vector<std::byte>(scratch_bytes(facts_))](uint64_t chunk) mutable {
       reader->read(chunk, std::span(scratch).first(reader->size_bytes(chunk)));
     };
   });
@@ -575,7 +578,7 @@ Block Package::open_payload(const Secret* content_key, int threads) const {
   for_each_chunk(facts_.chunk_count, threads, [&] {
     return [&, reader = std::make_unique<ChunkReader>(*file_, facts_, rows),
             cipher = std::make_unique<Aead>(*facts_.aead, derived.key.bytes(), Aead::Direction::open),
-            scratch = std::vector<std::byte>(facts_.chunk_bytes)](uint64_t chunk) mutable {
+            scratch = std::vector<std::byte>(scratch_bytes(facts_))](uint64_t chunk) mutable {
       const auto stored = std::span(scratch).first(reader->size_bytes(chunk));
       // The bytes that are decrypted are the very ones that were hashed, whatever happens to the file.
       reader->read(chunk, stored);
@@ -780,8 +783,8 @@ Digest seal_package_with(const Secret* content_key, const Digest& salt, const Pa
   }
   NewFile file(path);
   std::vector<std::byte> table(facts.payload_offset - where.table_offset);
-  std::vector<std::byte> plain(facts.chunk_bytes);
-  std::vector<std::byte> stored(facts.chunk_bytes);
+  std::vector<std::byte> plain(scratch_bytes(facts));
+  std::vector<std::byte> stored(scratch_bytes(facts));
   for (uint64_t i = 0; i < facts.chunk_count; ++i) {
     const uint64_t offset = i * facts.chunk_bytes;
     const size_t size = std::min<uint64_t>(facts.chunk_bytes, facts.payload_bytes - offset);
