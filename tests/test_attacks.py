@@ -3,6 +3,7 @@
 Each fails when its defence is taken away: tests/seeded_faults.py does that, one by one.
 """
 
+import hashlib
 import itertools
 import os
 import shutil
@@ -11,7 +12,12 @@ import time
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from models import tflite_models
+from reference import package_reader
 from sealed import (
     DAY_S,
     DEFAULT_ROLE,
@@ -90,7 +96,7 @@ def test_rollback(tmp_path, place, device, run_child):
     run(older, device)
     run(newer, device)
     with pytest.raises(RollbackRefused, match=r"at least 3, the floor .* got 2"):
-        run(older, device)
+        Package.open(older, trust=device)
     run(allowed, device)  # older, and not below the floor: the way back from a bad release
     run(newer, device)
 
@@ -489,6 +495,58 @@ def test_chunks_in_another_order(tmp_path, device, encrypt_to, rows):
             Package.open(path, trust=device).load()
     path.write_bytes(content)
     Package.open(path, trust=device).load().close()
+
+
+def times(a, b):
+    """The product of two blocks in the field of GCM (NIST SP 800-38D, 6.3)."""
+    product, factor = 0, int.from_bytes(b, "big")
+    for bit in f"{int.from_bytes(a, 'big'):0128b}":
+        product ^= factor if bit == "1" else 0
+        factor = factor >> 1 ^ (0xE1 << 120 if factor & 1 else 0)
+    return product.to_bytes(16, "big")
+
+
+def xor(a, b):
+    return bytes(x ^ y for x, y in zip(a, b, strict=True))
+
+
+def test_an_insider_with_the_content_key(tmp_path, device):
+    """A device that may open a package changes it for the others, under the very same tag.
+
+    Who has the key of AES-GCM can change two blocks so that the tag stays; what is signed is the
+    hash of each stored chunk, which does not.
+    """
+    path = seal(tmp_path / "1.ewp", model=LARGE_MODEL, encrypt_to=[DEVICE.public])
+    content = bytearray(path.read_bytes())
+    body = content[64 : 64 + struct.unpack_from("<I", content, 12)[0]]
+    cipher, chunk_bytes, payload_at, payload_bytes, release = (
+        struct.unpack_from(form, body, at)[0]
+        for form, at in [("<H", 22), ("<I", 24), ("<Q", 40), ("<Q", 48), ("<Q", 56)]
+    )
+    secret = hashlib.sha256(b"device").digest()  # DEVICE's
+    thief = package_reader.Device("any", NOW_S, private_key=secret)
+    content_key = package_reader.unwrap(wraps_of(path), content[32:64], thief)
+    info = struct.pack(">HIQQ", cipher, chunk_bytes, payload_bytes, release) + body[192:256]
+    derived = HKDF(hashes.SHA256(), 64, bytes(body[128:160]), b"edgeward/ewp/v1\0" + info)
+    chunk_key = derived.derive(content_key)[:32]
+
+    chunk = slice(payload_at, payload_at + chunk_bytes)
+    row = 64 + len(body) + 16 * 144
+    tag, nonce = content[row + 32 : row + 48], bytes(12)
+    plain = AESGCM(chunk_key).decrypt(nonce, bytes(content[chunk] + tag), None)
+    assert plain == LARGE_MODEL[:chunk_bytes]
+    weights = 4096
+    hash_key = Cipher(algorithms.AES(chunk_key), modes.ECB()).encryptor().update(bytes(16))
+    change = bytes(range(1, 17))
+    two_blocks = slice(payload_at + weights, payload_at + weights + 32)
+    content[two_blocks] = xor(content[two_blocks], change + times(change, hash_key))
+    forged = AESGCM(chunk_key).decrypt(nonce, bytes(content[chunk] + tag), None)
+    assert forged[weights : weights + 16] == xor(plain[weights : weights + 16], change)
+
+    Package.open(path, trust=device).load().close()
+    path.write_bytes(content)
+    with pytest.raises(MalformedPackage, match="chunk 0: expected the bytes that were signed"):
+        Package.open(path, trust=device).load()
 
 
 def test_a_package_that_changes_after_it_was_opened(tmp_path, device):
