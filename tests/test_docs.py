@@ -80,3 +80,17 @@ def test_each_public_name_is_documented():
     text = (ROOT / "docs" / "library.md").read_text()
     described = {"EdgewardError", *(name for name in ew.__all__ if name in text)}
     assert described >= set(ew.__all__) - {"EngineReport", "Model", "Quantization"}
+
+
+def test_each_defence_names_a_test_that_is_there():
+    text = (ROOT / "docs" / "security.md").read_text()
+    table = text.split("## Defences")[1].split("\n## ")[0]
+    rows = [row for row in table.splitlines() if row.startswith("| ")][1:]
+    assert len(rows) >= 25
+    for row in rows:
+        shown_by = re.findall(r"`([\w.]+\.(?:py|cc))(?:::([^`]+))?`", row.split(" | ")[-1])
+        assert shown_by, row
+        for file, name in shown_by:
+            (path,) = (ROOT / "tests").rglob(file)
+            heading = f"def {name}(" if file.endswith(".py") else f'TEST_CASE("{name}")'
+            assert not name or heading in path.read_text(), (file, name)

@@ -296,6 +296,7 @@ SEALER = """
 import os, signal, sys
 import numpy as np, sealed
 from edgeward import Package, Release
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 def killed(noun, done, total):
     if done * 2 >= total:
         os.kill(os.getpid(), getattr(signal, sys.argv[2]))

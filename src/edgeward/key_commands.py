@@ -75,9 +75,10 @@ def keygen(args: argparse.Namespace) -> Outcome:
 def add_root(parser: argparse.ArgumentParser) -> None:
     steps = parser.add_subparsers(metavar="STEP", required=True, dest="step")
 
-    def step(name: str, text: str) -> argparse.ArgumentParser:
+    def step(name: str, text: str, count: str | None = None) -> argparse.ArgumentParser:
         made = steps.add_parser(name, help=text[0].lower() + text[1:-1], description=text)
-        made.add_argument("root", metavar="ROOT", type=Path, help="the trust root: root.json")
+        add = made.add_argument
+        add("root", metavar="ROOT", type=Path, nargs=count, help="the trust root: root.json")
         made.add_argument("--json", action="store_true", help="print one JSON document")
         return made
 
@@ -159,7 +160,7 @@ def add_root(parser: argparse.ArgumentParser) -> None:
     for made in (add_key, rotate):
         made.add_argument("--threshold", type=int, metavar="N", help="how many keys of the role")
 
-    accept = step("accept", "Let this device believe the next version of its trust root.")
+    accept = step("accept", "Let this device believe the next versions of its trust root.", "+")
     accept.add_argument(
         "--trust",
         metavar="DIR",
@@ -223,8 +224,16 @@ def _revoke(args: argparse.Namespace) -> Outcome:
 
 
 def _accept(args: argparse.Namespace) -> Outcome:
+    """Takes the versions in their order, but for those that this device has had."""
     trust = Trust(args.trust)
-    trust.update(args.root.read_bytes())
+    envelopes = sorted(
+        (path.read_bytes() for path in args.root),
+        key=lambda envelope: root_document.read(envelope)["version"],
+    )
+    had = trust.root.version
+    news = [one for one in envelopes if root_document.read(one)["version"] > had]
+    for envelope in news or envelopes[-1:]:
+        trust.update(envelope)
     report = {"trust": trust.directory, "version": trust.root.version, "epoch": trust.root.epoch}
     return Outcome(report, f"{trust.directory}: trust root version {trust.root.version}")
 
@@ -244,9 +253,13 @@ def _succeed(
 def _write(path: Path, document: root_document.Document, signers: list[PrivateKey]) -> Outcome:
     envelope = root_document.sign(document, signers)
     root_document.require_followable(envelope, path.read_bytes() if path.exists() else None)
+    # Also under a name of its own: a device that missed a version needs each in turn.
+    kept = path.with_name(f"{document['version']}.{path.name}")
+    replace_file(kept, envelope)
     replace_file(path, envelope)
     report = {
         "root": str(path),
+        "kept_as": str(kept),
         "version": document["version"],
         "epoch": document["epoch"],
         "expires": document["expires"],
@@ -257,7 +270,7 @@ def _write(path: Path, document: root_document.Document, signers: list[PrivateKe
     return Outcome(
         report,
         f"{path}: version {document['version']}, "
-        f"{', '.join(publishers) or 'no publisher yet'}; take it to each device, and there: "
+        f"{', '.join(publishers) or 'no publisher yet'}; take {kept} to each device, and there: "
         "edgeward root accept",
     )
 
