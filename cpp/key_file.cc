@@ -109,12 +109,13 @@ std::string text(const PublicKey& key) {
 
 PrivateKey read_private_key(const std::string& path) {
   const File file("key", path, File::Links::followed);
+  PrivateKey key = read_key(file, parse_private_key);
   const uint32_t mode = file.permissions();
   if ((mode & (S_IRWXG | S_IRWXO)) != 0) {
     throw Error(Code::bad_input, "key \"", path, "\": expected a file that only its owner may read, got mode 0",
                 std::oct, mode, ": chmod 600 it");
   }
-  return read_key(file, parse_private_key);
+  return key;
 }
 
 PrivateKey read_credential(const std::string& path) {

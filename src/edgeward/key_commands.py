@@ -193,7 +193,7 @@ def _init(args: argparse.Namespace) -> Outcome:
 
 
 def _add_key(args: argparse.Namespace) -> Outcome:
-    document = root_document.read(args.root.read_bytes())
+    document = root_document.read_file(args.root)
     role = args.role
     if role in document["roles"] and args.prefix:
         raise BadInput(f'--prefix: expected a new publisher, got "{role}", which is there already')
@@ -204,7 +204,7 @@ def _add_key(args: argparse.Namespace) -> Outcome:
 
 
 def _rotate(args: argparse.Namespace) -> Outcome:
-    document = root_document.read(args.root.read_bytes())
+    document = root_document.read_file(args.root)
     added = [PrivateKey.read(str(path)) for path in args.add]
     for key in added:
         root_document.add_key(document, root_document.ROOT, key.public)
@@ -218,7 +218,7 @@ def _rotate(args: argparse.Namespace) -> Outcome:
 
 
 def _revoke(args: argparse.Namespace) -> Outcome:
-    document = root_document.read(args.root.read_bytes())
+    document = root_document.read_file(args.root)
     root_document.revoke(document, PublicKey.read(str(args.public)).id.hex())
     return _succeed(args, document, [])
 
@@ -226,14 +226,10 @@ def _revoke(args: argparse.Namespace) -> Outcome:
 def _accept(args: argparse.Namespace) -> Outcome:
     """Takes the versions in their order, but for those that this device has had."""
     trust = Trust(args.trust)
-    envelopes = sorted(
-        (path.read_bytes() for path in args.root),
-        key=lambda envelope: root_document.read(envelope)["version"],
-    )
-    had = trust.root.version
-    news = [one for one in envelopes if root_document.read(one)["version"] > had]
-    for envelope in news or envelopes[-1:]:
-        trust.update(envelope)
+    envelopes = sorted((root_document.read_file(path)["version"], path) for path in args.root)
+    news = [one for one in envelopes if one[0] > trust.root.version]
+    for _, path in news or envelopes[-1:]:
+        trust.update(path.read_bytes())
     report = {"trust": trust.directory, "version": trust.root.version, "epoch": trust.root.epoch}
     return Outcome(report, f"{trust.directory}: trust root version {trust.root.version}")
 
@@ -276,7 +272,6 @@ def _write(path: Path, document: root_document.Document, signers: list[PrivateKe
 
 
 def _days(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 36_500:
-        raise argparse.ArgumentTypeError(f"expected 1 to 36500, got {number}")
-    return number
+    if not text.isdecimal() or not 1 <= int(text) <= 36_500:
+        raise argparse.ArgumentTypeError(f'expected 1 to 36500 days, got "{text}"')
+    return int(text)

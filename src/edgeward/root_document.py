@@ -6,7 +6,9 @@ means, and who believes it, is the core's (cpp/trust_root.h); the format is docs
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from edgeward import _core
@@ -52,8 +54,10 @@ def add_key(
     """Let `key` act in `role`, which is made if it is a publisher's that is not there yet.
 
     `prefixes` are of the model names that a publisher made here may sign; "" is every name. Raises
-    BadInput for a device's key, and for one that is revoked.
+    BadInput for another role, for a device's key, and for one that is revoked.
     """
+    if role != ROOT and not re.fullmatch(r"publisher:[a-z0-9_-][a-z0-9._-]*", role):
+        raise BadInput(f'role: expected "{ROOT}" or "publisher:NAME", got "{role}"')
     if key.algorithm == "x25519":
         raise BadInput("root: expected a key that signs (ed25519 or ecdsa-p256), got a device's")
     if key.id.hex() in document["revoked"]:
@@ -135,9 +139,17 @@ def read(envelope: bytes) -> Document:
         document = None
     if not isinstance(document, dict) or set(document) != FIELDS:
         raise MalformedRoot(
-            f"trust root: expected an object of {', '.join(sorted(FIELDS))}, got something else"
+            f"expected an object of {', '.join(sorted(FIELDS))}, got something else"
         )
     return document
+
+
+def read_file(path: Path) -> Document:
+    """The same for the file at `path`, which the message names. Raises MalformedRoot, OSError."""
+    try:
+        return read(path.read_bytes())
+    except MalformedRoot as error:
+        raise MalformedRoot(f'trust root "{path}": {error}') from None
 
 
 def sign(document: Mapping[str, Any], keys: Sequence[_core.PrivateKey]) -> bytes:
