@@ -110,7 +110,7 @@ TEST_CASE("a block of pages is zeros that begin a page, with readable bytes behi
 }
 
 TEST_CASE("only a secret block is in no core dump; both ask for large pages when they are large") {
-  constexpr size_t kLarge = size_t{4} << 20;
+  constexpr size_t kLarge = 2 * kLargePageBytes + 1;
   for (const size_t size : {size_t{100}, kLarge}) {
     const Block plain = Block::pages(size);
     const Block secret = Block::secret(size);
@@ -122,6 +122,8 @@ TEST_CASE("only a secret block is in no core dump; both ask for large pages when
     CHECK(secret_mapping->flags.count("dd") == 1);
     // The kernel may join a small block with a neighbour.
     if (size == kLarge) {
+      CHECK(reinterpret_cast<uintptr_t>(plain.data()) % kLargePageBytes == 0);
+      CHECK(reinterpret_cast<uintptr_t>(secret.data()) % kLargePageBytes == 0);
       CHECK(plain_mapping->flags.count("hg") == 1);
       CHECK(secret_mapping->flags.count("hg") == 1);
     }
