@@ -154,6 +154,8 @@ void derive(int mode, Bytes salt, Bytes key, Bytes info, std::span<std::byte> de
 
 }  // namespace
 
+const char* libcrypto_version() { return OpenSSL_version(OPENSSL_VERSION); }
+
 // ---- Hash, comparison, random.
 
 Sha256::Sha256() : context_(required(EVP_MD_CTX_new(), "SHA-256")) {

@@ -14,6 +14,9 @@
 
 namespace edgeward {
 
+// The libcrypto that is at work, such as "OpenSSL 3.0.19 27 Jan 2026". Static.
+const char* libcrypto_version();
+
 using Digest = std::array<std::byte, 32>;  // SHA-256
 
 // SHA-256 (FIPS 180-4) of bytes that come in parts.

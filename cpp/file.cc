@@ -87,7 +87,8 @@ void File::read_at(uint64_t offset, std::span<std::byte> out) const {
 
 Block read_file(const std::string& path) {
   const File file("model file", path, File::Links::followed);
-  Block block = Block::uninitialized(file.size_bytes());
+  const bool is_large = file.size_bytes() >= kLargePageBytes;
+  Block block = is_large ? Block::pages(file.size_bytes()) : Block::uninitialized(file.size_bytes());
   file.read_at(0, {block.data(), block.size_bytes()});
   return block;
 }

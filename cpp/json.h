@@ -19,7 +19,7 @@ class Json {
   using Array = std::vector<Json>;
   using Object = std::map<std::string, Json, std::less<>>;
 
-  // Throws Error(malformed_root) with the byte offset.
+  // Throws Error(malformed_root), with the byte offset where the text is UTF-8.
   static Json parse(Bytes text);
 
   // Each throws Error(malformed_root) naming `what`, expected and got, when this is something else.

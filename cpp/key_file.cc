@@ -22,6 +22,15 @@ constexpr std::string_view kPrivateWord = "edgeward-private-key ";
 constexpr std::string_view kPublicWord = "edgeward-public-key ";
 constexpr size_t kMostBytes = 256;
 
+// A key's text, wiped however its use ends.
+struct Text {
+  Text() = default;
+  ~Text() { wipe(std::as_writable_bytes(std::span(chars))); }
+  Text(const Text&) = delete;
+  Text& operator=(const Text&) = delete;
+  std::array<char, kMostBytes> chars;
+};
+
 std::string_view view(Bytes text) { return {reinterpret_cast<const char*>(text.data()), text.size()}; }
 
 struct Line {
@@ -47,15 +56,12 @@ Key read_key(const File& file, Key (*parse)(Bytes)) {
     throw Error(Code::malformed_key, "key \"", file.path(), "\": expected a line of text, got ", file.size_bytes(),
                 " bytes");
   }
-  std::array<std::byte, kMostBytes> text;
-  const auto read = std::span(text).first(file.size_bytes());
+  Text text;
+  const auto read = std::as_writable_bytes(std::span(text.chars)).first(file.size_bytes());
+  file.read_at(0, read);
   try {
-    file.read_at(0, read);
-    Key key = parse(read);
-    wipe(text);
-    return key;
+    return parse(read);
   } catch (const Error& error) {
-    wipe(text);
     throw Error(error.code(), "key \"", file.path(), "\": ", error.what());
   }
 }
@@ -103,12 +109,13 @@ std::string text(const PublicKey& key) {
 
 PrivateKey read_private_key(const std::string& path) {
   const File file("key", path, File::Links::followed);
+  PrivateKey key = read_key(file, parse_private_key);
   const uint32_t mode = file.permissions();
   if ((mode & (S_IRWXG | S_IRWXO)) != 0) {
     throw Error(Code::bad_input, "key \"", path, "\": expected a file that only its owner may read, got mode 0",
                 std::oct, mode, ": chmod 600 it");
   }
-  return read_key(file, parse_private_key);
+  return key;
 }
 
 PrivateKey read_credential(const std::string& path) {
@@ -120,20 +127,25 @@ PublicKey read_public_key(const std::string& path) {
 }
 
 void write_private_key(const PrivateKey& key, const std::string& path) {
-  std::array<char, kMostBytes> line;
+  Text text;
+  const std::span line(text.chars);
   const std::string_view algorithm = name(key.algorithm);
   size_t size = kPrivateWord.copy(line.data(), kPrivateWord.size());
   size += algorithm.copy(line.data() + size, algorithm.size());
   line[size++] = ' ';
-  encode_hex(key.secret.bytes(), std::span(line).subspan(size));
+  encode_hex(key.secret.bytes(), line.subspan(size));
   size += 2 * kSecretBytes;
   line[size++] = '\n';
   const Descriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), path);
-  const bool is_written =
-      write(file.number(), line.data(), size) == static_cast<ssize_t>(size) && fsync(file.number()) == 0;
+  // A write that is cut short says why only when it goes on.
+  size_t done = 0;
+  ssize_t put = 0;
+  do {
+    put = write(file.number(), line.data() + done, size - done);
+    if (put > 0) done += static_cast<size_t>(put);
+  } while (done < size && (put >= 0 || errno == EINTR));
+  if (done == size && fsync(file.number()) == 0) return;
   const int refusal = errno;
-  wipe(std::as_writable_bytes(std::span(line)));
-  if (is_written) return;
   unlink(path.c_str());
   throw std::filesystem::filesystem_error("key", path, {refusal, std::generic_category()});
 }

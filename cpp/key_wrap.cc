@@ -5,6 +5,7 @@
 #include <string>
 
 #include "error.h"
+#include "hex.h"
 
 namespace edgeward {
 namespace {
@@ -136,7 +137,8 @@ std::vector<std::byte> remove_wrap(Bytes file, const Digest& device_id) {
   const auto found =
       std::find_if(wraps.begin(), wraps.end(), [&](const KeyWrap& wrap) { return wrap.device_id == device_id; });
   if (found == wraps.end())
-    throw Error(Code::bad_input, "key wraps: expected one for this device, got none among ", wraps.size());
+    throw Error(Code::bad_input, "key wraps: expected one for device ", hex(device_id), ", got none among ",
+                wraps.size());
   std::vector<std::byte> made(file.begin(), file.end());
   const auto place = made.begin() + (found - wraps.begin()) * static_cast<std::ptrdiff_t>(kKeyWrapBytes);
   made.erase(place, place + kKeyWrapBytes);

@@ -11,9 +11,6 @@
 namespace edgeward {
 namespace {
 
-// From here on a block of pages asks for large ones: a first touch then costs one fault for 2 MiB instead of 512.
-constexpr size_t kLargePageBytes = size_t{2} << 20;
-
 [[noreturn]] void refuse(size_t size_bytes) {
   throw Error(Code::out_of_memory, "memory: expected ", size_bytes, " bytes, got none");
 }
@@ -25,9 +22,22 @@ void* map_pages(size_t size_bytes, size_t& mapped_bytes) {
   constexpr size_t kPageBytes = 4096;
   // One more page when the end would lie so near to the end of its page that the slack is not in it.
   mapped_bytes = (*wanted + kPageBytes - 1) / kPageBytes * kPageBytes;
-  void* pages = mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (pages == MAP_FAILED) refuse(size_bytes);
-  if (mapped_bytes >= kLargePageBytes) madvise(pages, mapped_bytes, MADV_HUGEPAGE);
+  if (mapped_bytes < kLargePageBytes) {
+    void* pages = mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) refuse(size_bytes);
+    return pages;
+  }
+  // From where a large page can begin: more is mapped, and what lies before and behind is given back.
+  const auto reserved = checked_add(mapped_bytes, kLargePageBytes);
+  void* reserve = MAP_FAILED;
+  if (reserved) reserve = mmap(nullptr, *reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (reserve == MAP_FAILED) refuse(size_bytes);
+  auto* first = static_cast<std::byte*>(reserve);
+  const size_t before = (kLargePageBytes - reinterpret_cast<uintptr_t>(first) % kLargePageBytes) % kLargePageBytes;
+  std::byte* pages = first + before;
+  if (before != 0) munmap(first, before);
+  munmap(pages + mapped_bytes, kLargePageBytes - before);
+  madvise(pages, mapped_bytes, MADV_HUGEPAGE);
   return pages;
 }
 

@@ -13,6 +13,9 @@ inline constexpr size_t kBlockAlignment = 64;
 // Bytes after the end of a block that may be read: XNNPACK's kernels load up to 16 past an input's last element.
 inline constexpr size_t kBlockSlack = 64;
 
+// Pages of this size need one fault for a first touch instead of 512. Other machines have others; this is a hint.
+inline constexpr size_t kLargePageBytes = size_t{2} << 20;
+
 // How far past `data + size_bytes` one may read without leaving the page of the last byte. A page is mapped whole, so
 // this holds for memory of any origin; 4096 is the smallest page of the systems we run on.
 inline size_t readable_slack(const void* data, size_t size_bytes) {
@@ -27,7 +30,7 @@ class Block {
   // Contents undefined. readable_slack() is at least kBlockSlack. Throws Error(out_of_memory).
   static Block uninitialized(size_t size_bytes);
   static Block zeroed(size_t size_bytes);
-  // Zeroed pages of its own, large ones where the system has them, page-aligned.
+  // Zeroed pages of its own, from kLargePageBytes on large ones where the system has them; begins with a page.
   static Block pages(size_t size_bytes);
   // The same for what must not be read elsewhere: in no core dump, not swapped as far as the process may lock memory,
   // and wiped before the system gets it back.

@@ -307,6 +307,7 @@ void bind_trust(py::module_& module) {
       .def_property_readonly("issued_s", &TrustRoot::issued_s, "Unix seconds.")
       .def_property_readonly("expires_s", &TrustRoot::expires_s, "Unix seconds.")
       .def("require_current", &TrustRoot::require_current, py::arg("now_s"), "Raises ExpiredRoot.");
+  module.def("libcrypto_version", &libcrypto_version, "The libcrypto that is at work, with its version.");
   module.def("sign_document", &sign_document, py::arg("type"), py::arg("payload"), py::arg("signers"),
              "A DSSE envelope around `payload`, as text.");
   module.def("document_payload", &document_payload, py::arg("envelope"),

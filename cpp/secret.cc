@@ -5,7 +5,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "error.h"
 
@@ -37,16 +40,59 @@ void* map_locked() {
   return page;
 }
 
+// The slots of one process, in pages that stay: to make such a page costs more than all that is done with a key. A
+// forked child has none of the pages, and begins anew.
+class Slots {
+ public:
+  static Slots& of_this_process() {
+    static std::atomic<Slots*> current{new Slots};
+    Slots* slots = current.load(std::memory_order_acquire);
+    if (slots->home_.is_foreign()) {
+      // The other one is left as it is: its lock may be held by a thread that is not here.
+      auto* fresh = new Slots;
+      if (current.compare_exchange_strong(slots, fresh)) return *fresh;
+      delete fresh;
+    }
+    return *slots;
+  }
+
+  // Zeros.
+  std::byte* take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) add_page();
+    std::byte* slot = free_.back();
+    free_.pop_back();
+    return slot;
+  }
+  void give_back(std::byte* slot) {
+    wipe({slot, kSecretBytes});
+    const std::lock_guard lock(mutex_);
+    free_.push_back(slot);
+  }
+
+ private:
+  void add_page() {
+    constexpr size_t kSlots = kPageBytes / kSecretBytes;
+    // As many as there will ever be slots, so that giving one back cannot fail.
+    free_.reserve((page_count_ + 1) * kSlots);
+    void* page = map_unseen();
+    if (page == nullptr) page = map_locked();
+    madvise(page, kPageBytes, MADV_DONTFORK);
+    ++page_count_;
+    for (size_t i = kSlots; i-- > 0;) free_.push_back(static_cast<std::byte*>(page) + i * kSecretBytes);
+  }
+
+  ForkMark home_;
+  std::mutex mutex_;
+  std::vector<std::byte*> free_;
+  size_t page_count_ = 0;
+};
+
 }  // namespace
 
 void wipe(std::span<std::byte> bytes) { explicit_bzero(bytes.data(), bytes.size()); }
 
-Secret::Secret() : data_(nullptr) {
-  void* page = map_unseen();
-  if (page == nullptr) page = map_locked();
-  madvise(page, kPageBytes, MADV_DONTFORK);
-  data_ = static_cast<std::byte*>(page);
-}
+Secret::Secret() : data_(Slots::of_this_process().take()) {}
 
 Secret::Secret(Bytes bytes) : Secret() {
   if (bytes.size() != kSecretBytes)
@@ -66,9 +112,7 @@ Bytes Secret::bytes() const {
 
 Secret::~Secret() {
   // A forked child has no such page.
-  if (data_ == nullptr || home_.is_foreign()) return;
-  wipe({data_, kSecretBytes});
-  munmap(data_, kPageBytes);
+  if (data_ != nullptr && !home_.is_foreign()) Slots::of_this_process().give_back(data_);
 }
 
 Secret::Secret(Secret&& other) noexcept : home_(other.home_), data_(std::exchange(other.data_, nullptr)) {}

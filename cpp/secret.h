@@ -1,4 +1,4 @@
-// Secret: 32 bytes that must not leave this process: a private key or a content key. They lie in pages of their own
+// Secret: 32 bytes that must not leave this process: a private key or a content key. They lie in pages of their kind
 // that are in no core dump, are not swapped and are not there in a forked child, where every use is an error; where the
 // kernel has memfd_secret, not even the kernel's own map shows them. Wiped at the end. Moved, not copied; any thread,
 // one at a time.
@@ -36,7 +36,7 @@ class Secret {
 
  private:
   ForkMark home_;
-  std::byte* data_;  // one page; null once moved from
+  std::byte* data_;  // a slot of such a page; null once moved from
 };
 
 }  // namespace edgeward

@@ -67,6 +67,9 @@ def test_every_shipped_digit_is_read_and_nearly_all_are_read_right(engine):
     assert report["accuracy"] >= 0.96
     assert report["accuracy"] == report["correct_count"] / report["digit_count"]
     assert report["copies_per_call"] == 0
+    package = report["package"]
+    assert package["cipher"] == "aes-256-gcm"
+    assert package["golden_passed_count"] == package["golden_count"] > 0
     latency = report["latency_us"]
     assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"]
     assert report["throughput_per_s"] > 0
@@ -193,13 +196,16 @@ class Answers:
     threads = 1
 
 
+SEALED = demo.Sealed("00" * 32, 90_000, "aes-256-gcm", 20.0, 10.25, 16, 16)
+
+
 def known_report(labels, predicted, scores):
     rows = np.zeros((len(labels), 10), np.float32)
     rows[np.arange(len(labels)), labels] = 0.1
     rows[np.arange(len(labels)), predicted] = scores
     digits = demo.Digits(np.zeros((len(labels), 8, 8), np.uint8), np.array(labels, np.uint8))
     run = demo.Run(rows, np.arange(1, len(labels) + 1) * 1000, 6)
-    return demo.report(Answers, digits, run), digits
+    return demo.report(Answers, SEALED, digits, run), digits
 
 
 def test_mistakes_are_counted_and_sorted_by_their_confidence():
@@ -225,6 +231,8 @@ def test_the_text_of_a_perfect_run_shows_no_mistakes():
     report, digits = known_report([0, 1], [0, 1], [0.9, 0.9])
     text = demo.text(report, digits, 80, Ink.ASCII)
     assert "100.0 %, 2 of 2 handwritten digits" in text
+    sealed = "signed, encrypted (aes-256-gcm) and opened in 10.2 ms, golden outputs 16 of 16"
+    assert f"package     {sealed}" in text
     assert "mistakes" not in text
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import edgeward as ew
+from edgeward import keys
 from tests.models import tflite_models
 
 ROOT = Path(__file__).parent.parent
@@ -27,6 +29,16 @@ def surroundings(tmp_path, monkeypatch):
     for suffix in ("tflite", "onnx"):
         shutil.copyfile(str(digits / f"digits.{suffix}"), tmp_path / f"model.{suffix}")
     monkeypatch.chdir(tmp_path)
+    keys.make("edgeward-keys", "ed25519", int(time.time()), 1)
+    monkeypatch.setenv("EDGEWARD_TRUST", "edgeward-keys/trust")
+    ew.Package.seal(
+        "model.tflite",
+        "person-2.1.ewp",
+        ew.Release("person", "2.1", counter=1),
+        [ew.PrivateKey.read("edgeward-keys/publisher.key")],
+        ew.Contents(golden=[ew.Case({"image": np.zeros((1, 8, 8, 1), np.float32)})]),
+        encrypt_to=[ew.PublicKey.read("edgeward-keys/device.pub")],
+    )
     picture = np.load(str(digits / "digits.npz"))["pictures"][0]
     image = (picture.reshape(1, 8, 8, 1) / 16).astype(np.float32)
 
@@ -68,3 +80,17 @@ def test_each_public_name_is_documented():
     text = (ROOT / "docs" / "library.md").read_text()
     described = {"EdgewardError", *(name for name in ew.__all__ if name in text)}
     assert described >= set(ew.__all__) - {"EngineReport", "Model", "Quantization"}
+
+
+def test_each_defence_names_a_test_that_is_there():
+    text = (ROOT / "docs" / "security.md").read_text()
+    table = text.split("## Defences")[1].split("\n## ")[0]
+    rows = [row for row in table.splitlines() if row.startswith("| ")][1:]
+    assert len(rows) >= 25
+    for row in rows:
+        shown_by = re.findall(r"`([\w.]+\.(?:py|cc))(?:::([^`]+))?`", row.split(" | ")[-1])
+        assert shown_by, row
+        for file, name in shown_by:
+            (path,) = (ROOT / "tests").rglob(file)
+            heading = f"def {name}(" if file.endswith(".py") else f'TEST_CASE("{name}")'
+            assert not name or heading in path.read_text(), (file, name)

@@ -227,7 +227,7 @@ def test_every_installed_engine_runs_the_probe_model(cache):
         ("needs_newer_libc", "onnx", "needs GLIBC 2.99, but libc.so.6 on this system is glibc"),
         ("litert_missing_symbol", "litert", "expected the symbol LiteRtRunCompiledModel, got none"),
         ("litert_old", "litert", "expected the symbol LiteRtCreateModelFromFd, got none"),
-        ("onnx_old", "onnx", "expected API version 16, got a library that does not serve it"),
+        ("onnx_old", "onnx", "expected API version 18, got a library that does not serve it"),
     ],
 )
 def test_a_broken_engine_gets_a_verdict_that_says_why(fake, name, reason):
@@ -317,7 +317,7 @@ def test_what_the_loader_says_is_made_a_sentence(message, sentence):
         ("litert_address", "litert", "2.1.6", "got 2.1.6"),
         ("litert_missing_symbol", "litert", "2.3.0", "LiteRtRunCompiledModel"),
         ("litert_old", "litert", "2.3.0", "LiteRtCreateModelFromFd"),
-        ("onnx_old", "onnx", "1.32.0", "API version 16"),
+        ("onnx_old", "onnx", "1.32.0", "API version 18"),
         ("onnx_address", "onnx", "2.0.0", "got 2.0.0"),
     ],
 )
@@ -337,7 +337,7 @@ def test_loading_a_model_on_a_broken_engine_is_a_mismatch(
     [
         ("litert_missing_symbol", "litert", "expected the symbol LiteRtRunCompiledModel, got none"),
         ("litert_old", "litert", "expected the symbol LiteRtCreateModelFromFd, got none"),
-        ("onnx_old", "onnx", "expected API version 16"),
+        ("onnx_old", "onnx", "expected API version 18"),
     ],
 )
 def test_the_core_refuses_a_broken_engine_by_itself(fake, name, reason):

@@ -19,6 +19,8 @@ FUNCTIONS = {node.name: node for node in TREE.body if isinstance(node, ast.Funct
 DUNDERS = {"__enter__", "__exit__"}  # the only ones whose presence is part of the interface
 
 PROPERTY, SETTER, METHOD = "property", "property that can be set", "method"
+STATIC = "static method"
+OPAQUE = {"ContentKey"}  # held and handed on, never looked into
 
 
 def is_told(name):
@@ -29,6 +31,9 @@ def stub_members(node):
     """Each member of a class in the stub: what it is."""
     members = {}
     for function in node.body:
+        if node.name in OPAQUE:
+            assert ast.unparse(function) == "..."
+            continue
         assert isinstance(function, ast.FunctionDef), ast.unparse(function)
         decorators = [ast.unparse(one) for one in function.decorator_list]
         if decorators == ["property"]:
@@ -36,6 +41,8 @@ def stub_members(node):
         elif decorators == [f"{function.name}.setter"]:
             assert members[function.name] == PROPERTY
             members[function.name] = SETTER
+        elif decorators == ["staticmethod"]:
+            members[function.name] = STATIC
         else:
             assert not decorators
             members[function.name] = METHOD
@@ -47,6 +54,8 @@ def live_members(live):
     for name, member in vars(live).items():
         if isinstance(member, property):
             members[name] = SETTER if member.fset else PROPERTY
+        elif isinstance(member, staticmethod):
+            members[name] = STATIC
         elif is_told(name):
             members[name] = METHOD
     return members
@@ -82,7 +91,7 @@ def test_the_stub_has_the_names_of_the_module():
 def test_a_class_has_the_members_of_the_live_one(name):
     members = stub_members(CLASSES[name])
     assert members == live_members(getattr(_core, name))
-    assert len(members) >= 3
+    assert len(members) >= (0 if name in OPAQUE else 3)
 
 
 METHODS = [

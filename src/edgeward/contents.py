@@ -1,9 +1,10 @@
 """Contents: what a package carries besides the model, and under which names."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 GOLDEN, REFERENCE, CARD, LABELS = "golden.npz", "reference.json", "card.md", "labels.txt"
 ORIGINAL = "original.onnx"
@@ -15,8 +16,8 @@ class Case(NamedTuple):
     Without outputs it is a question: what the model gives at sealing becomes the answer.
     """
 
-    inputs: Mapping[str, NDArray[Any]]
-    outputs: Mapping[str, NDArray[Any]] = {}
+    inputs: "Mapping[str, NDArray[Any]]"
+    outputs: "Mapping[str, NDArray[Any]]" = {}  # noqa: RUF012 - never written to
 
 
 class Tolerance(NamedTuple):
@@ -37,7 +38,7 @@ class Contents(NamedTuple):
 
     golden: Sequence[Case] = ()
     tolerances: Mapping[str, Tolerance] | None = None
-    calibration: Sequence[Mapping[str, NDArray[Any]]] = ()
+    calibration: "Sequence[Mapping[str, NDArray[Any]]]" = ()
     card: str | None = None
     labels: Sequence[str] = ()
     keeps_original: bool = False

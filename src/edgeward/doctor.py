@@ -12,6 +12,7 @@ from typing import TypedDict
 import numpy
 
 from edgeward import __version__, engine
+from edgeward._core import libcrypto_version
 from edgeward.errors import EngineMismatch, EngineMissing
 
 # Instruction sets that the engines' kernels choose between, as the kernel names them.
@@ -51,6 +52,7 @@ class Report(TypedDict):
     cpu_count: int
     usable_cpu_count: int
     numpy: str
+    libcrypto: str
     engines: list[EngineFinding]
     notes: list[str]
     is_ready: bool
@@ -73,6 +75,7 @@ def report() -> Report:
         "cpu_count": os.cpu_count() or 1,
         "usable_cpu_count": engine.usable_cpus(),
         "numpy": numpy.__version__,
+        "libcrypto": libcrypto_version(),
         "engines": findings,
         "notes": notes(findings),
         "is_ready": any(found["is_usable"] for found in findings),
@@ -163,6 +166,7 @@ def text(report: Report) -> str:
             f"Edgeward  {report['edgeward']}",
             f"Python    {report['python']} ({report['implementation']}), {report['executable']}",
             f"numpy     {report['numpy']}",
+            f"Crypto    {report['libcrypto']}",
             f"System    {report['platform']}, {report['libc']}",
             f"CPU       {report['cpu']}, {cpu_counts}",
             f"          {' '.join(report['cpu_flags']) or 'none of the instruction sets we know'}",

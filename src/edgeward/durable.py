@@ -1,14 +1,17 @@
 """Files that are replaced in one step and are on the disk when the call returns."""
 
 import os
-import tempfile
+from contextlib import suppress
 
 
 def replace_file(path: "str | os.PathLike[str]", data: bytes, mode: int = 0o644) -> None:
     """Put `data` where `path` is: after a power cut it holds all of the old bytes or all of these.
 
-    Raises OSError; the old file is then as it was.
+    Raises OSError; the file is then as it was, or all of `data` when only the name of it could not
+    be made durable.
     """
+    import tempfile
+
     place = os.path.abspath(path)
     directory = os.path.dirname(place)
     number, draft = tempfile.mkstemp(prefix=f"{os.path.basename(place)}.", dir=directory)
@@ -20,7 +23,9 @@ def replace_file(path: "str | os.PathLike[str]", data: bytes, mode: int = 0o644)
             os.fsync(number)
         os.replace(draft, place)
     except BaseException:
-        os.unlink(draft)
+        # An interrupt may come when the draft has its new name already.
+        with suppress(FileNotFoundError):
+            os.unlink(draft)
         raise
     # The new name is durable only with its directory.
     number = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

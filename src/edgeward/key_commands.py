@@ -75,9 +75,10 @@ def keygen(args: argparse.Namespace) -> Outcome:
 def add_root(parser: argparse.ArgumentParser) -> None:
     steps = parser.add_subparsers(metavar="STEP", required=True, dest="step")
 
-    def step(name: str, text: str) -> argparse.ArgumentParser:
+    def step(name: str, text: str, count: str | None = None) -> argparse.ArgumentParser:
         made = steps.add_parser(name, help=text[0].lower() + text[1:-1], description=text)
-        made.add_argument("root", metavar="ROOT", type=Path, help="the trust root: root.json")
+        add = made.add_argument
+        add("root", metavar="ROOT", type=Path, nargs=count, help="the trust root: root.json")
         made.add_argument("--json", action="store_true", help="print one JSON document")
         return made
 
@@ -159,7 +160,7 @@ def add_root(parser: argparse.ArgumentParser) -> None:
     for made in (add_key, rotate):
         made.add_argument("--threshold", type=int, metavar="N", help="how many keys of the role")
 
-    accept = step("accept", "Let this device believe the next version of its trust root.")
+    accept = step("accept", "Let this device believe the next versions of its trust root.", "+")
     accept.add_argument(
         "--trust",
         metavar="DIR",
@@ -192,7 +193,7 @@ def _init(args: argparse.Namespace) -> Outcome:
 
 
 def _add_key(args: argparse.Namespace) -> Outcome:
-    document = root_document.read(args.root.read_bytes())
+    document = root_document.read_file(args.root)
     role = args.role
     if role in document["roles"] and args.prefix:
         raise BadInput(f'--prefix: expected a new publisher, got "{role}", which is there already')
@@ -203,7 +204,7 @@ def _add_key(args: argparse.Namespace) -> Outcome:
 
 
 def _rotate(args: argparse.Namespace) -> Outcome:
-    document = root_document.read(args.root.read_bytes())
+    document = root_document.read_file(args.root)
     added = [PrivateKey.read(str(path)) for path in args.add]
     for key in added:
         root_document.add_key(document, root_document.ROOT, key.public)
@@ -217,14 +218,18 @@ def _rotate(args: argparse.Namespace) -> Outcome:
 
 
 def _revoke(args: argparse.Namespace) -> Outcome:
-    document = root_document.read(args.root.read_bytes())
+    document = root_document.read_file(args.root)
     root_document.revoke(document, PublicKey.read(str(args.public)).id.hex())
     return _succeed(args, document, [])
 
 
 def _accept(args: argparse.Namespace) -> Outcome:
+    """Takes the versions in their order, but for those that this device has had."""
     trust = Trust(args.trust)
-    trust.update(args.root.read_bytes())
+    envelopes = sorted((root_document.read_file(path)["version"], path) for path in args.root)
+    news = [one for one in envelopes if one[0] > trust.root.version]
+    for _, path in news or envelopes[-1:]:
+        trust.update(path.read_bytes())
     report = {"trust": trust.directory, "version": trust.root.version, "epoch": trust.root.epoch}
     return Outcome(report, f"{trust.directory}: trust root version {trust.root.version}")
 
@@ -244,9 +249,13 @@ def _succeed(
 def _write(path: Path, document: root_document.Document, signers: list[PrivateKey]) -> Outcome:
     envelope = root_document.sign(document, signers)
     root_document.require_followable(envelope, path.read_bytes() if path.exists() else None)
+    # Also under a name of its own: a device that missed a version needs each in turn.
+    kept = path.with_name(f"{document['version']}.{path.name}")
+    replace_file(kept, envelope)
     replace_file(path, envelope)
     report = {
         "root": str(path),
+        "kept_as": str(kept),
         "version": document["version"],
         "epoch": document["epoch"],
         "expires": document["expires"],
@@ -257,13 +266,12 @@ def _write(path: Path, document: root_document.Document, signers: list[PrivateKe
     return Outcome(
         report,
         f"{path}: version {document['version']}, "
-        f"{', '.join(publishers) or 'no publisher yet'}; take it to each device, and there: "
+        f"{', '.join(publishers) or 'no publisher yet'}; take {kept} to each device, and there: "
         "edgeward root accept",
     )
 
 
 def _days(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 36_500:
-        raise argparse.ArgumentTypeError(f"expected 1 to 36500, got {number}")
-    return number
+    if not text.isdecimal() or not 1 <= int(text) <= 36_500:
+        raise argparse.ArgumentTypeError(f'expected 1 to 36500 days, got "{text}"')
+    return int(text)

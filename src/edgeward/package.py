@@ -5,9 +5,7 @@ outputs they must give), reference.json (statistics of the calibration set), car
 The bytes and every check are the core's; the format is docs/package-format.md.
 """
 
-import json
 import os
-import platform
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,7 +30,8 @@ MAGIC = b"EWPK\r\n\x1a\x01"
 
 def machine() -> str:
     """What this machine is as a package's target, such as "linux-aarch64"."""
-    return f"{platform.system().lower()}-{platform.machine().lower()}"
+    system = os.uname()
+    return f"{system.sysname.lower()}-{system.machine.lower()}"
 
 
 def is_package(path: PathLike) -> bool:
@@ -181,6 +180,8 @@ class Package:
     @cached_property
     def metadata(self) -> dict[str, Any]:
         """What the publisher noted, such as "schema" and "source": to read, not to decide by."""
+        import json
+
         try:
             noted = json.loads(self.core.metadata)
         except (ValueError, RecursionError):

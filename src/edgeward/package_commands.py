@@ -19,6 +19,7 @@ from edgeward import (
     PrivateKey,
     PublicKey,
     Release,
+    key_wraps,
     keys,
     load_unsigned,
     root_document,
@@ -154,17 +155,17 @@ def seal(args: argparse.Namespace) -> Outcome:
             engine=args.engine,
             progress=steps,
         )
-    wraps = [os.fsdecode(args.output.with_suffix(".ewk"))] if devices else []
+    wraps = key_wraps.path_of(args.output) if devices else None
     report: dict[str, Any] = {
         "package": os.fsdecode(args.output),
         "package_id": package_id,
         "size_bytes": args.output.stat().st_size,
-        "wraps": wraps[0] if wraps else None,
+        "wraps": wraps,
         "release_counter": counter,
     }
     told = [f"sealed {args.name} {args.version} into {args.output}", f"id {package_id}"]
     if wraps:
-        told.append(f"the keys of {len(devices)} device(s) are in {wraps[0]}: it goes along")
+        told.append(f"the keys of {len(devices)} device(s) are in {wraps}: it goes along")
     return Outcome(report, "\n".join(told))
 
 
@@ -334,7 +335,10 @@ def _signing_key(path: Path) -> PrivateKey:
             f'signing key: expected a file "{path}", got none: make keys with edgeward keygen, or '
             "name one with --key"
         )
-    return PrivateKey.read(str(path))
+    key = PrivateKey.read(str(path))
+    if key.algorithm == "x25519":
+        raise BadInput(f'signing key "{path}": expected one that signs, got a device\'s')
+    return key
 
 
 def _root(path: Path) -> root_document.Document:
@@ -343,7 +347,7 @@ def _root(path: Path) -> root_document.Document:
             f'trust root: expected a file "{path}", got none: make one with edgeward keygen, or '
             "name one with --root"
         )
-    return root_document.read(path.read_bytes())
+    return root_document.read_file(path)
 
 
 def _require_publisher(
@@ -362,7 +366,12 @@ def _require_publisher(
 
 
 def _counter(text: str) -> int | str:
-    return text if text == THIS else int(text)
+    if text == THIS:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'expected a number or "{THIS}", got "{text}"') from None
 
 
 def _date(text: str) -> int:

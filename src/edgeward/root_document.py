@@ -6,15 +6,18 @@ means, and who believes it, is the core's (cpp/trust_root.h); the format is docs
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from edgeward import _core
-from edgeward.errors import BadInput
+from edgeward.errors import BadInput, MalformedRoot
 
 TYPE = "application/vnd.edgeward.root.v1+json"
 ROOT = "root"
 SECONDS_PER_DAY = 86_400
+FIELDS = {"version", "epoch", "issued", "expires", "keys", "roles", "revoked"}
 
 Document = dict[str, Any]
 
@@ -26,18 +29,22 @@ def publisher_role(name: str) -> str:
 def first(
     root_keys: Sequence[_core.PublicKey], issued_s: int, days: int, *, threshold: int = 1
 ) -> Document:
-    """Version 1: no publisher yet, replaced by `threshold` of `root_keys`, valid for `days`."""
+    """Version 1: no publisher yet, replaced by `threshold` of `root_keys`, valid for `days`.
+
+    Raises BadInput for a device's key, and for a threshold that these keys cannot reach.
+    """
     document: Document = {
         "version": 1,
         "epoch": 0,
         "issued": issued_s,
         "expires": issued_s + days * SECONDS_PER_DAY,
         "keys": [],
-        "roles": {ROOT: {"keyids": [], "threshold": threshold}},
+        "roles": {ROOT: {"keyids": [], "threshold": 1}},
         "revoked": [],
     }
     for key in root_keys:
         add_key(document, ROOT, key)
+    set_threshold(document, ROOT, threshold)
     return document
 
 
@@ -47,8 +54,10 @@ def add_key(
     """Let `key` act in `role`, which is made if it is a publisher's that is not there yet.
 
     `prefixes` are of the model names that a publisher made here may sign; "" is every name. Raises
-    BadInput for a device's key, and for one that is revoked.
+    BadInput for another role, for a device's key, and for one that is revoked.
     """
+    if role != ROOT and not re.fullmatch(r"publisher:[a-z0-9_-][a-z0-9._-]*", role):
+        raise BadInput(f'role: expected "{ROOT}" or "publisher:NAME", got "{role}"')
     if key.algorithm == "x25519":
         raise BadInput("root: expected a key that signs (ed25519 or ecdsa-p256), got a device's")
     if key.id.hex() in document["revoked"]:
@@ -96,11 +105,15 @@ def revoke(document: Document, key_id: str) -> None:
     """
     if key_id not in [key["id"] for key in document["keys"]]:
         raise BadInput(f"root: expected the id of a key that it lists, got {key_id}")
+    left = {
+        name: [one for one in role["keyids"] if one != key_id]
+        for name, role in document["roles"].items()
+    }
     for name, role in document["roles"].items():
-        left = [one for one in role["keyids"] if one != key_id]
-        if len(left) < len(role["keyids"]):
-            _require_enough(document, name, len(left))
-        role["keyids"] = left
+        if len(left[name]) < len(role["keyids"]):
+            _require_enough(document, name, len(left[name]))
+    for name, role in document["roles"].items():
+        role["keyids"] = left[name]
     document["keys"] = [key for key in document["keys"] if key["id"] != key_id]
     document["revoked"] = sorted({*document["revoked"], key_id})
 
@@ -120,8 +133,23 @@ def raise_epoch(document: Document) -> None:
 
 def read(envelope: bytes) -> Document:
     """What a root file says, with nobody's word for it. Raises MalformedRoot."""
-    document: Document = json.loads(_core.document_payload(envelope))
+    try:
+        document = json.loads(_core.document_payload(envelope))
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict) or set(document) != FIELDS:
+        raise MalformedRoot(
+            f"expected an object of {', '.join(sorted(FIELDS))}, got something else"
+        )
     return document
+
+
+def read_file(path: Path) -> Document:
+    """The same for the file at `path`, which the message names. Raises MalformedRoot, OSError."""
+    try:
+        return read(path.read_bytes())
+    except MalformedRoot as error:
+        raise MalformedRoot(f'trust root "{path}": {error}') from None
 
 
 def sign(document: Mapping[str, Any], keys: Sequence[_core.PrivateKey]) -> bytes:

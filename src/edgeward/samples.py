@@ -2,6 +2,7 @@
 
 An .npz holds an array for each tensor, by its name; an .npy holds the only input's. Samples lie
 along the first axis: one of their own, or the model's, where that is a batch of one or of any size.
+An array in the model's own shape is one sample.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ def read_cases(path: Path, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> l
 def samples_of(path: Path, array: Tensor, spec: Spec) -> list[Tensor]:
     """The samples of one tensor in `array`, each in the shape that `spec` asks for."""
     is_batch = bool(spec.shape) and spec.shape[0] in (1, -1)
+    if not is_batch and _fits(array.shape, spec.shape):
+        return [array]
     if array.ndim == len(spec.shape) + 1 and _fits(array.shape[1:], spec.shape):
         return list(array)
     if is_batch and array.ndim == len(spec.shape) and _fits(array.shape[1:], spec.shape[1:]):

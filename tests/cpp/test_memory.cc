@@ -8,7 +8,10 @@
 #include <vector>
 
 #include "guarded_pages.h"
+#include "mapping.h"
+#include "octets.h"
 #include "refusal.h"
+#include "unmapping.h"
 
 namespace edgeward {
 namespace {
@@ -87,6 +90,81 @@ TEST_CASE("the slack that is promised can be read, up to the last byte before a 
     (void)past;
   }
   CHECK(readable_slack(pages.end(), 0) == 0);
+}
+
+TEST_CASE("a block of pages is zeros that begin a page, with readable bytes behind them") {
+  for (const auto& make : {Block::pages, Block::secret}) {
+    for (const size_t size : interesting_sizes()) {
+      CAPTURE(size);
+      const Block block = make(size);
+      CHECK(block.size_bytes() == size);
+      CHECK(reinterpret_cast<uintptr_t>(block.data()) % kPage == 0);
+      CHECK(is_zero({block.data(), size + kBlockSlack}));
+      std::memset(block.data(), 1, size);
+    }
+    constexpr size_t kMost = std::numeric_limits<size_t>::max();
+    for (const size_t size : {kMost, kMost - kBlockSlack + 1, kMost / 2}) {
+      check_refusal(Code::out_of_memory, {"memory: expected ", std::to_string(size)}, [&] { (void)make(size); });
+    }
+  }
+}
+
+TEST_CASE("only a secret block is in no core dump; both ask for large pages when they are large") {
+  constexpr size_t kLarge = 2 * kLargePageBytes + 1;
+  for (const size_t size : {size_t{100}, kLarge}) {
+    const Block plain = Block::pages(size);
+    const Block secret = Block::secret(size);
+    const auto plain_mapping = try_mapping_of(plain.data());
+    const auto secret_mapping = try_mapping_of(secret.data());
+    REQUIRE(plain_mapping);
+    REQUIRE(secret_mapping);
+    CHECK(plain_mapping->flags.count("dd") == 0);
+    CHECK(secret_mapping->flags.count("dd") == 1);
+    // The kernel may join a small block with a neighbour.
+    if (size == kLarge) {
+      CHECK(reinterpret_cast<uintptr_t>(plain.data()) % kLargePageBytes == 0);
+      CHECK(reinterpret_cast<uintptr_t>(secret.data()) % kLargePageBytes == 0);
+      CHECK(plain_mapping->flags.count("hg") == 1);
+      CHECK(secret_mapping->flags.count("hg") == 1);
+    }
+  }
+}
+
+TEST_CASE("a secret block is zeros when the system gets it back, also when a part of it lived longest") {
+  constexpr size_t kSize = 3 * kPage;
+  const auto given_back = [](Block (*make)(size_t), auto&& hold) {
+    return bytes_when_unmapped([&](const auto& watch) {
+      Block block = make(kSize);
+      watch(block.data());
+      std::memset(block.data(), 7, kSize);
+      hold(std::move(block));
+    });
+  };
+  const Octets ended = given_back(Block::secret, [](Block) {});
+  const Octets of_part = given_back(Block::secret, [](Block block) {
+    const Block part = block.part(kBlockAlignment, 100);
+    block = Block();
+  });
+  for (const Octets& bytes : {ended, of_part}) {
+    CHECK(bytes.size() >= kSize);
+    CHECK(is_zero(bytes));
+  }
+  // The watching itself: what is not wiped is seen.
+  const Octets seen = given_back(Block::pages, [](Block) {});
+  REQUIRE(seen.size() >= kSize);
+  CHECK(is_same(Bytes(seen).first(kSize), Octets(kSize, std::byte{7})));
+}
+
+TEST_CASE("a part is the same memory, and keeps all of it") {
+  Block whole = Block::zeroed(1000);
+  std::memset(whole.data(), 5, 1000);
+  const Block part = whole.part(kBlockAlignment, 100);
+  CHECK(part.data() == whole.data() + kBlockAlignment);
+  CHECK(part.size_bytes() == 100);
+  const Block inner = part.part(0, 0);
+  CHECK(inner.data() == part.data());
+  whole = Block();
+  CHECK(is_same({part.data(), 100}, Octets(100, std::byte{5})));
 }
 
 }  // namespace edgeward

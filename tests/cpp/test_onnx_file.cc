@@ -63,7 +63,9 @@ struct Model {
   std::string bytes() const { return ir_version + opset + text(7, nodes + initializers + inputs + outputs) + rest; }
 };
 
-void check(const std::string& bytes) { check_onnx({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}, {}); }
+void check(const std::string& bytes) {
+  check_onnx({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}, {});
+}
 
 template <class Edit>
 void check_edit(Code code, const std::vector<std::string_view>& words, const Edit& edit) {
@@ -177,13 +179,102 @@ TEST_CASE("an initializer has exactly its elements") {
   refused(Code::malformed_model, {"without a name"}, raw_tensor("", {4}, kFloat, 16));
 }
 
-TEST_CASE("data in another file is refused by name") {
-  const std::string head = number(1, 4) + number(2, kFloat) + text(8, "w");
-  for (const std::string& tail : {number(14, 1), text(13, text(1, "location") + text(2, "weights.bin"))}) {
-    check_edit(Code::unsupported_model, {"initializer \"w\"", "another file"},
-               [&](Model& model) { model.initializers = text(5, head + tail); });
+namespace {
+
+std::string entry(const std::string& key, const std::string& value) { return text(13, text(1, key) + text(2, value)); }
+
+// A float initializer "w" of 4 elements whose data lies where `entries` say.
+std::string outside(const std::string& entries, int64_t element = kFloat) {
+  return number(1, 4) + number(2, element) + text(8, "w") + entries + number(14, 1);
+}
+
+// What the model's own package holds beside it: 40 bytes.
+std::vector<ExternalData> companions() {
+  std::vector<ExternalData> files;
+  files.push_back({"weights.bin", Block::zeroed(40)});
+  return files;
+}
+
+void check_outside(const std::string& initializer, const std::vector<ExternalData>& files) {
+  Model model;
+  model.initializers = text(5, initializer);
+  const std::string bytes = model.bytes();
+  check_onnx({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}, files);
+}
+
+std::vector<std::string> names_outside(const std::string& initializers) {
+  Model model;
+  model.initializers = initializers;
+  const std::string bytes = model.bytes();
+  return external_data_names({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()});
+}
+
+}  // namespace
+
+TEST_CASE("data in another file is found among those that came along, and nowhere else") {
+  const auto files = companions();
+  const std::string location = entry("location", "weights.bin");
+  CHECK_NOTHROW(check_outside(outside(location + entry("length", "16")), files));
+  CHECK_NOTHROW(check_outside(outside(location + entry("offset", "24") + entry("length", "16")), files));
+  CHECK_NOTHROW(check_outside(outside(location + entry("offset", "24")), files));  // to the end
+  CHECK_NOTHROW(check_outside(outside(location + entry("offset", "24") + entry("checksum", "00")), files));
+
+  const auto refused = [&](Code code, const std::vector<std::string_view>& words, const std::string& initializer) {
+    check_refusal(code, words, [&] { check_outside(initializer, files); });
+  };
+  for (const char* name :
+       {"other.bin", "../weights.bin", "/weights.bin", "./weights.bin", "weights.bin ", "WEIGHTS.BIN"})
+    refused(Code::unsupported_model, {"\"w\"", name, "another member"},
+            outside(entry("location", name) + entry("length", "16")));
+  refused(Code::malformed_model, {"without a location"}, outside(""));
+  refused(Code::malformed_model, {"without a location"}, outside(entry("length", "16")));
+  refused(Code::malformed_model, {"location is there twice"}, outside(location + location));
+  refused(Code::malformed_model, {"got \"path\""}, outside(location + entry("path", "x")));
+  for (const char* number : {"", "-1", "+1", "1 ", " 1", "0x1", "1.0", "18446744073709551616", "x"}) {
+    refused(Code::malformed_model, {"offset", "whole number"}, outside(location + entry("offset", number)));
+    refused(Code::malformed_model, {"length", "whole number"}, outside(location + entry("length", number)));
   }
+  const std::string whole = entry("length", "16");
+  refused(Code::malformed_model, {"16 bytes at 25", "40"}, outside(location + whole + entry("offset", "25")));
+  refused(Code::malformed_model, {"16 bytes at 41", "40"}, outside(location + whole + entry("offset", "41")));
+  refused(Code::malformed_model, {"18446744073709551615"},
+          outside(location + whole + entry("offset", "18446744073709551615")));
+  refused(Code::malformed_model, {"18446744073709551615"},
+          outside(location + entry("length", "18446744073709551615") + entry("offset", "1")));
+  refused(Code::malformed_model, {"15 bytes", "expected 16"}, outside(location + entry("length", "15")));
+  refused(Code::malformed_model, {"40 bytes", "expected 16"}, outside(location));
+  refused(Code::malformed_model, {"here and in another file"},
+          outside(location + whole) + text(9, std::string(16, '\0')));
+  refused(Code::malformed_model, {"strings"}, outside(location + whole, kString));
+  refused(Code::unsupported_model, {"expected it here"}, number(1, 4) + number(2, kFloat) + text(8, "w") + location);
+}
+
+TEST_CASE("without a package, a model is one file") {
+  check_refusal(Code::unsupported_model, {"\"w\"", "weights.bin", "own file"},
+                [] { check_outside(outside(entry("location", "weights.bin")), {}); });
   check_edit(Code::unsupported_model, {"sparse"}, [](Model& model) { model.initializers += text(15, ""); });
+}
+
+TEST_CASE("only the main graph's initializers may lie outside") {
+  const std::string tensor = outside(entry("location", "weights.bin") + entry("length", "16"));
+  check_edit(Code::unsupported_model, {"attribute tensor", "expected it here"}, [&](Model& model) {
+    model.nodes += text(1, node("Constant", {}, {"c"}, text(5, text(1, "value") + text(5, tensor) + number(20, 4))));
+  });
+}
+
+TEST_CASE("the files that a model needs are told once each, in order") {
+  const std::string b = text(5, outside(entry("location", "b.bin")));
+  const std::string other =
+      text(5, number(1, 4) + number(2, kFloat) + text(8, "v") + entry("location", "a.bin") + number(14, 1));
+  const std::string third = text(5, number(1, 4) + number(2, kFloat) + text(8, "u") + entry("location", "b.bin") +
+                                        entry("offset", "999999") + entry("length", "16") + number(14, 1));
+  CHECK(names_outside(b + other + third) == std::vector<std::string>{"a.bin", "b.bin"});
+  CHECK(names_outside(text(5, raw_tensor("w", {4}, kFloat, 16))).empty());
+  const std::string bytes = Model().bytes();
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    CAPTURE(size);
+    CHECK_THROWS_AS(external_data_names({reinterpret_cast<const std::byte*>(bytes.data()), size}), Error);
+  }
 }
 
 TEST_CASE("inputs and outputs are tensors of numbers within rank and memory") {

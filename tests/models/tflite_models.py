@@ -43,7 +43,12 @@ ADD_DTYPES = ("float32", "int32", "int64")
 
 def add(shape: tuple[int, ...] = (16,), dtype: str = "float32") -> bytes:
     """y = x + [0, 1, 2, ...]."""
-    addend = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    return add_constant(np.arange(np.prod(shape)).reshape(shape).astype(dtype))
+
+
+def add_constant(addend: npt.NDArray[Any]) -> bytes:
+    """y = x + addend, which lies in the file as it is."""
+    dtype, shape = addend.dtype.name, addend.shape
     tensors = [Tensor("x", dtype, shape), constant("addend", addend), Tensor("y", dtype, shape)]
     op = Op("ADD", ["x", "addend"], ["y"], {"activation": NONE})
     return model([Subgraph(tensors, [op], ["x"], ["y"])])

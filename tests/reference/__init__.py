@@ -1,0 +1,1 @@
+"""Slow readers, each written from its document alone."""

@@ -1,0 +1,280 @@
+"""edgeward keygen and edgeward root: the life of a trust root, as its owner types it."""
+
+import json
+import os
+import re
+import shlex
+import stat
+from pathlib import Path
+
+import pytest
+from models import tflite_models
+
+import edgeward as ew
+from edgeward import cli
+
+SEAL = "seal model.tflite -o p.ewp --name demo --version 1.0"
+ROOT = "edgeward-keys/trust/root.json"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """The status, the output and the error of a command line in a directory with a model."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EDGEWARD_TRUST", raising=False)
+    Path("model.tflite").write_bytes(tflite_models.add((4,)))
+
+    def run_line(line):
+        capsys.readouterr()
+        try:
+            status = cli.main(shlex.split(line))
+        except SystemExit as wrong_use:
+            status = wrong_use.code
+        streams = capsys.readouterr()
+        return status, streams.out, streams.err
+
+    return run_line
+
+
+@pytest.fixture
+def done(run):
+    """The document of a command line that must end well."""
+
+    def run_well(line):
+        status, out, err = run(line + " --json")
+        assert (status, err) == (0, "")
+        return json.loads(out)
+
+    return run_well
+
+
+@pytest.fixture
+def device(done):
+    """The trust directory of a device in the field: a copy of what keygen made."""
+    done("keygen")
+    os.makedirs("device", mode=0o700)
+    for name in ("root.json", "device.key"):
+        content = Path("edgeward-keys/trust", name).read_bytes()
+        Path("device", name).write_bytes(content)
+        os.chmod(f"device/{name}", 0o600)
+    return "device"
+
+
+def key_id(path):
+    return ew.PublicKey.read(path).id.hex()
+
+
+# --- keygen ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["ed25519", "ecdsa-p256"])
+def test_keygen_makes_all_that_the_first_package_needs(done, algorithm):
+    report = done(f"keygen some/keys --algorithm {algorithm} --days 30")
+    assert report == {
+        "root_key": "some/keys/root.key",
+        "publisher_key": "some/keys/publisher.key",
+        "device_public_key": "some/keys/device.pub",
+        "trust": "some/keys/trust",
+    }
+    for name in ("root.key", "publisher.key", "trust/device.key"):
+        assert stat.S_IMODE(os.stat(f"some/keys/{name}").st_mode) == 0o600
+    assert ew.PublicKey.read("some/keys/publisher.pub").algorithm == algorithm
+    assert ew.PublicKey.read("some/keys/device.pub").algorithm == "x25519"
+    done(SEAL + " --keys some/keys --encrypt-to some/keys/device.pub")
+    assert done("verify p.ewp --trust some/keys/trust")["members_checked"] is True
+    root = ew.Trust("some/keys/trust").root
+    assert root.expires_s - root.issued_s == 30 * 86_400
+
+
+def test_keygen_says_in_three_lines_what_to_keep_where(run):
+    status, out, _ = run("keygen")
+    assert status == 0
+    lines = out.splitlines()
+    assert len(lines) == 3
+    assert "offline" in lines[0]
+    assert "where models are sealed" in lines[1]
+    assert "/var/lib/edgeward/trust" in lines[2]
+
+
+def test_keys_that_are_there_stay(run):
+    run("keygen")
+    before = {path: path.read_bytes() for path in Path("edgeward-keys").rglob("*.*")}
+    assert len(before) >= 5
+    status, _, err = run("keygen")
+    assert status == 2
+    assert "they stay as they are" in err
+    run("keygen --device camera.key")
+    status, _, err = run("keygen --device camera.key")
+    assert status == 5
+    assert "camera.key" in err
+    assert {path: path.read_bytes() for path in Path("edgeward-keys").rglob("*.*")} == before
+
+
+@pytest.mark.parametrize(
+    ("line", "algorithm"),
+    [
+        ("keygen --device made.key", "x25519"),
+        ("keygen --signing made.key", "ed25519"),
+        ("keygen --signing made.key --algorithm ecdsa-p256", "ecdsa-p256"),
+    ],
+)
+def test_one_more_key(done, line, algorithm):
+    report = done(line)
+    assert ew.PrivateKey.read("made.key").algorithm == algorithm
+    assert report == {"key": "made.key", "public_key": "made.pub", "key_id": key_id("made.pub")}
+    assert not os.path.exists("edgeward-keys")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("keygen --device a.key --signing b.key", "expected --device or --signing, got both"),
+        ("keygen --days 0", 'expected 1 to 36500 days, got "0"'),
+        ("keygen --days soon", 'expected 1 to 36500 days, got "soon"'),
+    ],
+)
+def test_wrong_use_of_keygen(run, line, says):
+    status, out, err = run(line)
+    assert (status, out) == (2, "")
+    assert says in err
+    assert os.listdir() == ["model.tflite"]
+
+
+# --- root: the life of a trust root ------------------------------------------------------------
+
+
+def test_a_publishers_key_that_was_stolen(run, done, device):
+    """docs/security.md: a new key, the old one revoked, the devices told, packages signed again."""
+    done(SEAL)
+    verify = f"verify p.ewp --trust {device}"
+    done(verify)
+
+    done("keygen --signing new.key")
+    added = done(f"root add-key {ROOT} new.pub --role publisher:default")
+    assert (added["version"], added["kept_as"]) == (2, "edgeward-keys/trust/2.root.json")
+    revoked = done(f"root revoke {ROOT} edgeward-keys/publisher.pub")
+    assert revoked["version"] == 3
+    assert revoked["revoked"] == [key_id("edgeward-keys/publisher.pub")]
+
+    # A device that missed a version gets both, in any order, and not the last one alone.
+    status, _, err = run(f"root accept {ROOT} --trust {device}")
+    assert status == 6
+    assert "expected 2, got 3: the ones between must come first" in err
+    kept = "edgeward-keys/trust/3.root.json edgeward-keys/trust/2.root.json"
+    assert done(f"root accept {kept} --trust {device}")["version"] == 3
+    assert done(f"root accept {kept} --trust {device}")["version"] == 3  # once more: as it was
+
+    assert run(verify)[0] == 6
+    status, _, err = run(SEAL)
+    assert status == 2
+    assert "expected 1 of publisher" in err
+    done("resign p.ewp -o p.ewp --key new.key")
+    done(verify)
+
+
+def test_a_new_epoch_voids_every_package(run, done, device):
+    done(SEAL)
+    assert done(f"root rotate {ROOT} --new-epoch")["epoch"] == 1
+    accepted = done(f"root accept {ROOT} --trust {device}")
+    assert accepted == {"trust": device, "version": 2, "epoch": 1}
+    assert run(f"verify p.ewp --trust {device}")[0] == 6
+    done(SEAL)
+    assert done("inspect p.ewp")["epoch"] == 1
+    done(f"verify p.ewp --trust {device}")
+
+
+def test_a_root_key_is_exchanged(run, done, device):
+    done("keygen --signing spare.key")
+    done(f"root rotate {ROOT} --add spare.key")
+    done(f"root rotate {ROOT} --drop edgeward-keys/root.pub --sign spare.key")
+    status, _, err = run(f"root rotate {ROOT}")
+    assert status == 6
+    assert "signature" in err
+    assert done(f"root rotate {ROOT} --sign spare.key --days 10")["version"] == 4
+    folder = "edgeward-keys/trust"
+    roots = " ".join(f"{folder}/{version}.root.json" for version in (2, 3, 4))
+    assert done(f"root accept {roots} --trust {device}")["version"] == 4
+
+
+def test_two_of_three_owners(run, done):
+    for name in "abc":
+        done(f"keygen --signing {name}.key")
+    keys = "--key a.key --key b.key --key c.key"
+    report = done(f"root init root.json {keys} --threshold 2 --days 7")
+    assert report["roles"]["root"]["threshold"] == 2
+    assert report["version"] == 1
+    done("keygen --signing team.key")
+    line = "root add-key root.json team.pub --role publisher:team --prefix camera- --prefix door-"
+    status, _, err = run(f"{line} --sign a.key")
+    assert status == 6
+    assert "expected signatures of 2 root keys" in err
+    report = done(f"{line} --sign a.key --sign c.key")
+    assert report["roles"]["publisher:team"]["prefixes"] == ["camera-", "door-"]
+    # One owner's key is lost: the other two go on without it.
+    report = done("root revoke root.json c.pub --sign a.key --sign b.key")
+    assert key_id("c.pub") not in report["roles"]["root"]["keyids"]
+
+    sealing = "seal model.tflite -o t.ewp --version 1 --root root.json --key team.key"
+    done(f"{sealing} --publisher team --name camera-door")
+    os.makedirs("field", mode=0o700)
+    Path("field/root.json").write_bytes(Path("root.json").read_bytes())
+    done("verify t.ewp --trust field")
+    done(f"{sealing} --publisher team --name toaster")
+    status, _, err = run("verify t.ewp --trust field")
+    assert status == 6
+    assert "toaster" in err
+
+
+def test_a_threshold_of_publishers(run, done, device):
+    done("keygen --signing second.key")
+    done(f"root add-key {ROOT} second.pub --role publisher:default --threshold 2")
+    done(f"root accept {ROOT} --trust {device}")
+    status, _, err = run(SEAL)
+    assert status == 2
+    assert "expected 2 of publisher" in err
+    done(SEAL + " --key second.key --key edgeward-keys/publisher.key")
+    assert len(done(f"verify p.ewp --trust {device}")["signers"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "says"),
+    [
+        (f"root init {ROOT} --key edgeward-keys/root.key", 2, "it stays as it is"),
+        ("root init new.json --key none.key", 5, r"none\.key"),
+        ("root init new.json --key edgeward-keys/root.key --threshold 2", 2, "threshold"),
+        ("root init new.json --key edgeward-keys/trust/device.key", 2, "sign"),
+        ("root add-key none.json edgeward-keys/root.pub --role root", 5, r"none\.json"),
+        (f"root add-key {ROOT} none.pub --role publisher:a", 5, r"none\.pub"),
+        (f"root add-key {ROOT} edgeward-keys/root.key --role root", 2, "public key"),
+        (f"root add-key {ROOT} edgeward-keys/device.pub --role root", 2, "sign"),
+        (
+            f"root add-key {ROOT} edgeward-keys/root.pub --role owner",
+            2,
+            'expected "root" or "publisher:NAME", got "owner"',
+        ),
+        (
+            f"root add-key {ROOT} edgeward-keys/root.pub --role publisher:default --prefix a",
+            2,
+            "--prefix: expected a new publisher",
+        ),
+        (f"root revoke {ROOT} edgeward-keys/device.pub", 2, "listed|expected"),
+        (f"root revoke {ROOT} edgeward-keys/root.pub", 2, "threshold|spare|expected"),
+        (f"root rotate {ROOT} --sign edgeward-keys/publisher.key", 6, "signature"),
+        (f"root rotate {ROOT} --threshold 0", 2, "threshold"),
+        (f"root rotate {ROOT} --drop edgeward-keys/root.pub", 2, "root|threshold"),
+        ("root rotate model.tflite", 3, r'trust root "model\.tflite"'),
+        ("root accept none.json --trust edgeward-keys/trust", 5, r"none\.json"),
+        ("root accept model.tflite --trust edgeward-keys/trust", 3, "model"),
+        (f"root accept {ROOT} --trust nowhere", 5, "edgeward keygen"),
+        (f"root accept {ROOT}", 5, "--trust"),
+        ("root", 2, "STEP"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_changes_nothing(run, done, line, status, says):
+    done("keygen")
+    before = {path: path.read_bytes() for path in Path().rglob("*.*") if path.is_file()}
+    got, out, err = run(line)
+    assert (got, out) == (status, "")
+    assert re.search(says, err), err
+    assert len(err.splitlines()) == 1
+    assert {path: path.read_bytes() for path in Path().rglob("*.*") if path.is_file()} == before
