@@ -358,6 +358,13 @@ void bind_model(py::module_& module) {
       .def_property_readonly(
           "copies", [](const PyModel& self) { return self.core->copies(); },
           "Inputs and outputs that predict had to copy, so far.")
+      .def_property_readonly(
+          "statistics",
+          [](const PyModel& self) {
+            const auto capture = self.core->capture();
+            return capture == nullptr ? std::map<std::string, Statistics>() : capture->statistics();
+          },
+          "By signature, the Statistics of what a Capture has seen so far; empty without one.")
       .def_property("gil", &gil<PyModel>, &set_gil<PyModel>, kGilText)
       .def("session", &make_session, py::arg("signature") = py::none(),
            "A session of one's own, for `signature` or the first.")

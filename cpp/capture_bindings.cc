@@ -246,7 +246,13 @@ void bind_captures(py::module_& module) {
              "A Capture, to be attached to a model.");
   module.def(
       "attach", [](PyModel& model, std::shared_ptr<Capture> capture) { model.core->attach(std::move(capture)); },
-      py::arg("model"), py::arg("capture"), "Let `model` capture so; None for no more.");
+      py::arg("model"), py::arg("capture"), "Let `model` capture so.");
+  module.def(
+      "detach",
+      [](PyModel& model, const std::shared_ptr<Capture>& capture) {
+        if (model.core->capture() == capture) model.core->attach(nullptr);
+      },
+      py::arg("model"), py::arg("capture"), "Let `model` capture no more, if it is by this one.");
 
   py::class_<Statistics>(module, "Statistics", "Counts over every inference of a signature.")
       .def_static(

@@ -1,5 +1,7 @@
 #include "model.h"
 
+#include <iterator>
+
 #include "error.h"
 #include "litert.h"
 #include "model_format.h"
@@ -78,8 +80,15 @@ std::unique_ptr<Session> Model::make_session(size_t signature_index) const {
 void Model::attach(std::shared_ptr<Capture> capture) {
   Loan session(*this);
   session->attach(capture);
+  std::vector<std::unique_ptr<Session>> others;
+  {
+    const std::lock_guard lock(mutex_);
+    capture_ = std::move(capture);
+    others.swap(idle_);
+  }
+  for (const auto& other : others) bring_up_to_date(*other);
   const std::lock_guard lock(mutex_);
-  capture_ = std::move(capture);
+  std::move(others.begin(), others.end(), std::back_inserter(idle_));
 }
 
 std::shared_ptr<Capture> Model::capture() const {

@@ -8,6 +8,7 @@
 Importing this opens no engine; the first model that is loaded does.
 """
 
+from edgeward import rules
 from edgeward._core import (
     EngineReport,
     Model,
@@ -16,9 +17,12 @@ from edgeward._core import (
     Quantization,
     Session,
     Signature,
+    Statistics,
     TensorSpec,
     empty,
 )
+from edgeward.capture import Capture
+from edgeward.captured import Captured, read_captures
 from edgeward.contents import Case, Contents, Tolerance
 from edgeward.errors import (
     BadInput,
@@ -31,6 +35,7 @@ from edgeward.errors import (
     ExpiredPackage,
     ExpiredRoot,
     Forked,
+    MalformedCapture,
     MalformedKey,
     MalformedModel,
     MalformedPackage,
@@ -46,6 +51,7 @@ from edgeward.errors import (
 from edgeward.model import load, load_unsigned
 from edgeward.package import Package
 from edgeward.release import Release
+from edgeward.statistics_file import read_statistics
 from edgeward.trust import Trust
 
 __version__ = "0.1.0"
@@ -53,6 +59,8 @@ __version__ = "0.1.0"
 __all__ = [
     "BadInput",
     "Busy",
+    "Capture",
+    "Captured",
     "Case",
     "Closed",
     "Contents",
@@ -64,6 +72,7 @@ __all__ = [
     "ExpiredPackage",
     "ExpiredRoot",
     "Forked",
+    "MalformedCapture",
     "MalformedKey",
     "MalformedModel",
     "MalformedPackage",
@@ -78,6 +87,7 @@ __all__ = [
     "RollbackRefused",
     "Session",
     "Signature",
+    "Statistics",
     "TensorSpec",
     "Tolerance",
     "Trust",
@@ -89,4 +99,7 @@ __all__ = [
     "empty",
     "load",
     "load_unsigned",
+    "read_captures",
+    "read_statistics",
+    "rules",
 ]

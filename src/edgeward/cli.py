@@ -49,6 +49,7 @@ examples:
   edgeward resign cat-1.ewp -o cat.ewp --key new.key
   edgeward wrap cat-1.ewp --to camera7.pub
   edgeward root add-key root.json team.pub --role publisher:team
+  edgeward captures show captures         what a program captured
 
 exit status:
   0 done             1 the answer is no    2 bad input or wrong use
@@ -225,6 +226,15 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
         "edgeward root revoke root.json stolen.pub\n"
         "edgeward root accept root.json",
     )
+    captures = _add(
+        commands,
+        "captures",
+        "Look at what was captured, and take it elsewhere.",
+        "edgeward captures ls captures\nedgeward captures show captures --last 5\n"
+        "edgeward captures export captures --to parquet -o captures.parquet\n"
+        "edgeward captures stats captures --against cat-1.ewp\n"
+        "edgeward captures recover captures\nedgeward captures drain captures",
+    )
     if {"seal", "verify", "resign", "wrap"} & set(words):
         from edgeward import package_commands as packages
 
@@ -243,8 +253,15 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
         keygen.set_defaults(run=partial(_show, key_commands.keygen))
         key_commands.add_root(root)
         root.set_defaults(run=partial(_show, key_commands.root))
+    if "captures" in words:
+        from edgeward import capture_commands
 
-    for command in (demo, inspect, predict, doctor, keygen, seal, verify, resign, wrap, root):
+        capture_commands.add_captures(captures)
+        captures.set_defaults(run=partial(_show, capture_commands.captures))
+
+    for command in (
+        demo, inspect, predict, doctor, keygen, seal, verify, resign, wrap, root, captures
+    ):  # fmt: skip
         command.add_argument("--json", action="store_true", help="print one JSON document")
     return whole
 

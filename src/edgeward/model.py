@@ -12,6 +12,7 @@ from edgeward.trust import Trust
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from edgeward.capture import Capture
     from edgeward.package import PathLike
 
 
@@ -22,13 +23,16 @@ def load(
     key: "PathLike | _core.PrivateKey | None" = None,
     engine: str | None = None,
     threads: int | None = None,
+    capture: "Capture | None" = None,
 ) -> _core.Model:
     """Open the model in a package that this device trusts, decrypted in memory.
 
     `trust` is a trust directory; None takes $EDGEWARD_TRUST or /var/lib/edgeward/trust. `key` is
     this device's private key or its file, for encrypted packages; None looks in the service's
-    credentials and in the trust directory. `engine` and `threads` as in load_unsigned. Nothing is
-    written to any path but the trust directory, which remembers the package's floor. Any thread.
+    credentials and in the trust directory. `engine` and `threads` as in load_unsigned. What the
+    model runs is captured by `capture`, with the package's reference as the statistics' bins.
+    Nothing is written to any path but the trust directory, which remembers the package's floor, and
+    what `capture` writes. Any thread.
 
     Raises OSError when a file cannot be read, MalformedPackage for bytes that are not the signed
     ones, UntrustedPackage, RollbackRefused, WrongTarget, ExpiredPackage and WrongKey for a package
@@ -36,7 +40,17 @@ def load(
     MalformedKey for a key, and as load_unsigned.
     """
     engines.require_arguments(engine, threads)
-    return Package.open(path, trust=trust, key=key).load(engine=engine, threads=threads)
+    package = Package.open(path, trust=trust, key=key)
+    model = package.load(engine=engine, threads=threads)
+    if capture is not None:
+        capture.attach(
+            model,
+            name=package.name,
+            version=package.version,
+            package_id=package.package_id,
+            reference=package.reference,
+        )
+    return model
 
 
 def load_unsigned(
@@ -44,13 +58,14 @@ def load_unsigned(
     *,
     engine: str | None = None,
     threads: int | None = None,
+    capture: "Capture | None" = None,
 ) -> _core.Model:
     """Open a .tflite, .onnx or .ort file, or its bytes, without asking who made it.
 
     `engine` is "litert" (the default for .tflite), "tflite" or "onnx". `threads` is how many one
     run may use; None takes one for a model below 1 MiB, else the processors that this process may
-    use, at most four. The bytes are read once, checked before the engine sees them, and not needed
-    afterwards. Any thread.
+    use, at most four. What the model runs is captured by `capture`. The bytes are read once,
+    checked before the engine sees them, and not needed afterwards. Any thread.
 
     Raises OSError when the file cannot be read, MalformedModel and UnsupportedModel for what is in
     it, EngineMissing, EngineMismatch and EngineFailed for the engine, BadInput for an argument.
@@ -72,4 +87,8 @@ def load_unsigned(
             kind = type(source).__name__
             raise BadInput(f"model: expected a path or contiguous bytes, got {kind}") from None
         head, size_bytes = bytes(content[: engines.HEAD_BYTES]), len(content)
-    return _core.open_model(source, *engines.ready(head, size_bytes, engine, threads))
+    model = _core.open_model(source, *engines.ready(head, size_bytes, engine, threads))
+    if capture is not None:
+        name = os.path.basename(source) if isinstance(source, str) else ""
+        capture.attach(model, name=name)
+    return model

@@ -1,0 +1,132 @@
+"""Rules: which inferences a Capture keeps. Evaluated in the core, inside the call that ran.
+
+    rules.per_second(2) | rules.margin("scores", 0.1)       either
+    rules.fraction(0.05) & rules.above("scores", 0.5)       both
+
+A rule that speaks of an output sees real values: a quantised tensor's are scaled first. An output's
+value is its largest element. A run that failed has no outputs, and only failed() holds for it.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from edgeward.errors import BadInput
+
+HOUR_S = 3600.0
+SECOND_NS = 1_000_000_000
+
+
+class Rule:
+    """A rule, or several together. Made by the functions below; immutable."""
+
+    __slots__ = ("_form",)
+
+    def __init__(
+        self,
+        kind: str,
+        limit: float = 0.0,
+        upper: float = 0.0,
+        count: int = 0,
+        window_s: float = 0.0,
+        output: str = "",
+        classes: tuple[int, ...] = (),
+        parts: "tuple[Rule, ...]" = (),
+    ) -> None:
+        if not 0 <= count < 1 << 63:
+            raise BadInput(f"count: expected at least 1, got {count}")
+        if not 0 <= window_s < 1e9:
+            raise BadInput(f"window: expected seconds, got {window_s}")
+        self._form = (
+            kind, float(limit), float(upper), count, int(window_s * SECOND_NS), output, classes,
+            tuple(part.form for part in parts),
+        )  # fmt: skip
+
+    @property
+    def has_reservoir(self) -> bool:
+        """Whether later records may take the place of earlier ones."""
+        return _holds_reservoir(self._form)
+
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """As the core takes it."""
+        return self._form
+
+    def __or__(self, other: "Rule") -> "Rule":
+        return Rule("any", parts=(self, other))
+
+    def __and__(self, other: "Rule") -> "Rule":
+        return Rule("all", parts=(self, other))
+
+
+def fraction(share: float) -> Rule:
+    """This share of all, 0 to 1, at random."""
+    if not 0 <= share <= 1:
+        raise BadInput(f"sample: expected a fraction from 0 to 1, got {share}")
+    return Rule("fraction", share)
+
+
+def every(count: int) -> Rule:
+    """The first, and from then on each `count`-th."""
+    return Rule("every", count=count)
+
+
+def per_second(most: float) -> Rule:
+    """At most so many in a second."""
+    return Rule("per_second", most)
+
+
+def reservoir(count: int, window_s: float = HOUR_S) -> Rule:
+    """A uniform choice of `count` from each window: what read_captures gives is that choice.
+
+    Later ones take the place of earlier ones, which are written to the disk all the same.
+    """
+    return Rule("reservoir", count=count, window_s=window_s)
+
+
+def quota(output: str, count: int, window_s: float = HOUR_S) -> Rule:
+    """At most `count` of each class in each window; the class is the largest element's index."""
+    return Rule("quota", count=count, window_s=window_s, output=output)
+
+
+def below(output: str, limit: float) -> Rule:
+    """The output's largest element is below `limit`."""
+    return Rule("below", limit, output=output)
+
+
+def above(output: str, limit: float) -> Rule:
+    """The output's largest element is above `limit`."""
+    return Rule("above", limit, output=output)
+
+
+def between(output: str, least: float, most: float) -> Rule:
+    """The output's largest element is from `least` to `most`."""
+    return Rule("between", least, most, output=output)
+
+
+def argmax_in(output: str, classes: Iterable[int]) -> Rule:
+    """The index of the output's largest element is one of `classes`."""
+    return Rule("argmax_in", output=output, classes=tuple(classes))
+
+
+def margin(output: str, limit: float) -> Rule:
+    """The output's two largest elements differ by less than `limit`."""
+    return Rule("margin", limit, output=output)
+
+
+def entropy(output: str, limit: float) -> Rule:
+    """The output, scaled to a sum of 1, has an entropy of more than `limit` nats."""
+    return Rule("entropy", limit, output=output)
+
+
+def not_a_number(output: str) -> Rule:
+    """The output holds a NaN."""
+    return Rule("nan", output=output)
+
+
+def failed() -> Rule:
+    """The engine failed."""
+    return Rule("failed")
+
+
+def _holds_reservoir(form: tuple[Any, ...]) -> bool:
+    return form[0] == "reservoir" or any(map(_holds_reservoir, form[-1]))
