@@ -189,20 +189,21 @@ class Capture:
         """
         failures = [one.core.failure for one in self._parts.attached]
         drain = self._parts.drain
-        return next(filter(None, [*failures, drain.complaint if drain else ""]), "")
+        failures += [drain.complaint if drain else "", self._parts.complaint]
+        return next(filter(None, failures), "")
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
-        """Wait until all that was kept before is on the disk; False when that took too long.
+        """Wait until all that was kept before is on the disk, and the statistics so far beside it.
 
-        The statistics so far are written beside it. True at once when another process drains.
+        False when that took too long or the disk refuses: see `complaint`. True at once when
+        another process drains.
         """
         self._require_open()
         parts = self._parts
         if parts.drain is None:
             parts.drain = self._drain()
         is_done = parts.drain is None or parts.drain.flush(int(timeout_s * 1000))
-        parts.save_statistics()
-        return is_done
+        return parts.save_statistics() and is_done
 
     def close(self) -> None:
         """Detach it from its models, bring everything to the disk, and end. Also by `with`.
@@ -249,18 +250,26 @@ class _Parts:
         self.process_id = os.getpid()
         self.attached: list[_Attached] = []
         self.drain: _core.Drain | None = None
+        self.complaint = ""  # of the last try to write statistics
 
     @property
     def drained(self) -> dict[str, int]:
         return self.drain.counters if self.drain else {}
 
-    def save_statistics(self) -> None:
-        for one in self.attached:
-            for signature, statistics in one.core.statistics.items():
-                if signature not in one.files:
-                    name = os.urandom(8).hex()
-                    one.files[signature] = StatisticsFile.named(self.directory, name)
-                one.files[signature].write(one.identity, signature, statistics)
+    def save_statistics(self) -> bool:
+        """Whether the disk took them; what it had before stays if not."""
+        try:
+            for one in self.attached:
+                for signature, statistics in one.core.statistics.items():
+                    if signature not in one.files:
+                        name = os.urandom(8).hex()
+                        one.files[signature] = StatisticsFile.named(self.directory, name)
+                    one.files[signature].write(one.identity, signature, statistics)
+        except OSError as error:
+            self.complaint = str(error)
+            return False
+        self.complaint = ""
+        return True
 
     def close(self) -> None:
         if os.getpid() != self.process_id:
@@ -270,11 +279,9 @@ class _Parts:
             if model is not None:
                 with suppress(Exception):  # closed already
                     _core.detach(model, one.core)
-        try:
-            self.save_statistics()
-        finally:
-            if self.drain is not None:
-                self.drain.close()
+        self.save_statistics()
+        if self.drain is not None:
+            self.drain.close()
 
 
 def _together(sample: float | Rule | None, when: Rule | None) -> Rule | None:
