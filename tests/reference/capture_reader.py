@@ -1,0 +1,278 @@
+"""A slow reader of rings, segments and statistics, written from docs/capture-format.md alone.
+
+Each function takes the bytes of a file and gives what is in them, or raises Refused.
+"""
+
+import hashlib
+import json
+import struct
+from typing import Any, NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import x25519
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+KIB = 1024
+DTYPE_BITS = {
+    "bool": 8, "int8": 8, "int16": 16, "int32": 32, "int64": 64, "uint8": 8, "uint16": 16,
+    "uint32": 32, "uint64": 64, "float16": 16, "float32": 32, "float64": 64, "bfloat16": 16,
+    "complex64": 64, "complex128": 128, "int2": 2, "int4": 4, "uint4": 4, "float8_e4m3fn": 8,
+    "float8_e4m3fnuz": 8, "float8_e5m2": 8, "float8_e5m2fnuz": 8,
+}  # fmt: skip
+DTYPES = list(DTYPE_BITS)
+REASONS = {1: "sampled", 2: "predicate", 4: "manual", 8: "failed", 16: "pre_roll"}
+
+
+class Refused(Exception):  # noqa: N818 - named by what happened
+    pass
+
+
+def require(condition: object, why: str) -> None:
+    if not condition:
+        raise Refused(why)
+
+
+def crc32c(data: bytes, before: int = 0) -> int:
+    """RFC 3720, B.4, a bit at a time."""
+    crc = before ^ 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def round_up(size: int) -> int:
+    return -(-size // 64) * 64
+
+
+# --- 2. records --------------------------------------------------------------------------------
+
+
+class Tensor(NamedTuple):
+    side: int
+    index: int
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+
+class Record(NamedTuple):
+    sequence: int
+    position: int
+    monotonic_ns: int
+    time_ns: int
+    latency_ns: int
+    lost_before: int
+    correlation_id: int
+    replaces: int
+    reasons: set[str]
+    user: bytes
+    tensors: list[Tensor]
+
+
+def record(data: bytes) -> Record:
+    require(len(data) >= 128, "a head")
+    size, kind, count = struct.unpack_from("<IHH", data)
+    sequence, position, monotonic, time, latency, lost, correlation, replaces = struct.unpack_from(
+        "<QQQqQQQQ", data, 8
+    )
+    reasons, user_bytes, rows_crc, head_crc = struct.unpack_from("<IIII", data, 72)
+    require(crc32c(data[:84] + bytes(4) + data[88:128]) == head_crc, "the CRC of the head")
+    require(size == len(data) and kind == 1 and not any(data[88:128]), "a head's fields")
+    require(count <= 256 and user_bytes <= 65_536, "a head's limits")
+    rows_end = 128 + 80 * count
+    end = rows_end + user_bytes
+    require(end <= size and crc32c(data[128:end]) == rows_crc, "the CRC of the rows")
+    user = data[rows_end:end]
+    tensors = []
+    for at in range(128, rows_end, 80):
+        side, dtype, rank, zero, index, tensor_bytes = struct.unpack_from("<BBBBIQ", data, at)
+        require(side <= 1 and dtype < len(DTYPES) and rank <= 8 and zero == 0, "a row's fields")
+        shape = struct.unpack_from("<8q", data, at + 16)[:rank]
+        require(all(dim >= 0 for dim in shape), "dimensions")
+        elements = 1
+        for dim in shape:
+            elements *= dim
+        bits = elements * DTYPE_BITS[DTYPES[dtype]]
+        require(-(-bits // 8) == tensor_bytes, "the bytes of a tensor")
+        start = round_up(end)
+        require(start + tensor_bytes <= size and not any(data[end:start]), "a tensor's place")
+        end = start + tensor_bytes
+        tensors.append(Tensor(side, index, DTYPES[dtype], shape, data[start:end]))
+    require(end == size, "the end of a record")
+    words = {word for bit, word in REASONS.items() if reasons & bit}
+    return Record(
+        sequence, position, monotonic, time, latency, lost, correlation, replaces, words, user,
+        tensors,
+    )  # fmt: skip
+
+
+# --- 1. rings ----------------------------------------------------------------------------------
+
+
+class Ring(NamedTuple):
+    ring_id: int
+    keeps_newest: bool
+    process_id: int
+    description: Any
+    is_closed: bool
+    counters: tuple[int, ...]
+    records: list[Record]
+
+
+def ring(data: bytes) -> Ring:
+    magic, version, keep, capacity, ring_id, process, _, described, zero, crc, head_crc = (
+        struct.unpack_from("<8sIIQQQqIIII", data)
+    )
+    require(magic == b"EWRING01" and version == 1 and keep in (1, 2) and zero == 0, "a header")
+    require(crc32c(data[:60]) == head_crc, "the CRC of the header")
+    require(len(data) == 192 * KIB + capacity and described <= 60 * KIB, "sizes")
+    description = data[4096 : 4096 + described]
+    require(crc32c(description) == crc, "the CRC of the description")
+    lines = 64 * KIB
+    (tail,), (oldest,) = (struct.unpack_from("<Q", data, lines + at) for at in (0, 128))
+    counters = struct.unpack_from("<5Q", data, lines + 256)
+    (state,) = struct.unpack_from("<Q", data, lines + 384)
+    head, complement = struct.unpack_from("<QQ", data, 128 * KIB)
+    require(head ^ complement == 2**64 - 1, "a head")
+    position = oldest if keep == 2 else head
+    bytes_of_ring = data[192 * KIB :]
+    records = []
+    while position != tail:
+        place = position % capacity
+        twice = bytes_of_ring[place:] + bytes_of_ring[:place]
+        (size,) = struct.unpack_from("<I", twice)
+        require(128 <= size <= tail - position <= capacity, "a record's size")
+        one = record(twice[:size])
+        require(one.position == position, "a record's position")
+        records.append(one)
+        position += round_up(size)
+    return Ring(ring_id, keep == 2, process, json.loads(description), state == 2, counters, records)
+
+
+# --- 3. segments -------------------------------------------------------------------------------
+
+
+class Segment(NamedTuple):
+    is_complete: bool
+    is_recovered: bool
+    descriptions: dict[int, Any]
+    records: list[tuple[int, Record]]
+    counters: dict[int, tuple[int, ...]]
+
+
+def segment(data: bytes, private_key: bytes | None = None) -> Segment:
+    require(len(data) >= 192, "a head")
+    magic, salt, _, flags, zero = struct.unpack_from("<8s8sqII", data)
+    require(magic == b"EWSEG01\0" and flags <= 1 and zero == 0, "a head")
+    require(crc32c(data[:188]) == struct.unpack_from("<I", data, 188)[0], "the CRC of the head")
+    cipher = None
+    if flags == 1:
+        require(private_key is not None, "a key")
+        assert private_key is not None
+        key = hpke_open(private_key, data[32:64], b"edgeward/ewc/v1\0" + salt, data[64:112])
+        cipher = ChaCha20Poly1305(key)
+    found = Segment(False, False, {}, [], {})
+    at = 192
+    index = 0
+    while at + 64 <= len(data):
+        head = data[at : at + 64]
+        mark, kind, frame_salt, ring_id, number, size, crc = struct.unpack_from("<4sI8sQQII", head)
+        tag, zero = head[40:56], head[56:]
+        end = at + round_up(64 + size)
+        if mark != b"EWFR" or frame_salt != salt or number != index or any(zero):
+            break
+        if not 1 <= kind <= 4 or end > len(data) or any(data[at + 64 + size : end]):
+            break
+        payload = data[at + 64 : at + 64 + size]
+        if crc32c(payload, crc32c(head[:36] + bytes(4) + head[40:])) != crc:
+            break
+        if kind == 4:
+            frames, before, footer_flags, zeros, digest = struct.unpack("<QQII32s", payload)
+            is_complete = (frames, before, end) == (index, at, len(data))
+            is_complete = is_complete and digest == hashlib.sha256(data[:at]).digest()
+            return found._replace(is_complete=is_complete, is_recovered=footer_flags == 1)
+        if cipher is not None:
+            nonce = bytes(4) + index.to_bytes(8, "big")
+            try:
+                payload = cipher.decrypt(nonce, payload + tag, None)
+            except InvalidTag:
+                break
+        if kind == 1:
+            found.descriptions[ring_id] = json.loads(payload)
+        elif kind == 2:
+            found.records.append((ring_id, record(payload)))
+        else:
+            found.counters[ring_id] = struct.unpack(f"<{len(payload) // 8}Q", payload)
+        at, index = end, index + 1
+    return found
+
+
+def hpke_open(private_key: bytes, encapsulated: bytes, info: bytes, sealed: bytes) -> bytes:
+    """RFC 9180: base mode, X25519, HKDF-SHA256, ChaCha20-Poly1305; the first message."""
+    kem, suite = b"KEM\0\x20", b"HPKE\0\x20\0\x01\0\x03"
+
+    def extract(salt: bytes, label: bytes, secret: bytes, name: bytes) -> bytes:
+        from hmac import digest
+
+        return digest(salt or bytes(32), b"HPKE-v1" + name + label + secret, "sha256")
+
+    def expand(secret: bytes, label: bytes, context: bytes, length: int, name: bytes) -> bytes:
+        labeled = length.to_bytes(2, "big") + b"HPKE-v1" + name + label + context
+        return HKDFExpand(hashes.SHA256(), length, labeled).derive(secret)
+
+    own = x25519.X25519PrivateKey.from_private_bytes(private_key)
+    shared = own.exchange(x25519.X25519PublicKey.from_public_bytes(encapsulated))
+    public = own.public_key().public_bytes_raw()
+    prk = extract(b"", b"eae_prk", shared, kem)
+    secret = expand(prk, b"shared_secret", encapsulated + public, 32, kem)
+    context = b"\0" + extract(b"", b"psk_id_hash", b"", suite)
+    context += extract(b"", b"info_hash", info, suite)
+    prk = extract(secret, b"secret", b"", suite)
+    key = expand(prk, b"key", context, 32, suite)
+    nonce = expand(prk, b"base_nonce", context, 12, suite)
+    try:
+        return ChaCha20Poly1305(key).decrypt(nonce, sealed, None)
+    except InvalidTag:
+        raise Refused("another key") from None
+
+
+# --- 4. statistics -----------------------------------------------------------------------------
+
+
+def statistics(data: bytes) -> dict[str, Any]:
+    require(data[:8] == b"EWSTAT01", "the magic")
+    require(crc32c(data[:-4]) == int.from_bytes(data[-4:], "little"), "the CRC")
+    at = 8
+
+    def take(form: str) -> Any:
+        nonlocal at
+        (value,) = struct.unpack_from("<" + form, data, at)
+        at += struct.calcsize("<" + form)
+        return value
+
+    def sparse() -> list[int]:
+        counts = [0] * take("Q")
+        for _ in range(take("Q")):
+            index = take("I")
+            counts[index] = take("Q")
+        return counts
+
+    found: dict[str, Any] = {"run_count": take("Q"), "error_count": take("Q")}
+    found["latency_counts"] = sparse()
+    found["tensors"] = []
+    for _ in range(take("Q")):
+        side, dtype = take("B"), take("B")
+        name = take(f"{take('Q')}s").decode()
+        counts = {which: take("Q") for which in ("finite_count", "nan_count", "infinite_count")}
+        numbers = {which: take("d") for which in ("min", "max", "mean", "squares")}
+        edges = [take("d") for _ in range(take("Q"))]
+        found["tensors"].append(
+            {"side": ("input", "output")[side], "name": name, "dtype": DTYPES[dtype], **counts,
+             **numbers, "edges": edges, "counts": sparse(), "class_counts": sparse()}
+        )  # fmt: skip
+    require(at == len(data) - 4, "the end")
+    return found
