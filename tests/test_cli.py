@@ -32,6 +32,7 @@ COMMANDS = (
     "resign",
     "wrap",
     "root",
+    "captures",
 )
 LEFT = np.arange(4, dtype=np.float32)
 RIGHT = np.full(4, 2, np.float32)
@@ -69,6 +70,12 @@ def files(tmp_path_factory):
     (place / "bits.raw").write_bytes(np.array([0, 1, 2, 3, 4, 65535], np.uint16).tobytes())
     (place / "places.onnx").write_bytes(onnx_models.data_dependent())
     np.save(place / "large.npy", np.zeros(tflite_models.ADD_150K_SHAPE, np.float32))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEWARD_RINGS", str(place / "rings"))
+        with edgeward.Capture(place / "captures") as capture:
+            model = edgeward.load_unsigned(place / "digits.tflite", capture=capture)
+            for picture in demo.load_digits().pictures[:24]:
+                model.predict((picture / np.float32(demo.FULL_INK)).reshape(1, 8, 8, 1))
     return place
 
 
@@ -83,7 +90,12 @@ def run(files):
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "PYTHONUTF8": "1", **environment},
+            env={
+                **os.environ,
+                "PYTHONUTF8": "1",
+                "EDGEWARD_RINGS": str(files / "rings"),
+                **environment,
+            },
         )
 
     return run_program

@@ -31,6 +31,7 @@ def surroundings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     keys.make("edgeward-keys", "ed25519", int(time.time()), 1)
     monkeypatch.setenv("EDGEWARD_TRUST", "edgeward-keys/trust")
+    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
     ew.Package.seal(
         "model.tflite",
         "person-2.1.ewp",

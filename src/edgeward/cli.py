@@ -333,8 +333,9 @@ def _demo(args: argparse.Namespace) -> int:
     digits = demo.load_digits()
     with tempfile.TemporaryDirectory(prefix="edgeward-demo-") as place:
         model, sealed = demo.open_sealed(Path(place), digits, args.engine)
+        captured = demo.capture(Path(place), digits, args.engine)
     with model:
-        report = demo.report(model, sealed, digits, demo.measure(model, digits))
+        report = demo.report(model, sealed, digits, demo.measure(model, digits), captured)
     if args.png is not None:
         picture.write_contact_sheet(args.png, demo.sheet_title(report), demo.tiles(report, digits))
         report["png"] = str(args.png)

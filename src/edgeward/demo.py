@@ -1,12 +1,14 @@
 """`edgeward demo`: the shipped digit model reads every shipped handwritten digit, one call each.
 
 The model is sealed first, encrypted for a device whose key is made on the spot, and opened as that
-device opens it. open_sealed() and measure() act, the rest is pure. What is shown are real answers
-to digits that the model was not trained on (digits/README.md).
+device opens it. Then it reads them again with noise laid over them, and what it captured of both
+tells them apart. open_sealed(), measure() and capture() act, the rest is pure. What is shown are
+real answers to digits that the model was not trained on (digits/README.md).
 """
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeward import (
+    Capture,
     Case,
     Contents,
     Model,
@@ -27,8 +30,11 @@ from edgeward import (
     keys,
     load,
     load_unsigned,
+    read_captures,
+    rings,
 )
-from edgeward.inspection import engine_report, engine_text
+from edgeward.drift import Drift, drifts
+from edgeward.inspection import aligned, engine_report, engine_text
 from edgeward.picture import Ink, Tile, grid
 from edgeward.progress import Progress
 from edgeward.timing import percentiles
@@ -40,6 +46,8 @@ SHOWN_MISTAKES = 6
 GOLDEN_COUNT = 16
 CALIBRATION_COUNT = 100
 KEY_DAYS = 1
+NOISE = 0.25  # of full ink, as a standard deviation
+NOISE_SEED = 7
 
 
 class Digits(NamedTuple):
@@ -55,6 +63,15 @@ class Run(NamedTuple):
     scores: NDArray[np.float32]  # [count, DIGIT_COUNT]
     latencies_ns: NDArray[np.int64]  # [count]
     copy_count: int
+
+
+class Captured(NamedTuple):
+    """What a capture of every reading tells, of the digits as they are and with noise."""
+
+    record_count: int
+    is_same: bool  # what was read back is what went in and came out
+    clean: list[Drift]
+    noisy: list[Drift]
 
 
 class Sealed(NamedTuple):
@@ -150,7 +167,43 @@ def measure(model: Model, digits: Digits) -> Run:
     return Run(scores, latencies_ns, model.copies - copy_count)
 
 
-def report(model: Model, sealed: Sealed, digits: Digits, run: Run) -> dict[str, Any]:
+def capture(directory: Path, digits: Digits, engine: str | None) -> Captured:
+    """Reads every digit twice, as it is and with noise, out of the package in `directory`."""
+    trust = directory / keys.TRUST
+    path = directory / "digits.ewp"
+    reference = Package.open(path, trust=trust).reference
+    assert reference is not None
+    expected = [tensor._asdict() for tensor in reference.tensors]
+    noise = np.random.default_rng(NOISE_SEED)
+    counts, same, found = [], [], []
+    for spread in (0.0, NOISE):
+        place = directory / f"captures-{spread}"
+        answers = []
+        try:
+            with Capture(place) as kept:
+                model = load(path, trust=trust, engine=engine, threads=1, capture=kept)
+                for picture in digits.pictures:
+                    image = image_of(picture)
+                    image += noise.normal(0, spread, image.shape).astype(np.float32)
+                    answers.append((image, model.predict(image)))
+                (statistics,) = model.statistics.values()
+                found.append(drifts(expected, statistics.report()["tensors"]))
+                model.close()
+        finally:
+            shutil.rmtree(rings.directory_of(place), ignore_errors=True)
+        records = list(read_captures(place))
+        counts.append(len(records))
+        same += [
+            np.array_equal(image, next(iter(record.inputs.values())))
+            and np.array_equal(answer, next(iter(record.outputs.values())))
+            for (image, answer), record in zip(answers, records, strict=True)
+        ]
+    return Captured(sum(counts), all(same), *found)
+
+
+def report(
+    model: Model, sealed: Sealed, digits: Digits, run: Run, captured: Captured
+) -> dict[str, Any]:
     """The document that `edgeward demo --json` prints. Mistakes come most confident first."""
     labels = digits.labels.astype(np.intp)
     predicted = run.scores.argmax(axis=1)
@@ -163,6 +216,12 @@ def report(model: Model, sealed: Sealed, digits: Digits, run: Run) -> dict[str, 
     return {
         "engine": engine_report(model),
         "package": sealed._asdict(),
+        "capture": {
+            "record_count": captured.record_count,
+            "is_same": captured.is_same,
+            "clean": [drift._asdict() for drift in captured.clean],
+            "noisy": [drift._asdict() for drift in captured.noisy],
+        },
         "digit_count": count,
         "correct_count": count - len(wrong),
         "accuracy": (count - len(wrong)) / count,
@@ -199,6 +258,9 @@ def text(report: Mapping[str, Any], digits: Digits, columns: int, ink: Ink) -> s
         f"latency     {latency_text}",
         f"throughput  {report['throughput_per_s']:,.0f} digits per second",
         f"copies      {report['copies_per_call']:g} per call",
+        f"captures    {capture_text(report['capture'])}",
+        "",
+        *drift_lines(report["capture"]),
         "",
         *_confusion_lines(report["confusion"]),
     ]
@@ -214,6 +276,23 @@ def package_text(package: Mapping[str, Any]) -> str:
         f"signed, encrypted ({package['cipher']}) and opened in {package['open_ms']:.1f} ms, "
         f"golden outputs {package['golden_passed_count']} of {package['golden_count']}"
     )
+
+
+def capture_text(captured: Mapping[str, Any]) -> str:
+    verdict = "every bit as it was" if captured["is_same"] else "NOT as they were"
+    return f"{captured['record_count']:,} read back, {verdict}"
+
+
+def drift_lines(captured: Mapping[str, Any]) -> list[str]:
+    """How far the digits lie from what the package expects, without noise and with it."""
+    rows = [("drift", "PSI, clean", "PSI, with noise", "mean moved, clean", "with noise")]
+    for clean, noisy in zip(captured["clean"], captured["noisy"], strict=True):
+        moved = [
+            "" if one["shift"] is None else f"{one['shift']:+.2f} sd" for one in (clean, noisy)
+        ]
+        name = f"{clean['side']} {clean['name']}"
+        rows.append((name, f"{clean['psi']:.3f}", f"{noisy['psi']:.3f}", *moved))
+    return aligned(rows)
 
 
 def accuracy_text(report: Mapping[str, Any]) -> str:
