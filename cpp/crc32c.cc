@@ -72,4 +72,6 @@ uint32_t crc32c(Bytes bytes, uint32_t before) {
   return ~step(bytes.data(), bytes.size(), ~before);
 }
 
+uint32_t crc32c_by_table(Bytes bytes, uint32_t before) { return ~by_table(bytes.data(), bytes.size(), ~before); }
+
 }  // namespace edgeward

@@ -80,9 +80,13 @@ class Locks {
     static Locks locks;
     return locks;
   }
-  void add(int descriptor) {
+  // Makes a file whose descriptor no child ever has: not one that is forked at this moment either. -1 with errno.
+  int create(const std::string& path) {
     const std::lock_guard held(mutex_);
-    descriptors_.push_back(descriptor);
+    descriptors_.reserve(descriptors_.size() + 1);
+    const int descriptor = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (descriptor >= 0) descriptors_.push_back(descriptor);
+    return descriptor;
   }
   void remove(int descriptor) {
     const std::lock_guard held(mutex_);
@@ -131,16 +135,15 @@ class RingWriter::Mapping {
  public:
   // Made under a draft name, so that a ring with its right name is whole.
   Mapping(const std::string& path, const Header& header, std::string_view description)
-      : draft_path_(path + ".draft"),
-        file_(open(draft_path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), draft_path_) {
+      : draft_path_(path + ".draft"), file_(Locks::of_this_process().create(draft_path_), draft_path_) {
     try {
       make(path, header, description);
     } catch (...) {
       release();
       unlink(draft_path_.c_str());
+      Locks::of_this_process().remove(file_.number());
       throw;
     }
-    Locks::of_this_process().add(file_.number());
   }
   ~Mapping() {
     release();
@@ -158,11 +161,7 @@ class RingWriter::Mapping {
   void make(const std::string& path, const Header& header, std::string_view description) {
     const auto capacity = static_cast<size_t>(header.capacity_bytes);
     // Every page now: one that a full file system could not give later would be a signal in the middle of a run.
-    const int refusal = posix_fallocate(file_.number(), 0, static_cast<off_t>(kDataAt + capacity));
-    if (refusal != 0) {
-      errno = refusal;
-      refuse(path);
-    }
+    allocate(path, kDataAt + capacity);
     const bool is_written =
         pwrite(file_.number(), &header, sizeof(header), 0) == static_cast<ssize_t>(sizeof(header)) &&
         pwrite(file_.number(), description.data(), description.size(), kDescriptionAt) ==
@@ -181,6 +180,20 @@ class RingWriter::Mapping {
     // Not rename: a ring that is there already is somebody's.
     if (link(draft_path_.c_str(), path.c_str()) != 0) refuse(path);
     unlink(draft_path_.c_str());
+  }
+  // Piece by piece: there are kernels on which a signal ends the call, and takes back all that it had got.
+  void allocate(const std::string& path, size_t size) {
+    constexpr size_t kPieceBytes = size_t{1} << 20;
+    for (size_t at = 0; at < size;) {
+      const size_t piece = std::min(kPieceBytes, size - at);
+      const int refusal = posix_fallocate(file_.number(), static_cast<off_t>(at), static_cast<off_t>(piece));
+      if (refusal == EINTR) continue;
+      if (refusal != 0) {
+        errno = refusal;
+        refuse(path);
+      }
+      at += piece;
+    }
   }
   std::byte* map(std::byte* place, size_t size, size_t offset, int flags) {
     void* mapped =
@@ -312,8 +325,9 @@ void RingWriter::ring_bell() {
   if (is_whole && head >= head_cache_ && head <= tail_) head_cache_ = head;
   if (tail_ - head_cache_ <= capacity_ / 2) return;
   has_rung_ = true;
-  const int bell = open(bell_path_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-  if (bell < 0) return;  // nobody listens
+  // To read as well: a listener that goes between this line and the next would be a signal that ends the process.
+  const int bell = open(bell_path_.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (bell < 0) return;
   constexpr char kOnce = 1;
   if (write(bell, &kOnce, 1) != 1) {
     // Full: it has been rung often enough.
@@ -452,6 +466,7 @@ std::optional<RingRecord> RingReader::next(uint32_t least_bytes) {
 }
 
 void RingReader::free_read() {
+  if (!has_begun_) return;  // nothing was read: position_ is no position yet
   // Pairs with the acquire in try_claim: our copies are done before the writer hears of it.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const uint64_t head[2] = {position_, ~position_};
