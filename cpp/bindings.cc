@@ -476,6 +476,7 @@ PYBIND11_MODULE(_core, module) {
     }
   });
   bind_values(module);
+  bind_statistics(module);
   bind_model(module);
   bind_packages(module);
   bind_captures(module);

@@ -89,7 +89,8 @@ std::unique_ptr<PyModel> model_of(Block file, const EngineLibrary& library, int 
 // Adds what keys, trust roots and packages are to Python.
 void bind_packages(py::module_& module);
 
-// Adds what captures are to Python.
+// Adds what captures are to Python; statistics before models, which give them.
+void bind_statistics(py::module_& module);
 void bind_captures(py::module_& module);
 
 // The array type that shows a dtype: numpy's own where it has one, else unsigned integers holding the bits.

@@ -4,7 +4,6 @@
 
 #include "error.h"
 #include "record.h"
-#include "recorder.h"
 
 namespace edgeward {
 namespace {
@@ -26,30 +25,30 @@ void merge_into(std::map<std::string, Statistics>& all, const std::string& signa
 
 }  // namespace
 
-uint64_t Capture::add(const Recorder& recorder) {
+uint64_t Capture::add(const CaptureSource& source) {
   const std::lock_guard lock(mutex_);
-  recorders_.push_back(&recorder);
-  return recorder_count_++;
+  sources_.push_back(&source);
+  return source_count_++;
 }
 
-void Capture::remove(const Recorder& recorder) {
+void Capture::remove(const CaptureSource& source) {
   const std::lock_guard lock(mutex_);
-  recorders_.erase(std::remove(recorders_.begin(), recorders_.end(), &recorder), recorders_.end());
-  add_to(ended_, recorder.counters());
-  merge_into(ended_statistics_, recorder.signature_name(), recorder.statistics());
+  sources_.erase(std::remove(sources_.begin(), sources_.end(), &source), sources_.end());
+  add_to(ended_, source.counters());
+  merge_into(ended_statistics_, source.signature, source.statistics());
 }
 
 RingCounters Capture::counters() const {
   const std::lock_guard lock(mutex_);
   RingCounters counters = ended_;
-  for (const Recorder* recorder : recorders_) add_to(counters, recorder->counters());
+  for (const CaptureSource* source : sources_) add_to(counters, source->counters());
   return counters;
 }
 
 std::map<std::string, Statistics> Capture::statistics() const {
   const std::lock_guard lock(mutex_);
   std::map<std::string, Statistics> all = ended_statistics_;
-  for (const Recorder* recorder : recorders_) merge_into(all, recorder->signature_name(), recorder->statistics());
+  for (const CaptureSource* source : sources_) merge_into(all, source->signature, source->statistics());
   return all;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -37,7 +38,12 @@ struct CaptureRequest {
   std::vector<std::byte> user;
 };
 
-class Recorder;
+// What one session has counted. Its functions may be called from any thread until it is removed.
+struct CaptureSource {
+  std::string signature;
+  std::function<RingCounters()> counters;
+  std::function<std::optional<Statistics>()> statistics;
+};
 
 class Capture {
  public:
@@ -59,17 +65,17 @@ class Capture {
   void note_failure(const std::string& reason);
   std::string failure() const;
 
- private:
-  friend class Recorder;
-  uint64_t add(const Recorder& recorder);
-  void remove(const Recorder& recorder);
+  // A session begins, and ends; `source` is its own until then. Returns how many there were before.
+  uint64_t add(const CaptureSource& source);
+  void remove(const CaptureSource& source);
 
+ private:
   CapturePlan plan_;
   std::atomic<bool> has_request_{false};
   mutable std::mutex mutex_;  // all below
   std::optional<CaptureRequest> request_;
-  std::vector<const Recorder*> recorders_;
-  uint64_t recorder_count_ = 0;  // ever
+  std::vector<const CaptureSource*> sources_;
+  uint64_t source_count_ = 0;  // ever
   RingCounters ended_;
   std::map<std::string, Statistics> ended_statistics_;
   std::string failure_;

@@ -233,6 +233,26 @@ py::dict recovered_dict(const py::object& path) {
 
 }  // namespace
 
+void bind_statistics(py::module_& module) {
+  py::class_<Statistics>(module, "Statistics", "Counts over every inference of a signature.")
+      .def_static(
+          "from_bytes",
+          [](const py::bytes& bytes) {
+            const std::string_view text = bytes;
+            return Statistics::from_bytes(std::as_bytes(std::span(text)));
+          },
+          py::arg("data"), "What to_bytes made. Raises MalformedCapture.")
+      .def(
+          "to_bytes",
+          [](const Statistics& self) {
+            const auto bytes = self.bytes();
+            return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+          },
+          "Versioned bytes, for from_bytes.")
+      .def("merge", &Statistics::merge, py::arg("other"), "Add what another session or device counted.")
+      .def("report", &statistics_dict, "All of it as a dict; counts are arrays.");
+}
+
 void bind_captures(py::module_& module) {
   py::class_<Capture, std::shared_ptr<Capture>>(module, "Capture", "What one model's sessions capture.")
       .def_property_readonly("counters", [](const Capture& self) { return counters_dict(self.counters()); })
@@ -254,35 +274,10 @@ void bind_captures(py::module_& module) {
       },
       py::arg("model"), py::arg("capture"), "Let `model` capture no more, if it is by this one.");
 
-  py::class_<Statistics>(module, "Statistics", "Counts over every inference of a signature.")
-      .def_static(
-          "from_bytes",
-          [](const py::bytes& bytes) {
-            const std::string_view text = bytes;
-            return Statistics::from_bytes(std::as_bytes(std::span(text)));
-          },
-          py::arg("data"), "What to_bytes made. Raises MalformedCapture.")
-      .def(
-          "to_bytes",
-          [](const Statistics& self) {
-            const auto bytes = self.bytes();
-            return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-          },
-          "Versioned bytes, for from_bytes.")
-      .def("merge", &Statistics::merge, py::arg("other"), "Add what another session or device counted.")
-      .def("report", &statistics_dict, "All of it as a dict; counts are arrays.");
   module.def("least_latencies", &least_latencies, "The least nanoseconds of each bucket of latency_counts.");
   module.def("bit_bins", &bit_bins, "(bin, value nearest to zero) of each bin of a tensor without edges, by value.");
 
   py::class_<PyDrain>(module, "Drain", "A thread that brings records from rings to disk.")
-      .def(py::init([](const py::object& rings, const py::object& captures, uint64_t segment_bytes, uint64_t most_bytes,
-                       uint64_t least_free_bytes, uint64_t most_age_ns, bool evicts_closest,
-                       const std::optional<PublicKey>& recipient) {
-             return std::make_unique<PyDrain>(make_drain(rings, captures, segment_bytes, most_bytes, least_free_bytes,
-                                                         most_age_ns, evicts_closest, recipient));
-           }),
-           py::arg("ring_directory"), py::arg("capture_directory"), py::arg("segment_bytes"), py::arg("most_bytes"),
-           py::arg("least_free_bytes"), py::arg("most_age_ns"), py::arg("evicts_closest"), py::arg("recipient"))
       .def_property_readonly("counters", [](const PyDrain& self) { return drain_dict(self.counters()); })
       .def_property_readonly(
           "complaint",
@@ -297,14 +292,25 @@ void bind_captures(py::module_& module) {
       .def("close", &PyDrain::close, "Bring everything to disk, seal it, and end the thread.");
 
   py::class_<SegmentReader>(module, "SegmentReader", "The frames of a segment, one by one.")
-      .def(py::init([](const py::object& path, const PrivateKey* key) {
-             return std::make_unique<SegmentReader>(path_of(path), key);
-           }),
-           py::arg("path"), py::arg("key"))
       .def("next", &frame_of, "(type, ring id, content) of the next frame, or None.")
       .def_property_readonly("is_complete", &SegmentReader::is_complete, "Whether it was sealed, and read to its end.")
       .def_property_readonly("is_encrypted", &SegmentReader::is_encrypted)
       .def_property_readonly("hole_count", &SegmentReader::hole_count, "Whole frames behind the first broken one.");
+  module.def(
+      "make_drain",
+      [](const py::object& rings, const py::object& captures, uint64_t segment_bytes, uint64_t most_bytes,
+         uint64_t least_free_bytes, uint64_t most_age_ns, bool evicts_closest,
+         const std::optional<PublicKey>& recipient) {
+        return std::make_unique<PyDrain>(make_drain(rings, captures, segment_bytes, most_bytes, least_free_bytes,
+                                                    most_age_ns, evicts_closest, recipient));
+      },
+      py::arg("ring_directory"), py::arg("capture_directory"), py::arg("segment_bytes"), py::arg("most_bytes"),
+      py::arg("least_free_bytes"), py::arg("most_age_ns"), py::arg("evicts_closest"), py::arg("recipient"),
+      "A Drain that has begun. Raises Busy when another one has the directory.");
+  module.def(
+      "open_segment",
+      [](const py::object& path, const PrivateKey* key) { return std::make_unique<SegmentReader>(path_of(path), key); },
+      py::arg("path"), py::arg("key"), "A SegmentReader at its first frame. Raises MalformedCapture, WrongKey.");
   module.def("recover_segment", &recovered_dict, py::arg("path"), "Seal a segment that a crash left open.");
 }
 

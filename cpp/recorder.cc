@@ -80,15 +80,16 @@ std::vector<std::vector<double>> edges_of(const CapturePlan& plan, const Signatu
 Recorder::Recorder(std::shared_ptr<Capture> capture, const Signature& signature)
     : capture_(std::move(capture)), plan_(capture_->plan()), signature_(signature),
       inputs_(chosen(plan_, signature.inputs)), outputs_(chosen(plan_, signature.outputs)),
-      ring_(plan_.ring_directory, plan_.ring_bytes, plan_.keep, description_of(plan_, signature)) {
+      ring_(plan_.ring_directory, plan_.ring_bytes, plan_.keep, description_of(plan_, signature)),
+      source_{signature.name, [this] { return counters(); }, [this] { return statistics(); }} {
   std::optional<Rule> rule;
   if (plan_.rule) rule = resolved(*plan_.rule, signature_);
   if (plan_.has_statistics) statistics_.emplace(signature_, edges_of(plan_, signature_));
-  const uint64_t number = capture_->add(*this);
+  const uint64_t number = capture_->add(source_);
   if (rule) sampler_.emplace(*rule, plan_.seed + number);
 }
 
-Recorder::~Recorder() { capture_->remove(*this); }
+Recorder::~Recorder() { capture_->remove(source_); }
 
 uint64_t Recorder::now_ns() {
   return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));

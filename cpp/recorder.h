@@ -40,7 +40,6 @@ class Recorder {
   // A copy of what was counted so far; nothing without statistics. Any thread.
   std::optional<Statistics> statistics() const;
   const std::shared_ptr<Capture>& capture() const { return capture_; }
-  const std::string& signature_name() const { return signature_.name; }
 
  private:
   // A record that was not chosen, kept for a while in case that the next one is.
@@ -80,6 +79,7 @@ class Recorder {
 
   mutable std::mutex mutex_;  // statistics_
   std::optional<Statistics> statistics_;
+  CaptureSource source_;  // ourselves, as the capture sees us
 };
 
 }  // namespace edgeward

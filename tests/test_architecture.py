@@ -102,7 +102,7 @@ def test_a_ring_is_found():
 
 def test_only_the_bindings_know_python():
     aware = {path.stem for path in CORE.iterdir() if "py::" in path.read_text()}
-    assert aware == {"bindings", "hot_bindings", "package_bindings"}
+    assert aware == {"bindings", "capture_bindings", "hot_bindings", "package_bindings"}
 
 
 def test_each_c_abi_is_known_to_one_file():

@@ -124,7 +124,7 @@ def test_capture_next_keeps_one_with_what_it_is_told(place):
         capture.capture_next(b"label: cat", 2**63)
         run(model, [3, 4])
         assert capture.counters["sampled_out"] == 3
-        with pytest.raises(ew.BadInput, match="65537|user"):
+        with pytest.raises(ew.BadInput, match=r"65537"):
             capture.capture_next(bytes(65_537))
     (one,) = ew.read_captures(place)
     assert one.inputs["a"][0] == 3

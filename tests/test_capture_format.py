@@ -155,7 +155,7 @@ def small(tmp_path):
 def frames(path):
     """The frames that the product reads, without views of their memory; None when refused."""
     try:
-        reader = _core.SegmentReader(str(path), None)
+        reader = _core.open_segment(str(path), None)
     except ew.MalformedCapture:
         return None, False
     found = []

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from edgeward import demo, picture
+from edgeward.drift import Drift
 from edgeward.inspection import engine_report
 from edgeward.picture import Ink
 
@@ -197,6 +198,8 @@ class Answers:
 
 
 SEALED = demo.Sealed("00" * 32, 90_000, "aes-256-gcm", 20.0, 10.25, 16, 16)
+DRIFT = Drift("input", "image", 64, 0.5, 0.002, 0.01)
+CAPTURED = demo.Captured(8, True, [DRIFT], [DRIFT._replace(psi=3.0, shift=None)])
 
 
 def known_report(labels, predicted, scores):
@@ -205,7 +208,7 @@ def known_report(labels, predicted, scores):
     rows[np.arange(len(labels)), predicted] = scores
     digits = demo.Digits(np.zeros((len(labels), 8, 8), np.uint8), np.array(labels, np.uint8))
     run = demo.Run(rows, np.arange(1, len(labels) + 1) * 1000, 6)
-    return demo.report(Answers, SEALED, digits, run), digits
+    return demo.report(Answers, SEALED, digits, run, CAPTURED), digits
 
 
 def test_mistakes_are_counted_and_sorted_by_their_confidence():
@@ -234,6 +237,8 @@ def test_the_text_of_a_perfect_run_shows_no_mistakes():
     sealed = "signed, encrypted (aes-256-gcm) and opened in 10.2 ms, golden outputs 16 of 16"
     assert f"package     {sealed}" in text
     assert "mistakes" not in text
+    assert "captures    8 read back, every bit as it was" in text
+    assert re.search(r"input image +0\.002 +3\.000 +\+0\.01 sd\n", text)
 
 
 def test_the_matrix_has_a_row_for_each_true_digit():

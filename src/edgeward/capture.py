@@ -225,7 +225,7 @@ class Capture:
 
     def _drain(self) -> "_core.Drain | None":
         try:
-            return _core.Drain(*self._drain_plan)
+            return _core.make_drain(*self._drain_plan)
         except Busy:
             return None  # another process has the directory, and takes our rings along
 

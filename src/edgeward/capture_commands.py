@@ -443,7 +443,7 @@ def _alone(directory: Path) -> Iterator[None]:
 def _drain(args: argparse.Namespace) -> Outcome:
     place = rings.directory_of(args.directory)
     rings.make_directory(place)
-    drain = _core.Drain(
+    drain = _core.make_drain(
         place, str(args.directory), SEGMENT_BYTES, args.most_bytes, LEAST_FREE_BYTES, 0, False, None
     )
     try:

@@ -98,7 +98,7 @@ def segment_report(path: str, key: _core.PrivateKey | None = None) -> Segment:
     """Raises OSError, WrongKey. Something that is no segment is "damaged"."""
     size_bytes = os.path.getsize(path)
     try:
-        reader = _core.SegmentReader(path, key)
+        reader = _core.open_segment(path, key)
     except MalformedCapture:
         return Segment(path, size_bytes, "damaged", False, 0, None, None, (), 0)
     count, times = 0, []
@@ -132,7 +132,7 @@ def read_counters(directory: PathLike, key: _core.PrivateKey | None = None) -> d
     last: dict[int, dict[str, int]] = {}
     for path in segment_paths(directory):
         try:
-            reader = _core.SegmentReader(path, key)
+            reader = _core.open_segment(path, key)
         except EdgewardError:
             continue
         if reader.is_encrypted and key is None:
@@ -147,7 +147,7 @@ def read_counters(directory: PathLike, key: _core.PrivateKey | None = None) -> d
 
 
 def _records(path: str, key: _core.PrivateKey | None) -> Iterator[Captured]:
-    reader = _core.SegmentReader(path, key)
+    reader = _core.open_segment(path, key)
     if reader.is_encrypted and key is None:
         raise WrongKey(
             f'segment "{path}": expected the private key of who it is encrypted to, got none'
@@ -165,7 +165,7 @@ def _replaced(paths: list[str], key: _core.PrivateKey | None) -> set[tuple[int, 
     """Records that a reservoir gave up: a look at all of them, where a ring has such a rule."""
     found: set[tuple[int, int]] = set()
     for path in paths:
-        reader = _core.SegmentReader(path, key)
+        reader = _core.open_segment(path, key)
         has_reservoir = False
         while (frame := reader.next()) is not None:
             kind, ring_id, content = frame

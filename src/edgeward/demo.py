@@ -287,12 +287,14 @@ def drift_lines(captured: Mapping[str, Any]) -> list[str]:
     """How far the digits lie from what the package expects, without noise and with it."""
     rows = [("drift", "PSI, clean", "PSI, with noise", "mean moved, clean", "with noise")]
     for clean, noisy in zip(captured["clean"], captured["noisy"], strict=True):
-        moved = [
-            "" if one["shift"] is None else f"{one['shift']:+.2f} sd" for one in (clean, noisy)
-        ]
         name = f"{clean['side']} {clean['name']}"
-        rows.append((name, f"{clean['psi']:.3f}", f"{noisy['psi']:.3f}", *moved))
+        shifts = shift_text(clean["shift"]), shift_text(noisy["shift"])
+        rows.append((name, f"{clean['psi']:.3f}", f"{noisy['psi']:.3f}", *shifts))
     return aligned(rows)
+
+
+def shift_text(shift: float | None) -> str:
+    return "" if shift is None else f"{shift:+.2f} sd"
 
 
 def accuracy_text(report: Mapping[str, Any]) -> str:

@@ -191,7 +191,7 @@ def segment(data: bytes, private_key: bytes | None = None) -> Segment:
         if crc32c(payload, crc32c(head[:36] + bytes(4) + head[40:])) != crc:
             break
         if kind == 4:
-            frames, before, footer_flags, zeros, digest = struct.unpack("<QQII32s", payload)
+            frames, before, footer_flags, _, digest = struct.unpack("<QQII32s", payload)
             is_complete = (frames, before, end) == (index, at, len(data))
             is_complete = is_complete and digest == hashlib.sha256(data[:at]).digest()
             return found._replace(is_complete=is_complete, is_recovered=footer_flags == 1)
