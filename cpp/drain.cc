@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <utility>
 
 #include "error.h"
 #include "record.h"
@@ -25,6 +26,7 @@ constexpr uint64_t kRetryEvery_ns = 5'000'000'000;
 constexpr const char* kLockName = "drain.lock";
 constexpr std::string_view kSealedSuffix = ".ewc";
 constexpr std::string_view kOpenSuffix = ".open";
+constexpr std::string_view kDraftSuffix = ".draft";
 
 void make_directory(const std::string& path) {
   std::filesystem::create_directories(path);
@@ -71,28 +73,64 @@ Drain::Drain(std::string ring_directory, std::string capture_directory, const Bu
              std::optional<PublicKey> recipient)
     : ring_directory_(std::move(ring_directory)), capture_directory_(std::move(capture_directory)), budget_(budget),
       recipient_(std::move(recipient)), lock_(open_lock(capture_directory_)), bell_(open_bell(ring_directory_)) {
-  recover();
+  learn_known();
   look_for_rings();
+  skip_known();
+  recover();
 }
 
-Drain::~Drain() = default;
+Drain::~Drain() {
+  // By word: a forked child has the descriptor too, and would keep the lock.
+  flock(lock_.number(), LOCK_UN);
+}
 
-// What an earlier drain left open is sealed as far as it is whole, and tells which records need not be written again.
+// What an earlier drain left open tells which records need not be written again. It is read before it is sealed: killed
+// in between, we leave to the next drain all that we found.
+void Drain::learn_known() {
+  for (const std::string& path : paths_in(capture_directory_, kOpenSuffix)) {
+    try {
+      const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), path);
+      // Its writer died, maybe before it had synced: what we count on is on the disk first.
+      if (fdatasync(file.number()) != 0)
+        throw std::filesystem::filesystem_error("segment", path, {errno, std::generic_category()});
+      SegmentReader reader(path, nullptr);
+      while (const auto frame = reader.next()) {
+        uint64_t& last = known_sequences_[frame->ring_id];
+        last = std::max(last, frame->sequence);
+      }
+    } catch (const Error&) {
+      // Not even a head: nothing is known from it.
+    } catch (const std::filesystem::filesystem_error& error) {
+      complaint_ = error.what();
+    }
+  }
+}
+
+// Frees the rings of what is on the disk already.
+void Drain::skip_known() {
+  for (auto& [path, source] : sources_) {
+    source.reader.has_ended();
+    while (const auto next = source.reader.next(kRecordHeadBytes)) {
+      const auto record = try_read_record(next->bytes);
+      if (!record || record->head.sequence > source.last_sequence) break;
+      source.reader.free_read();
+      ++counters_.duplicates;
+    }
+    source.reader.rewind();
+  }
+}
+
+// What was left open is sealed as far as it is whole.
 void Drain::recover() {
+  // Of a recovery that was killed.
+  for (const std::string& path : paths_in(capture_directory_, kDraftSuffix)) {
+    if (path.find(std::string(kSealedSuffix) + ".") != std::string::npos) unlink(path.c_str());
+  }
   for (const std::string& path : paths_in(capture_directory_, kOpenSuffix)) {
     try {
       const Recovered recovered = recover_segment(path);
       counters_.recovered_frames += recovered.frame_count;
       counters_.lost_bytes += recovered.lost_bytes;
-      if (recovered.path.empty()) continue;
-      SegmentReader reader(recovered.path, nullptr);
-      while (const auto frame = reader.next()) {
-        if (frame->type != FrameType::record) continue;
-        // Encrypted or not, the order of a ring's frames is that of its records; the count is in the clear.
-        uint64_t& last = known_sequences_[frame->ring_id];
-        const auto record = reader.is_encrypted() ? std::nullopt : try_read_record(frame->payload);
-        if (record) last = std::max(last, record->head.sequence);
-      }
     } catch (const Error&) {
       // Not even a head: the crash came before the first byte was down.
       std::error_code ignored;
@@ -106,15 +144,18 @@ void Drain::recover() {
 void Drain::look_for_rings() {
   for (const std::string& path : paths_in(ring_directory_, kRingSuffix)) {
     if (sources_.count(path) != 0) continue;
-    auto reader = RingReader::try_open(path);
-    if (!reader) {
-      // Not one of ours, or damaged. Out of the way, and kept for whoever wants to look.
-      ++counters_.refused_rings;
-      rename(path.c_str(), (path + ".refused").c_str());
-      continue;
+    try {
+      auto reader = RingReader::try_open(path);
+      if (!reader) {
+        // Not one of ours, or damaged. Out of the way, and kept for whoever wants to look.
+        if (rename(path.c_str(), (path + ".refused").c_str()) == 0) ++counters_.refused_rings;
+        continue;
+      }
+      const auto known = known_sequences_.find(reader->facts().ring_id);
+      sources_.emplace(path, Source{std::move(*reader), known == known_sequences_.end() ? 0 : known->second});
+    } catch (const std::filesystem::filesystem_error& error) {
+      complaint_ = error.what();  // looked for again by the next step
     }
-    const auto known = known_sequences_.find(reader->facts().ring_id);
-    sources_.emplace(path, Source{std::move(*reader), known == known_sequences_.end() ? 0 : known->second});
   }
 }
 
@@ -124,9 +165,12 @@ uint64_t Drain::step(uint64_t now_ns) {
   if (now_ns >= retry_at_ns_) {
     try {
       for (auto& [path, source] : sources_) count += read(source);
-      const bool is_due =
-          unsynced_bytes_ >= kSyncEveryBytes || now_ns - last_sync_ns_ >= kSyncEvery_ns ||
-          std::any_of(sources_.begin(), sources_.end(), [](const auto& one) { return one.second.is_counted; });
+      const bool is_due = unsynced_bytes_ >= kSyncEveryBytes || now_ns - last_sync_ns_ >= kSyncEvery_ns ||
+                          std::any_of(sources_.begin(), sources_.end(), [](const auto& one) {
+                            // Its writer rings when half is used, and then no more until it has room.
+                            return one.second.is_counted ||
+                                   one.second.reader.unfreed_bytes() > one.second.reader.facts().capacity_bytes / 2;
+                          });
       if (is_due && unsynced_bytes_ > 0) {
         sync();
         last_sync_ns_ = now_ns;
@@ -165,36 +209,38 @@ uint64_t Drain::read(Source& source) {
       continue;
     }
     describe(source);
-    append(FrameType::record, source.reader.facts().ring_id, record->bytes);
+    append(FrameType::record, source.reader.facts().ring_id, whole->head.sequence, record->bytes);
     source.last_sequence = whole->head.sequence;
     ++counters_.records;
+    ++unsynced_records_;
     ++count;
   }
   if (source.reader.is_broken() || (has_ended && unsynced_bytes_ < kSyncEveryBytes)) {
     if (source.reader.is_broken()) ++counters_.refused_rings;
     describe(source);
-    append(FrameType::counters, source.reader.facts().ring_id, counters_payload(&source));
+    append(FrameType::counters, source.reader.facts().ring_id, 0, counters_payload(&source));
     source.is_counted = true;
   }
   return count;
 }
 
-void Drain::append(FrameType type, uint64_t ring_id, Bytes payload) {
+void Drain::append(FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload) {
   if (segment_ == nullptr) {
+    recover();  // what a full disk had no room for
     keep_within_budget();
     segment_ = std::make_unique<SegmentWriter>(capture_directory_, recipient_);
     synced_bytes_ = 0;
     for (auto& [path, source] : sources_) source.is_described = false;
   }
   const uint64_t before = segment_->size_bytes();
-  segment_->append(type, ring_id, payload);
+  segment_->append(type, ring_id, sequence, payload);
   unsynced_bytes_ += segment_->size_bytes() - before;
 }
 
 void Drain::describe(Source& source) {
   if (segment_ != nullptr && source.is_described) return;
   const RingFacts& facts = source.reader.facts();
-  append(FrameType::ring, facts.ring_id, std::as_bytes(std::span(facts.description)));
+  append(FrameType::ring, facts.ring_id, 0, std::as_bytes(std::span(facts.description)));
   source.is_described = true;
 }
 
@@ -206,6 +252,7 @@ void Drain::sync() {
 
 void Drain::free_all() {
   unsynced_bytes_ = 0;
+  unsynced_records_ = 0;
   for (auto& [path, source] : sources_) source.reader.free_read();
 }
 
@@ -213,11 +260,12 @@ void Drain::seal() {
   if (segment_ == nullptr) return;
   for (auto& [path, source] : sources_) {
     if (source.is_described && !source.is_counted)
-      append(FrameType::counters, source.reader.facts().ring_id, counters_payload(&source));
+      append(FrameType::counters, source.reader.facts().ring_id, 0, counters_payload(&source));
   }
-  append(FrameType::counters, 0, counters_payload(nullptr));
+  append(FrameType::counters, 0, 0, counters_payload(nullptr));
+  // Freed before it is sealed: a segment that is open tells the next drain what need not be written again.
+  sync();
   segment_->seal();
-  free_all();
   segment_.reset();
   keep_within_budget();
 }
@@ -229,11 +277,13 @@ void Drain::give_up_segment(const std::string& reason, uint64_t now_ns) {
   ++counters_.failures;
   retry_at_ns_ = now_ns + kRetryEvery_ns;
   for (auto& [path, source] : sources_) {
+    if (source.is_counted && source.reader.is_broken()) --counters_.refused_rings;
     source.reader.rewind();
     source.is_counted = false;
     source.is_described = false;
   }
   unsynced_bytes_ = 0;
+  counters_.records -= std::exchange(unsynced_records_, 0);
   if (segment_ == nullptr) return;
   const std::string path = segment_->path();
   segment_.reset();

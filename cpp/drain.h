@@ -79,9 +79,11 @@ class Drain {
   };
 
   void look_for_rings();
+  void learn_known();
+  void skip_known();
   void recover();
   uint64_t read(Source& source);
-  void append(FrameType type, uint64_t ring_id, Bytes payload);
+  void append(FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload);
   void describe(Source& source);
   void sync();
   void seal();
@@ -98,9 +100,10 @@ class Drain {
   Descriptor lock_;
   Descriptor bell_;
   std::map<std::string, Source> sources_;         // by the path of the ring
-  std::map<uint64_t, uint64_t> known_sequences_;  // by ring: the last one that is on disk
+  std::map<uint64_t, uint64_t> known_sequences_;  // by ring: the last one that an earlier drain brought to disk
   std::unique_ptr<SegmentWriter> segment_;
   uint64_t unsynced_bytes_ = 0;
+  uint64_t unsynced_records_ = 0;
   uint64_t synced_bytes_ = 0;  // of the open segment
   uint64_t last_sync_ns_ = 0;
   uint64_t retry_at_ns_ = 0;

@@ -42,10 +42,12 @@ DrainThread::~DrainThread() {
 void DrainThread::run() {
   for (bool is_last = false;;) {
     bool is_flush = false;
+    uint64_t wanted_pass = 0;
     {
       const std::lock_guard lock(mutex_);
       is_last = is_over_;
-      is_flush = wanted_pass_ > pass_count_;
+      wanted_pass = wanted_pass_;
+      is_flush = wanted_pass > pass_count_;
     }
     uint64_t count = drain_->step(monotonic_ns());
     // Until a pass finds nothing more: then all that was there when it was asked for is read.
@@ -56,7 +58,7 @@ void DrainThread::run() {
       const std::lock_guard lock(mutex_);
       counters_ = drain_->counters();
       complaint_ = drain_->complaint();
-      if (is_flush && complaint_.empty()) pass_count_ = wanted_pass_;
+      if (is_flush && complaint_.empty()) pass_count_ = wanted_pass;  // not for one who asked meanwhile
     }
     passed_.notify_all();
     if (is_last) return;

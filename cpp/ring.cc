@@ -396,7 +396,12 @@ std::optional<RingReader> RingReader::try_open(const std::string& path) {
     return RingReader(std::move(file), std::move(lock), std::move(facts));
   } catch (const Error&) {
     return std::nullopt;
-  } catch (const std::filesystem::filesystem_error&) {
+  } catch (const std::filesystem::filesystem_error& error) {
+    // That says nothing of the ring.
+    for (const auto shortage :
+         {std::errc::too_many_files_open, std::errc::too_many_files_open_in_system, std::errc::not_enough_memory}) {
+      if (error.code() == shortage) throw;
+    }
     return std::nullopt;
   }
 }
@@ -424,9 +429,11 @@ std::optional<RingRecord> RingReader::next(uint32_t least_bytes) {
   if (is_broken_ || (facts_.keep == Keep::newest && !has_ended_)) return std::nullopt;
   const uint64_t capacity = facts_.capacity_bytes;
   if (!has_begun_) {
-    const auto begin = stable_u64(facts_.keep == Keep::newest ? kOldestAt : kHeadAt);
-    if (!begin) return std::nullopt;
-    position_ = freed_ = *begin;
+    const auto head = stable_u64(kHeadAt);
+    const auto oldest = facts_.keep == Keep::newest ? stable_u64(kOldestAt) : uint64_t{0};
+    if (!head || !oldest) return std::nullopt;
+    // A reader that died may have freed some of what the writer left.
+    position_ = freed_ = std::max(*head, *oldest);
     has_begun_ = true;
   }
   const auto tail = stable_u64(kTailAt);

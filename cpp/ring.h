@@ -115,7 +115,8 @@ struct RingRecord {
 
 class RingReader {
  public:
-  // Nothing for a file that is no ring of ours, or whose writer has not finished making it.
+  // Nothing for a file that is no ring of ours, or whose writer has not finished making it. Throws
+  // std::filesystem::filesystem_error when the system has no descriptor or memory left to look at it.
   static std::optional<RingReader> try_open(const std::string& path);
 
   const RingFacts& facts() const { return facts_; }
@@ -134,8 +135,13 @@ class RingReader {
 
   // Everything before position() is safe elsewhere: the writer may use its room again.
   void free_read();
-  // Goes back to what was not freed yet: it must be read again.
-  void rewind() { position_ = freed_; }
+  // Goes back to what was not freed yet: it must be read again, and may break the protocol again.
+  void rewind() {
+    position_ = freed_;
+    is_broken_ = false;
+  }
+  // What was read and not freed yet.
+  uint64_t unfreed_bytes() const { return position_ - freed_; }
   // What the ring holds is not what its reader takes: nothing more is read.
   void break_off() { is_broken_ = true; }
 

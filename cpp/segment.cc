@@ -52,7 +52,7 @@ struct FrameHead {
   uint32_t payload_bytes;
   uint32_t crc;  // of this head with zero here, and the payload as it is stored
   Tag tag;
-  uint64_t zero;
+  uint64_t sequence;  // of a record; else zero
 };
 static_assert(sizeof(FrameHead) == kFrameHeadBytes);
 
@@ -169,7 +169,12 @@ SegmentWriter::SegmentWriter(const std::string& directory, const std::optional<P
         salt_ = head.salt;
         path_ = new_path(directory, head);
         Descriptor made(open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640), path_);
-        write_all(made, path_, bytes_of(head));
+        try {
+          write_all(made, path_, bytes_of(head));
+        } catch (...) {
+          unlink(path_.c_str());
+          throw;
+        }
         hash_.add(bytes_of(head));
         size_bytes_ = sizeof(head);
         return made;
@@ -177,16 +182,25 @@ SegmentWriter::SegmentWriter(const std::string& directory, const std::optional<P
 
 SegmentWriter::~SegmentWriter() = default;
 
-void SegmentWriter::append(FrameType type, uint64_t ring_id, Bytes payload) {
-  FrameHead head{kFrameMagic,
-                 static_cast<uint32_t>(type),
-                 salt_,
-                 ring_id,
-                 frame_count_,
-                 static_cast<uint32_t>(payload.size()),
-                 0,
-                 Tag{},
-                 0};
+void SegmentWriter::write(Bytes bytes) {
+  require_whole();
+  has_failed_ = true;
+  write_all(file_, path_, bytes);
+  has_failed_ = false;
+}
+
+// A frame behind one that is cut short would never be read; a sync that failed is not asked again: the kernel has
+// dropped the pages and would say yes.
+void SegmentWriter::require_whole() const {
+  if (!has_failed_) return;
+  errno = EIO;
+  refuse(path_);
+}
+
+void SegmentWriter::append(FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload) {
+  FrameHead head{kFrameMagic,  static_cast<uint32_t>(type),           salt_, ring_id,
+                 frame_count_, static_cast<uint32_t>(payload.size()), 0,     Tag{},
+                 sequence};
   std::vector<std::byte> stored;
   if (cipher_) {
     stored.resize(payload.size());
@@ -194,19 +208,21 @@ void SegmentWriter::append(FrameType type, uint64_t ring_id, Bytes payload) {
     payload = stored;
   }
   lay_frame(head, payload, frame_);
-  write_all(file_, path_, frame_);
+  write(frame_);
   hash_.add(frame_);
   size_bytes_ += frame_.size();
   ++frame_count_;
 }
 
 void SegmentWriter::sync() {
-  if (fdatasync(file_.number()) != 0) refuse(path_);
+  require_whole();
+  has_failed_ = fdatasync(file_.number()) != 0;
+  if (has_failed_) refuse(path_);
 }
 
 std::string SegmentWriter::seal() {
   lay_footer(salt_, frame_count_, size_bytes_, 0, hash_.finish(), frame_);
-  write_all(file_, path_, frame_);
+  write(frame_);
   sync();
   const std::string sealed = sealed_path(path_);
   if (rename(path_.c_str(), sealed.c_str()) != 0) refuse(sealed);
@@ -243,11 +259,14 @@ SegmentReader::SegmentReader(const std::string& path, const PrivateKey* key)
 std::optional<Frame> SegmentReader::frame_at(uint64_t offset, std::vector<std::byte>& buffer, uint64_t& end) const {
   FrameHead head;
   if (file_.size_bytes() < sizeof(head) || offset > file_.size_bytes() - sizeof(head)) return std::nullopt;
+  const auto is_plausible = [&] {
+    return head.magic == kFrameMagic && head.salt == salt_ && head.type >= 1 && head.type <= 4 &&
+           (head.sequence == 0 || head.type == static_cast<uint32_t>(FrameType::record)) &&
+           head.payload_bytes <= kMostPayloadBytes;
+  };
   try {
     file_.read_at(offset, std::as_writable_bytes(std::span(&head, 1)));
-    const bool is_plausible = head.magic == kFrameMagic && head.salt == salt_ && head.zero == 0 && head.type >= 1 &&
-                              head.type <= 4 && head.payload_bytes <= kMostPayloadBytes;
-    if (!is_plausible) return std::nullopt;
+    if (!is_plausible()) return std::nullopt;
     end = offset + round_up(sizeof(head) + head.payload_bytes);
     if (end > file_.size_bytes()) return std::nullopt;
     buffer.resize(end - offset);
@@ -257,13 +276,13 @@ std::optional<Frame> SegmentReader::frame_at(uint64_t offset, std::vector<std::b
   }
   // What is used is what was compared: the head is taken from the bytes that the CRC is of.
   std::memcpy(&head, buffer.data(), sizeof(head));
-  if (head.salt != salt_ || end != offset + round_up(sizeof(head) + head.payload_bytes)) return std::nullopt;
+  if (!is_plausible() || end != offset + round_up(sizeof(head) + head.payload_bytes)) return std::nullopt;
   const auto stored = std::span(buffer).subspan(sizeof(head), head.payload_bytes);
   if (frame_crc(head, stored) != head.crc) return std::nullopt;
   const auto padding = std::span(buffer).subspan(sizeof(head) + head.payload_bytes);
   if (std::any_of(padding.begin(), padding.end(), [](std::byte one) { return one != std::byte{0}; }))
     return std::nullopt;
-  return Frame{static_cast<FrameType>(head.type), head.ring_id, stored};
+  return Frame{static_cast<FrameType>(head.type), head.ring_id, head.sequence, stored};
 }
 
 std::optional<Frame> SegmentReader::next() {

@@ -28,7 +28,8 @@ inline constexpr size_t kSegmentHeadBytes = 192;
 struct Frame {
   FrameType type;
   uint64_t ring_id;
-  Bytes payload;  // until the next call
+  uint64_t sequence;  // of a record, also where its payload is encrypted; 0 in other frames
+  Bytes payload;      // until the next call
 };
 
 class SegmentWriter {
@@ -41,9 +42,10 @@ class SegmentWriter {
   SegmentWriter(const SegmentWriter&) = delete;
   SegmentWriter& operator=(const SegmentWriter&) = delete;
 
-  // Throws std::filesystem::filesystem_error; the frame is then not in the file, and nothing may be appended any more.
-  void append(FrameType type, uint64_t ring_id, Bytes payload);
-  // What was appended is on the disk. Throws as append(); it is not to be tried again on this file.
+  // `sequence` is a record's, 0 for other frames. Throws std::filesystem::filesystem_error; the frame is then not whole
+  // in the file, and whatever is asked of it from then on throws too.
+  void append(FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload);
+  // What was appended is on the disk. Throws as append().
   void sync();
   // Ends it: footer, sync, rename. Returns its path.
   std::string seal();
@@ -53,10 +55,14 @@ class SegmentWriter {
   const std::string& path() const { return path_; }
 
  private:
+  void write(Bytes bytes);
+  void require_whole() const;
+
   std::string path_;  // of NAME.open
   uint64_t salt_ = 0;
   uint64_t size_bytes_ = 0;
   uint64_t frame_count_ = 0;
+  bool has_failed_ = false;  // what the file ends with is not known
   std::optional<Aead> cipher_;
   Sha256 hash_;
   std::vector<std::byte> frame_;

@@ -181,9 +181,9 @@ def segment(data: bytes, private_key: bytes | None = None) -> Segment:
     while at + 64 <= len(data):
         head = data[at : at + 64]
         mark, kind, frame_salt, ring_id, number, size, crc = struct.unpack_from("<4sI8sQQII", head)
-        tag, zero = head[40:56], head[56:]
+        tag, (sequence,) = head[40:56], struct.unpack("<Q", head[56:])
         end = at + round_up(64 + size)
-        if mark != b"EWFR" or frame_salt != salt or number != index or any(zero):
+        if mark != b"EWFR" or frame_salt != salt or number != index or (sequence and kind != 2):
             break
         if not 1 <= kind <= 4 or end > len(data) or any(data[at + 64 + size : end]):
             break
@@ -205,6 +205,7 @@ def segment(data: bytes, private_key: bytes | None = None) -> Segment:
             found.descriptions[ring_id] = json.loads(payload)
         elif kind == 2:
             found.records.append((ring_id, record(payload)))
+            require(found.records[-1][1].sequence == sequence, "the sequence of a record")
         else:
             found.counters[ring_id] = struct.unpack(f"<{len(payload) // 8}Q", payload)
         at, index = end, index + 1
