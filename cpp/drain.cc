@@ -117,6 +117,7 @@ void Drain::skip_known() {
       ++counters_.duplicates;
     }
     source.reader.rewind();
+    source.goal = source.reader.position();
   }
 }
 
@@ -160,41 +161,59 @@ void Drain::look_for_rings() {
 }
 
 uint64_t Drain::step(uint64_t now_ns) {
-  look_for_rings();
+  if (now_ns < retry_at_ns_) return 0;
+  if (!has_more()) {
+    look_for_rings();
+    set_goals();
+  }
   uint64_t count = 0;
-  if (now_ns >= retry_at_ns_) {
-    try {
-      for (auto& [path, source] : sources_) count += read(source);
-      const bool is_due = unsynced_bytes_ >= kSyncEveryBytes || now_ns - last_sync_ns_ >= kSyncEvery_ns ||
-                          std::any_of(sources_.begin(), sources_.end(), [](const auto& one) {
-                            // Its writer rings when half is used, and then no more until it has room.
-                            return one.second.is_counted ||
-                                   one.second.reader.unfreed_bytes() > one.second.reader.facts().capacity_bytes / 2;
-                          });
-      if (is_due && unsynced_bytes_ > 0) {
-        sync();
-        last_sync_ns_ = now_ns;
-      }
-      if (segment_ != nullptr && segment_->size_bytes() >= budget_.segment_bytes) seal();
-      complaint_.clear();
-    } catch (const std::filesystem::filesystem_error& error) {
-      give_up_segment(error.what(), now_ns);
-      count = 0;
+  try {
+    for (auto& [path, source] : sources_) count += read(source);
+    const bool is_due = unsynced_bytes_ >= kSyncEveryBytes || now_ns - last_sync_ns_ >= kSyncEvery_ns ||
+                        std::any_of(sources_.begin(), sources_.end(), [](const auto& one) {
+                          // Its writer rings when half is used, and then no more until it has room.
+                          return one.second.is_counted ||
+                                 one.second.reader.unfreed_bytes() > one.second.reader.facts().capacity_bytes / 2;
+                        });
+    if (is_due && unsynced_bytes_ > 0) {
+      sync();
+      last_sync_ns_ = now_ns;
     }
+    if (segment_ != nullptr && segment_->size_bytes() >= budget_.segment_bytes) seal();
+    complaint_.clear();
+  } catch (const std::filesystem::filesystem_error& error) {
+    give_up_segment(error.what(), now_ns);
+    count = 0;
   }
   if (unsynced_bytes_ == 0) remove_ended();
   return count;
 }
 
-// Everything that a ring holds now, as far as a segment takes it.
+// A writer that is faster than the disk must not keep the drain from the other rings, nor from ever being done.
+void Drain::set_goals() {
+  for (auto& [path, source] : sources_) {
+    // Asked first: what is committed before its end lies before the goal.
+    source.has_ended = source.reader.has_ended();
+    source.goal = source.reader.tail().value_or(source.reader.position() + 1);
+  }
+}
+
+bool Drain::has_more() const {
+  return std::any_of(sources_.begin(), sources_.end(), [](const auto& one) {
+    return !one.second.is_counted && one.second.goal != one.second.reader.position();
+  });
+}
+
+// What a ring holds before its goal, as far as a segment takes it.
 uint64_t Drain::read(Source& source) {
   if (source.is_counted) return 0;
   uint64_t count = 0;
-  // Asked first: what is committed before its end is then read after it.
-  const bool has_ended = source.reader.has_ended();
-  while (unsynced_bytes_ < kSyncEveryBytes) {
+  while (unsynced_bytes_ < kSyncEveryBytes && source.goal != source.reader.position()) {
     const auto record = source.reader.next(kRecordHeadBytes);
-    if (!record) break;
+    if (!record) {
+      source.goal = source.reader.position();
+      break;
+    }
     if (!is_record_at(record->bytes, record->position)) {
       source.reader.break_off();
       break;
@@ -215,7 +234,7 @@ uint64_t Drain::read(Source& source) {
     ++unsynced_records_;
     ++count;
   }
-  if (source.reader.is_broken() || (has_ended && unsynced_bytes_ < kSyncEveryBytes)) {
+  if (source.reader.is_broken() || (source.has_ended && source.goal == source.reader.position())) {
     if (source.reader.is_broken()) ++counters_.refused_rings;
     describe(source);
     append(FrameType::counters, source.reader.facts().ring_id, 0, counters_payload(&source));
@@ -279,6 +298,8 @@ void Drain::give_up_segment(const std::string& reason, uint64_t now_ns) {
   for (auto& [path, source] : sources_) {
     if (source.is_counted && source.reader.is_broken()) --counters_.refused_rings;
     source.reader.rewind();
+    source.goal = source.reader.position();
+    source.has_ended = false;
     source.is_counted = false;
     source.is_described = false;
   }
@@ -322,7 +343,7 @@ void Drain::wait(int timeout_ms) {
   const bool is_urgent = std::any_of(sources_.begin(), sources_.end(), [](const auto& one) {
     return one.second.reader.used_bytes() > one.second.reader.facts().capacity_bytes / 2;
   });
-  if (is_urgent && complaint_.empty()) return;
+  if ((is_urgent || has_more()) && complaint_.empty()) return;
   pollfd bell{bell_.number(), POLLIN, 0};
   if (poll(&bell, 1, timeout_ms) <= 0) return;
   std::byte rung[256];

@@ -52,9 +52,11 @@ class Drain {
   Drain(const Drain&) = delete;
   Drain& operator=(const Drain&) = delete;
 
-  // Brings what the rings hold to the disk. Returns how many records. `now_ns` is monotonic. Throws nothing for a disk
-  // that fails.
+  // Brings what the rings hold to the disk, or as much as is synced at once: then has_more(). Returns how many records.
+  // `now_ns` is monotonic. Throws nothing for a disk that fails.
   uint64_t step(uint64_t now_ns);
+  // Whether the next step goes on where the last one stopped, before it looks for what came meanwhile.
+  bool has_more() const;
   // Until a ring is half full, or the time is over, or wake(). At once when a ring is more than half full already.
   void wait(int timeout_ms);
   // Ends a wait(). Any thread.
@@ -74,6 +76,8 @@ class Drain {
   struct Source {
     RingReader reader;
     uint64_t last_sequence = 0;
+    uint64_t goal = 0;          // what was committed before is read before any ring is looked at again
+    bool has_ended = false;     // nothing comes behind the goal
     bool is_described = false;  // in the open segment
     bool is_counted = false;    // its end is written
   };
@@ -82,6 +86,7 @@ class Drain {
   void learn_known();
   void skip_known();
   void recover();
+  void set_goals();
   uint64_t read(Source& source);
   void append(FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload);
   void describe(Source& source);

@@ -29,6 +29,7 @@ DrainThread::~DrainThread() {
   if (home_.is_foreign()) {
     leave_alone(thread_);
     leave_alone(drain_);
+    leave_alone(passed_);  // its end would wait for the parent's threads that wait for it
     return;
   }
   {
@@ -49,9 +50,14 @@ void DrainThread::run() {
       wanted_pass = wanted_pass_;
       is_flush = wanted_pass > pass_count_;
     }
-    uint64_t count = drain_->step(monotonic_ns());
-    // Until a pass finds nothing more: then all that was there when it was asked for is read.
-    while ((is_last || is_flush) && count > 0) count = drain_->step(monotonic_ns());
+    drain_->step(monotonic_ns());
+    if (is_last || is_flush) {
+      // What the last pass left, then all that is there now.
+      while (drain_->has_more()) drain_->step(monotonic_ns());
+      do {
+        drain_->step(monotonic_ns());
+      } while (drain_->has_more());
+    }
     if (is_last || is_flush) drain_->flush();
     if (is_last) drain_->close();
     {
@@ -60,7 +66,7 @@ void DrainThread::run() {
       complaint_ = drain_->complaint();
       if (is_flush && complaint_.empty()) pass_count_ = wanted_pass;  // not for one who asked meanwhile
     }
-    passed_.notify_all();
+    passed_->notify_all();
     if (is_last) return;
     drain_->wait(kLookEvery_ms);
   }
@@ -71,7 +77,7 @@ bool DrainThread::flush(int timeout_ms) {
   std::unique_lock lock(mutex_);
   const uint64_t wanted = ++wanted_pass_;
   drain_->wake();
-  return passed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return pass_count_ >= wanted; });
+  return passed_->wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return pass_count_ >= wanted; });
 }
 
 DrainCounters DrainThread::counters() const {

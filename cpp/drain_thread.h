@@ -33,7 +33,7 @@ class DrainThread {
   ForkMark home_;
   std::unique_ptr<Drain> drain_;  // the thread's
   mutable std::mutex mutex_;      // what follows
-  std::condition_variable passed_;
+  std::unique_ptr<std::condition_variable> passed_ = std::make_unique<std::condition_variable>();
   DrainCounters counters_;
   std::string complaint_;
   uint64_t pass_count_ = 0;   // passes that began after a request, and are on the disk

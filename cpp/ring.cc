@@ -410,12 +410,15 @@ std::optional<RingReader> RingReader::try_open(const std::string& path) {
 std::optional<uint64_t> RingReader::stable_u64(uint64_t offset) const {
   uint64_t first = 0;
   uint64_t second = 0;
-  for (int tries = 0; tries < 8; ++tries) {
+  // As often as a writer that commits without a pause may need.
+  for (int tries = 0; tries < 1000; ++tries) {
     if (!try_pread(writable_, offset, first) || !try_pread(writable_, offset, second)) return std::nullopt;
     if (first == second) return first;
   }
   return std::nullopt;
 }
+
+std::optional<uint64_t> RingReader::tail() const { return stable_u64(kTailAt); }
 
 bool RingReader::has_ended() {
   if (has_ended_) return true;

@@ -130,8 +130,9 @@ class RingReader {
   std::optional<RingRecord> next(uint32_t least_bytes);
   // What the writer says in its shared lines breaks the protocol; nothing more is read.
   bool is_broken() const { return is_broken_; }
-  // From where the next record will be read.
+  // From where the next record will be read, and up to where the writer has committed; nothing when it cannot be read.
   uint64_t position() const { return position_; }
+  std::optional<uint64_t> tail() const;
 
   // Everything before position() is safe elsewhere: the writer may use its room again.
   void free_read();

@@ -153,9 +153,10 @@ SegmentHead new_head(const std::optional<PublicKey>& recipient, std::optional<Ae
 }
 
 std::string new_path(const std::string& directory, const SegmentHead& head) {
-  // Names in order of time, told apart by the salt.
-  std::string time = std::to_string(head.created_ns / 1'000'000);
-  time.insert(0, time.size() < 15 ? 15 - time.size() : 0, '0');
+  // Names in order of time, to the nanosecond: what one drain makes is in order though it makes it fast. The salt tells
+  // apart what two clocks do not.
+  std::string time = std::to_string(head.created_ns);
+  time.insert(0, time.size() < 20 ? 20 - time.size() : 0, '0');
   return directory + "/" + time + "-" + hex(bytes_of(head.salt)) + ".open";
 }
 

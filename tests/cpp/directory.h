@@ -14,8 +14,9 @@ namespace edgeward {
 
 class Directory {
  public:
-  Directory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "edgeward-XXXXXX").string();
+  Directory() : Directory(std::filesystem::temp_directory_path()) {}
+  explicit Directory(const std::filesystem::path& parent) {
+    std::string pattern = (parent / "edgeward-XXXXXX").string();
     REQUIRE(mkdtemp(pattern.data()) != nullptr);
     path_ = pattern;
   }
