@@ -88,8 +88,8 @@ PACKAGE = [
         ATTACKS + "chunks_in_another_order",
     ),
     (
-        "reader->read(chunk, stored);",
-        "file_->read_at(facts_.payload_offset + chunk * facts_.chunk_bytes, stored);",
+        "if (hash_.finish() != digest_at(rows_, chunk * kRowBytes))",
+        "if (hash_.finish() == Digest{})",
         ATTACKS + "an_insider_with_the_content_key",
     ),
     (
