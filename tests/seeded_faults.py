@@ -109,10 +109,10 @@ PACKAGE = [
         VECTORS,
     ),
     (
-        "if (!cipher->open(nonce_of(chunk, facts_.chunk_count), {}, stored, reader->tag(chunk),\n"
-        "                        place(payload, chunk, stored.size())))",
-        "if (!cipher->open(nonce_of(chunk, facts_.chunk_count), {}, stored, reader->tag(chunk),\n"
-        "                        place(payload, chunk, stored.size())) && stored.empty())",
+        "stored, opener.reader.tag(chunk),\n"
+        "                                place(payload, chunk, stored.size())))",
+        "stored, opener.reader.tag(chunk),\n"
+        "                                place(payload, chunk, stored.size())) && stored.empty())",
         VECTORS,
     ),
     (
