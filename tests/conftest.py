@@ -28,7 +28,7 @@ import edgeward as ew
 from edgeward import engine
 
 ENGINES = tuple(one.name for one in engine.all_installed())
-CHILD_LIMIT_S = 120
+CHILD_LIMIT_S = 600
 
 
 def models_of(engine_name: str) -> ModuleType:
