@@ -204,10 +204,10 @@ uint64_t chunks_at_once(const PackageFacts& facts, uint64_t threads) {
   return std::clamp<uint64_t>(kLargePageBytes / facts.chunk_bytes, 1, fair);
 }
 
-// Runs `work(index)` for each chunk on up to `most` threads, each with a worker of its own; the error of the lowest
+// Runs `work(tools, index)` for each chunk on up to `most` threads, each with tools of its own; the error of the lowest
 // chunk that has one is thrown, after all have stopped.
-template <class MakeWorker>
-void for_each_chunk(const PackageFacts& facts, int most, const MakeWorker& make_worker) {
+template <class MakeTools, class Work>
+void for_each_chunk(const PackageFacts& facts, int most, const MakeTools& make_tools, const Work& work) {
   const uint64_t threads = std::min<uint64_t>(facts.chunk_count, static_cast<uint64_t>(std::max(most, 1)));
   const uint64_t step = chunks_at_once(facts, threads);
   std::atomic<uint64_t> next{0};
@@ -218,13 +218,13 @@ void for_each_chunk(const PackageFacts& facts, int most, const MakeWorker& make_
   const auto run = [&] {
     uint64_t index = 0;
     try {
-      auto worker = make_worker();
+      auto tools = make_tools();
       // What was taken is finished, also when a later one has failed: the lowest error is then always found.
       while (!has_failed.load(std::memory_order_relaxed)) {
         index = next.fetch_add(step, std::memory_order_relaxed);
         const uint64_t end = std::min(index + step, facts.chunk_count);
         if (index >= end) return;
-        for (; index < end; ++index) worker(index);
+        for (; index < end; ++index) work(tools, index);
       }
     } catch (...) {
       const std::lock_guard lock(mutex);
@@ -551,9 +551,9 @@ class ChunkReader {
 void Package::check_stored(int threads) const {
   std::vector<std::byte> table;
   const Bytes rows = checked_table(table);
-  for_each_chunk(facts_, threads, [&] {
-    return [reader = std::make_unique<ChunkReader>(*file_, facts_, rows)](uint64_t chunk) { reader->read(chunk); };
-  });
+  for_each_chunk(
+      facts_, threads, [&] { return ChunkReader(*file_, facts_, rows); },
+      [](ChunkReader& reader, uint64_t chunk) { reader.read(chunk); });
 }
 
 Block Package::open_payload(const Secret* content_key, int threads) const {
@@ -574,11 +574,11 @@ Block Package::open_payload(const Secret* content_key, int threads) const {
 
   if (!facts_.aead) {
     Block payload = Block::pages(facts_.payload_bytes);
-    for_each_chunk(facts_, threads, [&] {
-      return [&, reader = std::make_unique<ChunkReader>(*file_, facts_, rows)](uint64_t chunk) {
-        reader->read(chunk, place(payload, chunk, reader->size_bytes(chunk)));
-      };
-    });
+    for_each_chunk(
+        facts_, threads, [&] { return ChunkReader(*file_, facts_, rows); },
+        [&](ChunkReader& reader, uint64_t chunk) {
+          reader.read(chunk, place(payload, chunk, reader.size_bytes(chunk)));
+        });
     return checked(std::move(payload));
   }
 
@@ -591,16 +591,23 @@ Block Package::open_payload(const Secret* content_key, int threads) const {
                 "\": expected the content key that its publisher committed to, got another");
   }
   Block payload = Block::secret(facts_.payload_bytes);
-  for_each_chunk(facts_, threads, [&] {
-    return [&, reader = std::make_unique<ChunkReader>(*file_, facts_, rows),
-            cipher = std::make_unique<Aead>(*facts_.aead, derived.key.bytes(), Aead::Direction::open)](uint64_t chunk) {
-      // The bytes that are decrypted are the very ones that were hashed, whatever happens to the file.
-      const Bytes stored = reader->read(chunk);
-      if (!cipher->open(nonce_of(chunk, facts_.chunk_count), {}, stored, reader->tag(chunk),
-                        place(payload, chunk, stored.size())))
-        Section(path(), "chunk", chunk).malformed("expected a tag that fits, got another");
-    };
-  });
+  struct Opener {
+    ChunkReader reader;
+    Aead cipher;
+  };
+  for_each_chunk(
+      facts_, threads,
+      [&] {
+        return Opener{ChunkReader(*file_, facts_, rows),
+                      Aead(*facts_.aead, derived.key.bytes(), Aead::Direction::open)};
+      },
+      [&](Opener& opener, uint64_t chunk) {
+        // The bytes that are decrypted are the very ones that were hashed, whatever happens to the file.
+        const Bytes stored = opener.reader.read(chunk);
+        if (!opener.cipher.open(nonce_of(chunk, facts_.chunk_count), {}, stored, opener.reader.tag(chunk),
+                                place(payload, chunk, stored.size())))
+          Section(path(), "chunk", chunk).malformed("expected a tag that fits, got another");
+      });
   return checked(std::move(payload));
 }
 
@@ -792,6 +799,7 @@ Digest seal_package_with(const Secret* content_key, const Digest& salt, const Pa
   std::optional<Derived> derived;
   std::optional<Aead> cipher;
   if (source.aead) {
+    if (content_key == nullptr) throw Error(Code::bad_input, "package: expected a key to encrypt it with, got none");
     derived = derive(*content_key, salt, facts);
     cipher.emplace(*source.aead, derived->key.bytes(), Aead::Direction::seal);
   }

@@ -90,7 +90,9 @@ class Slots {
 
 }  // namespace
 
-void wipe(std::span<std::byte> bytes) { explicit_bzero(bytes.data(), bytes.size()); }
+void wipe(std::span<std::byte> bytes) {
+  if (!bytes.empty()) explicit_bzero(bytes.data(), bytes.size());
+}
 
 Secret::Secret() : data_(Slots::of_this_process().take()) {}
 

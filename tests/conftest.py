@@ -9,21 +9,26 @@ import os
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
+import json
 import random
+import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+import sealed
 from models import onnx_models, tflite_models
 
 import edgeward as ew
 from edgeward import engine
 
 ENGINES = tuple(one.name for one in engine.all_installed())
-CHILD_LIMIT_S = 120
+CHILD_LIMIT_S = 600
 
 
 def models_of(engine_name: str) -> ModuleType:
@@ -80,3 +85,40 @@ def run_child() -> Callable[..., str]:
         return child.stdout
 
     return run
+
+
+@pytest.fixture
+def typed(capsys: pytest.CaptureFixture[str]) -> Callable[[str], tuple[int, str, str]]:
+    """Runs a command line of `edgeward` in this process: its status, its output, its errors."""
+    from edgeward import cli
+
+    def run(line: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = cli.main(shlex.split(line))
+        streams = capsys.readouterr()
+        return status, streams.out, streams.err
+
+    return run
+
+
+@pytest.fixture
+def typed_well(typed: Callable[[str], tuple[int, str, str]]) -> Callable[[str], Any]:
+    """The document of a command line that must end well."""
+
+    def run(line: str) -> Any:
+        status, out, err = typed(line + " --json")
+        assert (status, err) == (0, "")
+        return json.loads(out)
+
+    return run
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Sets this process's clock, which stands on sealed.NOW_S before."""
+
+    def set_to(now_s: int) -> None:
+        monkeypatch.setattr(time, "time", lambda: float(now_s))
+
+    set_to(sealed.NOW_S)
+    return set_to

@@ -88,8 +88,8 @@ PACKAGE = [
         ATTACKS + "chunks_in_another_order",
     ),
     (
-        "reader->read(chunk, stored);",
-        "file_->read_at(facts_.payload_offset + chunk * facts_.chunk_bytes, stored);",
+        "if (hash_.finish() != digest_at(rows_, chunk * kRowBytes))",
+        "if (hash_.finish() == Digest{})",
         ATTACKS + "an_insider_with_the_content_key",
     ),
     (
@@ -109,10 +109,10 @@ PACKAGE = [
         VECTORS,
     ),
     (
-        "if (!cipher->open(nonce_of(chunk, facts_.chunk_count), {}, stored, reader->tag(chunk),\n"
-        "                        place(payload, chunk, stored.size())))",
-        "if (!cipher->open(nonce_of(chunk, facts_.chunk_count), {}, stored, reader->tag(chunk),\n"
-        "                        place(payload, chunk, stored.size())) && stored.empty())",
+        "stored, opener.reader.tag(chunk),\n"
+        "                                place(payload, chunk, stored.size())))",
+        "stored, opener.reader.tag(chunk),\n"
+        "                                place(payload, chunk, stored.size())) && stored.empty())",
         VECTORS,
     ),
     (

@@ -8,7 +8,6 @@ import itertools
 import os
 import shutil
 import struct
-import time
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from sealed import (
     DAY_S,
     DEFAULT_ROLE,
     DEVICE,
+    NOW_S,
     OWNER,
     PUBLISHER,
     ROOT_DAYS,
@@ -55,22 +55,13 @@ from edgeward import (
 from edgeward.package import machine
 from edgeward.root_document import publisher_role
 
-NOW_S = 2_000_000_000
 TEN_YEARS_S = 3652 * DAY_S
 LAST_COUNTER = (1 << 48) - 1
 SECOND, STRANGER = key("second"), key("stranger")
 OTHER_DEVICE = key("other device", "x25519")
 
 
-@pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    """Sets the clock, the device's and the publisher's."""
-
-    def set_to(now_s):
-        monkeypatch.setattr(time, "time", lambda: float(now_s))
-
-    set_to(NOW_S)
-    return set_to
+pytestmark = pytest.mark.usefixtures("clock")
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """edgeward keygen and edgeward root: the life of a trust root, as its owner types it."""
 
-import json
 import os
 import re
-import shlex
 import stat
 from pathlib import Path
 
@@ -11,41 +9,28 @@ import pytest
 from models import tflite_models
 
 import edgeward as ew
-from edgeward import cli
 
 SEAL = "seal model.tflite -o p.ewp --name demo --version 1.0"
 ROOT = "edgeward-keys/trust/root.json"
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """The status, the output and the error of a command line in a directory with a model."""
+def place(tmp_path, monkeypatch):
+    """A directory with a model."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("EDGEWARD_TRUST", raising=False)
     Path("model.tflite").write_bytes(tflite_models.add((4,)))
-
-    def run_line(line):
-        capsys.readouterr()
-        try:
-            status = cli.main(shlex.split(line))
-        except SystemExit as wrong_use:
-            status = wrong_use.code
-        streams = capsys.readouterr()
-        return status, streams.out, streams.err
-
-    return run_line
+    return tmp_path
 
 
 @pytest.fixture
-def done(run):
-    """The document of a command line that must end well."""
+def run(place, typed):
+    return typed
 
-    def run_well(line):
-        status, out, err = run(line + " --json")
-        assert (status, err) == (0, "")
-        return json.loads(out)
 
-    return run_well
+@pytest.fixture
+def done(place, typed_well):
+    return typed_well
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sealed import DAY_S, OWNER, PUBLISHER, document, run, seal, signed, successor, trust_at
+from sealed import DAY_S, NOW_S, OWNER, PUBLISHER, document, run, seal, signed, successor, trust_at
 
 from edgeward import (
     ExpiredRoot,
@@ -27,19 +27,7 @@ from edgeward import (
 )
 
 WAIT_S = 60
-NOW_S = 2_000_000_000  # a day that the clock is set to
 EPOCH = 1 << 48
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """Sets the clock."""
-
-    def set_to(now_s):
-        monkeypatch.setattr(time, "time", lambda: float(now_s))
-
-    set_to(NOW_S)
-    return set_to
 
 
 @pytest.fixture
