@@ -31,6 +31,10 @@ bool is_about_output(RuleKind kind) {
   }
 }
 
+bool has_reservoir(const Rule& rule) {
+  return rule.kind == RuleKind::reservoir || std::any_of(rule.parts.begin(), rule.parts.end(), has_reservoir);
+}
+
 void resolve(Rule& rule, const Signature& signature, size_t depth) {
   const auto refuse = [](const auto&... parts) { throw Error(Code::bad_input, "capture: ", parts...); };
   if (depth > kMostDepth) refuse("expected rules nested at most ", kMostDepth, " deep, got more");
@@ -59,6 +63,8 @@ void resolve(Rule& rule, const Signature& signature, size_t depth) {
     rule.output_index = static_cast<size_t>(found - signature.outputs.begin());
   }
   for (Rule& part : rule.parts) resolve(part, signature, depth + 1);
+  if (rule.kind == RuleKind::all && std::count_if(rule.parts.begin(), rule.parts.end(), has_reservoir) > 1)
+    refuse("expected at most one reservoir among rules that must all hold, got more");
 }
 
 uint64_t rotated(uint64_t x, int by) { return (x << by) | (x >> (64 - by)); }
@@ -128,6 +134,7 @@ Sampler::Sampler(const Rule& rule, uint64_t seed) {
     nodes_.push_back({});
     nodes_[place].rule = one;
     nodes_[place].rule.parts.clear();
+    nodes_[place].has_reservoir = has_reservoir(one);
     const bool is_timed =
         one.kind == RuleKind::per_second || one.kind == RuleKind::reservoir || one.kind == RuleKind::quota;
     needs_time_ = needs_time_ || is_timed;
@@ -188,9 +195,15 @@ bool Sampler::holds(Node& node, const Observation& observation, uint64_t sequenc
       return because(kSampled, reservoir_holds(node, observation.monotonic_ns, sequence, answer));
     case RuleKind::failed: return because(kFailed, observation.has_failed);
     case RuleKind::all: {
-      // Every part is asked, so that a rate counts the same whatever stands beside it.
+      // Every part is asked, so that a rate counts the same whatever stands beside it. But a reservoir comes last, and
+      // chooses among what the others keep: what it gives up later is then a record.
       bool do_all = true;
-      for (const size_t part : node.parts) do_all = holds(nodes_[part], observation, sequence, answer) && do_all;
+      for (const size_t part : node.parts) {
+        if (!nodes_[part].has_reservoir) do_all = holds(nodes_[part], observation, sequence, answer) && do_all;
+      }
+      for (const size_t part : node.parts) {
+        if (nodes_[part].has_reservoir) do_all = do_all && holds(nodes_[part], observation, sequence, answer);
+      }
       return do_all;
     }
     case RuleKind::any: {

@@ -27,7 +27,7 @@ enum class RuleKind : uint8_t {
   entropy,       // the output, scaled to sum 1, has more than `limit` nats
   not_a_number,  // the output holds a NaN
   failed,        // the run threw
-  all,           // every part holds
+  all,           // every part holds; a reservoir in one of them chooses among what the others keep
   any,           // some part holds
 };
 
@@ -44,7 +44,7 @@ struct Rule {
 };
 
 // The rule for sessions of this signature. Throws Error(bad_input) for one that means nothing: a fraction outside 0 to
-// 1, a count of 0, an output that is not there, a tree deeper than 16.
+// 1, a count of 0, an output that is not there, a tree deeper than 16, two reservoirs that must choose alike.
 Rule resolved(Rule rule, const Signature& signature);
 
 // What one inference was. Outputs are empty when it failed.
@@ -72,8 +72,9 @@ class Sampler {
  private:
   struct Node {
     Rule rule;
-    std::vector<size_t> parts;  // in nodes_
-    uint64_t seen = 0;          // in the window, or altogether
+    std::vector<size_t> parts;   // in nodes_
+    bool has_reservoir = false;  // is one, or has one somewhere in its parts
+    uint64_t seen = 0;           // in the window, or altogether
     uint64_t window_begin_ns = 0;
     bool has_window = false;
     std::vector<uint64_t> chosen;  // sequence numbers in a reservoir
