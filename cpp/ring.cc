@@ -435,8 +435,13 @@ std::optional<RingRecord> RingReader::next(uint32_t least_bytes) {
     const auto head = stable_u64(kHeadAt);
     const auto oldest = facts_.keep == Keep::newest ? stable_u64(kOldestAt) : uint64_t{0};
     if (!head || !oldest) return std::nullopt;
-    // A reader that died may have freed some of what the writer left.
-    position_ = freed_ = std::max(*head, *oldest);
+    position_ = *head;
+    if (facts_.keep == Keep::newest) {
+      // A reader that died may have freed some of what the writer left, if this is what it wrote.
+      const auto complement = stable_u64(kHeadAt + sizeof(uint64_t));
+      position_ = complement == ~*head ? std::max(*head, *oldest) : *oldest;
+    }
+    freed_ = position_;
     has_begun_ = true;
   }
   const auto tail = stable_u64(kTailAt);
