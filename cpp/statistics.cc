@@ -20,61 +20,55 @@ namespace edgeward {
 namespace {
 
 constexpr size_t kLanes = 16;
-constexpr size_t kBlock = 2048;  // elements: sums of floats stay exact enough, and the block stays in the nearest cache
+constexpr size_t kBlock = 2048;  // elements: they stay in the nearest cache
 constexpr size_t kMostClasses = 4096;
+constexpr double kLargestFloat = std::numeric_limits<float>::max();
 constexpr unsigned kSubBits = 4;  // 16 buckets for each power of two
 
 // What a block of floats adds up to, around `shift`.
 struct BlockSums {
-  float sum = 0;
-  float squares = 0;
+  double sum = 0;
+  double squares = 0;
   float min = 0;
   float max = 0;
   bool is_finite = false;
 };
 
-EDGEWARD_WIDE BlockSums sums_of(const float* values, size_t count, float shift) {
-  float sums[kLanes] = {};
-  float squares[kLanes] = {};
+// Sums are doubles: the first value of a block, from which all others are seen, may lie far from them.
+EDGEWARD_WIDE BlockSums sums_of(const float* values, size_t count, double shift) {
+  double sums[kLanes] = {};
+  double squares[kLanes] = {};
   float least[kLanes];
   float most[kLanes];
   // x - x is 0 for what is finite, and NaN for what is not.
   float specials[kLanes] = {};
   std::fill(std::begin(least), std::end(least), std::numeric_limits<float>::infinity());
   std::fill(std::begin(most), std::end(most), -std::numeric_limits<float>::infinity());
+  const auto add = [&](size_t lane, float value) {
+    const double from_shift = value - shift;
+    sums[lane] += from_shift;
+    squares[lane] += from_shift * from_shift;
+    least[lane] = value < least[lane] ? value : least[lane];
+    most[lane] = value > most[lane] ? value : most[lane];
+    specials[lane] += value - value;
+  };
   size_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    for (size_t k = 0; k < kLanes; ++k) {
-      const float value = values[i + k];
-      const float from_shift = value - shift;
-      sums[k] += from_shift;
-      squares[k] += from_shift * from_shift;
-      least[k] = value < least[k] ? value : least[k];
-      most[k] = value > most[k] ? value : most[k];
-      specials[k] += value - value;
-    }
+    for (size_t lane = 0; lane < kLanes; ++lane) add(lane, values[i + lane]);
   }
-  for (; i < count; ++i) {
-    const float value = values[i];
-    const float from_shift = value - shift;
-    sums[0] += from_shift;
-    squares[0] += from_shift * from_shift;
-    least[0] = value < least[0] ? value : least[0];
-    most[0] = value > most[0] ? value : most[0];
-    specials[0] += value - value;
-  }
+  for (; i < count; ++i) add(0, values[i]);
   BlockSums total;
   float special = 0;
   total.min = least[0];
   total.max = most[0];
-  for (size_t k = 0; k < kLanes; ++k) {
-    total.sum += sums[k];
-    total.squares += squares[k];
-    total.min = std::min(total.min, least[k]);
-    total.max = std::max(total.max, most[k]);
-    special += specials[k];
+  for (size_t lane = 0; lane < kLanes; ++lane) {
+    total.sum += sums[lane];
+    total.squares += squares[lane];
+    total.min = std::min(total.min, least[lane]);
+    total.max = std::max(total.max, most[lane]);
+    special += specials[lane];
   }
-  total.is_finite = special == 0 && std::isfinite(total.squares);
+  total.is_finite = special == 0;
   return total;
 }
 
@@ -124,7 +118,7 @@ class BlockCounter {
   void add(const float* values, size_t count) {
     if (count == 0) return;
     // Some value of the block itself, near all of them: what is summed is then small.
-    const float shift = std::isfinite(values[0]) ? values[0] : 0;
+    const double shift = std::isfinite(values[0]) ? values[0] : 0;
     const BlockSums sums = sums_of(values, count, shift);
     if (sums.is_finite) {
       const auto counted = static_cast<double>(count);
@@ -134,14 +128,14 @@ class BlockCounter {
       add_bins(values, count);
       return;
     }
-    // Rare: NaN, infinities, or squares past a float. One by one.
+    // Rare: NaN or infinities. One by one.
     for (size_t i = 0; i < count; ++i) add_one(values[i], &values[i]);
   }
 
   void add_one(double value, const float* as_float) {
     if (std::isnan(value)) {
       ++statistics_.nan_count;
-    } else if (std::isinf(value)) {
+    } else if (std::abs(value) > kLargestFloat) {
       ++statistics_.infinite_count;
     } else {
       merge_moments(statistics_, 1, value, 0, value, value);
@@ -247,7 +241,7 @@ class Reader {
   }
   double take_number() {
     const auto number = take<double>();
-    if (!std::isfinite(number)) refuse("expected a finite number, got another");
+    if (!(std::abs(number) <= kLargestFloat)) refuse("expected a number that a float can hold, got another");
     return number;
   }
   std::vector<uint64_t> take_sparse(uint64_t most) {
@@ -446,7 +440,11 @@ Statistics Statistics::from_bytes(Bytes bytes) {
     one.finite_count = reader.take<uint64_t>();
     one.nan_count = reader.take<uint64_t>();
     one.infinite_count = reader.take<uint64_t>();
-    for (double* number : {&one.min, &one.max, &one.mean, &one.squares}) *number = reader.take_number();
+    for (double* number : {&one.min, &one.max, &one.mean}) *number = reader.take_number();
+    one.squares = reader.take<double>();
+    // No two such numbers lie further apart than twice the largest.
+    if (!(one.squares >= 0 && one.squares <= 4 * kLargestFloat * kLargestFloat * static_cast<double>(one.finite_count)))
+      Reader::refuse("expected a sum of squares of ", one.finite_count, " distances, got another");
     const uint64_t edge_count = reader.take_count(kMostEdges);
     for (uint64_t edge = 0; edge < edge_count; ++edge) {
       one.edges.push_back(reader.take_number());

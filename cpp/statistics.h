@@ -35,7 +35,8 @@ class LatencyHistogram {
   std::vector<uint64_t> counts_ = std::vector<uint64_t>(kBuckets);
 };
 
-// One input or output. Values are the stored ones; NaN and infinities are in no bin and no moment.
+// One input or output. Values are the stored ones; NaN and infinities are in no bin and no moment, and what is larger
+// than any float counts as infinite.
 struct TensorStatistics {
   uint64_t finite_count = 0;
   uint64_t nan_count = 0;
