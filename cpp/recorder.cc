@@ -87,9 +87,21 @@ Recorder::Recorder(std::shared_ptr<Capture> capture, const Signature& signature)
   if (plan_.has_statistics) statistics_.emplace(signature_, edges_of(plan_, signature_));
   const uint64_t number = capture_->add(source_);
   if (rule) sampler_.emplace(*rule, plan_.seed + number);
+  may_pass_over_ = !statistics_ && plan_.pre_roll_count == 0 && (!sampler_ || sampler_->is_blind());
 }
 
 Recorder::~Recorder() { capture_->remove(source_); }
+
+bool Recorder::passes_over() noexcept {
+  if (!may_pass_over_ || capture_->has_request()) return false;
+  if (sampler_) {
+    answer_ = sampler_->ask({}, sequence_ + 1);
+    if (answer_->is_kept) return false;
+    answer_.reset();
+  }
+  ring_.count_sampled_out();
+  return true;
+}
 
 uint64_t Recorder::now_ns() {
   return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
@@ -98,34 +110,41 @@ uint64_t Recorder::now_ns() {
 void Recorder::observe(uint64_t begin_ns, std::span<const TensorView> inputs,
                        std::span<const TensorView> outputs) noexcept {
   const uint64_t end_ns = now_ns();
+  decide(begin_ns, end_ns, inputs, outputs, false);
+  if (!statistics_) return;
+  const std::lock_guard lock(mutex_);
   try {
-    if (statistics_) {
-      const std::lock_guard lock(mutex_);
-      statistics_->add(inputs, outputs, end_ns - begin_ns);
-    }
-    decide(begin_ns, end_ns, inputs, outputs, false);
+    statistics_->add(inputs, outputs, end_ns - begin_ns);
+  } catch (const std::bad_alloc&) {
+    // No memory to count classes in: they are missing from this run.
+  }
+}
+
+void Recorder::observe_failure(uint64_t begin_ns, std::span<const TensorView> inputs) noexcept {
+  decide(begin_ns, now_ns(), inputs, {}, true);
+  if (!statistics_) return;
+  const std::lock_guard lock(mutex_);
+  statistics_->add_failure();
+}
+
+void Recorder::decide(uint64_t begin_ns, uint64_t end_ns, std::span<const TensorView> inputs,
+                      std::span<const TensorView> outputs, bool has_failed) noexcept {
+  try {
+    try_decide(begin_ns, end_ns, inputs, outputs, has_failed);
   } catch (...) {
     // No memory for a record: the prediction stands.
     ring_.count_lost();
   }
 }
 
-void Recorder::observe_failure(uint64_t begin_ns, std::span<const TensorView> inputs) noexcept {
-  try {
-    if (statistics_) {
-      const std::lock_guard lock(mutex_);
-      statistics_->add_failure();
-    }
-    decide(begin_ns, now_ns(), inputs, {}, true);
-  } catch (...) {
-    ring_.count_lost();
-  }
-}
-
-void Recorder::decide(uint64_t begin_ns, uint64_t end_ns, std::span<const TensorView> inputs,
-                      std::span<const TensorView> outputs, bool has_failed) {
+void Recorder::try_decide(uint64_t begin_ns, uint64_t end_ns, std::span<const TensorView> inputs,
+                          std::span<const TensorView> outputs, bool has_failed) {
   Sampler::Answer answer;
-  if (sampler_) answer = sampler_->ask({outputs, signature_.outputs, begin_ns, has_failed}, sequence_ + 1);
+  if (answer_) {
+    answer = *std::exchange(answer_, std::nullopt);
+  } else if (sampler_) {
+    answer = sampler_->ask({outputs, signature_.outputs, begin_ns, has_failed}, sequence_ + 1);
+  }
   const auto request = capture_->has_request() ? capture_->take_request() : std::nullopt;
   RecordHead head;
   head.monotonic_ns = begin_ns;
@@ -137,7 +156,7 @@ void Recorder::decide(uint64_t begin_ns, uint64_t end_ns, std::span<const Tensor
     if (plan_.pre_roll_count > 0) wait(head, inputs, outputs);
     return;
   }
-  head.wall_ns = wall_now_ns() - static_cast<int64_t>(now_ns() - begin_ns);
+  head.wall_ns = wall_now_ns() - static_cast<int64_t>(end_ns - begin_ns);
   if (request) head.correlation_id = request->correlation_id;
   if (!waiting_.empty()) write_waiting(begin_ns);
   write(head, inputs, outputs, request ? Bytes(request->user) : Bytes());

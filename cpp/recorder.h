@@ -29,6 +29,8 @@ class Recorder {
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
 
+  // Before a run: true when nothing of it is wanted, which is then counted, and the run needs no other call.
+  bool passes_over() noexcept;
   // The time that observe() wants of a run's beginning.
   static uint64_t now_ns();
   // After a run that began at `begin_ns`. The views are of all inputs and outputs, in the signature's order.
@@ -53,7 +55,9 @@ class Recorder {
   };
 
   void decide(uint64_t begin_ns, uint64_t end_ns, std::span<const TensorView> inputs,
-              std::span<const TensorView> outputs, bool has_failed);
+              std::span<const TensorView> outputs, bool has_failed) noexcept;
+  void try_decide(uint64_t begin_ns, uint64_t end_ns, std::span<const TensorView> inputs,
+                  std::span<const TensorView> outputs, bool has_failed);
   // Sets layout_ and the head's sizes; false when the record is larger than its format can say.
   bool lay_out(RecordHead& head, std::span<const TensorView> inputs, std::span<const TensorView> outputs,
                size_t user_bytes);
@@ -71,6 +75,8 @@ class Recorder {
   std::vector<size_t> outputs_;
   RingWriter ring_;
   std::optional<Sampler> sampler_;
+  bool may_pass_over_;                     // nobody looks at each run
+  std::optional<Sampler::Answer> answer_;  // of a sampler that was asked before the run
   uint64_t sequence_ = 0;
   std::vector<RecordTensor> layout_;
   std::deque<Waiting> waiting_;   // the oldest first

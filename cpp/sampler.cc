@@ -135,9 +135,8 @@ Sampler::Sampler(const Rule& rule, uint64_t seed) {
     nodes_[place].rule = one;
     nodes_[place].rule.parts.clear();
     nodes_[place].has_reservoir = has_reservoir(one);
-    const bool is_timed =
-        one.kind == RuleKind::per_second || one.kind == RuleKind::reservoir || one.kind == RuleKind::quota;
-    needs_time_ = needs_time_ || is_timed;
+    is_blind_ = is_blind_ && (one.kind == RuleKind::fraction || one.kind == RuleKind::every ||
+                              one.kind == RuleKind::all || one.kind == RuleKind::any);
     std::vector<size_t> parts;
     for (const Rule& part : one.parts) parts.push_back(again(part, again));
     nodes_[place].parts = std::move(parts);

@@ -66,8 +66,8 @@ class Sampler {
   };
   // `sequence` is what the record would be called.
   Answer ask(const Observation& observation, uint64_t sequence);
-  // True when ask() looks at the time.
-  bool needs_time() const { return needs_time_; }
+  // True when ask() looks at nothing but that there is one more: it may then be asked before the run.
+  bool is_blind() const { return is_blind_; }
 
  private:
   struct Node {
@@ -85,7 +85,7 @@ class Sampler {
   uint64_t random();
 
   std::vector<Node> nodes_;  // the tree; a part lies behind what it is part of
-  bool needs_time_ = false;
+  bool is_blind_ = true;
   uint64_t state_[4];
 };
 

@@ -104,16 +104,8 @@ void merge_moments(TensorStatistics& into, uint64_t count, double mean, double s
 
 class BlockCounter {
  public:
-  explicit BlockCounter(TensorStatistics& statistics) : statistics_(statistics) {
-    for (const double edge : statistics.edges) {
-      // The least float that is not below the edge: a float is not below the one exactly when it is not below the
-      // other.
-      auto nearest = static_cast<float>(edge);
-      if (static_cast<double>(nearest) < edge)
-        nearest = std::nextafter(nearest, std::numeric_limits<float>::infinity());
-      edges_.push_back(nearest);
-    }
-  }
+  BlockCounter(TensorStatistics& statistics, const std::vector<float>& edges)
+      : statistics_(statistics), edges_(edges) {}
 
   void add(const float* values, size_t count) {
     if (count == 0) return;
@@ -167,8 +159,18 @@ class BlockCounter {
   }
 
   TensorStatistics& statistics_;
-  std::vector<float> edges_;
+  const std::vector<float>& edges_;
 };
+
+// A float is not below an edge exactly when it is not below the least float of which that is true.
+std::vector<float> least_floats(const std::vector<double>& edges) {
+  std::vector<float> floats;
+  for (const double edge : edges) {
+    const auto nearest = static_cast<float>(edge);
+    floats.push_back(nearest < edge ? std::nextafter(nearest, std::numeric_limits<float>::infinity()) : nearest);
+  }
+  return floats;
+}
 
 // ---- Bytes: capture-format 4.
 
@@ -316,8 +318,9 @@ void TensorStatistics::merge(const TensorStatistics& other) {
 
 Statistics::Statistics(const Signature& signature, const std::vector<std::vector<double>>& edges) {
   const auto add = [&](const TensorSpec& spec, bool is_output) {
-    Tensor tensor{is_output, spec.name, spec.dtype, {}};
+    Tensor tensor{is_output, spec.name, spec.dtype, {}, {}};
     if (tensors_.size() < edges.size()) tensor.statistics.edges = edges[tensors_.size()];
+    tensor.float_edges = least_floats(tensor.statistics.edges);
     const size_t edge_count = tensor.statistics.edges.size();
     tensor.statistics.bins.resize(edge_count == 0 ? TensorStatistics::kBitBins : edge_count + 1);
     tensors_.push_back(std::move(tensor));
@@ -336,7 +339,7 @@ void Statistics::add(std::span<const TensorView> inputs, std::span<const TensorV
 
 void Statistics::add_tensor(Tensor& tensor, const TensorView& view) {
   TensorStatistics& statistics = tensor.statistics;
-  BlockCounter counter(statistics);
+  BlockCounter counter(statistics, tensor.float_edges);
   with_elements(view, [&](const auto* elements, size_t count, const auto& to_number) {
     using Number = decltype(to_number(*elements));
     const size_t step = (count + kMostElementsLookedAt - 1) / kMostElementsLookedAt;
@@ -451,6 +454,7 @@ Statistics Statistics::from_bytes(Bytes bytes) {
       if (edge > 0 && !(one.edges[edge] > one.edges[edge - 1]))
         Reader::refuse("expected edges that ascend, got others");
     }
+    tensor.float_edges = least_floats(one.edges);
     one.bins = reader.take_sparse(kMostEdges + 1);
     if (one.bins.size() != (edge_count == 0 ? TensorStatistics::kBitBins : edge_count + 1))
       Reader::refuse("expected bins for ", edge_count, " edges, got ", one.bins.size());

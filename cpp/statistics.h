@@ -79,6 +79,7 @@ class Statistics {
     std::string name;
     DType dtype;
     TensorStatistics statistics;
+    std::vector<float> float_edges;  // the least floats that are not below its edges
   };
   const std::vector<Tensor>& tensors() const { return tensors_; }
 

@@ -46,6 +46,7 @@ class Capture:
         when: Rule | None = None,
         keep: str = "oldest",
         tensors: Iterable[str] | None = None,
+        statistics: bool = True,
         pre_roll: int = 0,
         pre_roll_s: float = 0.0,
         ring_bytes: int = RING_BYTES,
@@ -61,7 +62,8 @@ class Capture:
 
         Kept is what `sample` picks, a share from 0 to 1 or a Rule, and what `when` holds for;
         without either, everything. `tensors` are the names of those that a record holds; None
-        takes all. `pre_roll` also keeps so many inferences before one that is kept, no older than
+        takes all. Every inference is counted in `Model.statistics`, kept or not, but with
+        statistics=False. `pre_roll` also keeps so many inferences before one that is kept, no older than
         `pre_roll_s` seconds if that is not 0.
 
         Each session has a ring of `ring_bytes`, a power of two from 64 KiB to 4 GiB. When one is
@@ -97,7 +99,7 @@ class Capture:
             "pre_roll_count": pre_roll,
             "pre_roll_ns": int(pre_roll_s * 1e9),
             "pre_roll_bytes": ring_bytes // 2,
-            "has_statistics": True,
+            "has_statistics": statistics,
         }
         self._seed = seed
         self._drain_plan = (

@@ -309,6 +309,49 @@ TEST_CASE("what came before takes no more room than was given") {
   check_identity(session.recorder().counters(), 11);
 }
 
+TEST_CASE("a rule that looks at nothing is asked before the run, once") {
+  const auto run_all = [](Recorded& session) {
+    for (uint8_t value = 0; value < 200; ++value) {
+      if (value == 100) session.capture().capture_next({});
+      if (!session.recorder().passes_over()) session.run(value);
+    }
+    check_identity(session.recorder().counters(), 200);
+    return values_of(session.kept());
+  };
+  // With statistics nothing is passed over, and the choice is the same.
+  for (const Rule& rule : {rule_of(RuleKind::fraction, 0.3), rule_of(RuleKind::fraction, 0)}) {
+    Recorded plain([&](CapturePlan& plan) { plan.rule = rule; });
+    Recorded counting([&](CapturePlan& plan) {
+      plan.rule = rule;
+      plan.has_statistics = true;
+    });
+    const std::vector<int> values = run_all(plain);
+    CHECK(values == run_all(counting));
+    CHECK(std::count(values.begin(), values.end(), 100) == 1);
+    CHECK(values.size() == doctest::Approx(1 + 199 * rule.limit).epsilon(0.3));
+  }
+}
+
+TEST_CASE("a run that somebody may want is not passed over") {
+  const auto is_seen = [](const std::function<void(CapturePlan&)>& change) {
+    Recorded session(change);
+    return !session.recorder().passes_over();
+  };
+  CHECK_FALSE(is_seen([](CapturePlan& plan) { plan.rule.reset(); }));
+  CHECK_FALSE(is_seen([](CapturePlan& plan) { plan.rule = rule_of(RuleKind::fraction, 0); }));
+  CHECK(is_seen(nullptr));
+  CHECK(is_seen([](CapturePlan& plan) { plan.rule = rule_of(RuleKind::above, 1); }));
+  CHECK(is_seen([](CapturePlan& plan) { plan.rule = rule_of(RuleKind::failed); }));
+  CHECK(is_seen([](CapturePlan& plan) {
+    plan.rule.reset();
+    plan.has_statistics = true;
+  }));
+  CHECK(is_seen([](CapturePlan& plan) {
+    plan.rule.reset();
+    plan.pre_roll_count = 1;
+  }));
+}
+
 TEST_CASE("statistics are of every inference, kept or not") {
   Recorded session([](CapturePlan& plan) {
     plan.rule = rule_of(RuleKind::fraction, 0);

@@ -187,18 +187,19 @@ TEST_CASE("at most so many are kept in any second that begins with one") {
 TEST_CASE("only rates with a window want the time") {
   const struct {
     Rule rule;
-    bool is_timed;
-  } rows[] = {{limited(RuleKind::fraction, 0.5), false},
-              {counted(RuleKind::every, 2), false},
-              {limited(RuleKind::per_second, 2), true},
-              {counted(RuleKind::reservoir, 2, 1), true},
-              {counted(RuleKind::quota, 2, 1), true},
+    bool is_blind;
+  } rows[] = {{limited(RuleKind::fraction, 0.5), true},
+              {counted(RuleKind::every, 2), true},
+              {limited(RuleKind::per_second, 2), false},
+              {counted(RuleKind::reservoir, 2, 1), false},
+              {counted(RuleKind::quota, 2, 1), false},
               {limited(RuleKind::above, 2), false},
               {plain(RuleKind::failed), false},
-              {of(RuleKind::any, {plain(RuleKind::failed), limited(RuleKind::per_second, 2)}), true}};
+              {of(RuleKind::any, {counted(RuleKind::every, 2), limited(RuleKind::fraction, 1)}), true},
+              {of(RuleKind::all, {counted(RuleKind::every, 2), plain(RuleKind::failed)}), false}};
   for (const auto& row : rows) {
     CAPTURE(static_cast<int>(row.rule.kind));
-    CHECK(sampler(row.rule).needs_time() == row.is_timed);
+    CHECK(sampler(row.rule).is_blind() == row.is_blind);
   }
 }
 
