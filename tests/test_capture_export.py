@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,14 +60,11 @@ def same(column, array):
 @pytest.mark.parametrize("dtype", [*DTYPES, *BITS])
 def test_arrow_holds_every_dtype(form, dtype, tmp_path):
     pa = pytest.importorskip("pyarrow")
-    import pyarrow.parquet
+    parquet = pytest.importorskip("pyarrow.parquet")
 
     records = [captured(dtype, (2, 3), sequence) for sequence in range(1, 6)]
     (path,) = export(form, tmp_path / "out", records)
-    if form == "parquet":
-        table = pa.parquet.read_table(path)
-    else:
-        table = pa.ipc.open_file(path).read_all()
+    table = parquet.read_table(path) if form == "parquet" else pa.ipc.open_file(path).read_all()
     assert table.num_rows == 5
     field = table.schema.field("inputs.x")
     assert isinstance(field.type, pa.FixedShapeTensorType)
@@ -95,12 +93,11 @@ def test_duckdb_reads_the_parquet(tmp_path):
 
 
 def test_a_failed_run_has_nulls_where_it_has_no_outputs(tmp_path):
-    pa = pytest.importorskip("pyarrow")
-    import pyarrow.parquet
+    parquet = pytest.importorskip("pyarrow.parquet")
 
     failed = captured(sequence=2, outputs={})
     (path,) = export("parquet", tmp_path / "out", [captured(), failed, captured(sequence=3)])
-    column = pa.parquet.read_table(path).column("outputs.y")
+    column = parquet.read_table(path).column("outputs.y")
     assert [value is None for value in column.to_pylist()] == [False, True, False]
 
 
@@ -141,7 +138,7 @@ def test_jsonl_is_what_edge_manager_wrote(dtype, shape, tmp_path):
     (path,) = export("jsonl", tmp_path / "out", [one], "my fleet", "camera 7")
     folder = path.removeprefix(str(tmp_path / "out"))
     assert re.fullmatch(r"/my fleet/m/\d{4}/\d\d/\d\d/\d\d/[0-9a-f]{32}\.jsonl", folder)
-    (line,) = open(path).read().splitlines()
+    (line,) = Path(path).read_text().splitlines()
     record = json.loads(line)
     assert list(record) == sorted(record)
     assert set(record) == {
@@ -169,14 +166,13 @@ def test_jsonl_stays_below_its_folder(tmp_path):
 
 
 def test_many_records_are_written_in_batches(tmp_path, monkeypatch):
-    pa = pytest.importorskip("pyarrow")
-    import pyarrow.parquet
+    parquet = pytest.importorskip("pyarrow.parquet")
 
     monkeypatch.setattr(capture_export, "BATCH_RECORDS", 7)
     records = [captured(sequence=sequence) for sequence in range(1, 31)]
     (path,) = export("parquet", tmp_path / "out", records)
-    assert pa.parquet.ParquetFile(path).metadata.num_row_groups == 5
-    assert pa.parquet.read_table(path).column("sequence").to_pylist() == list(range(1, 31))
+    assert parquet.ParquetFile(path).metadata.num_row_groups == 5
+    assert parquet.read_table(path).column("sequence").to_pylist() == list(range(1, 31))
 
 
 def test_without_pyarrow_it_says_what_to_install(tmp_path, monkeypatch):

@@ -62,9 +62,9 @@ class Capture:
 
         Kept is what `sample` picks, a share from 0 to 1 or a Rule, and what `when` holds for;
         without either, everything. `tensors` are the names of those that a record holds; None
-        takes all. Every inference is counted in `Model.statistics`, kept or not, but with
-        statistics=False. `pre_roll` also keeps so many inferences before one that is kept, no older than
-        `pre_roll_s` seconds if that is not 0.
+        takes all. Every inference is counted in `Model.statistics`, kept or not, unless
+        statistics=False. `pre_roll` also keeps so many inferences before one that is kept, no
+        older than `pre_roll_s` seconds if that is not 0.
 
         Each session has a ring of `ring_bytes`, a power of two from 64 KiB to 4 GiB. When one is
         full, keep="oldest" loses the new record and counts it; "newest" gives up the oldest ones,
