@@ -171,7 +171,7 @@ class Copy:
     def __init__(self, size_bytes: int) -> None:
         self.size_bytes = size_bytes
         self._source = np.ones(size_bytes, np.uint8)
-        self._ring = np.zeros(RING_BYTES, np.uint8)
+        self._ring = np.ones(RING_BYTES, np.uint8)  # its pages are there
         step = -(-size_bytes // 64) * 64
         self._places = itertools.cycle(
             range(self._ring.ctypes.data, self._ring.ctypes.data + RING_BYTES - size_bytes, step)
