@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "crc32c.h"
 
@@ -43,14 +44,12 @@ struct RowBytes {
 };
 static_assert(sizeof(RowBytes) == kTensorRowBytes);
 
-uint32_t head_crc(HeadBytes head) {
-  head.head_crc = 0;
-  return crc32c(std::as_bytes(std::span(&head, 1)));
-}
+// `head` has zero for its own CRC.
+uint32_t crc_of(const HeadBytes& head) { return crc32c(std::as_bytes(std::span(&head, 1))); }
 
 std::optional<HeadBytes> try_read_head(Bytes bytes) {
-  const auto head = try_read<HeadBytes>(bytes, 0);
-  if (!head || head->head_crc != head_crc(*head)) return std::nullopt;
+  auto head = try_read<HeadBytes>(bytes, 0);
+  if (!head || std::exchange(head->head_crc, 0) != crc_of(*head)) return std::nullopt;
   const bool is_plain =
       std::all_of(std::begin(head->zeros), std::end(head->zeros), [](std::byte one) { return one == std::byte{0}; });
   if (!is_plain || head->type != kType || head->size_bytes != bytes.size()) return std::nullopt;
@@ -73,15 +72,16 @@ void put_head(const RecordHead& head, uint32_t rows_crc, std::span<std::byte> re
   bytes.reason = head.reason;
   bytes.user_bytes = head.user_bytes;
   bytes.rows_crc = rows_crc;
-  bytes.head_crc = head_crc(bytes);
+  // The CRC goes in by itself: a copy of what was just written in smaller pieces would wait for it.
+  const uint32_t crc = crc_of(bytes);
   std::memcpy(record.data(), &bytes, sizeof(bytes));
+  std::memcpy(record.data() + offsetof(HeadBytes, head_crc), &crc, sizeof(crc));
 }
 
 uint64_t round_up(uint64_t offset) { return (offset + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment; }
 
-}  // namespace
-
-std::optional<uint32_t> lay_out_record(std::vector<RecordTensor>& tensors, size_t user_bytes) {
+// Sets the offsets, and says where the last tensor ends.
+std::optional<uint32_t> lay_out(std::vector<RecordTensor>& tensors, size_t user_bytes) {
   if (tensors.size() > kMostRecordTensors || user_bytes > kMostUserBytes) return std::nullopt;
   uint64_t end = kRecordHeadBytes + tensors.size() * kTensorRowBytes + user_bytes;
   for (RecordTensor& tensor : tensors) {
@@ -93,10 +93,14 @@ std::optional<uint32_t> lay_out_record(std::vector<RecordTensor>& tensors, size_
   return static_cast<uint32_t>(end);
 }
 
-void write_record_head(const RecordHead& head, const std::vector<RecordTensor>& tensors, Bytes user,
-                       std::span<std::byte> record) {
-  size_t end = kRecordHeadBytes;
-  for (const RecordTensor& tensor : tensors) {
+}  // namespace
+
+std::optional<RecordForm> lay_out_record(std::vector<RecordTensor> tensors, size_t user_bytes) {
+  const auto size_bytes = lay_out(tensors, user_bytes);
+  if (!size_bytes) return std::nullopt;
+  RecordForm form{std::move(tensors), static_cast<uint32_t>(user_bytes), *size_bytes, {}, 0};
+  form.rows.reserve(form.tensors.size() * kTensorRowBytes);
+  for (const RecordTensor& tensor : form.tensors) {
     RowBytes row{};
     row.side = static_cast<uint8_t>(tensor.side);
     row.dtype = static_cast<uint8_t>(tensor.dtype);
@@ -104,16 +108,22 @@ void write_record_head(const RecordHead& head, const std::vector<RecordTensor>& 
     row.index = tensor.index;
     row.size_bytes = tensor.size_bytes;
     std::copy(tensor.shape.begin(), tensor.shape.end(), row.dims);
-    std::memcpy(record.data() + end, &row, sizeof(row));
-    end += sizeof(row);
+    const auto bytes = std::as_bytes(std::span(&row, 1));
+    form.rows.insert(form.rows.end(), bytes.begin(), bytes.end());
   }
-  if (!user.empty()) std::memcpy(record.data() + end, user.data(), user.size());
-  end += user.size();
-  put_head(head, crc32c(Bytes(record).subspan(kRecordHeadBytes, end - kRecordHeadBytes)), record);
+  form.rows_crc = crc32c(form.rows);
+  return form;
+}
+
+void write_record_head(const RecordHead& head, const RecordForm& form, Bytes user, std::span<std::byte> record) {
+  std::byte* end = std::copy(form.rows.begin(), form.rows.end(), record.data() + kRecordHeadBytes);
+  end = std::copy_n(user.begin(), form.user_bytes, end);
+  put_head(head, user.empty() ? form.rows_crc : crc32c(user, form.rows_crc), record);
   // Between rows and tensors, and between tensors, lies nothing of what was there before.
-  for (const RecordTensor& tensor : tensors) {
-    std::memset(record.data() + end, 0, tensor.offset - end);
-    end = tensor.offset + tensor.size_bytes;
+  for (const RecordTensor& tensor : form.tensors) {
+    std::byte* begin = record.data() + tensor.offset;
+    std::fill(end, begin, std::byte{0});
+    end = begin + tensor.size_bytes;
   }
 }
 
@@ -142,7 +152,7 @@ std::optional<Record> try_read_record(Bytes bytes) {
     record.tensors.push_back({static_cast<RecordSide>(row.side), row.index, dtype, shape, row.size_bytes, 0});
   }
   uint64_t end = kRecordHeadBytes + rows_bytes + head->user_bytes;
-  if (lay_out_record(record.tensors, head->user_bytes) != head->size_bytes) return std::nullopt;
+  if (lay_out(record.tensors, head->user_bytes) != head->size_bytes) return std::nullopt;
   for (const RecordTensor& tensor : record.tensors) {
     const Bytes gap = bytes.subspan(end, tensor.offset - end);
     if (!std::all_of(gap.begin(), gap.end(), [](std::byte one) { return one == std::byte{0}; })) return std::nullopt;

@@ -56,14 +56,21 @@ struct RecordTensor {
   uint64_t offset;  // in the record
 };
 
-// What a record of these tensors needs: rows, user bytes, then each tensor from a multiple of 64. Sets the offsets.
-// Nothing when it is more than 32 bits can say.
-std::optional<uint32_t> lay_out_record(std::vector<RecordTensor>& tensors, size_t user_bytes);
+// What records of the same tensors and as many user bytes have in common: worked out once, and copied into each.
+struct RecordForm {
+  std::vector<RecordTensor> tensors;  // with their offsets: behind rows and user bytes, each from a multiple of 64
+  uint32_t user_bytes;
+  uint32_t size_bytes;  // of the whole record
+  std::vector<std::byte> rows;
+  uint32_t rows_crc;  // of the rows alone
+};
 
-// Writes head, rows and user bytes to `record`, which has head.size_bytes; the tensors' own bytes are the caller's to
-// copy to their offsets.
-void write_record_head(const RecordHead& head, const std::vector<RecordTensor>& tensors, Bytes user,
-                       std::span<std::byte> record);
+// Nothing for a record that is more than 32 bits can say. The offsets of `tensors` are not looked at.
+std::optional<RecordForm> lay_out_record(std::vector<RecordTensor> tensors, size_t user_bytes);
+
+// Writes head, rows and the form's number of user bytes to `record`, which has form.size_bytes, and so many are said by
+// the head; the tensors' own bytes are the caller's to copy to their offsets.
+void write_record_head(const RecordHead& head, const RecordForm& form, Bytes user, std::span<std::byte> record);
 
 // Gives a record that write_record_head wrote another head; rows, user bytes and tensors stay.
 void rewrite_record_head(const RecordHead& head, std::span<std::byte> record);

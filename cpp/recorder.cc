@@ -46,6 +46,9 @@ void copy_out(std::byte* target, const std::byte* source, size_t size_bytes) {
 
 int64_t wall_now_ns() { return std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1); }
 
+// For so long what the two clocks differ by is taken for the same: reading one costs as much as all else here.
+constexpr uint64_t kWallAheadFor_ns = 10'000'000;
+
 std::vector<size_t> chosen(const CapturePlan& plan, const std::vector<TensorSpec>& specs) {
   std::vector<size_t> indices;
   for (size_t i = 0; i < specs.size(); ++i) {
@@ -156,41 +159,71 @@ void Recorder::try_decide(uint64_t begin_ns, uint64_t end_ns, std::span<const Te
     if (plan_.pre_roll_count > 0) wait(head, inputs, outputs);
     return;
   }
-  head.wall_ns = wall_now_ns() - static_cast<int64_t>(end_ns - begin_ns);
+  head.wall_ns = static_cast<int64_t>(begin_ns) + wall_ahead_ns(end_ns);
   if (request) head.correlation_id = request->correlation_id;
-  if (!waiting_.empty()) write_waiting(begin_ns);
+  if (!waiting_.empty()) write_waiting(begin_ns, head.wall_ns - static_cast<int64_t>(begin_ns));
   write(head, inputs, outputs, request ? Bytes(request->user) : Bytes());
+}
+
+// By how much the wall's clock is ahead of the one that nobody sets.
+int64_t Recorder::wall_ahead_ns(uint64_t now_ns) {
+  if (now_ns - wall_read_ns_ > kWallAheadFor_ns) {
+    wall_read_ns_ = Recorder::now_ns();
+    wall_ahead_ns_ = wall_now_ns() - static_cast<int64_t>(wall_read_ns_);
+  }
+  return wall_ahead_ns_;
 }
 
 bool Recorder::lay_out(RecordHead& head, std::span<const TensorView> inputs, std::span<const TensorView> outputs,
                        size_t user_bytes) {
-  layout_.clear();
+  if (!form_ || form_->user_bytes != user_bytes || !fits(*form_, inputs, outputs))
+    form_ = lay_out_record(tensors_of(inputs, outputs), user_bytes);
+  if (!form_) return false;
+  head.size_bytes = form_->size_bytes;
+  head.tensor_count = static_cast<uint16_t>(form_->tensors.size());
+  head.user_bytes = form_->user_bytes;
+  return true;
+}
+
+// Whether a run's tensors are those that a record of this form holds.
+bool Recorder::fits(const RecordForm& form, std::span<const TensorView> inputs,
+                    std::span<const TensorView> outputs) const {
+  const size_t count = (inputs.empty() ? 0 : inputs_.size()) + (outputs.empty() ? 0 : outputs_.size());
+  if (form.tensors.size() != count) return false;
+  return std::all_of(form.tensors.begin(), form.tensors.end(), [&](const RecordTensor& tensor) {
+    const auto& views = tensor.side == RecordSide::input ? inputs : outputs;
+    if (views.empty()) return false;
+    const TensorView& view = views[tensor.index];
+    return view.size_bytes == tensor.size_bytes && view.dtype == tensor.dtype && view.shape == tensor.shape;
+  });
+}
+
+std::vector<RecordTensor> Recorder::tensors_of(std::span<const TensorView> inputs,
+                                               std::span<const TensorView> outputs) const {
+  std::vector<RecordTensor> tensors;
   const auto add = [&](RecordSide side, const std::vector<size_t>& chosen, std::span<const TensorView> views) {
+    if (views.empty()) return;  // a run that failed has no outputs
     for (const size_t index : chosen) {
-      if (views.empty()) continue;  // a run that failed has no outputs
       const TensorView& view = views[index];
-      layout_.push_back({side, static_cast<uint32_t>(index), view.dtype, view.shape, view.size_bytes, 0});
+      tensors.push_back({side, static_cast<uint32_t>(index), view.dtype, view.shape, view.size_bytes, 0});
     }
   };
   add(RecordSide::input, inputs_, inputs);
   add(RecordSide::output, outputs_, outputs);
-  const auto size_bytes = lay_out_record(layout_, user_bytes);
-  if (!size_bytes) return false;
-  head.size_bytes = *size_bytes;
-  head.tensor_count = static_cast<uint16_t>(layout_.size());
-  head.user_bytes = static_cast<uint32_t>(user_bytes);
-  return true;
+  return tensors;
 }
 
 void Recorder::copy_tensors(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
                             std::span<std::byte> record) const {
-  for (const RecordTensor& tensor : layout_) {
+  for (const RecordTensor& tensor : form_->tensors) {
     const auto& views = tensor.side == RecordSide::input ? inputs : outputs;
+    // An empty tensor may have no address, which memcpy does not want to see.
+    if (tensor.size_bytes == 0) continue;
     copy_out(record.data() + tensor.offset, views[tensor.index].data, tensor.size_bytes);
   }
 }
 
-void Recorder::write(RecordHead head, std::span<const TensorView> inputs, std::span<const TensorView> outputs,
+void Recorder::write(RecordHead& head, std::span<const TensorView> inputs, std::span<const TensorView> outputs,
                      Bytes user) {
   head.sequence = ++sequence_;
   if (!lay_out(head, inputs, outputs, user.size())) return ring_.count_lost();
@@ -198,7 +231,7 @@ void Recorder::write(RecordHead head, std::span<const TensorView> inputs, std::s
   head.position = ring_.position();
   const auto room = ring_.try_claim(head.size_bytes);
   if (room.empty()) return;
-  write_record_head(head, layout_, user, room);
+  write_record_head(head, *form_, user, room);
   copy_tensors(inputs, outputs, room);
   ring_.commit();
 }
@@ -215,7 +248,7 @@ void Recorder::wait(const RecordHead& head, std::span<const TensorView> inputs, 
   if (waiting.bytes.empty()) waiting.bytes = std::move(spare_);
   // From a multiple of 64 on, as in the ring.
   waiting.bytes.resize(waiting.head.size_bytes + 64);
-  write_record_head(waiting.head, layout_, {}, waiting.room());
+  write_record_head(waiting.head, *form_, {}, waiting.room());
   copy_tensors(inputs, outputs, waiting.room());
   waiting_bytes_ += waiting.head.size_bytes;
   waiting_.push_back(std::move(waiting));
@@ -227,11 +260,10 @@ void Recorder::drop_oldest_waiting() {
   waiting_.pop_front();
 }
 
-void Recorder::write_waiting(uint64_t now_ns_before) {
-  const int64_t wall_ahead_ns = wall_now_ns() - static_cast<int64_t>(now_ns());
+void Recorder::write_waiting(uint64_t begin_ns, int64_t wall_ahead_ns) {
   while (!waiting_.empty()) {
     Waiting& waiting = waiting_.front();
-    const bool is_recent = plan_.pre_roll_ns == 0 || now_ns_before - waiting.head.monotonic_ns <= plan_.pre_roll_ns;
+    const bool is_recent = plan_.pre_roll_ns == 0 || begin_ns - waiting.head.monotonic_ns <= plan_.pre_roll_ns;
     if (is_recent) {
       RecordHead head = waiting.head;
       head.sequence = ++sequence_;

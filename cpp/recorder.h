@@ -58,15 +58,18 @@ class Recorder {
               std::span<const TensorView> outputs, bool has_failed) noexcept;
   void try_decide(uint64_t begin_ns, uint64_t end_ns, std::span<const TensorView> inputs,
                   std::span<const TensorView> outputs, bool has_failed);
-  // Sets layout_ and the head's sizes; false when the record is larger than its format can say.
+  // Sets form_ and the head's sizes; false when the record is larger than its format can say.
   bool lay_out(RecordHead& head, std::span<const TensorView> inputs, std::span<const TensorView> outputs,
                size_t user_bytes);
+  bool fits(const RecordForm& form, std::span<const TensorView> inputs, std::span<const TensorView> outputs) const;
+  std::vector<RecordTensor> tensors_of(std::span<const TensorView> inputs, std::span<const TensorView> outputs) const;
   void copy_tensors(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
                     std::span<std::byte> record) const;
-  void write(RecordHead head, std::span<const TensorView> inputs, std::span<const TensorView> outputs, Bytes user);
+  void write(RecordHead& head, std::span<const TensorView> inputs, std::span<const TensorView> outputs, Bytes user);
   void wait(const RecordHead& head, std::span<const TensorView> inputs, std::span<const TensorView> outputs);
   void drop_oldest_waiting();
-  void write_waiting(uint64_t now_ns);
+  void write_waiting(uint64_t begin_ns, int64_t wall_ahead_ns);
+  int64_t wall_ahead_ns(uint64_t now_ns);
 
   std::shared_ptr<Capture> capture_;
   const CapturePlan& plan_;
@@ -78,10 +81,12 @@ class Recorder {
   bool may_pass_over_;                     // nobody looks at each run
   std::optional<Sampler::Answer> answer_;  // of a sampler that was asked before the run
   uint64_t sequence_ = 0;
-  std::vector<RecordTensor> layout_;
-  std::deque<Waiting> waiting_;   // the oldest first
-  std::vector<std::byte> spare_;  // of one that waits no more
+  std::optional<RecordForm> form_;  // of the last record
+  std::deque<Waiting> waiting_;     // the oldest first
+  std::vector<std::byte> spare_;    // of one that waits no more
   uint64_t waiting_bytes_ = 0;
+  uint64_t wall_read_ns_ = 0;  // when the two clocks were last compared
+  int64_t wall_ahead_ns_ = 0;
 
   mutable std::mutex mutex_;  // statistics_
   std::optional<Statistics> statistics_;

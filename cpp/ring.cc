@@ -31,6 +31,7 @@ constexpr size_t kReaderAt = 2 * kRegionBytes;
 constexpr size_t kDataAt = 3 * kRegionBytes;
 constexpr size_t kDescriptionAt = 4096;
 constexpr size_t kHeaderBytes = 64;
+constexpr uint64_t kFetchedBytes = 512;
 
 struct Header {
   std::array<char, 8> magic;
@@ -88,6 +89,8 @@ class Locks {
     if (descriptor >= 0) descriptors_.push_back(descriptor);
     return descriptor;
   }
+  // While it is held, no child is forked.
+  std::unique_lock<std::mutex> hold_forks() { return std::unique_lock(mutex_); }
   void remove(int descriptor) {
     const std::lock_guard held(mutex_);
     descriptors_.erase(std::remove(descriptors_.begin(), descriptors_.end(), descriptor), descriptors_.end());
@@ -159,27 +162,31 @@ class RingWriter::Mapping {
 
  private:
   void make(const std::string& path, const Header& header, std::string_view description) {
-    const auto capacity = static_cast<size_t>(header.capacity_bytes);
     // Every page now: one that a full file system could not give later would be a signal in the middle of a run.
-    allocate(path, kDataAt + capacity);
+    allocate(path, kDataAt + static_cast<size_t>(header.capacity_bytes));
     const bool is_written =
         pwrite(file_.number(), &header, sizeof(header), 0) == static_cast<ssize_t>(sizeof(header)) &&
         pwrite(file_.number(), description.data(), description.size(), kDescriptionAt) ==
             static_cast<ssize_t>(description.size());
     if (!is_written) refuse(path);
-    lines_ = map(nullptr, 2 * kRegionBytes, kWriterAt, 0);
+    map_all(static_cast<size_t>(header.capacity_bytes));
+    if (flock(file_.number(), LOCK_EX | LOCK_NB) != 0) refuse(path);
+    // Not rename: a ring that is there already is somebody's.
+    if (link(draft_path_.c_str(), path.c_str()) != 0) refuse(path);
+    unlink(draft_path_.c_str());
+  }
+  void map_all(size_t capacity) {
     capacity_ = capacity;
+    // A child that has these pages has the open file, and with it the lock.
+    const auto held = Locks::of_this_process().hold_forks();
+    lines_ = map(nullptr, 2 * kRegionBytes, kWriterAt, 0);
     void* room = mmap(nullptr, 2 * capacity, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (room == MAP_FAILED) refuse(path);
+    if (room == MAP_FAILED) refuse(draft_path_);
     data_ = static_cast<std::byte*>(room);
     map(data_, capacity, kDataAt, MAP_FIXED);
     map(data_ + capacity, capacity, kDataAt, MAP_FIXED);
     madvise(data_, 2 * capacity, MADV_DONTFORK);
     madvise(lines_, 2 * kRegionBytes, MADV_DONTFORK);
-    if (flock(file_.number(), LOCK_EX | LOCK_NB) != 0) refuse(path);
-    // Not rename: a ring that is there already is somebody's.
-    if (link(draft_path_.c_str(), path.c_str()) != 0) refuse(path);
-    unlink(draft_path_.c_str());
   }
   // Piece by piece: there are kernels on which a signal ends the call, and takes back all that it had got.
   void allocate(const std::string& path, size_t size) {
@@ -315,6 +322,8 @@ void RingWriter::commit() {
   // dies above this line has published nothing.
   lines_->tail.store(tail_, std::memory_order_release);
   if (keep_ == Keep::oldest && !has_rung_ && tail_ - head_cache_ > capacity_ / 2) ring_bell();
+  // The next record's first lines are far away by then, if it is as long: they come while the model runs.
+  for (uint64_t at = 0; at < kFetchedBytes; at += 64) __builtin_prefetch(data_ + ((tail_ + at) & (capacity_ - 1)), 1);
 }
 
 // Once for each time that the ring fills up. A pipe keeps the byte until it is read, so that no ring goes unheard.

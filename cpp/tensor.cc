@@ -74,8 +74,6 @@ bool Shape::admits(const Shape& actual) const {
          });
 }
 
-bool operator==(const Shape& a, const Shape& b) { return std::equal(a.begin(), a.end(), b.begin(), b.end()); }
-
 std::string text(const Shape& shape) {
   std::string line = "[";
   for (size_t axis = 0; axis < shape.rank(); ++axis) {

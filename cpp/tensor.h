@@ -67,7 +67,13 @@ class Shape {
   bool is_dynamic() const;
   // True when `actual` has this rank and agrees in every dimension that is not -1.
   bool admits(const Shape& actual) const;
-  friend bool operator==(const Shape& a, const Shape& b);
+  // A loop: a library call takes longer than a few dimensions.
+  friend bool operator==(const Shape& a, const Shape& b) {
+    if (a.rank_ != b.rank_) return false;
+    for (size_t axis = 0; axis < a.rank_; ++axis)
+      if (a.dims_[axis] != b.dims_[axis]) return false;
+    return true;
+  }
 
  private:
   std::array<int64_t, kMaxRank> dims_{};

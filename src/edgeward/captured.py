@@ -4,12 +4,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from enum import IntEnum
-from typing import Any, NamedTuple
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeward import _core
 from edgeward.errors import EdgewardError, MalformedCapture, WrongKey
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SEALED, OPEN = ".ewc", ".open"
 REASONS = ("sampled", "predicate", "manual", "failed", "pre_roll")  # bit 0 first
@@ -51,8 +52,8 @@ class Captured(NamedTuple):
     correlation_id: int
     user: bytes
     lost_before: int
-    inputs: dict[str, NDArray[Any]]
-    outputs: dict[str, NDArray[Any]]
+    inputs: "dict[str, NDArray[Any]]"
+    outputs: "dict[str, NDArray[Any]]"
     dtypes: dict[tuple[str, str], str]
 
 

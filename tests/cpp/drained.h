@@ -29,10 +29,10 @@ inline Sequences from_to(uint64_t first, uint64_t last) {
 
 // A record of one tensor of `tensor_bytes`, with the ring's id as its correlation. False when there is no room.
 inline bool try_put_record(RingWriter& writer, uint64_t sequence, uint32_t tensor_bytes) {
-  std::vector<RecordTensor> tensors = {
-      {RecordSide::input, 0, DType::uint8, Shape{static_cast<int64_t>(tensor_bytes)}, tensor_bytes, 0}};
+  const auto form = lay_out_record(
+      {{RecordSide::input, 0, DType::uint8, Shape{static_cast<int64_t>(tensor_bytes)}, tensor_bytes, 0}}, 0);
   RecordHead head;
-  head.size_bytes = *lay_out_record(tensors, 0);
+  head.size_bytes = form->size_bytes;
   head.tensor_count = 1;
   head.sequence = sequence;
   head.position = writer.position();
@@ -40,10 +40,10 @@ inline bool try_put_record(RingWriter& writer, uint64_t sequence, uint32_t tenso
   head.correlation_id = writer.ring_id();
   const std::span<std::byte> room = writer.try_claim(head.size_bytes);
   if (room.empty()) return false;
-  write_record_head(head, tensors, {}, room);
+  write_record_head(head, *form, {}, room);
   for (uint64_t at = 0; at < tensor_bytes; at += 8) {
     const uint64_t word = numbered_word(sequence, at);
-    std::memcpy(room.data() + tensors[0].offset + at, &word, std::min<uint64_t>(8, tensor_bytes - at));
+    std::memcpy(room.data() + form->tensors[0].offset + at, &word, std::min<uint64_t>(8, tensor_bytes - at));
   }
   writer.commit();
   return true;

@@ -22,16 +22,16 @@ std::vector<RecordTensor> some_tensors() {
 }
 
 // A record of `tensors` and `user`, in bytes that held something else before.
-Octets record_of(std::vector<RecordTensor> tensors, std::string_view user, RecordHead head = {}) {
-  const auto size_bytes = lay_out_record(tensors, user.size());
-  REQUIRE(size_bytes);
-  head.size_bytes = *size_bytes;
+Octets record_of(const std::vector<RecordTensor>& tensors, std::string_view user, RecordHead head = {}) {
+  const auto form = lay_out_record(tensors, user.size());
+  REQUIRE(form);
+  head.size_bytes = form->size_bytes;
   head.tensor_count = static_cast<uint16_t>(tensors.size());
-  head.user_bytes = static_cast<uint32_t>(user.size());
-  Octets record(*size_bytes, std::byte{0xEE});
-  write_record_head(head, tensors, std::as_bytes(std::span(user)), record);
+  head.user_bytes = form->user_bytes;
+  Octets record(form->size_bytes, std::byte{0xEE});
+  write_record_head(head, *form, std::as_bytes(std::span(user)), record);
   for (size_t i = 0; i < tensors.size(); ++i)
-    std::fill_n(record.begin() + static_cast<std::ptrdiff_t>(tensors[i].offset), tensors[i].size_bytes,
+    std::fill_n(record.begin() + static_cast<std::ptrdiff_t>(form->tensors[i].offset), tensors[i].size_bytes,
                 static_cast<std::byte>(i + 1));
   return record;
 }
@@ -127,20 +127,19 @@ TEST_CASE("a record's tensors begin at multiples of 64, in their order, as close
     for (const int64_t count : {1, 63, 64, 65, 0, 128}) {
       tensors.push_back(tensor(RecordSide::input, 0, DType::uint8, {count}));
     }
-    const auto size_bytes = lay_out_record(tensors, user_bytes);
-    REQUIRE(size_bytes);
+    const auto form = lay_out_record(tensors, user_bytes);
+    REQUIRE(form);
     uint64_t end = kRecordHeadBytes + tensors.size() * kTensorRowBytes + user_bytes;
-    for (const RecordTensor& one : tensors) {
+    for (const RecordTensor& one : form->tensors) {
       CHECK(one.offset % 64 == 0);
       CHECK(one.offset >= end);
       CHECK(one.offset - end < 64);
       end = one.offset + one.size_bytes;
     }
-    CHECK(*size_bytes == end);
+    CHECK(form->size_bytes == end);
   }
-  std::vector<RecordTensor> none;
-  CHECK(lay_out_record(none, 0) == kRecordHeadBytes);
-  CHECK(lay_out_record(none, 7) == kRecordHeadBytes + 7);
+  CHECK(lay_out_record({}, 0)->size_bytes == kRecordHeadBytes);
+  CHECK(lay_out_record({}, 7)->size_bytes == kRecordHeadBytes + 7);
 }
 
 TEST_CASE("nothing of what was there before is left between a record's tensors") {
@@ -234,8 +233,7 @@ TEST_CASE("a record has at most 256 tensors") {
   const auto record = try_read_record(bytes);
   REQUIRE(record);
   CHECK(record->tensors.size() == 256);
-  std::vector<RecordTensor> more(kMostRecordTensors + 1, one);
-  CHECK_FALSE(lay_out_record(more, 0));
+  CHECK_FALSE(lay_out_record(std::vector<RecordTensor>(kMostRecordTensors + 1, one), 0));
 }
 
 TEST_CASE("a record has at most 64 KiB of a user's bytes") {
@@ -244,10 +242,9 @@ TEST_CASE("a record has at most 64 KiB of a user's bytes") {
   const auto record = try_read_record(bytes);
   REQUIRE(record);
   CHECK(to_text(record->user) == user);
-  std::vector<RecordTensor> tensors = some_tensors();
   for (const size_t size : {kMostUserBytes + 1, size_t{1} << 32, SIZE_MAX}) {
     CAPTURE(size);
-    CHECK_FALSE(lay_out_record(tensors, size));
+    CHECK_FALSE(lay_out_record(some_tensors(), size));
   }
 }
 
@@ -255,7 +252,8 @@ TEST_CASE("a record is as large as 32 bits can say, and no larger") {
   const auto laid_out = [](std::vector<uint64_t> sizes) {
     std::vector<RecordTensor> tensors;
     for (const uint64_t size : sizes) tensors.push_back({RecordSide::input, 0, DType::uint8, {}, size, 0});
-    return lay_out_record(tensors, 0);
+    const auto form = lay_out_record(tensors, 0);
+    return form ? std::optional(form->size_bytes) : std::nullopt;
   };
   constexpr uint64_t kOffset = 256;  // of the only tensor, behind head and row
   CHECK(laid_out({UINT32_MAX - kOffset}) == UINT32_MAX);

@@ -543,18 +543,25 @@ TEST_CASE("a child that is forked while a ring is made does not keep it alive ei
   const Directory directory;
   constexpr size_t kRings = 8;
   constexpr uint64_t kLarge = uint64_t{8} << 20;  // takes long enough to be made that forks fall into it
+  Signal lives;
   Signal may_end;
   const auto outcome = outcome_in_child([&] {
     std::atomic<bool> is_done{false};
     std::thread forks([&] {
+      size_t count = 0;
       while (!is_done.load()) {
-        if (fork() == 0) {
+        const pid_t child = fork();
+        if (child == 0) {
           alarm(20);
           may_end.close_giving_end();
+          lives.give();
           may_end.wait();
           _exit(0);
         }
+        if (child > 0) ++count;
       }
+      // One that has not begun to run has not let go of its descriptors either.
+      for (; count > 0; --count) lives.wait();
     });
     // Left open: they end with the process.
     for (size_t i = 0; i < kRings; ++i) new RingWriter(directory.at(""), kLarge, Keep::oldest, "");
@@ -675,15 +682,15 @@ namespace {
 // A record with its head, its user bytes of a length that depends on its sequence.
 void put_record(RingWriter& writer, uint64_t sequence) {
   const Octets user(50 + sequence * 37 % 700, static_cast<std::byte>(sequence));
-  std::vector<RecordTensor> none;
+  const auto form = lay_out_record({}, user.size());
   RecordHead head;
-  head.size_bytes = *lay_out_record(none, user.size());
+  head.size_bytes = form->size_bytes;
   head.sequence = sequence;
   head.user_bytes = static_cast<uint32_t>(user.size());
   const std::span<std::byte> room = writer.try_claim(head.size_bytes);
   REQUIRE_FALSE(room.empty());
   head.position = writer.position();
-  write_record_head(head, none, user, room);
+  write_record_head(head, *form, user, room);
   writer.commit();
 }
 
