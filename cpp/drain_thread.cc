@@ -1,6 +1,6 @@
 #include "drain_thread.h"
 
-#include <signal.h>
+#include <csignal>
 
 #include <chrono>
 

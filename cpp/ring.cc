@@ -32,6 +32,8 @@ constexpr size_t kDataAt = 3 * kRegionBytes;
 constexpr size_t kDescriptionAt = 4096;
 constexpr size_t kHeaderBytes = 64;
 constexpr uint64_t kFetchedBytes = 512;
+// A reader that is at writing its position is soon done, if it was not killed.
+constexpr int kHeadTries = 100;
 
 struct Header {
   std::array<char, 8> magic;
@@ -272,15 +274,7 @@ std::span<std::byte> RingWriter::try_claim(uint32_t size_bytes) {
   if (keep_ == Keep::newest) {
     forget_oldest(need);
   } else if (need > capacity_ - (tail_ - head_cache_)) {
-    // Acquire: what the reader read of those bytes, it has read before we write over them. It writes by a system call
-    // on its side of a full barrier.
-    const uint64_t head = lines_->head.load(std::memory_order_acquire);
-    const bool is_whole = lines_->head_complement.load(std::memory_order_acquire) == ~head;
-    // A head that is ahead of us, or behind what it was, is no head: our writes stay inside the ring in any case.
-    if (is_whole && head >= head_cache_ && head <= tail_ && head != head_cache_) {
-      head_cache_ = head;
-      has_rung_ = false;
-    }
+    if (learn_head()) has_rung_ = false;
     if (need > capacity_ - (tail_ - head_cache_)) {
       lines_->lost_full.store(lines_->lost_full.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
       ring_bell();
@@ -289,6 +283,21 @@ std::span<std::byte> RingWriter::try_claim(uint32_t size_bytes) {
   }
   claimed_bytes_ = need;
   return {data_ + (tail_ & (capacity_ - 1)), need};
+}
+
+// Whether the reader has made room since.
+bool RingWriter::learn_head() {
+  // Acquire: what the reader read of those bytes, it has read before we write over them. It writes by a system call on
+  // its side of a full barrier.
+  for (int tries = 0; tries < kHeadTries; ++tries) {
+    const uint64_t head = lines_->head.load(std::memory_order_acquire);
+    if (lines_->head_complement.load(std::memory_order_acquire) != ~head) continue;
+    // A head that is ahead of us, or behind what it was, is no head: our writes stay inside the ring in any case.
+    if (head <= head_cache_ || head > tail_) return false;
+    head_cache_ = head;
+    return true;
+  }
+  return false;
 }
 
 // Gives up records until `need` bytes are free. Whoever reads this ring after our death must not take a record that we
@@ -329,9 +338,7 @@ void RingWriter::commit() {
 // Once for each time that the ring fills up. A pipe keeps the byte until it is read, so that no ring goes unheard.
 void RingWriter::ring_bell() {
   if (has_rung_) return;
-  const uint64_t head = lines_->head.load(std::memory_order_acquire);
-  const bool is_whole = lines_->head_complement.load(std::memory_order_acquire) == ~head;
-  if (is_whole && head >= head_cache_ && head <= tail_) head_cache_ = head;
+  learn_head();
   if (tail_ - head_cache_ <= capacity_ / 2) return;
   has_rung_ = true;
   // To read as well: a listener that goes between this line and the next would be a signal that ends the process.

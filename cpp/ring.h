@@ -79,6 +79,7 @@ class RingWriter {
  private:
   struct Lines;
   class Mapping;
+  bool learn_head();
   void forget_oldest(uint64_t need);
   void ring_bell();
 
