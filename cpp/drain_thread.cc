@@ -1,7 +1,6 @@
 #include "drain_thread.h"
 
 #include <csignal>
-
 #include <chrono>
 
 namespace edgeward {
