@@ -1,7 +1,7 @@
 #include "drain_thread.h"
 
-#include <csignal>
 #include <chrono>
+#include <csignal>
 
 namespace edgeward {
 namespace {
