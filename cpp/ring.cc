@@ -441,6 +441,8 @@ bool RingReader::has_ended() {
   const auto state = stable_u64(kStateAt);
   // The lock is free when the process is gone, however it went. A closed ring is left to us at once.
   has_ended_ = state == kClosed || flock(writable_.number(), LOCK_EX | LOCK_NB) == 0;
+  // Pairs with the release in the writer's destructor: whoever has seen the end sees every record before it.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   return has_ended_;
 }
 
