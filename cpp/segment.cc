@@ -225,7 +225,7 @@ std::string SegmentWriter::seal() {
   lay_footer(salt_, frame_count_, size_bytes_, 0, hash_.finish(), frame_);
   write(frame_);
   sync();
-  const std::string sealed = sealed_path(path_);
+  std::string sealed = sealed_path(path_);
   if (rename(path_.c_str(), sealed.c_str()) != 0) refuse(sealed);
   sync_directory_of(sealed);
   return sealed;
