@@ -145,6 +145,11 @@ void drain(RingReader& reader, const Data& data, const Scratch* cut) {
   }
   const bool is_broken = reader.is_broken();
   if (is_broken && reader.next(4)) abort();
+  // What broke it is there still.
+  reader.rewind();
+  while (reader.next(4)) {
+  }
+  if (is_broken && !reader.is_broken()) abort();
   reader.rewind();
   reader.free_read();
 }
