@@ -117,7 +117,7 @@ std::optional<RecordForm> lay_out_record(std::vector<RecordTensor> tensors, size
 
 void write_record_head(const RecordHead& head, const RecordForm& form, Bytes user, std::span<std::byte> record) {
   std::byte* end = std::copy(form.rows.begin(), form.rows.end(), record.data() + kRecordHeadBytes);
-  end = std::copy_n(user.begin(), form.user_bytes, end);
+  end = std::copy(user.begin(), user.end(), end);
   put_head(head, user.empty() ? form.rows_crc : crc32c(user, form.rows_crc), record);
   // Between rows and tensors, and between tensors, lies nothing of what was there before.
   for (const RecordTensor& tensor : form.tensors) {

@@ -68,8 +68,8 @@ struct RecordForm {
 // Nothing for a record that is more than 32 bits can say. The offsets of `tensors` are not looked at.
 std::optional<RecordForm> lay_out_record(std::vector<RecordTensor> tensors, size_t user_bytes);
 
-// Writes head, rows and the form's number of user bytes to `record`, which has form.size_bytes, and so many are said by
-// the head; the tensors' own bytes are the caller's to copy to their offsets.
+// Writes head, rows and `user` to `record`, which has form.size_bytes; `user` has form.user_bytes, and the head says
+// the same of both. The tensors' own bytes are the caller's to copy to their offsets.
 void write_record_head(const RecordHead& head, const RecordForm& form, Bytes user, std::span<std::byte> record);
 
 // Gives a record that write_record_head wrote another head; rows, user bytes and tensors stay.

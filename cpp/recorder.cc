@@ -159,16 +159,17 @@ void Recorder::try_decide(uint64_t begin_ns, uint64_t end_ns, std::span<const Te
     if (plan_.pre_roll_count > 0) wait(head, inputs, outputs);
     return;
   }
-  head.wall_ns = static_cast<int64_t>(begin_ns) + wall_ahead_ns(end_ns);
+  const int64_t wall_ahead = wall_ahead_ns(end_ns);
+  head.wall_ns = static_cast<int64_t>(begin_ns) + wall_ahead;
   if (request) head.correlation_id = request->correlation_id;
-  if (!waiting_.empty()) write_waiting(begin_ns, head.wall_ns - static_cast<int64_t>(begin_ns));
+  if (!waiting_.empty()) write_waiting(begin_ns, wall_ahead);
   write(head, inputs, outputs, request ? Bytes(request->user) : Bytes());
 }
 
 // By how much the wall's clock is ahead of the one that nobody sets.
-int64_t Recorder::wall_ahead_ns(uint64_t now_ns) {
-  if (now_ns - wall_read_ns_ > kWallAheadFor_ns) {
-    wall_read_ns_ = Recorder::now_ns();
+int64_t Recorder::wall_ahead_ns(uint64_t end_ns) {
+  if (end_ns - wall_read_ns_ > kWallAheadFor_ns) {
+    wall_read_ns_ = now_ns();
     wall_ahead_ns_ = wall_now_ns() - static_cast<int64_t>(wall_read_ns_);
   }
   return wall_ahead_ns_;

@@ -69,7 +69,7 @@ class Recorder {
   void wait(const RecordHead& head, std::span<const TensorView> inputs, std::span<const TensorView> outputs);
   void drop_oldest_waiting();
   void write_waiting(uint64_t begin_ns, int64_t wall_ahead_ns);
-  int64_t wall_ahead_ns(uint64_t now_ns);
+  int64_t wall_ahead_ns(uint64_t end_ns);
 
   std::shared_ptr<Capture> capture_;
   const CapturePlan& plan_;

@@ -327,8 +327,8 @@ void RingWriter::commit() {
   tail_ += claimed_bytes_;
   claimed_bytes_ = 0;
   lines_->committed.store(lines_->committed.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  // Release: the record's bytes are there before the tail is. Pairs with the fence in RingReader::next. A writer that
-  // dies above this line has published nothing.
+  // Release: the record's bytes are there before the tail is. Pairs with the fence in RingReader::stable_u64. A writer
+  // that dies above this line has published nothing.
   lines_->tail.store(tail_, std::memory_order_release);
   if (keep_ == Keep::oldest && !has_rung_ && tail_ - head_cache_ > capacity_ / 2) ring_bell();
   // The next record's first lines are far away by then, if it is as long: they come while the model runs.
@@ -423,13 +423,17 @@ std::optional<RingReader> RingReader::try_open(const std::string& path) {
 }
 
 // The kernel copies eight bytes, but does not promise to do so in one step: what two copies agree on was there.
+// Whatever is read after this call was read after that: a record after the tail, and the tail after the end.
 std::optional<uint64_t> RingReader::stable_u64(uint64_t offset) const {
   uint64_t first = 0;
   uint64_t second = 0;
   // As often as a writer that commits without a pause may need.
   for (int tries = 0; tries < 1000; ++tries) {
     if (!try_pread(writable_, offset, first) || !try_pread(writable_, offset, second)) return std::nullopt;
-    if (first == second) return first;
+    if (first != second) continue;
+    // Pairs with the releases in commit and in the writer's destructor.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    return first;
   }
   return std::nullopt;
 }
@@ -441,8 +445,6 @@ bool RingReader::has_ended() {
   const auto state = stable_u64(kStateAt);
   // The lock is free when the process is gone, however it went. A closed ring is left to us at once.
   has_ended_ = state == kClosed || flock(writable_.number(), LOCK_EX | LOCK_NB) == 0;
-  // Pairs with the release in the writer's destructor: whoever has seen the end sees every record before it.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
   return has_ended_;
 }
 
@@ -469,8 +471,6 @@ std::optional<RingRecord> RingReader::next(uint32_t least_bytes) {
     is_broken_ = !try_pread(writable_, kTailAt, any);
     return std::nullopt;
   }
-  // Pairs with the release in commit: the record's bytes are read after the tail was.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
   const uint64_t waiting = *tail - position_;
   if (waiting == 0) return std::nullopt;
   const auto refused = [this] {
