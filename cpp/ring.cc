@@ -254,7 +254,7 @@ RingWriter::RingWriter(const std::string& directory, uint64_t capacity_bytes, Ke
   lines_ = std::launder(reinterpret_cast<Lines*>(mapping_->lines()));
   data_ = mapping_->data();
   lines_->head_complement.store(~uint64_t{0}, std::memory_order_relaxed);
-  lines_->state.store(kOpen, std::memory_order_release);
+  lines_->state.store(kOpen, std::memory_order_relaxed);
 }
 
 RingWriter::~RingWriter() {
@@ -291,7 +291,7 @@ bool RingWriter::learn_head() {
   // its side of a full barrier.
   for (int tries = 0; tries < kHeadTries; ++tries) {
     const uint64_t head = lines_->head.load(std::memory_order_acquire);
-    if (lines_->head_complement.load(std::memory_order_acquire) != ~head) continue;
+    if (lines_->head_complement.load(std::memory_order_relaxed) != ~head) continue;
     // A head that is ahead of us, or behind what it was, is no head: our writes stay inside the ring in any case.
     if (head <= head_cache_ || head > tail_) return false;
     head_cache_ = head;
@@ -318,7 +318,8 @@ void RingWriter::forget_oldest(uint64_t need) {
     ++count;
   }
   lines_->overwritten.store(lines_->overwritten.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
-  lines_->oldest.store(oldest_, std::memory_order_relaxed);
+  // Release: what is given up is counted by then.
+  lines_->oldest.store(oldest_, std::memory_order_release);
   // Nothing of the new record is written before the line above.
   std::atomic_thread_fence(std::memory_order_seq_cst);
 }

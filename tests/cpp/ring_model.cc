@@ -1,7 +1,7 @@
-// Every run of a ring's protocol on weak memory (weak_memory.h), by the code of ring.cc itself: what it calls an atomic,
-// a fence, a file or a lock is the machine's here. A writer and a reader publish, take, free, ring and close; either is
-// killed between any two of its steps, and another reader comes. Then each ordering that the code asks for is weakened
-// in turn, and some run must go wrong.
+// Every run of a ring's protocol on weak memory (weak_memory.h), by the code of ring.cc itself: what it calls an
+// atomic, a fence, a file or a lock is the machine's here. A writer and a reader publish, take, free, ring and close;
+// either is killed between any two of its steps, and another reader comes. Then each ordering that the code asks for is
+// weakened in turn, and some run must go wrong.
 //
 //   ring_model [WORD]   only the plays whose name has the word in it; orderings are weakened without one
 //
@@ -32,6 +32,7 @@
 #include "weak_memory.h"
 
 using weak_memory::Act;
+using weak_memory::End;
 using weak_memory::Machine;
 using weak_memory::Ordering;
 using weak_memory::View;
@@ -121,8 +122,7 @@ class Image {
 
  private:
   std::byte* map(void* place, size_t size, size_t offset, int flags) const {
-    void* mapped =
-        ::mmap(place, size, PROT_READ | PROT_WRITE, MAP_SHARED | flags, number_, static_cast<off_t>(offset));
+    void* mapped = ::mmap(place, size, PROT_READ | PROT_WRITE, MAP_SHARED | flags, number_, static_cast<off_t>(offset));
     if (mapped == MAP_FAILED) abort();
     return static_cast<std::byte*>(mapped);
   }
@@ -201,13 +201,13 @@ ssize_t pwrite(int, const void* bytes, size_t size, off_t offset) {
 }
 ssize_t write(int number, const void*, size_t) {
   if (number != kBell) abort();
-  if (!machine().step()) return 1;
+  if (!machine().call()) return 1;
   kernel.is_rung = true;
   machine().give(kernel.rung);
   return 1;
 }
 int flock(int, int) {
-  if (!machine().step()) return -1;
+  if (!machine().call()) return -1;
   const bool is_free = kernel.lock_holder == weak_memory::kMostThreads;
   machine().remember(is_free ? 1 : 0);
   if (!is_free && kernel.lock_holder != machine().self()) {
@@ -219,7 +219,7 @@ int flock(int, int) {
   return 0;
 }
 int link(const char*, const char*) {
-  if (!machine().step()) return -1;
+  if (!machine().call()) return -1;
   kernel.has_ring = true;
   machine().give(kernel.made);
   return 0;
@@ -236,7 +236,8 @@ Descriptor::Descriptor(int number, const std::string&) : number_(number) {}
 Descriptor::~Descriptor() = default;
 Descriptor::Descriptor(Descriptor&& other) noexcept : number_(other.number_) {}
 File::File(std::string kind, std::string path, Links)
-    : kind_(std::move(kind)), path_(std::move(path)), descriptor_(1, path_), size_bytes_(kFileBytes), permissions_(0600) {}
+    : kind_(std::move(kind)), path_(std::move(path)), descriptor_(1, path_), size_bytes_(kFileBytes),
+      permissions_(0600) {}
 void File::read_at(uint64_t offset, std::span<std::byte> out) const {
   if (!out.empty()) pread(descriptor_.number(), out.data(), out.size(), static_cast<off_t>(offset));
 }
@@ -248,10 +249,10 @@ namespace {
 
 constexpr uint32_t kLeastBytes = 16;
 
-// Half a ring or a little less, so that no two in a row are alike: the size, the number in the same word, and in the
-// last word the number again.
-uint32_t size_of(uint64_t number) { return static_cast<uint32_t>(kCapacity / 2 - number % 2 * kRecordAlignment); }
-uint64_t first_word(uint64_t number) { return size_of(number) | number << 32; }
+// A record is half a ring, so that each is written over the one before the last: its size, its number in the same word,
+// and in its last word the number again.
+constexpr uint32_t kRecordBytes = kCapacity / 2;
+uint64_t first_word(uint64_t number) { return kRecordBytes | number << 32; }
 uint64_t last_word(uint64_t number) { return ~number; }
 
 struct Play {
@@ -261,17 +262,19 @@ struct Play {
   bool kills_writer;
   bool kills_reader;  // and then there is another one
   bool waits_for_bell;
+  bool frees_each;  // record at once, not all that there are
 };
 
 constexpr Play kPlays[] = {
-    {"publish and close", Keep::oldest, 2, false, false, false},
-    {"a full ring", Keep::oldest, 3, false, false, false},
-    {"waiting for the bell", Keep::oldest, 3, false, false, true},
-    {"a killed writer", Keep::oldest, 3, true, false, false},
-    {"a killed reader", Keep::oldest, 3, false, true, false},
-    {"both killed", Keep::oldest, 2, true, true, false},
-    {"a black box", Keep::newest, 5, false, false, false},
-    {"a killed writer of a black box", Keep::newest, 5, true, false, false},
+    {"publish and close", Keep::oldest, 2, false, false, false, false},
+    {"a full ring", Keep::oldest, 3, false, false, false, false},
+    {"a full ring, record by record", Keep::oldest, 3, false, false, false, true},
+    {"waiting for the bell", Keep::oldest, 3, false, false, true, false},
+    {"a killed writer", Keep::oldest, 3, true, false, false, false},
+    {"a killed reader", Keep::oldest, 3, false, true, false, false},
+    {"both killed", Keep::oldest, 2, true, true, false, false},
+    {"a black box", Keep::newest, 4, false, false, false, false},
+    {"a killed writer of a black box", Keep::newest, 4, true, false, false, false},
 };
 
 constexpr size_t kWriter = 0;
@@ -281,52 +284,55 @@ struct Told {
   uint64_t begun = 0;  // the last number
   std::vector<uint64_t> committed;
   uint64_t lost = 0;
-  bool is_over = false;         // its writer has returned
   std::vector<uint64_t> noted;  // by readers, each number once
+  bool is_asleep = false;       // its reader
 };
+Told told;
 
 void write_word(std::byte* place, uint64_t value) {
   machine().store(image().offset_of(place), value, std::memory_order_relaxed, "write_word");
 }
 
-void write(const Play& play, Told& told, bool& is_reader_asleep) {
+void write(const Play& play) {
   RingWriter writer("/ring", kCapacity, play.keep, "");
   for (uint64_t number = 1; number <= play.records; ++number) {
     told.begun = number;
-    const std::span<std::byte> room = writer.try_claim(size_of(number));
+    const std::span<std::byte> room = writer.try_claim(kRecordBytes);
     if (room.empty()) {
       // A head that is on its way has not arrived: of that nobody can speak.
       const bool is_known = machine().is_fresh(kHeadAt) && machine().is_fresh(kHeadAt + 8);
-      machine().require(!play.waits_for_bell || kernel.is_rung || !is_reader_asleep || !is_known,
+      machine().require(!play.waits_for_bell || kernel.is_rung || !told.is_asleep || !is_known,
                         "a record is lost, and the reader sleeps");
+      machine().call();
       ++told.lost;
     } else {
       write_word(room.data(), first_word(number));
-      write_word(room.data() + size_of(number) - 8, last_word(number));
+      write_word(room.data() + kRecordBytes - 8, last_word(number));
       writer.commit();
+      machine().call();
       told.committed.push_back(number);
     }
     told.begun = 0;
-    machine().be_told();
   }
 }
 
-void note(const RingRecord& record, Told& told, uint64_t& last) {
+void note(const RingRecord& record, uint64_t& last) {
   uint64_t first = 0;
   uint64_t end = 0;
   std::memcpy(&first, record.bytes.data(), sizeof(first));
   std::memcpy(&end, record.bytes.data() + record.bytes.size() - 8, sizeof(end));
   const uint64_t number = ~end;
-  machine().require(first == first_word(number) && record.bytes.size() == size_of(number), "a record is torn");
+  machine().require(first == first_word(number) && record.bytes.size() == kRecordBytes, "a record is torn");
   machine().require(number > last, "a record is out of order");
   last = number;
   // As a drain does: what is not newer than the newest is there already.
   if (told.noted.empty() || number > told.noted.back()) told.noted.push_back(number);
+  machine().act();
 }
 
 bool is_writer_gone() { return machine().is_over(kWriter); }
 
-void read(const Play& play, Told& told, bool& is_asleep) {
+void read(const Play& play) {
   machine().wait_until([] { return kernel.has_ring || is_writer_gone(); });
   machine().remember(kernel.has_ring ? 1 : 0);
   if (!kernel.has_ring) return;
@@ -334,33 +340,35 @@ void read(const Play& play, Told& told, bool& is_asleep) {
   machine().require(reader.has_value(), "a ring is not taken for one");
   uint64_t last = 0;
   const auto forget = [&](bool has_begun, bool has_ended) {
-    uint64_t noted = 0;
-    for (const uint64_t number : told.noted) noted = noted * 16 + number;
-    machine().forget_all_but({reader->position(), reader->unfreed_bytes(), last, noted, has_begun, has_ended});
+    machine().forget_all_but({reader->position(), reader->unfreed_bytes(), last, has_begun, has_ended});
   };
   for (bool has_begun = false, has_ended = false;; has_begun = true) {
     forget(has_begun, has_ended);
-    if (kernel.is_rung) machine().take(kernel.rung);
+    machine().step();
+    if (kernel.is_rung) {
+      machine().take(kernel.rung);
+      machine().act();
+    }
     kernel.is_rung = false;
     has_ended = reader->has_ended();
     bool is_empty = true;
     while (const auto record = reader->next(kLeastBytes)) {
-      note(*record, told, last);
+      note(*record, last);
       is_empty = false;
+      if (play.frees_each) reader->free_read();
       forget(has_begun, has_ended);
     }
     machine().require(!reader->is_broken(), "a ring is taken for broken");
-    if (!is_empty) reader->free_read();
+    if (!is_empty && !play.frees_each) reader->free_read();
     if (is_empty && has_ended) return;
     if (!is_empty && !play.waits_for_bell) continue;
     const auto is_closed = [] { return machine().newest(kStateAt) == kClosed || is_writer_gone(); };
     const auto is_called = [&play, position = reader->position()] {
-      return play.waits_for_bell ? kernel.is_rung
-                                 : play.keep == Keep::oldest && machine().newest(kTailAt) != position;
+      return play.waits_for_bell ? kernel.is_rung : play.keep == Keep::oldest && machine().newest(kTailAt) != position;
     };
-    is_asleep = true;
+    told.is_asleep = true;
     machine().wait_until([&] { return is_closed() || is_called(); });
-    is_asleep = false;
+    told.is_asleep = false;
     // What has come is found sooner or later.
     machine().remember(is_closed() ? 1 : 0);
     machine().refresh(is_closed() ? kStateAt : kTailAt);
@@ -368,8 +376,8 @@ void read(const Play& play, Told& told, bool& is_asleep) {
 }
 
 // What must be so at the end of each run.
-void check(const Play& play, const Told& told) {
-  const auto is_noted = [&told](uint64_t number) { return std::ranges::count(told.noted, number) == 1; };
+void check(const Play& play) {
+  const auto is_noted = [](uint64_t number) { return std::ranges::count(told.noted, number) == 1; };
   const uint64_t first = told.noted.empty() ? play.records + 1 : told.noted.front();
   uint64_t given_up = 0;
   for (const uint64_t number : told.committed) {
@@ -406,20 +414,12 @@ void check(const Play& play, const Told& told) {
 auto begin(const Play& play) {
   return [&play](Machine& on) {
     kernel = {};
+    told = {};
     std::memset(image().at(kCountersAt), 0, kStateAt - kCountersAt);
     for (const size_t offset : {kTailAt, kOldestAt, kStateAt, kHeadAt, kHeadAt + 8}) on.newest(offset);
-    const auto told = std::make_shared<Told>();
-    const auto is_asleep = std::make_shared<bool>(false);
-    on.add_thread("writer", play.kills_writer, [&play, told, is_asleep] { write(play, *told, *is_asleep); });
-    on.add_thread("reader", play.kills_reader, [&play, told, is_asleep] { read(play, *told, *is_asleep); });
-    if (play.kills_reader) {
-      on.add_thread("another", false, [&play, told, is_asleep, &on] {
-        on.wait_until([&on] { return on.is_over(1); });
-        on.take(on.last_view(1));
-        read(play, *told, *is_asleep);
-      });
-    }
-    return [&play, told] { check(play, *told); };
+    on.add_thread("writer", play.kills_writer ? End::killed : End::returned, [&play] { write(play); });
+    on.add_thread("reader", play.kills_reader ? End::replaced : End::returned, [&play] { read(play); });
+    return [&play] { check(play); };
   };
 }
 
@@ -470,7 +470,8 @@ void model_std::atomic<T>::store(T value, memory_order order, const char* functi
 
 int main(int count, char** words) {
   machine().word_at = [](size_t offset) {
-    return Machine::Word{reinterpret_cast<uint64_t*>(edgeward::image().at(offset)), offset >= edgeward::kDataAt};
+    return Machine::Word{reinterpret_cast<uint64_t*>(edgeward::image().at(offset)), offset >= edgeward::kDataAt,
+                         edgeward::is_counter(offset)};
   };
   machine().on_death = [](size_t thread) {
     if (edgeward::kernel.lock_holder != thread) return;
@@ -479,8 +480,16 @@ int main(int count, char** words) {
   };
   machine().facts = [] {
     const edgeward::Kernel& kernel = edgeward::kernel;
-    return uint64_t{kernel.has_ring} | uint64_t{kernel.is_rung} << 1 | kernel.lock_holder << 2;
+    const edgeward::Told& told = edgeward::told;
+    uint64_t facts = uint64_t{kernel.has_ring} | uint64_t{kernel.is_rung} << 1 | uint64_t{told.is_asleep} << 2;
+    const auto add = [&facts](uint64_t fact) { facts = Machine::mix(facts, fact); };
+    for (const uint64_t fact : {uint64_t{kernel.lock_holder}, told.begun, told.lost}) add(fact);
+    for (const uint64_t number : told.committed) add(number);
+    add(0);
+    for (const uint64_t number : told.noted) add(number);
+    return facts;
   };
+  machine().kernel_views = {&edgeward::kernel.made, &edgeward::kernel.locked, &edgeward::kernel.rung};
   const std::string_view word = count > 1 ? words[1] : "";
   bool is_right = edgeward::run_plays(word);
   if (word.empty()) is_right = edgeward::weaken_each() && is_right;

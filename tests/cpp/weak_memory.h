@@ -6,14 +6,18 @@
 // promises would add, a load that takes effect after a store behind it, is caught another way: a thread that stores
 // over what another thread has loaded must have heard from it since.
 //
-// A thread that is killed has done what came before its last fence. Of what came after, any part may be done, but never
-// a release without all that is before it: so it is with what compilers and processors may put off.
+// A thread that is killed has done what came before its last fence or system call. Of what came after, any part may be
+// done, but never a release without all that is before it: so it is with what compilers and processors may put off.
 //
-// Runs are explored depth first, with the threads' own code run again from the start for each. What a thread does next
-// depends on nothing but what its steps gave it so far: two runs in which all threads and places agree go on alike, and
-// the second is cut off. To come to an end, a thread finds the same old store kMostStale times running, no more.
+// Runs are explored depth first, with the threads' own code run again from the start for each. Others go on between
+// what a thread does that they can see and its next load, and nowhere else: a load just before the next such deed finds
+// all that it could have found earlier. What a thread does next depends on nothing but what its steps gave it so far:
+// two runs in which all threads and places agree go on alike, and the second is cut off. A loop comes to its end
+// because a load finds what is not the newest kMostStale times running, no more, which is as often as ring.cc loads a
+// place between two deeds.
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -63,6 +67,13 @@ struct View {
   }
 };
 
+// What may become of a thread. One that is replaced by another of its kind is so once.
+enum class End : uint8_t {
+  returned,
+  killed,
+  replaced
+};
+
 // Thrown through a thread's code to end it, where it may be thrown.
 struct Killed {};
 
@@ -72,24 +83,25 @@ class Machine {
 
   // ---- For the program, before it runs.
 
-  void add_thread(const char* name, bool is_killable, Body body) {
+  void add_thread(const char* name, End end, Body body) {
     if (threads_.size() == kMostThreads) std::abort();
     threads_.push_back({});
     Thread& thread = threads_.back();
     thread.name = name;
-    thread.is_killable = is_killable;
+    thread.end = end;
     thread.body = std::move(body);
   }
 
   // ---- For the threads.
 
   uint64_t load(uintptr_t at, std::memory_order order, const char* function) {
-    if (!step()) return 0;
+    if (running_->is_dead || (running_->has_acted && !step())) return 0;
     Thread& me = *running_;
     const size_t where = place_of(at);
     Place& place = places_[where];
     size_t from = me.now.stores[where];
     const size_t newest = place.stores.size() - 1;
+    if (from > newest) std::abort();  // somebody has heard of what was then undone
     if (from < newest && me.stale[where] == kMostStale) ++from;
     const size_t found = from + choose(newest - from + 1);
     if (found == newest || found > me.now.stores[where]) me.stale[where] = 0;
@@ -97,18 +109,20 @@ class Machine {
     Store& store = place.stores[found];
     store.is_seen |= store.thread != running_index_;
     me.now.stores[where] = std::max(me.now.stores[where], static_cast<uint8_t>(found));
+    if (place.is_plain) {
+      place.loads[running_index_] = ++me.now.loads[running_index_];
+      me.has_acted = true;
+    }
     me.heard.join(me.now);
     me.heard.join(store.view);
     if (is_kept(order, std::memory_order_acquire, Act::load, function)) me.now.join(store.view);
-    if (place.is_plain) place.loads[running_index_] = ++me.now.loads[running_index_];
-    me.remember(store.value * 64 + found);
+    me.remember(store.value);
     trace(function, "load", where, store.value);
     return store.value;
   }
 
-  // A relaxed one is done at once: whoever may find it later need not have found it, and a kill may undo it.
   void store(uintptr_t at, uint64_t value, std::memory_order order, const char* function) {
-    if (order == std::memory_order_relaxed ? running_->is_dead : !step()) return;
+    if (running_->is_dead) return;
     Thread& me = *running_;
     const size_t where = place_of(at);
     Place& place = places_[where];
@@ -124,21 +138,24 @@ class Machine {
     me.heard.join(me.now);
     Store store{value, is_release ? me.now : me.fenced, running_index_, false};
     store.view.stores[where] = me.now.stores[where];
-    place.stores.push_back(store);
     if (place.stores.size() > 250) std::abort();
-    me.unfenced.push_back({where, is_release});
+    if (me.end != End::returned) me.unfenced.push_back({where, place.stores.size(), is_release});
+    place.stores.push_back(store);
     me.remember(1);
+    me.has_acted = true;
     *place.memory = value;
     trace(function, "store", where, value);
   }
 
   void fence(std::memory_order order, const char* function) {
     if (running_->is_dead || !is_kept(order, std::memory_order_seq_cst, Act::fence, function)) return;
+    if (running_->has_acted && !step()) return;
     Thread& me = *running_;
     me.now = me.heard;
     me.now.join(fences_);
     fences_ = me.heard = me.fenced = me.now;
     me.unfenced.clear();
+    me.has_acted = true;
     trace(function, "fence", 0, 0);
   }
 
@@ -149,22 +166,33 @@ class Machine {
     running_->heard.join(running_->now);
   }
 
-  // Before what other threads may see of this one, or it of them. False in one that is killed, where it is not thrown.
+  // Here others may go on. False in one that is killed, where it is not thrown.
   bool step() {
-    if (!running_->is_dead) swapcontext(&running_->context, &scheduler_);
+    if (!running_->is_dead) {
+      running_->has_acted = false;
+      running_->stale = {};
+      swap(running_->at, scheduler_);
+    }
     if (!running_->is_dead) return true;
     if (std::uncaught_exceptions() == 0 && !running_->is_ending) throw Killed{};
     return false;
   }
   // A destructor begins: nothing is thrown from here on.
   void begin_end() { running_->is_ending = true; }
+  // A system call begins. What came before is done whatever happens, as for whoever has been told of it.
+  bool call() {
+    if (!step()) return false;
+    running_->unfenced.clear();
+    running_->has_acted = true;
+    return true;
+  }
   void wait_until(std::function<bool()> is_time) {
     running_->is_time = std::move(is_time);
     step();
     running_->is_time = nullptr;
   }
-  // All that was done is there whatever happens, as for whoever has been told of it.
-  void be_told() { running_->unfenced.clear(); }
+  // Something was done that outlives this thread.
+  void act() { running_->has_acted = true; }
   void remember(uint64_t fact) { running_->remember(fact); }
   // What the running thread does from here on depends on `facts` and no more of what its steps gave it.
   void forget_all_but(std::initializer_list<uint64_t> facts) {
@@ -200,11 +228,17 @@ class Machine {
 
   // ---- For the explorer.
 
+  static uint64_t mix(uint64_t hash, uint64_t value) {
+    hash = (hash ^ value) * 0x9E3779B97F4A7C15;
+    return hash ^ hash >> 29;
+  }
+
   // A word of the program's memory becomes a place when it is first used. Over a plain one, which is no atomic, nobody
   // stores who has not heard from whoever loaded it.
   struct Word {
     uint64_t* memory;
     bool is_plain;
+    bool is_own;  // loaded by nobody but who stores there
   };
 
   // Explores `program`, which adds its threads and says what to do at the end of each run. `weakened` is asked for
@@ -250,19 +284,21 @@ class Machine {
   struct Place {
     uint64_t* memory;
     bool is_plain;
+    bool is_own;
     std::vector<Store> stores;
     std::array<uint16_t, kMostThreads> loads{};  // the last one of each thread
   };
   struct Undone {
     size_t place;
+    size_t store;
     bool is_release;
   };
   struct Thread {
     const char* name = "";
-    bool is_killable = false;
+    End end = End::returned;
     Body body;
-    ucontext_t context{};
-    bool is_begun = false;
+    jmp_buf at{};
+    bool has_acted = true;  // since others could go on
     bool is_over = false;
     bool is_dead = false;
     bool is_ending = false;
@@ -272,18 +308,14 @@ class Machine {
     View heard;   // what it would know after an acquire fence
     View fenced;  // what it knew at its last release fence
     std::vector<Undone> unfenced;
-    std::array<uint8_t, kMostPlaces> stale{};  // how often it found the store that it knows, though there is a newer one
+    std::array<uint8_t, kMostPlaces>
+        stale{};  // how often it found the store that it knows, though there is a newer one
     void remember(uint64_t fact) { history = mix(history, fact); }
   };
   struct Choice {
     size_t count;
     size_t taken;
   };
-
-  static uint64_t mix(uint64_t hash, uint64_t value) {
-    hash = (hash ^ value) * 0x9E3779B97F4A7C15;
-    return hash ^ hash >> 29;
-  }
 
   bool is_kept(std::memory_order asked, std::memory_order wanted, Act act, const char* function) {
     if (asked == std::memory_order_relaxed) return false;
@@ -299,7 +331,7 @@ class Machine {
     if (places_.size() == kMostPlaces) std::abort();
     const Word word = word_at(at);
     addresses_.push_back(at);
-    places_.push_back({word.memory, word.is_plain, {}, {}});
+    places_.push_back({word.memory, word.is_plain, word.is_own, {}, {}});
     places_.back().stores.push_back({0, {}, kMostThreads, true});
     return places_.size() - 1;
   }
@@ -329,6 +361,7 @@ class Machine {
 
   // Until all have come to their end. False if the run goes on as one that was seen before.
   bool run_threads() {
+    for (size_t i = 0; i < threads_.size(); ++i) start(i);
     while (failure_.empty()) {
       // Each thread may take its step, or be killed before it.
       std::array<std::pair<size_t, bool>, 2 * kMostThreads> options;
@@ -340,7 +373,7 @@ class Machine {
         const bool may_run = !thread.is_time || thread.is_time();
         is_stuck &= !may_run;
         if (may_run) options[count++] = {i, false};
-        if (thread.is_killable) options[count++] = {i, true};
+        if (thread.end != End::returned) options[count++] = {i, true};
       }
       if (is_stuck) {
         const bool is_end = std::ranges::all_of(threads_, [](const Thread& one) { return one.is_over || one.is_dead; });
@@ -350,7 +383,7 @@ class Machine {
       if (depth_ == choices_.size() && !visited_.insert(state()).second) return false;
       const auto [chosen, is_kill] = options[choose(count)];
       if (is_kill) {
-        kill(threads_[chosen]);
+        kill(chosen);
       } else {
         resume(chosen);
       }
@@ -362,35 +395,46 @@ class Machine {
     Thread& thread = threads_[index];
     running_ = &thread;
     running_index_ = index;
-    if (!thread.is_begun) {
-      thread.is_begun = true;
-      if (!stacks_[index]) stacks_[index] = std::make_unique<std::byte[]>(kStackBytes);
-      getcontext(&thread.context);
-      thread.context.uc_stack.ss_sp = stacks_[index].get();
-      thread.context.uc_stack.ss_size = kStackBytes;
-      thread.context.uc_link = &scheduler_;
-      const auto self = reinterpret_cast<uintptr_t>(this);
-      makecontext(&thread.context, reinterpret_cast<void (*)()>(&Machine::begin), 2, static_cast<unsigned>(self >> 32),
-                  static_cast<unsigned>(self));
-    }
-    swapcontext(&scheduler_, &thread.context);
+    swap(scheduler_, thread.at);
     running_ = nullptr;
+  }
+  // Its stack is switched to by makecontext once, and then by longjmp, which leaves the signal mask alone.
+  void start(size_t index) {
+    if (!stacks_[index]) stacks_[index] = std::make_unique<std::byte[]>(kStackBytes);
+    ucontext_t context;
+    getcontext(&context);
+    context.uc_stack.ss_sp = stacks_[index].get();
+    context.uc_stack.ss_size = kStackBytes;
+    context.uc_link = nullptr;
+    const auto self = reinterpret_cast<uintptr_t>(this);
+    makecontext(&context, reinterpret_cast<void (*)()>(&Machine::begin), 2, static_cast<unsigned>(self >> 32),
+                static_cast<unsigned>(self));
+    running_ = &threads_[index];
+    running_index_ = index;
+    if (_setjmp(scheduler_) == 0) setcontext(&context);
+    running_ = nullptr;
+  }
+  [[gnu::noinline]] static void swap(jmp_buf& from, jmp_buf& to) {
+    if (_setjmp(from) == 0) _longjmp(to, 1);
   }
   static void begin(unsigned high, unsigned low) {
     Machine& machine = *reinterpret_cast<Machine*>(uintptr_t{high} << 32 | low);
     Thread& me = *machine.running_;
     try {
       me.body();
+      if (me.end != End::returned) machine.step();
     } catch (const Killed&) {
       // It ends here.
     } catch (const std::exception& error) {
       machine.fail(std::string(me.name) + " throws: " + error.what());
     }
     me.is_over = true;
+    _longjmp(machine.scheduler_, 1);
   }
 
-  void kill(Thread& thread) {
-    trace("", "kill", 0, static_cast<uint64_t>(&thread - threads_.data()));
+  void kill(size_t index) {
+    Thread& thread = threads_[index];
+    trace("", "kill", 0, index);
     thread.is_dead = true;
     thread.history = 0;
     // From the last to the first: what a release had before it is done if the release is.
@@ -411,63 +455,99 @@ class Machine {
     for (size_t i = 0; i < places_.size(); ++i) {
       thread.now.stores[i] = std::min(thread.now.stores[i], static_cast<uint8_t>(places_[i].stores.size() - 1));
     }
-    if (on_death) on_death(static_cast<size_t>(&thread - threads_.data()));
+    if (on_death) on_death(index);
+    if (thread.end != End::replaced) return;
+    // What the dead one had done is long done when its successor comes, and what it loaded is loaded.
+    resume(index);
+    for (Place& place : places_) place.loads[index] = 0;
+    Thread next;
+    next.name = thread.name;
+    next.body = thread.body;
+    next.now = next.heard = next.fenced = thread.now;
+    next.history = 1;
+    thread = std::move(next);
+    start(index);
   }
 
   // What their code has on its stack is let go of.
   void end_threads() {
     for (size_t i = 0; i < threads_.size(); ++i) {
       threads_[i].is_dead = true;
-      if (threads_[i].is_begun && !threads_[i].is_over) resume(i);
+      if (!threads_[i].is_over) resume(i);
     }
   }
 
+  // The same for any two states that go on alike. Nothing is said of stores that no thread can find any more, and of
+  // loads only which of them a view knows.
   uint64_t state() const {
     uint64_t hash = facts ? facts() : 0;
-    const auto mix_view = [&hash](const View& view) {
-      std::array<uint64_t, sizeof(View) / 8 + 1> words{};
-      std::copy_n(view.stores.begin(), kMostPlaces, reinterpret_cast<uint8_t*>(words.data()));
-      for (const uint64_t word : words) hash = mix(hash, word);
-      for (const uint16_t load : view.loads) hash = mix(hash, load);
+    std::array<uint8_t, kMostPlaces> oldest;
+    oldest.fill(255);
+    for (const Thread& thread : threads_) {
+      if (thread.is_over || thread.is_dead) continue;
+      for (size_t i = 0; i < places_.size(); ++i) oldest[i] = std::min(oldest[i], thread.now.stores[i]);
+    }
+    const auto rank = [this](size_t thread, uint16_t load) {
+      if (threads_[thread].is_over || threads_[thread].is_dead) return ptrdiff_t{0};
+      return std::ranges::count_if(places_, [thread, load](const Place& place) {
+        return place.loads[thread] != 0 && place.loads[thread] <= load;
+      });
+    };
+    const auto mix_view = [&](const View& view) {
+      uint64_t word = 0;
+      for (size_t i = 0; i < places_.size(); ++i) {
+        if (!places_[i].is_own)
+          word = word << 8 | static_cast<uint8_t>(std::max(view.stores[i], oldest[i]) - oldest[i]);
+        if (i % 8 == 7) hash = mix(hash, std::exchange(word, 0));
+      }
+      hash = mix(hash, word);
+      for (size_t i = 0; i < threads_.size(); ++i) hash = mix(hash, static_cast<uint64_t>(rank(i, view.loads[i])));
     };
     for (const Thread& thread : threads_) {
       hash = mix(hash, thread.history);
-      hash = mix(hash, thread.is_begun | thread.is_over << 1 | thread.is_dead << 2 | (thread.is_time != nullptr) << 3);
-      hash = mix(hash, thread.unfenced.size());
-      if (thread.is_dead) continue;
+      hash = mix(hash, thread.is_over | thread.is_dead << 1 | (thread.is_time != nullptr) << 2 |
+                           static_cast<uint64_t>(thread.end) << 3);
+      if (thread.is_over || thread.is_dead) continue;
+      for (const Undone& undone : thread.unfenced) {
+        const bool is_seen = places_[undone.place].stores[undone.store].is_seen;
+        hash = mix(hash, undone.place << 2 | undone.is_release << 1 | is_seen);
+      }
       mix_view(thread.now);
       mix_view(thread.heard);
       mix_view(thread.fenced);
-      for (const uint8_t count : thread.stale) hash = mix(hash, count);
     }
-    for (const Place& place : places_) {
-      hash = mix(hash, place.stores.size());
-      for (const uint16_t load : place.loads) hash = mix(hash, load);
-      for (const Store& store : place.stores) {
-        hash = mix(hash, store.value * 2 + store.is_seen);
-        mix_view(store.view);
+    for (size_t i = 0; i < places_.size(); ++i) {
+      const Place& place = places_[i];
+      hash = mix(hash, place.stores.back().value);
+      if (place.is_own) continue;
+      for (size_t k = oldest[i]; k < place.stores.size(); ++k) {
+        hash = mix(hash, place.stores[k].value);
+        mix_view(place.stores[k].view);
       }
+      for (size_t k = 0; k < threads_.size(); ++k) hash = mix(hash, static_cast<uint64_t>(rank(k, place.loads[k])));
     }
     mix_view(fences_);
+    for (const View* view : kernel_views) mix_view(*view);
     return hash;
   }
 
   void trace(const char* function, const char* what, size_t where, uint64_t value) const {
     if (!is_traced_) return;
-    std::printf("    %-8s %-14s %-6s place %zu  %#lx\n", running_ != nullptr ? running_->name : "", function, what, where,
-                value);
+    std::printf("    %-8s %-14s %-6s place %zu  %#lx\n", running_ != nullptr ? running_->name : "", function, what,
+                where, value);
   }
 
  public:
   std::function<void(size_t)> on_death;
-  std::function<uint64_t()> facts;  // of the program's own state, outside of its threads
+  std::function<uint64_t()> facts;        // of the program's own state, outside of its threads
+  std::vector<const View*> kernel_views;  // that are handed on through the kernel
 
  private:
   std::vector<Place> places_;
   std::vector<uintptr_t> addresses_;
   std::vector<Thread> threads_;
   std::array<std::unique_ptr<std::byte[]>, kMostThreads> stacks_;
-  ucontext_t scheduler_{};
+  jmp_buf scheduler_{};
   Thread* running_ = nullptr;
   size_t running_index_ = 0;
   View fences_;
