@@ -131,6 +131,19 @@ bool break_syncs() {
   return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
 }
 
+// In a child: a small file system of its own in a directory.
+bool try_mount(const Directory& directory, const char* options) {
+  const bool is_alone = unshare(CLONE_NEWNS) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0;
+  return is_alone && mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+         mount("tmpfs", directory.at("").c_str(), "tmpfs", 0, options) == 0;
+}
+
+bool can_mount(const Directory& directory) {
+  const bool can = outcome_in_child([&] { return try_mount(directory, "size=1m"); }) == "";
+  if (!can) MESSAGE("no file system can be mounted here: this one is not tested");
+  return can;
+}
+
 PrivateKey device(char name) { return {KeyAlgorithm::x25519, Secret(Octets(32, static_cast<std::byte>(name)))}; }
 
 }  // namespace
@@ -935,20 +948,12 @@ TEST_CASE("a segment that cannot be read goes like another when there is no room
 
 TEST_CASE("a disk that is full costs what the ring has no room for, counted; with room it goes on") {
   const Directory disk("/dev/shm");
-  const auto try_mount = [&] {
-    const bool is_alone = unshare(CLONE_NEWNS) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0;
-    return is_alone && mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-           mount("tmpfs", disk.at("").c_str(), "tmpfs", 0, "size=1m") == 0;
-  };
-  if (outcome_in_child(try_mount) != "") {
-    MESSAGE("no file system can be mounted here: a full one is not tested");
-    return;
-  }
+  if (!can_mount(disk)) return;
   for (const bool is_encrypted : {false, true}) {
     CAPTURE(is_encrypted);
     const Directory rings("/dev/shm");
     CHECK(outcome_in_child([&] {
-            if (!try_mount()) return false;
+            if (!try_mount(disk, "size=1m")) return false;
             const PrivateKey owner = device('a');
             const auto recipient = is_encrypted ? std::optional(public_key(owner)) : std::nullopt;
             Clock clock;
@@ -991,20 +996,75 @@ TEST_CASE("a disk that is full costs what the ring has no room for, counted; wit
   }
 }
 
-TEST_CASE("free space is kept on a disk that others fill") {
+TEST_CASE("a disk without an inode for another segment costs what the ring has no room for; with one it goes on") {
   const Directory disk("/dev/shm");
-  const auto try_mount = [&] {
-    const bool is_alone = unshare(CLONE_NEWNS) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0;
-    return is_alone && mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-           mount("tmpfs", disk.at("").c_str(), "tmpfs", 0, "size=1m") == 0;
-  };
-  if (outcome_in_child(try_mount) != "") {
-    MESSAGE("no file system can be mounted here: a full one is not tested");
-    return;
-  }
+  if (!can_mount(disk)) return;
   const Directory rings("/dev/shm");
   CHECK(outcome_in_child([&] {
-          if (!try_mount()) return false;
+          // Of the twelve, the root, the directories and the drain's lock take some.
+          if (!try_mount(disk, "size=8m,nr_inodes=12")) return false;
+          Clock clock;
+          const std::string captures = disk.at("captures");
+          Drain drain(rings.at(""), captures, sealed_at_once(), std::nullopt);
+          RingWriter ring(rings.at(""), kCapacity, Keep::oldest, "{}");
+          uint64_t sequence = 0;
+          for (int i = 0; i < 5000 && ring.lost() < 100; ++i) {
+            try_put_record(ring, ++sequence, 1000);
+            drain.step(clock.after(kSecond_ns));
+          }
+          if (drain.complaint().find("No space left") == std::string::npos || ring.lost() != 100) return false;
+          const std::vector<std::string> sealed = paths_in(captures, ".ewc");
+          const uint64_t records = drained(captures).record_count();
+          if (sealed.size() < 2 || records != sealed.size()) return false;
+          // One goes: all that the ring holds has room in the next.
+          std::filesystem::remove(sealed.front());
+          if (drain.step(clock.after(kRetry_ns)) == 0 || !drain.complaint().empty()) return false;
+          const uint64_t committed = sequence - ring.lost();
+          const Drained all = drained(captures);
+          return all.complaint.empty() && all.record_count() + 1 == committed &&
+                 all.sequences.at(ring.ring_id()).front() == 2 && drain.counters().records == committed &&
+                 try_put_record(ring, ++sequence, 1000);
+        }) == "");
+}
+
+TEST_CASE("a file system that is read-only for a while costs no record that the ring has room for") {
+  const Directory disk("/dev/shm");
+  if (!can_mount(disk)) return;
+  const Directory rings("/dev/shm");
+  CHECK(outcome_in_child([&] {
+          if (!try_mount(disk, "size=8m")) return false;
+          Clock clock;
+          const std::string captures = disk.at("captures");
+          Drain drain(rings.at(""), captures, sealed_at_once(), std::nullopt);
+          RingWriter ring(rings.at(""), kCapacity, Keep::oldest, "{}");
+          uint64_t sequence = 0;
+          const auto put_ten = [&] {
+            for (int i = 0; i < 10; ++i) {
+              if (!try_put_record(ring, ++sequence, 1000)) return false;
+              drain.step(clock.after(kSecond_ns));
+            }
+            return true;
+          };
+          if (!put_ten() || !drain.complaint().empty()) return false;
+          const bool is_read_only =
+              mount(captures.c_str(), captures.c_str(), nullptr, MS_BIND, nullptr) == 0 &&
+              mount(nullptr, captures.c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr) == 0;
+          if (!is_read_only || !put_ten()) return false;
+          if (drain.complaint().find("Read-only") == std::string::npos) return false;
+          if (umount(captures.c_str()) != 0) return false;
+          drain.step(clock.after(kRetry_ns));
+          if (!drain.complaint().empty()) return false;
+          drain_all(drain, clock);
+          return drained(captures).sequences.at(ring.ring_id()) == from_to(1, 20) && ring.lost() == 0;
+        }) == "");
+}
+
+TEST_CASE("free space is kept on a disk that others fill") {
+  const Directory disk("/dev/shm");
+  if (!can_mount(disk)) return;
+  const Directory rings("/dev/shm");
+  CHECK(outcome_in_child([&] {
+          if (!try_mount(disk, "size=1m")) return false;
           Clock clock;
           const std::string captures = disk.at("captures");
           Budget budget;
