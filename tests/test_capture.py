@@ -322,8 +322,8 @@ KILLED = """
 import os, signal, sys
 import numpy as np, edgeward as ew
 from models import tflite_models
-place, keep, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-capture = ew.Capture(place, keep=keep, ring_bytes=1 << (16 if keep == "newest" else 20))
+place, count = sys.argv[1], int(sys.argv[2])
+capture = ew.Capture(place)
 model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)
 ones = np.ones(4, np.float32)
 for value in range(count):
@@ -332,9 +332,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def killed(place, keep, count):
+def killed(place, count):
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(place), keep, str(count)],
+        [sys.executable, "-c", KILLED, str(place), str(count)],
         cwd=Path(__file__).parent,
         capture_output=True,
         check=False,
@@ -343,21 +343,21 @@ def killed(place, keep, count):
 
 
 def test_a_program_that_is_killed_loses_nothing_that_it_ran(place):
-    killed(place, "oldest", 100)
+    killed(place, 100)
     with ew.Capture(place):  # the next one who comes finds the ring
         pass
     assert firsts(place) == list(range(100))
     assert list((Path(os.environ["EDGEWARD_RINGS"])).rglob("*.ring")) == []
 
 
-def test_a_black_box_holds_the_newest_to_the_last_one(place):
-    killed(place, "newest", 1000)
-    with ew.Capture(place):
-        pass
-    kept = firsts(place)
-    assert kept[-1] == 999
-    assert kept == list(range(1000 - len(kept), 1000))
-    assert len(kept) > 50
+def test_a_black_box_and_a_pre_roll_outlive_a_kill_at_any_moment(run_child):
+    program = """
+    import random
+    import killed_programs
+    seed = random.SystemRandom().randrange(1 << 32)
+    assert len(list(killed_programs.each_kill(40, seed))) == 40
+    """
+    run_child(textwrap.dedent(program))
 
 
 def test_a_forked_child_leaves_its_parents_capture_alone(place):
