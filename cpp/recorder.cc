@@ -106,10 +106,6 @@ bool Recorder::passes_over() noexcept {
   return true;
 }
 
-uint64_t Recorder::now_ns() {
-  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
-}
-
 void Recorder::observe(uint64_t begin_ns, std::span<const TensorView> inputs,
                        std::span<const TensorView> outputs) noexcept {
   const uint64_t end_ns = now_ns();

@@ -17,6 +17,7 @@
 #include "ring.h"
 #include "sampler.h"
 #include "statistics.h"
+#include "tick_clock.h"
 
 namespace edgeward {
 
@@ -32,7 +33,7 @@ class Recorder {
   // Before a run: true when nothing of it is wanted, which is then counted, and the run needs no other call.
   bool passes_over() noexcept;
   // The time that observe() wants of a run's beginning.
-  static uint64_t now_ns();
+  uint64_t now_ns() { return clock_.now_ns(); }
   // After a run that began at `begin_ns`. The views are of all inputs and outputs, in the signature's order.
   void observe(uint64_t begin_ns, std::span<const TensorView> inputs, std::span<const TensorView> outputs) noexcept;
   // After a run that threw.
@@ -85,6 +86,7 @@ class Recorder {
   std::deque<Waiting> waiting_;     // the oldest first
   std::vector<std::byte> spare_;    // of one that waits no more
   uint64_t waiting_bytes_ = 0;
+  TickClock clock_;
   uint64_t wall_read_ns_ = 0;  // when the two clocks were last compared
   int64_t wall_ahead_ns_ = 0;
 

@@ -185,8 +185,9 @@ class RingWriter::Mapping {
     void* room = mmap(nullptr, 2 * capacity, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room == MAP_FAILED) refuse(draft_path_);
     data_ = static_cast<std::byte*>(room);
-    map(data_, capacity, kDataAt, MAP_FIXED);
-    map(data_ + capacity, capacity, kDataAt, MAP_FIXED);
+    // With its pages: none of them is first met in the middle of a run.
+    map(data_, capacity, kDataAt, MAP_FIXED | MAP_POPULATE);
+    map(data_ + capacity, capacity, kDataAt, MAP_FIXED | MAP_POPULATE);
     madvise(data_, 2 * capacity, MADV_DONTFORK);
     madvise(lines_, 2 * kRegionBytes, MADV_DONTFORK);
   }

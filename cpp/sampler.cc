@@ -182,7 +182,11 @@ bool Sampler::holds(Node& node, const Observation& observation, uint64_t sequenc
     case RuleKind::fraction:
       // 53 bits, as many as a double holds: 1.0 keeps all, 0.0 none.
       return because(kSampled, static_cast<double>(random() >> 11) * 0x1p-53 < rule.limit);
-    case RuleKind::every: return because(kSampled, node.seen++ % rule.count == 0);
+    case RuleKind::every: {
+      const bool is_first = node.seen == 0;
+      if (++node.seen == rule.count) node.seen = 0;
+      return because(kSampled, is_first);
+    }
     case RuleKind::per_second: {
       renew_window(kSecond_ns);
       const bool has_room = static_cast<double>(node.seen) < rule.limit;

@@ -237,6 +237,7 @@ void Session::bind_own() {
     bound_outputs_[i] = outputs_[i].own_binding;
   }
   is_own_bound_ = !has_engine_outputs_;
+  is_own_seen_ = false;
 }
 
 void Session::run() {
@@ -260,15 +261,17 @@ void Session::run_engine() {
 // The same, with a word to the recorder of how it went.
 void Session::run_and_record(bool is_own) {
   if (recorder_->passes_over()) return run_engine();
-  see_inputs(is_own);
-  const uint64_t begin_ns = Recorder::now_ns();
+  const bool is_seen = is_own && is_own_seen_;
+  if (!is_seen) see_inputs(is_own);
+  const uint64_t begin_ns = recorder_->now_ns();
   try {
     run_engine();
   } catch (...) {
     recorder_->observe_failure(begin_ns, seen_inputs_);
     throw;
   }
-  see_outputs(is_own);
+  if (!is_seen) see_outputs(is_own);
+  is_own_seen_ = is_own && is_own_bound_;
   recorder_->observe(begin_ns, seen_inputs_, seen_outputs_);
 }
 

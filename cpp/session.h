@@ -149,6 +149,7 @@ class Session {
   std::vector<Binding> bound_inputs_;  // what the next engine call is given
   std::vector<Binding> bound_outputs_;
   bool is_own_bound_ = false;  // bound_* are the own bindings, ready for run()
+  bool is_own_seen_ = false;   // and seen_* are what they lead to
   uint64_t copies_ = 0;
   std::unique_ptr<Recorder> recorder_;   // null: nothing is captured
   std::vector<TensorView> seen_inputs_;  // what the recorder is shown

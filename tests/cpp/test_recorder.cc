@@ -82,7 +82,7 @@ class Recorded {
   uint64_t run(uint8_t value) {
     std::fill(output_.begin(), output_.end(), std::byte{value});
     std::fill(input_.begin(), input_.end(), std::byte{static_cast<uint8_t>(value + 1)});
-    const uint64_t begin_ns = Recorder::now_ns();
+    const uint64_t begin_ns = recorder_->now_ns();
     const TensorView input = view(input_);
     const TensorView output = view(output_);
     recorder_->observe(begin_ns, std::span(&input, 1), std::span(&output, 1));
@@ -90,7 +90,7 @@ class Recorded {
   }
   void fail() {
     const TensorView input = view(input_);
-    recorder_->observe_failure(Recorder::now_ns(), std::span(&input, 1));
+    recorder_->observe_failure(recorder_->now_ns(), std::span(&input, 1));
   }
   Octets& input() { return input_; }
   Octets& output() { return output_; }
@@ -131,7 +131,7 @@ TEST_CASE("a tensor is kept bit for bit, whatever its size and wherever it lies"
       Recorded session;
       Octets memory = random_octets(random, size + skipped);
       const TensorView view{DType::uint8, {static_cast<int64_t>(size)}, memory.data() + skipped, size};
-      session.recorder().observe(Recorder::now_ns(), std::span(&view, 1), std::span(&view, 1));
+      session.recorder().observe(session.recorder().now_ns(), std::span(&view, 1), std::span(&view, 1));
       const auto all = session.kept();
       REQUIRE(all.size() == 1);
       REQUIRE(all[0].tensors.size() == 2);
@@ -226,7 +226,7 @@ TEST_CASE("sequences count what was lost: a gap is a loss") {
   Octets large(kLeastRingBytes);
   const auto observe = [&](Octets& octets) {
     const TensorView view{DType::uint8, {static_cast<int64_t>(octets.size())}, octets.data(), octets.size()};
-    recorder.observe(Recorder::now_ns(), std::span(&view, 1), std::span(&view, 1));
+    recorder.observe(recorder.now_ns(), std::span(&view, 1), std::span(&view, 1));
   };
   observe(small);
   observe(large);
@@ -282,7 +282,7 @@ TEST_CASE("what came before is kept no longer than was asked for") {
     const TensorView view{DType::uint8, {64}, session.output().data(), 64};
     session.recorder().observe(begin_ns, std::span(&view, 1), std::span(&view, 1));
   };
-  const uint64_t now_ns = Recorder::now_ns();
+  const uint64_t now_ns = session.recorder().now_ns();
   observe(1, now_ns - 2'000'000'000);
   observe(2, now_ns - 1'000'000'001);
   observe(3, now_ns - 1'000'000'000);
