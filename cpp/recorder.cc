@@ -95,15 +95,11 @@ Recorder::Recorder(std::shared_ptr<Capture> capture, const Signature& signature)
 
 Recorder::~Recorder() { capture_->remove(source_); }
 
-bool Recorder::passes_over() noexcept {
-  if (!may_pass_over_ || capture_->has_request()) return false;
-  if (sampler_) {
-    answer_ = sampler_->ask({}, sequence_ + 1);
-    if (answer_->is_kept) return false;
-    answer_.reset();
-  }
-  ring_.count_sampled_out();
-  return true;
+// By a sampler that need not see the run.
+bool Recorder::is_picked_before() noexcept {
+  const Sampler::Answer answer = sampler_->ask({}, sequence_ + 1);
+  if (answer.is_kept) answer_ = answer;
+  return answer.is_kept;
 }
 
 void Recorder::observe(uint64_t begin_ns, std::span<const TensorView> inputs,

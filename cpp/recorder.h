@@ -31,7 +31,12 @@ class Recorder {
   Recorder& operator=(const Recorder&) = delete;
 
   // Before a run: true when nothing of it is wanted, which is then counted, and the run needs no other call.
-  bool passes_over() noexcept;
+  // Here, and not among the rest: a "no" that jumps from page to page of code costs more than it does.
+  bool passes_over() noexcept {
+    if (!may_pass_over_ || capture_->has_request() || (sampler_ && is_picked_before())) return false;
+    ring_.count_sampled_out();
+    return true;
+  }
   // The time that observe() wants of a run's beginning.
   uint64_t now_ns() { return clock_.now_ns(); }
   // After a run that began at `begin_ns`. The views are of all inputs and outputs, in the signature's order.
@@ -55,6 +60,7 @@ class Recorder {
     }
   };
 
+  bool is_picked_before() noexcept;
   void decide(uint64_t begin_ns, uint64_t end_ns, std::span<const TensorView> inputs,
               std::span<const TensorView> outputs, bool has_failed) noexcept;
   void try_decide(uint64_t begin_ns, uint64_t end_ns, std::span<const TensorView> inputs,

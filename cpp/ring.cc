@@ -253,6 +253,7 @@ RingWriter::RingWriter(const std::string& directory, uint64_t capacity_bytes, Ke
   header.header_crc = crc32c(std::as_bytes(std::span(&header, 1)).first(sizeof(Header) - sizeof(header.header_crc)));
   mapping_ = std::make_unique<Mapping>(path_, header, description);
   lines_ = std::launder(reinterpret_cast<Lines*>(mapping_->lines()));
+  sampled_out_ = &lines_->sampled_out;
   data_ = mapping_->data();
   lines_->head_complement.store(~uint64_t{0}, std::memory_order_relaxed);
   lines_->state.store(kOpen, std::memory_order_relaxed);
@@ -357,12 +358,8 @@ void RingWriter::count_lost() {
   lines_->lost_large.store(lines_->lost_large.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
-void RingWriter::count_sampled_out() {
-  lines_->sampled_out.store(lines_->sampled_out.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-}
-
 void RingWriter::uncount_sampled_out() {
-  lines_->sampled_out.store(lines_->sampled_out.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+  sampled_out_->store(sampled_out_->load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
 }
 
 uint64_t RingWriter::lost() const {

@@ -67,7 +67,9 @@ class RingWriter {
 
   // A record that did not get as far as a claim.
   void count_lost();
-  void count_sampled_out();
+  void count_sampled_out() {
+    sampled_out_->store(sampled_out_->load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
   // One that was counted so is captured after all.
   void uncount_sampled_out();
   // Records lost so far, and counters as a reader would see them.
@@ -87,9 +89,10 @@ class RingWriter {
   uint64_t ring_id_;
   std::string path_;
   std::unique_ptr<Mapping> mapping_;
-  Lines* lines_;       // in the file
-  std::byte* data_;    // the ring twice, one after the other
-  uint64_t capacity_;  // bytes; a power of two
+  Lines* lines_;                        // in the file
+  std::atomic<uint64_t>* sampled_out_;  // in them
+  std::byte* data_;                     // the ring twice, one after the other
+  uint64_t capacity_;                   // bytes; a power of two
   Keep keep_;
   uint64_t tail_ = 0;           // ours alone; published by commit()
   uint64_t oldest_ = 0;         // with Keep::newest: the first record that is whole
