@@ -1,4 +1,5 @@
-// A machine whose memory is weak, and every run that a program of a few threads can take on it.
+// A machine whose memory is weak, and every run that a program of a few threads can take on it. For the C library of
+// GNU: threads are stacks that _longjmp switches between, which _FORTIFY_SOURCE would refuse.
 //
 // Memory is the one of J. Kang, C.-K. Hur, O. Lahav, V. Vafeiadis, D. Dreyer, "A promising semantics for relaxed-memory
 // concurrency" (POPL 2017), less the promises: a place keeps all that was stored there, a thread's view says how old a
@@ -33,7 +34,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -308,8 +308,8 @@ class Machine {
     View heard;   // what it would know after an acquire fence
     View fenced;  // what it knew at its last release fence
     std::vector<Undone> unfenced;
-    std::array<uint8_t, kMostPlaces>
-        stale{};  // how often it found the store that it knows, though there is a newer one
+    // How often it found the store that it knows, though there is a newer one.
+    std::array<uint8_t, kMostPlaces> stale{};
     void remember(uint64_t fact) { history = mix(history, fact); }
   };
   struct Choice {
@@ -363,7 +363,7 @@ class Machine {
   bool run_threads() {
     for (size_t i = 0; i < threads_.size(); ++i) start(i);
     while (failure_.empty()) {
-      // Each thread may take its step, or be killed before it.
+      // Each thread may go on, or be killed where it is.
       std::array<std::pair<size_t, bool>, 2 * kMostThreads> options;
       size_t count = 0;
       bool is_stuck = true;
