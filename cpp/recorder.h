@@ -31,7 +31,7 @@ class Recorder {
   Recorder& operator=(const Recorder&) = delete;
 
   // Before a run: true when nothing of it is wanted, which is then counted, and the run needs no other call.
-  // Here, and not among the rest: a "no" that jumps from page to page of code costs more than it does.
+  // In the header: a "no" that jumps from page to page of code costs more than it does.
   bool passes_over() noexcept {
     if (!may_pass_over_ || capture_->has_request() || (sampler_ && is_picked_before())) return false;
     ring_.count_sampled_out();
