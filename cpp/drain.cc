@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <utility>
 
@@ -27,6 +28,7 @@ constexpr const char* kLockName = "drain.lock";
 constexpr std::string_view kSealedSuffix = ".ewc";
 constexpr std::string_view kOpenSuffix = ".open";
 constexpr std::string_view kDraftSuffix = ".draft";
+constexpr time_t kYoungDraft_s = 60;
 
 void make_directory(const std::string& path) {
   std::filesystem::create_directories(path);
@@ -77,6 +79,7 @@ Drain::Drain(std::string ring_directory, std::string capture_directory, const Bu
   look_for_rings();
   skip_known();
   recover();
+  remove_drafts_of_rings();
 }
 
 Drain::~Drain() {
@@ -139,6 +142,19 @@ void Drain::recover() {
     } catch (const std::filesystem::filesystem_error& error) {
       complaint_ = error.what();
     }
+  }
+}
+
+// Of writers that were killed before their ring had its name: memory that nobody would give back.
+void Drain::remove_drafts_of_rings() {
+  for (const std::string& path : paths_in(ring_directory_, std::string(kRingSuffix) + std::string(kDraftSuffix))) {
+    const int number = open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (number < 0) continue;  // somebody was faster
+    const Descriptor draft(number, path);
+    struct stat facts {};
+    // A young one's writer may be at taking its lock.
+    const bool is_old = fstat(number, &facts) == 0 && time(nullptr) - facts.st_mtime > kYoungDraft_s;
+    if (is_old && flock(number, LOCK_EX | LOCK_NB) == 0) unlink(path.c_str());
   }
 }
 

@@ -86,6 +86,7 @@ class Drain {
   void learn_known();
   void skip_known();
   void recover();
+  void remove_drafts_of_rings();
   void set_goals();
   uint64_t read(Source& source);
   void append(FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload);

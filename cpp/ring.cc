@@ -164,6 +164,7 @@ class RingWriter::Mapping {
 
  private:
   void make(const std::string& path, const Header& header, std::string_view description) {
+    if (flock(file_.number(), LOCK_EX | LOCK_NB) != 0) refuse(path);
     // Every page now: one that a full file system could not give later would be a signal in the middle of a run.
     allocate(path, kDataAt + static_cast<size_t>(header.capacity_bytes));
     const bool is_written =
@@ -172,7 +173,6 @@ class RingWriter::Mapping {
             static_cast<ssize_t>(description.size());
     if (!is_written) refuse(path);
     map_all(static_cast<size_t>(header.capacity_bytes));
-    if (flock(file_.number(), LOCK_EX | LOCK_NB) != 0) refuse(path);
     // Not rename: a ring that is there already is somebody's.
     if (link(draft_path_.c_str(), path.c_str()) != 0) refuse(path);
     unlink(draft_path_.c_str());

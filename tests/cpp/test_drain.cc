@@ -6,6 +6,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -25,6 +26,7 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <thread>
 
 #include "child.h"
 #include "directory.h"
@@ -796,6 +798,55 @@ TEST_CASE("directories are made, for their owner and group alone") {
   CHECK(mode_of(directory.at("a/rings/bell")) == 0600);
   CHECK(mode_of(directory.at("b/captures/drain.lock")) == 0640);
   CHECK(drain.is_idle());
+}
+
+TEST_CASE("a ring that was never finished goes with its writer, unless it is young") {
+  const Place place;
+  const auto draft = [&](const char* name, time_t age_s) {
+    std::string path = write_file(place.rings + "/" + name + ".ring.draft", "half a ring");
+    const timespec then{time(nullptr) - age_s, 0};
+    const timespec times[2] = {then, then};
+    REQUIRE(utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+    return path;
+  };
+  draft("dead", 100);
+  const std::string young = draft("young", 30);
+  const std::string living = draft("living", 100);
+  const Descriptor lock(open(living.c_str(), O_RDWR | O_CLOEXEC), living);
+  REQUIRE(flock(lock.number(), LOCK_EX) == 0);
+  const std::string target = write_file(place.rings + "/target", "of a link");
+  const std::string link = place.rings + "/link.ring.draft";
+  REQUIRE(symlink(target.c_str(), link.c_str()) == 0);
+  const auto drain = place.drain();
+  CHECK(paths_in(place.rings, ".draft") == std::vector<std::string>{link, living, young});
+  CHECK(content_of(target) == "of a link");
+}
+
+TEST_CASE("a writer that is killed at any moment of making its ring leaves nothing that stays") {
+  const Place place;
+  std::mt19937_64 random(1);
+  size_t draft_count = 0;
+  for (int i = 0; i < 300; ++i) {
+    const pid_t child = fork();
+    if (child == 0) {
+      const RingWriter ring(place.rings, uint64_t{1} << 22, Keep::oldest, "{}");
+      pause();
+    }
+    REQUIRE(child > 0);
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 3000));
+    kill(child, SIGKILL);
+    REQUIRE(waitpid(child, nullptr, 0) == child);
+    for (const std::string& path : paths_in(place.rings, ".draft")) {
+      const timespec times[2] = {{1, 0}, {1, 0}};
+      REQUIRE(utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+      ++draft_count;
+    }
+    Clock clock;
+    drain_all(*place.drain(), clock);
+    REQUIRE(paths_in(place.rings, ".draft").empty());
+    REQUIRE(ring_count(place) == 0);
+  }
+  CHECK(draft_count > 0);
 }
 
 TEST_CASE("what a crash left that is no segment is set aside, and holds nobody up") {
