@@ -83,7 +83,8 @@ class SegmentReader {
   bool is_complete() const { return is_complete_; }
   // Bytes that belong to whole frames, so far.
   uint64_t whole_bytes() const { return offset_; }
-  // Whole frames of this segment behind the place where next() stopped. Of a file that only a crash has touched: none.
+  // Whole frames of this segment behind the place where next() stopped; at least so many in a file that was made to
+  // take long. Of one that only a crash has touched: none.
   uint64_t hole_count() const;
 
  private:

@@ -574,6 +574,27 @@ TEST_CASE("whole frames behind a hole are counted by recovery, and not taken") {
   CHECK(is_beginning(content_of_segment(recovered.path).frames, frames));
 }
 
+TEST_CASE("heads that claim all that follows are not all believed, however many there are") {
+  const Directory directory("/dev/shm");
+  const auto frames = some_frames();
+  Octets bytes = octets_of(open_segment(directory, frames));
+  const auto offsets = frame_offsets(bytes);
+  const Octets head(bytes.begin() + static_cast<ptrdiff_t>(offsets[0]),
+                    bytes.begin() + static_cast<ptrdiff_t>(offsets[0] + 64));
+  const Octets whole(bytes.begin() + static_cast<ptrdiff_t>(offsets[4]),
+                     bytes.begin() + static_cast<ptrdiff_t>(offsets[5]));
+  bytes[offsets[3] + kFrameHeadBytes] ^= std::byte{1};
+  constexpr size_t kHeads = 1000;
+  const size_t end = bytes.size() + kHeads * 64 + whole.size();
+  for (size_t i = 0; i < kHeads; ++i) {
+    const size_t at = bytes.size();
+    bytes.insert(bytes.end(), head.begin(), head.end());
+    put(bytes, at + 32, static_cast<uint32_t>(end - at - kFrameHeadBytes));
+  }
+  bytes.insert(bytes.end(), whole.begin(), whole.end());
+  CHECK(recover_segment(write_octets(directory.at("one.open"), bytes)).hole_count == frames.size() - 4);
+}
+
 TEST_CASE("a recovery for which there is no room leaves the open file as it was, and goes well later") {
   const Directory directory("/dev/shm");
   const auto frames = some_frames();
