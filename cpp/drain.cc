@@ -178,12 +178,12 @@ void Drain::look_for_rings() {
 
 uint64_t Drain::step(uint64_t now_ns) {
   if (now_ns < retry_at_ns_) return 0;
-  if (!has_more()) {
-    look_for_rings();
-    set_goals();
-  }
   uint64_t count = 0;
   try {
+    if (!has_more()) {
+      look_for_rings();
+      set_goals();
+    }
     for (auto& [path, source] : sources_) count += read(source);
     const bool is_due = unsynced_bytes_ >= kSyncEveryBytes || now_ns - last_sync_ns_ >= kSyncEvery_ns ||
                         std::any_of(sources_.begin(), sources_.end(), [](const auto& one) {
@@ -197,7 +197,7 @@ uint64_t Drain::step(uint64_t now_ns) {
     }
     if (segment_ != nullptr && segment_->size_bytes() >= budget_.segment_bytes) seal();
     complaint_.clear();
-  } catch (const std::filesystem::filesystem_error& error) {
+  } catch (const std::exception& error) {  // of the disk, or no memory
     give_up_segment(error.what(), now_ns);
     count = 0;
   }
@@ -378,7 +378,7 @@ void Drain::flush() {
   try {
     if (segment_ != nullptr && unsynced_bytes_ > 0) sync();
     remove_ended();
-  } catch (const std::filesystem::filesystem_error& error) {
+  } catch (const std::exception& error) {  // of the disk, or no memory
     give_up_segment(error.what(), 0);
   }
 }
@@ -387,7 +387,7 @@ void Drain::close() {
   try {
     seal();
     remove_ended();
-  } catch (const std::filesystem::filesystem_error& error) {
+  } catch (const std::exception& error) {  // of the disk, or no memory
     give_up_segment(error.what(), 0);
   }
 }

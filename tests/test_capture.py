@@ -316,6 +316,33 @@ def test_a_disk_that_refuses_costs_records_and_no_answer(place, run_child):
     assert sum(1 for _ in ew.read_captures(place)) == committed
 
 
+def test_no_memory_to_drain_with_costs_time_and_no_answer(place, run_child):
+    program = """
+    import re, resource, sys
+    from pathlib import Path
+    import edgeward as ew
+    from models import tflite_models
+    capture = ew.Capture(sys.argv[1], sample=0.0, ring_bytes=1 << 26, statistics=False)
+    model = ew.load_unsigned(tflite_models.add((4_000_000,)), capture=capture)
+    session = model.session()
+    session.run()
+    session.inputs["x"][...] = 1
+    used_kb = int(re.search(r"VmSize:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
+    resource.setrlimit(resource.RLIMIT_AS, ((used_kb + 4096) * 1024, resource.RLIM_INFINITY))
+    capture.capture_next()
+    session.run()
+    assert not capture.flush(1)
+    assert "bad_alloc" in capture.complaint, capture.complaint
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+    assert capture.flush(60)
+    assert capture.counters["committed"] == capture.counters["drained"] == 1
+    """
+    # One arena: another one's room is within the limit from the start.
+    run_child(textwrap.dedent(program), place, MALLOC_ARENA_MAX="1")
+    (one,) = ew.read_captures(place)
+    assert (one.inputs["x"] == 1).all()
+
+
 # --- crashes -----------------------------------------------------------------------------------
 
 KILLED = """
