@@ -169,8 +169,8 @@ TEST_CASE("a flush that the disk refuses says no when its time is over, and goes
   const Place place;
   const auto ring = place.ring();
   const auto thread = place.thread();
-  REQUIRE(put_records(*ring, 1, 5));
   std::filesystem::rename(place.captures, place.captures + ".away");
+  REQUIRE(put_records(*ring, 1, 5));
   CHECK_FALSE(thread->flush(100));
   CHECK(thread->complaint().find("No such file") != std::string::npos);
   CHECK(thread->counters().records == 0);
