@@ -75,11 +75,12 @@ Drain::Drain(std::string ring_directory, std::string capture_directory, const Bu
              std::optional<PublicKey> recipient)
     : ring_directory_(std::move(ring_directory)), capture_directory_(std::move(capture_directory)), budget_(budget),
       recipient_(std::move(recipient)), lock_(open_lock(capture_directory_)), bell_(open_bell(ring_directory_)) {
+  // First: a ring that has its name and its draft's is one file, whose lock is ours as soon as it is read.
+  remove_drafts_of_rings();
   learn_known();
   look_for_rings();
   skip_known();
   recover();
-  remove_drafts_of_rings();
 }
 
 Drain::~Drain() {
@@ -147,7 +148,7 @@ void Drain::recover() {
 
 // Of writers that were killed before their ring had its name: memory that nobody would give back.
 void Drain::remove_drafts_of_rings() {
-  for (const std::string& path : paths_in(ring_directory_, std::string(kRingSuffix) + std::string(kDraftSuffix))) {
+  for (const std::string& path : paths_in(ring_directory_, std::string(kRingSuffix) + std::string(kRingDraftSuffix))) {
     const int number = open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (number < 0) continue;  // somebody was faster
     const Descriptor draft(number, path);

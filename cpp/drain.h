@@ -39,7 +39,7 @@ struct DrainCounters {
   uint64_t evicted_records = 0;   //
   uint64_t evicted_bytes = 0;     //
   uint64_t refused_rings = 0;     // whose bytes break the protocol
-  uint64_t failures = 0;          // of the disk: the segment was given up, and its records written again
+  uint64_t failures = 0;          // of the disk, or of memory: the segment was given up, and its records written again
 };
 
 class Drain {
@@ -53,7 +53,7 @@ class Drain {
   Drain& operator=(const Drain&) = delete;
 
   // Brings what the rings hold to the disk, or as much as is synced at once: then has_more(). Returns how many records.
-  // `now_ns` is monotonic. Throws nothing for a disk that fails.
+  // `now_ns` is monotonic. Throws nothing for a disk that fails, or for want of memory.
   uint64_t step(uint64_t now_ns);
   // Whether the next step goes on where the last one stopped, before it looks for what came meanwhile.
   bool has_more() const;
@@ -69,7 +69,7 @@ class Drain {
   bool is_idle() const { return sources_.empty(); }
 
   const DrainCounters& counters() const { return counters_; }
-  // The last complaint of the disk; empty when it works.
+  // Why the last step brought nothing to the disk; empty when it did.
   const std::string& complaint() const { return complaint_; }
 
  private:

@@ -140,7 +140,8 @@ class RingWriter::Mapping {
  public:
   // Made under a draft name, so that a ring with its right name is whole.
   Mapping(const std::string& path, const Header& header, std::string_view description)
-      : draft_path_(path + ".draft"), file_(Locks::of_this_process().create(draft_path_), draft_path_) {
+      : draft_path_(path + std::string(kRingDraftSuffix)),
+        file_(Locks::of_this_process().create(draft_path_), draft_path_) {
     try {
       make(path, header, description);
     } catch (...) {

@@ -44,6 +44,7 @@ inline constexpr size_t kMostDescriptionBytes = size_t{60} << 10;
 inline constexpr uint64_t kRecordAlignment = 64;
 // Names in a directory of rings.
 inline constexpr std::string_view kRingSuffix = ".ring";
+inline constexpr std::string_view kRingDraftSuffix = ".draft";  // behind the other, while it is being made
 inline constexpr std::string_view kBellName = "bell";
 
 class RingWriter {

@@ -26,7 +26,6 @@
 #include <functional>
 #include <memory>
 #include <random>
-#include <thread>
 
 #include "child.h"
 #include "directory.h"
@@ -133,6 +132,12 @@ bool break_syncs() {
   return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
 }
 
+void make_older(const std::string& path, time_t age_s) {
+  const timespec then{time(nullptr) - age_s, 0};
+  const timespec times[2] = {then, then};
+  REQUIRE(utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+}
+
 // In a child: a small file system of its own in a directory.
 bool try_mount(const Directory& directory, const char* options) {
   const bool is_alone = unshare(CLONE_NEWNS) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0;
@@ -140,10 +145,16 @@ bool try_mount(const Directory& directory, const char* options) {
          mount("tmpfs", directory.at("").c_str(), "tmpfs", 0, options) == 0;
 }
 
-bool can_mount(const Directory& directory) {
-  const bool can = outcome_in_child([&] { return try_mount(directory, "size=1m"); }) == "";
-  if (!can) MESSAGE("no file system can be mounted here: this one is not tested");
-  return can;
+// In a child that has a small file system at `disk`, and a directory for rings: `act` must return true.
+void check_on_small_disk(const char* options,
+                         const std::function<bool(const Directory& disk, const Directory& rings)>& act) {
+  const Directory disk("/dev/shm");
+  if (outcome_in_child([&] { return try_mount(disk, options); }) != "") {
+    MESSAGE("no file system can be mounted here: a small one is not tested");
+    return;
+  }
+  const Directory rings("/dev/shm");
+  CHECK(outcome_in_child([&] { return try_mount(disk, options) && act(disk, rings); }) == "");
 }
 
 PrivateKey device(char name) { return {KeyAlgorithm::x25519, Secret(Octets(32, static_cast<std::byte>(name)))}; }
@@ -804,9 +815,7 @@ TEST_CASE("a ring that was never finished goes with its writer, unless it is you
   const Place place;
   const auto draft = [&](const char* name, time_t age_s) {
     std::string path = write_file(place.rings + "/" + name + ".ring.draft", "half a ring");
-    const timespec then{time(nullptr) - age_s, 0};
-    const timespec times[2] = {then, then};
-    REQUIRE(utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+    make_older(path, age_s);
     return path;
   };
   draft("dead", 100);
@@ -822,23 +831,17 @@ TEST_CASE("a ring that was never finished goes with its writer, unless it is you
   CHECK(content_of(target) == "of a link");
 }
 
-TEST_CASE("a writer that is killed at any moment of making its ring leaves nothing that stays") {
+TEST_CASE("a writer that is killed between any two calls of the system leaves no ring that was never finished") {
+  if (!can_trace()) {
+    MESSAGE("no process can be traced here: not every moment to be killed at is tested");
+    return;
+  }
   const Place place;
-  std::mt19937_64 random(1);
   size_t draft_count = 0;
-  for (int i = 0; i < 300; ++i) {
-    const pid_t child = fork();
-    if (child == 0) {
-      const RingWriter ring(place.rings, uint64_t{1} << 22, Keep::oldest, "{}");
-      pause();
-    }
-    REQUIRE(child > 0);
-    std::this_thread::sleep_for(std::chrono::microseconds(random() % 3000));
-    kill(child, SIGKILL);
-    REQUIRE(waitpid(child, nullptr, 0) == child);
+  const auto make = [&] { place.ring(); };
+  for (size_t stops = 0; is_killed_at(stops, make); ++stops) {
     for (const std::string& path : paths_in(place.rings, ".draft")) {
-      const timespec times[2] = {{1, 0}, {1, 0}};
-      REQUIRE(utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+      make_older(path, 100);
       ++draft_count;
     }
     Clock clock;
@@ -998,148 +1001,131 @@ TEST_CASE("a segment that cannot be read goes like another when there is no room
 // ---- A disk that is full.
 
 TEST_CASE("a disk that is full costs what the ring has no room for, counted; with room it goes on") {
-  const Directory disk("/dev/shm");
-  if (!can_mount(disk)) return;
   for (const bool is_encrypted : {false, true}) {
     CAPTURE(is_encrypted);
-    const Directory rings("/dev/shm");
-    CHECK(outcome_in_child([&] {
-            if (!try_mount(disk, "size=1m")) return false;
-            const PrivateKey owner = device('a');
-            const auto recipient = is_encrypted ? std::optional(public_key(owner)) : std::nullopt;
-            Clock clock;
-            const std::string captures = disk.at("captures");
-            Budget budget;
-            budget.segment_bytes = 100'000;
-            auto drain = std::make_unique<Drain>(rings.at(""), captures, budget, recipient);
-            RingWriter ring(rings.at(""), kCapacity, Keep::oldest, "{}");
-            // Something else takes most of the room.
-            const std::string other = write_file(disk.at("other"), std::string(500'000, 'x'));
-            uint64_t sequence = 0;
-            const auto put_while = [&](auto&& goes_on) {
-              for (int i = 0; i < 5000 && goes_on(); ++i) {
-                try_put_record(ring, ++sequence, 1000);
-                drain->step(clock.after(kSecond_ns));
-              }
-            };
-            put_while([&] { return drain->complaint().empty(); });
-            if (drain->complaint().find("No space left") == std::string::npos || ring.lost() != 0) return false;
-            put_while([&] { return ring.lost() < 100; });
-            if (ring.lost() != 100 || drain->counters().failures < 2) return false;
-            // What is sealed can be read, and nothing piles up beside it.
-            if (!drained(captures, &owner).complaint.empty()) return false;
-            if (!paths_in(captures, ".damaged").empty() || paths_in(captures, ".open").size() > 1) return false;
-            std::filesystem::remove(other);
-            drain->step(clock.after(kRetry_ns));
-            if (!drain->complaint().empty()) return false;
-            const uint64_t lost = ring.lost();
-            for (int i = 0; i < 100; ++i) {
-              if (!try_put_record(ring, ++sequence, 1000)) return false;
-              drain->step(clock.after(kSecond_ns));
-            }
-            drain_all(*drain, clock);
-            const Drained all = drained(captures, &owner);
-            const Sequences& sequences = all.sequences.at(ring.ring_id());
-            return all.complaint.empty() && ring.lost() == lost && sequences.size() == sequence - lost &&
-                   sequences.back() == sequence && all.counters.at(ring.ring_id())[2] == lost &&
-                   drain->counters().records == sequences.size() && paths_in(captures, ".open").empty();
-          }) == "");
+    check_on_small_disk("size=1m", [&](const Directory& disk, const Directory& rings) {
+      const PrivateKey owner = device('a');
+      const auto recipient = is_encrypted ? std::optional(public_key(owner)) : std::nullopt;
+      Clock clock;
+      const std::string captures = disk.at("captures");
+      Budget budget;
+      budget.segment_bytes = 100'000;
+      auto drain = std::make_unique<Drain>(rings.at(""), captures, budget, recipient);
+      RingWriter ring(rings.at(""), kCapacity, Keep::oldest, "{}");
+      // Something else takes most of the room.
+      const std::string other = write_file(disk.at("other"), std::string(500'000, 'x'));
+      uint64_t sequence = 0;
+      const auto put_while = [&](auto&& goes_on) {
+        for (int i = 0; i < 5000 && goes_on(); ++i) {
+          try_put_record(ring, ++sequence, 1000);
+          drain->step(clock.after(kSecond_ns));
+        }
+      };
+      put_while([&] { return drain->complaint().empty(); });
+      if (drain->complaint().find("No space left") == std::string::npos || ring.lost() != 0) return false;
+      put_while([&] { return ring.lost() < 100; });
+      if (ring.lost() != 100 || drain->counters().failures < 2) return false;
+      // What is sealed can be read, and nothing piles up beside it.
+      if (!drained(captures, &owner).complaint.empty()) return false;
+      if (!paths_in(captures, ".damaged").empty() || paths_in(captures, ".open").size() > 1) return false;
+      std::filesystem::remove(other);
+      drain->step(clock.after(kRetry_ns));
+      if (!drain->complaint().empty()) return false;
+      const uint64_t lost = ring.lost();
+      for (int i = 0; i < 100; ++i) {
+        if (!try_put_record(ring, ++sequence, 1000)) return false;
+        drain->step(clock.after(kSecond_ns));
+      }
+      drain_all(*drain, clock);
+      const Drained all = drained(captures, &owner);
+      const Sequences& sequences = all.sequences.at(ring.ring_id());
+      return all.complaint.empty() && ring.lost() == lost && sequences.size() == sequence - lost &&
+             sequences.back() == sequence && all.counters.at(ring.ring_id())[2] == lost &&
+             drain->counters().records == sequences.size() && paths_in(captures, ".open").empty();
+    });
   }
 }
 
 TEST_CASE("a disk without an inode for another segment costs what the ring has no room for; with one it goes on") {
-  const Directory disk("/dev/shm");
-  if (!can_mount(disk)) return;
-  const Directory rings("/dev/shm");
-  CHECK(outcome_in_child([&] {
-          // Of the twelve, the root, the directories and the drain's lock take some.
-          if (!try_mount(disk, "size=8m,nr_inodes=12")) return false;
-          Clock clock;
-          const std::string captures = disk.at("captures");
-          Drain drain(rings.at(""), captures, sealed_at_once(), std::nullopt);
-          RingWriter ring(rings.at(""), kCapacity, Keep::oldest, "{}");
-          uint64_t sequence = 0;
-          for (int i = 0; i < 5000 && ring.lost() < 100; ++i) {
-            try_put_record(ring, ++sequence, 1000);
-            drain.step(clock.after(kSecond_ns));
-          }
-          if (drain.complaint().find("No space left") == std::string::npos || ring.lost() != 100) return false;
-          const std::vector<std::string> sealed = paths_in(captures, ".ewc");
-          const uint64_t records = drained(captures).record_count();
-          if (sealed.size() < 2 || records != sealed.size()) return false;
-          // One goes: all that the ring holds has room in the next.
-          std::filesystem::remove(sealed.front());
-          if (drain.step(clock.after(kRetry_ns)) == 0 || !drain.complaint().empty()) return false;
-          const uint64_t committed = sequence - ring.lost();
-          const Drained all = drained(captures);
-          return all.complaint.empty() && all.record_count() + 1 == committed &&
-                 all.sequences.at(ring.ring_id()).front() == 2 && drain.counters().records == committed &&
-                 try_put_record(ring, ++sequence, 1000);
-        }) == "");
+  // Of the twelve, the root, the directories and the drain's lock take some.
+  check_on_small_disk("size=8m,nr_inodes=12", [](const Directory& disk, const Directory& rings) {
+    Clock clock;
+    const std::string captures = disk.at("captures");
+    Drain drain(rings.at(""), captures, sealed_at_once(), std::nullopt);
+    RingWriter ring(rings.at(""), kCapacity, Keep::oldest, "{}");
+    uint64_t sequence = 0;
+    for (int i = 0; i < 5000 && ring.lost() < 100; ++i) {
+      try_put_record(ring, ++sequence, 1000);
+      drain.step(clock.after(kSecond_ns));
+    }
+    if (drain.complaint().find("No space left") == std::string::npos || ring.lost() != 100) return false;
+    const std::vector<std::string> sealed = paths_in(captures, ".ewc");
+    const uint64_t records = drained(captures).record_count();
+    if (sealed.size() < 2 || records != sealed.size()) return false;
+    // One goes: all that the ring holds has room in the next.
+    std::filesystem::remove(sealed.front());
+    if (drain.step(clock.after(kRetry_ns)) == 0 || !drain.complaint().empty()) return false;
+    const uint64_t committed = sequence - ring.lost();
+    const Drained all = drained(captures);
+    return all.complaint.empty() && all.record_count() + 1 == committed &&
+           all.sequences.at(ring.ring_id()).front() == 2 && drain.counters().records == committed &&
+           try_put_record(ring, ++sequence, 1000);
+  });
 }
 
 TEST_CASE("a file system that is read-only for a while costs no record that the ring has room for") {
-  const Directory disk("/dev/shm");
-  if (!can_mount(disk)) return;
-  const Directory rings("/dev/shm");
-  CHECK(outcome_in_child([&] {
-          if (!try_mount(disk, "size=8m")) return false;
-          Clock clock;
-          const std::string captures = disk.at("captures");
-          Drain drain(rings.at(""), captures, sealed_at_once(), std::nullopt);
-          RingWriter ring(rings.at(""), kCapacity, Keep::oldest, "{}");
-          uint64_t sequence = 0;
-          const auto put_ten = [&] {
-            for (int i = 0; i < 10; ++i) {
-              if (!try_put_record(ring, ++sequence, 1000)) return false;
-              drain.step(clock.after(kSecond_ns));
-            }
-            return true;
-          };
-          if (!put_ten() || !drain.complaint().empty()) return false;
-          const bool is_read_only =
-              mount(captures.c_str(), captures.c_str(), nullptr, MS_BIND, nullptr) == 0 &&
-              mount(nullptr, captures.c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr) == 0;
-          if (!is_read_only || !put_ten()) return false;
-          if (drain.complaint().find("Read-only") == std::string::npos) return false;
-          if (umount(captures.c_str()) != 0) return false;
-          drain.step(clock.after(kRetry_ns));
-          if (!drain.complaint().empty()) return false;
-          drain_all(drain, clock);
-          return drained(captures).sequences.at(ring.ring_id()) == from_to(1, 20) && ring.lost() == 0;
-        }) == "");
+  check_on_small_disk("size=8m", [](const Directory& disk, const Directory& rings) {
+    Clock clock;
+    const std::string captures = disk.at("captures");
+    Drain drain(rings.at(""), captures, sealed_at_once(), std::nullopt);
+    RingWriter ring(rings.at(""), kCapacity, Keep::oldest, "{}");
+    uint64_t sequence = 0;
+    const auto put_ten = [&] {
+      for (int i = 0; i < 10; ++i) {
+        if (!try_put_record(ring, ++sequence, 1000)) return false;
+        drain.step(clock.after(kSecond_ns));
+      }
+      return true;
+    };
+    if (!put_ten() || !drain.complaint().empty()) return false;
+    const bool is_read_only = mount(captures.c_str(), captures.c_str(), nullptr, MS_BIND, nullptr) == 0 &&
+                              mount(nullptr, captures.c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr) == 0;
+    if (!is_read_only || !put_ten()) return false;
+    if (drain.complaint().find("Read-only") == std::string::npos) return false;
+    if (umount(captures.c_str()) != 0) return false;
+    drain.step(clock.after(kRetry_ns));
+    if (!drain.complaint().empty()) return false;
+    drain_all(drain, clock);
+    return drained(captures).sequences.at(ring.ring_id()) == from_to(1, 20) && ring.lost() == 0;
+  });
 }
 
 TEST_CASE("free space is kept on a disk that others fill") {
-  const Directory disk("/dev/shm");
-  if (!can_mount(disk)) return;
-  const Directory rings("/dev/shm");
-  CHECK(outcome_in_child([&] {
-          if (!try_mount(disk, "size=1m")) return false;
-          Clock clock;
-          const std::string captures = disk.at("captures");
-          Budget budget;
-          budget.segment_bytes = 50'000;
-          budget.least_free_bytes = 300'000;
-          Drain drain(rings.at(""), captures, budget, std::nullopt);
-          RingWriter ring(rings.at(""), kCapacity, Keep::oldest, "{}");
-          const auto free_bytes = [&] {
-            struct statvfs facts {};
-            return statvfs(captures.c_str(), &facts) == 0 ? facts.f_bavail * facts.f_frsize : 0;
-          };
-          for (uint64_t sequence = 1; sequence <= 2000; ++sequence) {
-            if (!try_put_record(ring, sequence, 1000)) return false;
-            drain.step(clock.after(kSecond_ns));
-            if (!drain.complaint().empty()) return false;
-            // It is looked after once in a segment.
-            if (sequence % 100 == 99 && free_bytes() < 200'000) return false;
-            if (sequence == 1000) write_file(disk.at("other"), std::string(150'000, 'x'));
-          }
-          drain.close();
-          const Drained all = drained(captures);
-          return all.complaint.empty() && drain.counters().evicted_segments > 0 && free_bytes() >= 300'000 &&
-                 all.record_count() + drain.counters().evicted_records == 2000;
-        }) == "");
+  check_on_small_disk("size=1m", [](const Directory& disk, const Directory& rings) {
+    Clock clock;
+    const std::string captures = disk.at("captures");
+    Budget budget;
+    budget.segment_bytes = 50'000;
+    budget.least_free_bytes = 300'000;
+    Drain drain(rings.at(""), captures, budget, std::nullopt);
+    RingWriter ring(rings.at(""), kCapacity, Keep::oldest, "{}");
+    const auto free_bytes = [&] {
+      struct statvfs facts {};
+      return statvfs(captures.c_str(), &facts) == 0 ? facts.f_bavail * facts.f_frsize : 0;
+    };
+    for (uint64_t sequence = 1; sequence <= 2000; ++sequence) {
+      if (!try_put_record(ring, sequence, 1000)) return false;
+      drain.step(clock.after(kSecond_ns));
+      if (!drain.complaint().empty()) return false;
+      // It is looked after once in a segment.
+      if (sequence % 100 == 99 && free_bytes() < 200'000) return false;
+      if (sequence == 1000) write_file(disk.at("other"), std::string(150'000, 'x'));
+    }
+    drain.close();
+    const Drained all = drained(captures);
+    return all.complaint.empty() && drain.counters().evicted_segments > 0 && free_bytes() >= 300'000 &&
+           all.record_count() + drain.counters().evicted_records == 2000;
+  });
 }
 
 TEST_CASE("a segment that may not grow costs no record, and what was synced of it is kept") {
