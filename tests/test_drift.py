@@ -41,7 +41,17 @@ def test_a_bin_that_one_side_never_saw_counts_as_a_little():
     assert psi([0, 0], [1, 1]) == psi([1, 1], [0, 0]) == 0
 
 
-def test_a_shift_of_a_fifth_of_a_deviation_is_seen_and_none_is_not(tmp_path, monkeypatch):
+def test_a_shift_of_a_fifth_of_a_deviation_is_seen_and_none_is_not():
+    generator = np.random.default_rng(3)
+    base = row(generator.normal(size=100_000))
+    for _ in range(20):
+        (same,) = drifts([base], [row(generator.normal(size=100_000))])
+        (moved,) = drifts([base], [row(generator.normal(0.2, size=100_000))])
+        assert abs(same.shift) < 0.02 < 0.18 < moved.shift < 0.22
+        assert same.psi < 0.001 < 0.02 < moved.psi
+
+
+def test_it_is_seen_through_what_the_runtime_counts(tmp_path, monkeypatch):
     """A hundred devices with no shift and a hundred with one; each has seen 100,000 values."""
     monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
     generator = np.random.default_rng(3)
@@ -67,8 +77,8 @@ def test_a_shift_of_a_fifth_of_a_deviation_is_seen_and_none_is_not(tmp_path, mon
     assert len(same) == len(moved) == 2 * devices  # of the input and of the output
     assert {drift.value_count for drift in same + moved} == {size * runs}
     for drift in same:
-        assert abs(drift.shift) < 0.1
-        assert drift.psi < 0.01
+        assert abs(drift.shift) < 0.02
+        assert drift.psi < 0.002  # noise grows with the bins, of which there are more here
     for drift in moved:
         assert 0.18 < drift.shift < 0.22
         assert drift.psi > 0.02
