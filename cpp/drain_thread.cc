@@ -3,14 +3,12 @@
 #include <chrono>
 #include <csignal>
 
+#include "tick_clock.h"
+
 namespace edgeward {
 namespace {
 
 constexpr int kLookEvery_ms = 50;
-
-uint64_t monotonic_ns() {
-  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
-}
 
 }  // namespace
 

@@ -50,13 +50,13 @@ TickClock::TickClock() {
   has_counter_ = is_counter;
 }
 
-uint64_t TickClock::kernel_ns() {
+uint64_t monotonic_ns() {
   return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
 }
 
 uint64_t TickClock::ask() {
   const uint64_t before = ticks();
-  const uint64_t ns = kernel_ns();
+  const uint64_t ns = monotonic_ns();
   scale_.note(before + (ticks() - before) / 2, ns);
   return ns;
 }

@@ -33,19 +33,21 @@ class TickScale {
   double ns_per_tick_ = 0;        // that the last two notes have shown
 };
 
+// CLOCK_MONOTONIC, as the kernel says it. Any thread.
+uint64_t monotonic_ns();
+
 // Asks the kernel each time where it does not keep its own time by the counter. Within some microseconds of
 // CLOCK_MONOTONIC, and never goes back. One thread at a time.
 class TickClock {
  public:
   TickClock();
   uint64_t now_ns() {
-    if (!has_counter_) return kernel_ns();
+    if (!has_counter_) return monotonic_ns();
     const auto ns = scale_.ns_at(ticks());
     return last_ns_ = std::max(last_ns_, ns ? *ns : ask());
   }
 
  private:
-  static uint64_t kernel_ns();
   static uint64_t ticks() {
 #if defined(__x86_64__)
     return __builtin_ia32_rdtsc();

@@ -7,7 +7,6 @@ For a process of one thread that has opened no engine, since it forks.
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import os
 import random
@@ -18,6 +17,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from models import tflite_models
@@ -39,7 +39,10 @@ def each_kill(count: int, seed: int) -> Iterator[int]:
     generator = random.Random(seed)
     for number in range(count):
         keep = ("newest", "oldest")[number % 2]
-        with tempfile.TemporaryDirectory(dir="/dev/shm") as folder, _rings_in(folder):
+        with (
+            tempfile.TemporaryDirectory(dir="/dev/shm") as folder,
+            patch.dict(os.environ, EDGEWARD_RINGS=str(Path(folder, "rings"))),
+        ):
             place = Path(folder, "captures")
             returned = _killed(place, keep, generator.uniform(0, MOST_S))
             with ew.Capture(place):  # the next one who comes finds the ring
@@ -62,17 +65,6 @@ def _picked(runs: int) -> list[int]:
     return [
         run for end in range(PICKED, runs + 1, PICKED) for run in range(end - PRE_ROLL, end + 1)
     ]
-
-
-@contextlib.contextmanager
-def _rings_in(folder: str) -> Iterator[None]:
-    before = os.environ.get("EDGEWARD_RINGS")
-    os.environ["EDGEWARD_RINGS"] = str(Path(folder, "rings"))
-    yield
-    if before is None:
-        del os.environ["EDGEWARD_RINGS"]
-    else:
-        os.environ["EDGEWARD_RINGS"] = before
 
 
 def _killed(place: Path, keep: str, life_s: float) -> int:

@@ -149,17 +149,6 @@ Kernel kernel;
 // Counters are loaded by their writer alone.
 bool is_counter(size_t offset) { return offset >= kCountersAt && offset < kStateAt; }
 
-template <class T>
-T load_atomic(const void* address, std::memory_order order, const char* function) {
-  const size_t offset = image().offset_of(address);
-  if (is_counter(offset)) {
-    T value;
-    std::memcpy(&value, address, sizeof(value));
-    return value;
-  }
-  return machine().load(offset, order, function);
-}
-
 }  // namespace
 
 int open(const char* path, int flags, int) {
@@ -458,7 +447,8 @@ bool weaken_each() {
 
 template <class T>
 T model_std::atomic<T>::load(memory_order order, const char* function) const {
-  return edgeward::load_atomic<T>(this, order, function);
+  const size_t offset = edgeward::image().offset_of(this);
+  return edgeward::is_counter(offset) ? newest_ : machine().load(offset, order, function);
 }
 template <class T>
 void model_std::atomic<T>::store(T value, memory_order order, const char* function) {

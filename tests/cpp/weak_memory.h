@@ -273,6 +273,9 @@ class Machine {
   const std::set<Ordering>& orderings() const { return orderings_; }
 
   std::function<Word(uintptr_t)> word_at;
+  std::function<void(size_t thread)> on_death;
+  std::function<uint64_t()> facts;        // of the program's own state, outside of its threads
+  std::vector<const View*> kernel_views;  // that are handed on through the kernel
 
  private:
   struct Store {
@@ -537,12 +540,6 @@ class Machine {
                 where, value);
   }
 
- public:
-  std::function<void(size_t)> on_death;
-  std::function<uint64_t()> facts;        // of the program's own state, outside of its threads
-  std::vector<const View*> kernel_views;  // that are handed on through the kernel
-
- private:
   std::vector<Place> places_;
   std::vector<uintptr_t> addresses_;
   std::vector<Thread> threads_;
