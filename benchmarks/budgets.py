@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from cases import Kind
 
-from edgeward.bench import BARE, PREDICT, PREDICT_EMPTY, RUN
-from edgeward.peers import COMPILED_MODEL, INTERPRETER, ONNX_RUN, PEERS
-from edgeward.timing import Ratio, ratio
+from edgeward.commands.bench import BARE, PREDICT, PREDICT_EMPTY, RUN
+from edgeward.measuring.peers import COMPILED_MODEL, INTERPRETER, ONNX_RUN, PEERS
+from edgeward.measuring.timing import Ratio, ratio
 
 
 class Budget(NamedTuple):

@@ -27,8 +27,8 @@ from cases import tflite_models
 from results import Result, record
 
 import edgeward as ew
-from edgeward import rules
-from edgeward.timing import Way, alternate, ratio, statement_way
+from edgeward.captures import rules
+from edgeward.measuring.timing import Way, alternate, ratio, statement_way
 
 RING_BYTES = 16 << 20
 SEED = 4

@@ -17,7 +17,7 @@ from cases import tflite_models
 from results import Result, record
 
 import edgeward as ew
-from edgeward.bench import resident_bytes
+from edgeward.commands.bench import resident_bytes
 
 RING_BYTES = 16 << 20
 MOST_DISK_BYTES = 256 << 20

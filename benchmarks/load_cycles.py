@@ -15,7 +15,7 @@ from cases import onnx_models, tflite_models
 from results import Result, record
 
 from edgeward import load_unsigned
-from edgeward.bench import resident_bytes
+from edgeward.commands.bench import resident_bytes
 
 LIMIT_BYTES = 1024
 SAMPLES = 100

@@ -29,8 +29,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from results import Result, record
 
 import edgeward as ew
-from edgeward import _core, key_wraps, keys
-from edgeward.onnx_conversion import to_ort
+from edgeward import _core
+from edgeward.packages import key_wraps
+from edgeward.packages.onnx_conversion import to_ort
+from edgeward.trust import keys
 
 Octets = npt.NDArray[np.uint8]
 

@@ -10,8 +10,10 @@ import json
 import sys
 from typing import Any
 
-from edgeward import EdgewardError, bench, load_unsigned, peers, timing
-from edgeward.engine import all_installed
+from edgeward import EdgewardError, load_unsigned
+from edgeward.commands import bench
+from edgeward.engines.engine import all_installed
+from edgeward.measuring import peers, timing
 
 FORMAT_ENGINES = {"tflite": ("litert", "tflite"), "onnx": ("onnx",)}
 THREADS = 1

@@ -7,8 +7,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
-from edgeward.bench import cpu_model
-from edgeward.engine import usable_cpus
+from edgeward.commands.bench import cpu_model
+from edgeward.engines.engine import usable_cpus
 
 FILE = Path(__file__).with_name("RESULTS.md")
 

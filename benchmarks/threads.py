@@ -16,7 +16,7 @@ from cases import onnx_models, tflite_models
 from results import Result, record
 
 from edgeward import Model, load_unsigned
-from edgeward.bench import SEED, predictions_per_s, random_inputs
+from edgeward.commands.bench import SEED, predictions_per_s, random_inputs
 
 INPUTS = 16  # of each thread
 SECONDS = 2.0

@@ -25,7 +25,7 @@ import sealed
 from models import onnx_models, tflite_models
 
 import edgeward as ew
-from edgeward import engine
+from edgeward.engines import engine
 
 ENGINES = tuple(one.name for one in engine.all_installed())
 CHILD_LIMIT_S = 600

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from models import tflite_models
 
-from edgeward import Contents, Package, PrivateKey, PublicKey, Release, Trust, root_document
+from edgeward import Contents, Package, PrivateKey, PublicKey, Release, Trust
+from edgeward.trust import root_document
 
 MODEL = tflite_models.add((4,))
 ROOT_DAYS = 100

@@ -16,7 +16,8 @@ from models import onnx_models, tflite_models
 from PIL import Image
 
 import edgeward
-from edgeward import cli, demo
+from edgeward import cli
+from edgeward.commands import demo
 from edgeward.errors import EdgewardError
 
 MANUAL = Path(__file__).parents[1] / "docs" / "cli.md"
@@ -448,7 +449,7 @@ def test_doctor_finds_the_engine_that_runs_the_demo(run):
 
 
 def test_doctor_says_no_when_no_engine_works(monkeypatch, capsys):
-    from edgeward import doctor
+    from edgeward.commands import doctor
 
     report = {"engines": [], "is_ready": False}
     monkeypatch.setattr(doctor, "report", lambda: report)

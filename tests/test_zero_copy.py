@@ -9,7 +9,7 @@ import pytest
 from models import onnx_models, tflite_models
 
 import edgeward as ew
-from edgeward import engine
+from edgeward.engines import engine
 
 MODELS = {"litert": tflite_models, "onnx": onnx_models}
 SHAPE = (16,)

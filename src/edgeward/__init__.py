@@ -8,7 +8,6 @@
 Importing this opens no engine; the first model that is loaded does.
 """
 
-from edgeward import rules
 from edgeward._core import (
     EngineReport,
     Model,
@@ -21,9 +20,10 @@ from edgeward._core import (
     TensorSpec,
     empty,
 )
-from edgeward.capture import Capture
-from edgeward.captured import Captured, read_captures
-from edgeward.contents import Case, Contents, Tolerance
+from edgeward.captures import rules
+from edgeward.captures.capture import Capture
+from edgeward.captures.captured import Captured, read_captures
+from edgeward.captures.statistics_file import read_statistics
 from edgeward.errors import (
     BadInput,
     Busy,
@@ -49,10 +49,10 @@ from edgeward.errors import (
     WrongTarget,
 )
 from edgeward.model import load, load_unsigned
-from edgeward.package import Package
-from edgeward.release import Release
-from edgeward.statistics_file import read_statistics
-from edgeward.trust import Trust
+from edgeward.packages.contents import Case, Contents, Tolerance
+from edgeward.packages.package import Package
+from edgeward.trust.release import Release
+from edgeward.trust.trust_directory import Trust
 
 __version__ = "0.1.0"
 

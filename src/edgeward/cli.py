@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgeward import __version__
-from edgeward.engine import KINDS
+from edgeward.engines.engine import KINDS
 from edgeward.errors import BadInput, EdgewardError, OutOfMemory
-from edgeward.package import is_package
+from edgeward.packages.package import is_package
 
 if TYPE_CHECKING:
     from edgeward import Model, Signature
+    from edgeward.inputs.tensor_file import Tensor
     from edgeward.outcome import Outcome
-    from edgeward.tensor_file import Tensor
 
 STATUS_SYSTEM = 5
 STATUS_DEFECT = 70
@@ -166,7 +166,7 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
         "edgeward bench model.tflite --vs\nedgeward bench model.onnx --threads 1,2 --png chart.png",
     )
     if "bench" in words:  # to import it takes longer than most commands run
-        from edgeward import bench
+        from edgeward.commands import bench
 
         bench.add_arguments(measure)
         measure.set_defaults(run=bench.run)
@@ -236,7 +236,7 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
         "edgeward captures recover captures\nedgeward captures drain captures",
     )
     if {"seal", "verify", "resign", "wrap"} & set(words):
-        from edgeward import package_commands as packages
+        from edgeward.commands import package_commands as packages
 
         for command, add, made in (
             (seal, packages.add_seal, packages.seal),
@@ -247,14 +247,14 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
             add(command)
             command.set_defaults(run=partial(_show, made))
     if {"keygen", "root"} & set(words):
-        from edgeward import key_commands
+        from edgeward.commands import key_commands
 
         key_commands.add_keygen(keygen)
         keygen.set_defaults(run=partial(_show, key_commands.keygen))
         key_commands.add_root(root)
         root.set_defaults(run=partial(_show, key_commands.root))
     if "captures" in words:
-        from edgeward import capture_commands
+        from edgeward.commands import capture_commands
 
         capture_commands.add_captures(captures)
         captures.set_defaults(run=partial(_show, capture_commands.captures))
@@ -326,7 +326,8 @@ def _show(command: Callable[[argparse.Namespace], Outcome], args: argparse.Names
 def _demo(args: argparse.Namespace) -> int:
     import tempfile
 
-    from edgeward import demo, picture
+    from edgeward.commands import demo
+    from edgeward.terminal import picture
 
     if args.png is not None:
         picture.pillow_image()  # says so now if it is missing, not after the work
@@ -350,10 +351,11 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from edgeward import Package, inspection, load_unsigned
+    from edgeward import Package, load_unsigned
+    from edgeward.reports import inspection
 
     if is_package(args.model):
-        from edgeward import package_report
+        from edgeward.reports import package_report
 
         held = package_report.report(Package.unverified(args.model))
         if args.json:
@@ -374,7 +376,8 @@ def _inspect(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from edgeward import inspection, tensor_file
+    from edgeward.inputs import tensor_file
+    from edgeward.reports import inspection
 
     with _opened(args) as model:
         signature = _signature(model, args.signature)
@@ -404,7 +407,7 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from edgeward import doctor
+    from edgeward.commands import doctor
 
     report = doctor.report()
     if args.json:

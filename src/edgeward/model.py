@@ -4,16 +4,16 @@ import os
 from typing import TYPE_CHECKING
 
 from edgeward import _core
-from edgeward import engine as engines
+from edgeward.engines import engine as engines
 from edgeward.errors import BadInput
-from edgeward.package import MAGIC, Package
-from edgeward.trust import Trust
+from edgeward.packages.package import MAGIC, Package
+from edgeward.trust.trust_directory import Trust
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from edgeward.capture import Capture
-    from edgeward.package import PathLike
+    from edgeward.captures.capture import Capture
+    from edgeward.packages.package import PathLike
 
 
 def load(

@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "error.h"
-#include "key_wrap.h"
+#include "packages/key_wrap.h"
 
 using namespace edgeward;
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "error.h"
-#include "ort_file.h"
+#include "model_files/ort_file.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {

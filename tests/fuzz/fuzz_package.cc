@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "../cpp/demo_package.h"
 #include "error.h"
+#include "rigs/demo_package.h"
 
 using namespace edgeward;
 

@@ -21,9 +21,9 @@
 #include <cstring>
 #include <vector>
 
-#include "crc32c.h"
-#include "record.h"
-#include "ring.h"
+#include "bytes/crc32c.h"
+#include "captures/record.h"
+#include "captures/ring.h"
 
 using namespace edgeward;
 

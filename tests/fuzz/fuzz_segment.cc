@@ -13,10 +13,10 @@
 #include <string>
 #include <vector>
 
-#include "crc32c.h"
+#include "bytes/crc32c.h"
+#include "captures/record.h"
+#include "captures/segment.h"
 #include "error.h"
-#include "record.h"
-#include "segment.h"
 
 using namespace edgeward;
 

@@ -6,12 +6,12 @@
 #include <cstdlib>
 #include <string>
 
-#include "base64.h"
-#include "dsse.h"
+#include "bytes/base64.h"
+#include "bytes/hex.h"
+#include "bytes/json.h"
 #include "error.h"
-#include "hex.h"
-#include "json.h"
-#include "trust_root.h"
+#include "packages/dsse.h"
+#include "packages/trust_root.h"
 
 using namespace edgeward;
 

@@ -1,0 +1,18 @@
+// Base64 (RFC 4648, 4): with padding, without line breaks, and only the one spelling of each byte string.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bytes/bytes.h"
+
+namespace edgeward {
+
+std::string encode_base64(Bytes bytes);
+
+// Nothing for a text that encode_base64 would not have written.
+std::optional<std::vector<std::byte>> try_decode_base64(std::string_view text);
+
+}  // namespace edgeward

@@ -1,0 +1,81 @@
+#include "captures/capture.h"
+
+#include <algorithm>
+
+#include "captures/record.h"
+#include "error.h"
+
+namespace edgeward {
+namespace {
+
+void add_to(RingCounters& into, const RingCounters& other) {
+  into.sampled_out += other.sampled_out;
+  into.committed += other.committed;
+  into.lost_full += other.lost_full;
+  into.lost_large += other.lost_large;
+  into.overwritten += other.overwritten;
+}
+
+void merge_into(std::map<std::string, Statistics>& all, const std::string& signature,
+                const std::optional<Statistics>& one) {
+  if (!one) return;
+  const auto [place, is_first] = all.emplace(signature, *one);
+  if (!is_first) place->second.merge(*one);
+}
+
+}  // namespace
+
+uint64_t Capture::add(const CaptureSource& source) {
+  const std::lock_guard lock(mutex_);
+  sources_.push_back(&source);
+  return source_count_++;
+}
+
+void Capture::remove(const CaptureSource& source) {
+  const std::lock_guard lock(mutex_);
+  sources_.erase(std::remove(sources_.begin(), sources_.end(), &source), sources_.end());
+  add_to(ended_, source.counters());
+  merge_into(ended_statistics_, source.signature, source.statistics());
+}
+
+RingCounters Capture::counters() const {
+  const std::lock_guard lock(mutex_);
+  RingCounters counters = ended_;
+  for (const CaptureSource* source : sources_) add_to(counters, source->counters());
+  return counters;
+}
+
+std::map<std::string, Statistics> Capture::statistics() const {
+  const std::lock_guard lock(mutex_);
+  std::map<std::string, Statistics> all = ended_statistics_;
+  for (const CaptureSource* source : sources_) merge_into(all, source->signature, source->statistics());
+  return all;
+}
+
+void Capture::capture_next(CaptureRequest request) {
+  if (request.user.size() > kMostUserBytes) {
+    throw Error(Code::bad_input, "capture: expected at most ", kMostUserBytes, " bytes of the caller's, got ",
+                request.user.size());
+  }
+  const std::lock_guard lock(mutex_);
+  request_ = std::move(request);
+  has_request_.store(true, std::memory_order_relaxed);
+}
+
+std::optional<CaptureRequest> Capture::take_request() {
+  const std::lock_guard lock(mutex_);
+  has_request_.store(false, std::memory_order_relaxed);
+  return std::exchange(request_, std::nullopt);
+}
+
+void Capture::note_failure(const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  failure_ = reason;
+}
+
+std::string Capture::failure() const {
+  const std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+}  // namespace edgeward

@@ -1,0 +1,84 @@
+// Capture: what a model's sessions capture and where to, and what all of them have counted. Any thread; sessions hold
+// it for as long as they record.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "captures/ring.h"
+#include "captures/sampler.h"
+#include "captures/statistics.h"
+
+namespace edgeward {
+
+struct CapturePlan {
+  std::string ring_directory;  // on tmpfs
+  uint64_t ring_bytes;         // of each session's ring: a power of two
+  Keep keep;
+  std::optional<Rule> rule;                         // none: nothing but what capture_next() asks for
+  uint64_t seed;                                    // of the first session; each further one adds 1
+  std::optional<std::vector<std::string>> tensors;  // names of those that a record holds; none: all
+  uint64_t pre_roll_count;                          // records kept before one that was chosen
+  uint64_t pre_roll_ns;                             // how old they may be; 0: any age
+  uint64_t pre_roll_bytes;                          // room for them, in each session
+  bool has_statistics;
+  std::map<std::string, std::vector<double>> edges;  // of the statistics' bins, by tensor
+  std::map<std::string, std::string> descriptions;   // by signature: JSON for the readers of its rings
+};
+
+// What the caller wants kept of the next inference, whatever the sampler says.
+struct CaptureRequest {
+  uint64_t correlation_id;
+  std::vector<std::byte> user;
+};
+
+// What one session has counted. Its functions may be called from any thread until it is removed.
+struct CaptureSource {
+  std::string signature;
+  std::function<RingCounters()> counters;
+  std::function<std::optional<Statistics>()> statistics;
+};
+
+class Capture {
+ public:
+  explicit Capture(CapturePlan plan) : plan_(std::move(plan)) {}
+
+  const CapturePlan& plan() const { return plan_; }
+
+  // Of all sessions, ended ones too.
+  RingCounters counters() const;
+  // One for each signature that ran; empty without statistics.
+  std::map<std::string, Statistics> statistics() const;
+
+  // Throws Error(bad_input) for more of the caller's bytes than a record takes.
+  void capture_next(CaptureRequest request);
+  bool has_request() const { return has_request_.load(std::memory_order_relaxed); }
+  std::optional<CaptureRequest> take_request();
+
+  // Inferences that no record could be made for, since their session has no ring; and why.
+  void note_failure(const std::string& reason);
+  std::string failure() const;
+
+  // A session begins, and ends; `source` is its own until then. Returns how many there were before.
+  uint64_t add(const CaptureSource& source);
+  void remove(const CaptureSource& source);
+
+ private:
+  CapturePlan plan_;
+  std::atomic<bool> has_request_{false};
+  mutable std::mutex mutex_;  // all below
+  std::optional<CaptureRequest> request_;
+  std::vector<const CaptureSource*> sources_;
+  uint64_t source_count_ = 0;  // ever
+  RingCounters ended_;
+  std::map<std::string, Statistics> ended_statistics_;
+  std::string failure_;
+};
+
+}  // namespace edgeward

@@ -1,0 +1,120 @@
+// Drain: the one reader of a directory of rings, which brings their records into segments on disk. Room in a ring is
+// given back only when what was in it is on the disk. A disk that is full or fails costs records, which are counted,
+// and is tried again. One thread; a lock on the captures' directory lets one drain in at a time, in any process.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "captures/ring.h"
+#include "captures/segment.h"
+#include "system/file.h"
+
+namespace edgeward {
+
+// Which sealed segments go when there is no room for all.
+enum class Evict : uint8_t {
+  oldest,  // the one that was sealed first
+  closest  // the one nearest in time to its neighbours: what is left stays spread over all of the time
+};
+
+struct Budget {
+  uint64_t segment_bytes = uint64_t{16} << 20;  // a segment is sealed from here on
+  uint64_t most_bytes = uint64_t{256} << 20;    // of all sealed segments
+  uint64_t least_free_bytes = 0;                // of the file system
+  int64_t most_age_ns = 0;                      // of a segment; 0: any
+  Evict evict = Evict::oldest;
+};
+
+struct DrainCounters {
+  uint64_t records = 0;           // brought to disk
+  uint64_t duplicates = 0;        // that were there already, from a drain that died
+  uint64_t recovered_frames = 0;  // of segments that a crash left open
+  uint64_t lost_bytes = 0;        // behind them
+  uint64_t evicted_segments = 0;  //
+  uint64_t evicted_records = 0;   //
+  uint64_t evicted_bytes = 0;     //
+  uint64_t refused_rings = 0;     // whose bytes break the protocol
+  uint64_t failures = 0;          // of the disk, or of memory: the segment was given up, and its records written again
+};
+
+class Drain {
+ public:
+  // Takes the lock, makes the directories, recovers what a crash left open. Throws Error(busy) when another drain has
+  // it, std::filesystem::filesystem_error.
+  Drain(std::string ring_directory, std::string capture_directory, const Budget& budget,
+        std::optional<PublicKey> recipient);
+  ~Drain();
+  Drain(const Drain&) = delete;
+  Drain& operator=(const Drain&) = delete;
+
+  // Brings what the rings hold to the disk, or as much as is synced at once: then has_more(). Returns how many records.
+  // `now_ns` is monotonic. Throws nothing for a disk that fails, or for want of memory.
+  uint64_t step(uint64_t now_ns);
+  // Whether the next step goes on where the last one stopped, before it looks for what came meanwhile.
+  bool has_more() const;
+  // Until a ring is half full, or the time is over, or wake(). At once when a ring is more than half full already.
+  void wait(int timeout_ms);
+  // Ends a wait(). Any thread.
+  void wake();
+  // What was read is on the disk, or complaint() says why not.
+  void flush();
+  // The same, with the segment sealed.
+  void close();
+  // True when no ring is left, whose writer lives or not.
+  bool is_idle() const { return sources_.empty(); }
+
+  const DrainCounters& counters() const { return counters_; }
+  // Why the last step brought nothing to the disk; empty when it did.
+  const std::string& complaint() const { return complaint_; }
+
+ private:
+  struct Source {
+    RingReader reader;
+    uint64_t last_sequence = 0;
+    uint64_t goal = 0;          // what was committed before is read before any ring is looked at again
+    bool has_ended = false;     // nothing comes behind the goal
+    bool is_described = false;  // in the open segment
+    bool is_counted = false;    // its end is written
+  };
+
+  void look_for_rings();
+  void learn_known();
+  void skip_known();
+  void recover();
+  void remove_drafts_of_rings();
+  void set_goals();
+  uint64_t read(Source& source);
+  void append(FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload);
+  void describe(Source& source);
+  void sync();
+  void seal();
+  void give_up_segment(const std::string& reason, uint64_t now_ns);
+  void free_all();
+  void remove_ended();
+  void keep_within_budget();
+  std::vector<std::byte> counters_payload(const Source* source) const;
+
+  std::string ring_directory_;
+  std::string capture_directory_;
+  Budget budget_;
+  std::optional<PublicKey> recipient_;
+  Descriptor lock_;
+  Descriptor bell_;
+  std::map<std::string, Source> sources_;         // by the path of the ring
+  std::map<uint64_t, uint64_t> known_sequences_;  // by ring: the last one that an earlier drain brought to disk
+  std::unique_ptr<SegmentWriter> segment_;
+  uint64_t unsynced_bytes_ = 0;
+  uint64_t unsynced_records_ = 0;
+  uint64_t synced_bytes_ = 0;  // of the open segment
+  uint64_t last_sync_ns_ = 0;
+  uint64_t retry_at_ns_ = 0;
+  std::string complaint_;
+  DrainCounters counters_;
+};
+
+}  // namespace edgeward

@@ -1,0 +1,100 @@
+// Statistics of every inference of one session: how many, how long they took, and how each tensor's elements are
+// distributed. They merge: parts from many sessions and devices give what all of their inferences together would have.
+// Bytes: docs/capture-format.md, section 4. One thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bytes/bytes.h"
+#include "engines/engine.h"
+#include "tensor/tensor.h"
+
+namespace edgeward {
+
+// Of a tensor with more elements than this, every k-th is looked at, k the least that leaves no more; from run to run
+// the first one moves on by one, so that each has its turn.
+inline constexpr size_t kMostElementsLookedAt = 16'384;
+
+// Counts of times in nanoseconds, after G. Tene's HdrHistogram: a bucket's width is 1/16 of its lower end or less.
+class LatencyHistogram {
+ public:
+  static constexpr size_t kBuckets = 16 + 16 * 60;
+
+  void add(uint64_t ns) { ++counts_[bucket_of(ns)]; }
+  void merge(const LatencyHistogram& other);
+  static size_t bucket_of(uint64_t ns);
+  // The least number of nanoseconds in a bucket.
+  static uint64_t least_of(size_t bucket);
+  const std::vector<uint64_t>& counts() const { return counts_; }
+  std::vector<uint64_t>& counts() { return counts_; }
+
+ private:
+  std::vector<uint64_t> counts_ = std::vector<uint64_t>(kBuckets);
+};
+
+// One input or output. Values are the stored ones; NaN and infinities are in no bin and no moment, and what is larger
+// than any float counts as infinite.
+struct TensorStatistics {
+  uint64_t finite_count = 0;
+  uint64_t nan_count = 0;
+  uint64_t infinite_count = 0;
+  double min = 0;  // of the finite ones; meaningless when there are none
+  double max = 0;
+  double mean = 0;
+  double squares = 0;  // sum of squared distances from the mean
+  // With edges, ascending: bin 0 lies below edges[0], the last from edges.back() on. Without: bins by the upper bits of
+  // the float nearest to the value, bin_of_bits().
+  std::vector<double> edges;
+  std::vector<uint64_t> bins;
+  // How often each index of a row of scores was the greatest; empty for tensors that are no such row.
+  std::vector<uint64_t> classes;
+
+  static constexpr size_t kBitBins = size_t{1} << 12;  // sign, exponent and 3 bits of a float's fraction
+  static size_t bin_of_bits(float value);
+  // The value that a bin of bits begins with, seen from zero.
+  static float least_of_bits(size_t bin);
+
+  // By Chan, Golub and LeVeque. Throws Error(bad_input) when the bins are others.
+  void merge(const TensorStatistics& other);
+};
+
+class Statistics {
+ public:
+  // `edges` are the bins of each input, then of each output; none for a tensor that has no reference.
+  Statistics(const Signature& signature, const std::vector<std::vector<double>>& edges);
+
+  void add(std::span<const TensorView> inputs, std::span<const TensorView> outputs, uint64_t latency_ns);
+  void add_failure() { ++error_count_; }
+  // Throws Error(bad_input) when they are of other tensors.
+  void merge(const Statistics& other);
+
+  uint64_t run_count() const { return run_count_; }
+  uint64_t error_count() const { return error_count_; }
+  const LatencyHistogram& latency() const { return latency_; }
+  struct Tensor {
+    bool is_output;
+    std::string name;
+    DType dtype;
+    TensorStatistics statistics;
+    std::vector<float> float_edges;  // the least floats that are not below its edges
+  };
+  const std::vector<Tensor>& tensors() const { return tensors_; }
+
+  std::vector<std::byte> bytes() const;
+  // Throws Error(malformed_capture).
+  static Statistics from_bytes(Bytes bytes);
+
+ private:
+  Statistics() = default;
+  void add_tensor(Tensor& tensor, const TensorView& view);
+
+  uint64_t run_count_ = 0;
+  uint64_t error_count_ = 0;
+  LatencyHistogram latency_;
+  std::vector<Tensor> tensors_;
+};
+
+}  // namespace edgeward

@@ -1,0 +1,36 @@
+// Hybrid public key encryption to one recipient (RFC 9180, base mode, one message): DHKEM(X25519, HKDF-SHA256) with
+// AES-256-GCM or ChaCha20-Poly1305. The key wraps are made of it. Pure; any thread.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <vector>
+
+#include "crypto/crypto.h"
+
+namespace edgeward {
+
+inline constexpr size_t kEncapsulatedBytes = 32;
+
+// RFC 9180, 7.3.
+enum class HpkeAead : uint16_t {
+  aes_256_gcm = 2,
+  chacha20_poly1305 = 3,
+};
+
+struct HpkeMessage {
+  std::array<std::byte, kEncapsulatedBytes> encapsulated;  // "enc" in the RFC
+  std::vector<std::byte> ciphertext;                       // 16 bytes longer than the plaintext
+};
+
+// `recipient` is an X25519 public key. Throws Error(malformed_key) when no secret can be agreed with it.
+HpkeMessage hpke_seal(HpkeAead aead, Bytes recipient, Bytes info, Bytes associated_data, Bytes plaintext);
+// As hpke_seal with the sender's ephemeral key given, as published vectors give it. One use per key.
+HpkeMessage hpke_seal_with(const Secret& ephemeral, HpkeAead aead, Bytes recipient, Bytes info, Bytes associated_data,
+                           Bytes plaintext);
+
+// False when it was not sealed so; `plaintext`, 16 bytes shorter than `ciphertext`, then holds zeros.
+bool hpke_open(HpkeAead aead, const Secret& recipient, Bytes encapsulated, Bytes info, Bytes associated_data,
+               Bytes ciphertext, std::span<std::byte> plaintext);
+
+}  // namespace edgeward

@@ -1,0 +1,128 @@
+#include "crypto/secret.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "error.h"
+
+namespace edgeward {
+namespace {
+
+constexpr size_t kPageBytes = 4096;
+
+// Null where the kernel has no memfd_secret, was started without it, or RLIMIT_MEMLOCK is used up.
+void* map_unseen() {
+#ifdef SYS_memfd_secret
+  const auto file = static_cast<int>(syscall(SYS_memfd_secret, O_CLOEXEC));
+  if (file < 0) return nullptr;
+  void* page = MAP_FAILED;
+  if (ftruncate(file, kPageBytes) == 0) page = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  close(file);
+  return page == MAP_FAILED ? nullptr : page;
+#else
+  return nullptr;
+#endif
+}
+
+void* map_locked() {
+  void* page = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) throw Error(Code::out_of_memory, "key memory: expected a page, got none");
+  // As far as the limits of this process allow: a lock that is refused leaves the rest in force.
+  mlock(page, kPageBytes);
+  madvise(page, kPageBytes, MADV_DONTDUMP);
+  return page;
+}
+
+// The slots of one process, in pages that stay: to make such a page costs more than all that is done with a key. A
+// forked child has none of the pages, and begins anew.
+class Slots {
+ public:
+  static Slots& of_this_process() {
+    static std::atomic<Slots*> current{new Slots};
+    Slots* slots = current.load(std::memory_order_acquire);
+    if (slots->home_.is_foreign()) {
+      // The other one is left as it is: its lock may be held by a thread that is not here.
+      auto* fresh = new Slots;
+      if (current.compare_exchange_strong(slots, fresh)) return *fresh;
+      delete fresh;
+    }
+    return *slots;
+  }
+
+  // Zeros.
+  std::byte* take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) add_page();
+    std::byte* slot = free_.back();
+    free_.pop_back();
+    return slot;
+  }
+  void give_back(std::byte* slot) {
+    wipe({slot, kSecretBytes});
+    const std::lock_guard lock(mutex_);
+    free_.push_back(slot);
+  }
+
+ private:
+  void add_page() {
+    constexpr size_t kSlots = kPageBytes / kSecretBytes;
+    // As many as there will ever be slots, so that giving one back cannot fail.
+    free_.reserve((page_count_ + 1) * kSlots);
+    void* page = map_unseen();
+    if (page == nullptr) page = map_locked();
+    madvise(page, kPageBytes, MADV_DONTFORK);
+    ++page_count_;
+    for (size_t i = kSlots; i-- > 0;) free_.push_back(static_cast<std::byte*>(page) + i * kSecretBytes);
+  }
+
+  ForkMark home_;
+  std::mutex mutex_;
+  std::vector<std::byte*> free_;
+  size_t page_count_ = 0;
+};
+
+}  // namespace
+
+void wipe(std::span<std::byte> bytes) {
+  if (!bytes.empty()) explicit_bzero(bytes.data(), bytes.size());
+}
+
+Secret::Secret() : data_(Slots::of_this_process().take()) {}
+
+Secret::Secret(Bytes bytes) : Secret() {
+  if (bytes.size() != kSecretBytes)
+    throw Error(Code::malformed_key, "key: expected ", kSecretBytes, " bytes, got ", bytes.size());
+  std::memcpy(data_, bytes.data(), kSecretBytes);
+}
+
+std::span<std::byte> Secret::bytes() {
+  home_.require_same_process("key");
+  return {data_, kSecretBytes};
+}
+
+Bytes Secret::bytes() const {
+  home_.require_same_process("key");
+  return {data_, kSecretBytes};
+}
+
+Secret::~Secret() {
+  // A forked child has no such page.
+  if (data_ != nullptr && !home_.is_foreign()) Slots::of_this_process().give_back(data_);
+}
+
+Secret::Secret(Secret&& other) noexcept : home_(other.home_), data_(std::exchange(other.data_, nullptr)) {}
+
+Secret& Secret::operator=(Secret&& other) noexcept {
+  std::swap(home_, other.home_);
+  std::swap(data_, other.data_);
+  return *this;
+}
+
+}  // namespace edgeward

@@ -1,0 +1,88 @@
+// What the core asks of an engine library: Engine (one model's weights inside it) and EngineSession (what runs them).
+// The only abstract classes. An engine is asked for little: everything about memory, checks, pools and
+// threads is decided once, in session.h and model.h, on the near side of this line.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace edgeward {
+
+// The engine's own object around a piece of memory (a LiteRtTensorBuffer, an OrtValue). Null: none.
+using Binding = void*;
+
+enum class Side : uint8_t {
+  input,
+  output
+};
+
+struct Signature {
+  std::string name;
+  std::vector<TensorSpec> inputs;  // in the engine's order, which need not be the author's: bind by name
+  std::vector<TensorSpec> outputs;
+};
+
+// What must be true of foreign memory before the engine may use it in place.
+struct MemoryRules {
+  size_t alignment_bytes;  // of the first byte
+  size_t slack_bytes;      // readable past the end of an input
+};
+
+// Who really runs the nodes. node_count and fallback_count are -1 when the engine does not tell.
+struct EngineReport {
+  std::string name;      // "litert", "onnx", "tflite"
+  std::string version;   // of the library
+  std::string delegate;  // "XNNPACK", "CPUExecutionProvider", "none"
+  int64_t node_count = -1;
+  int64_t fallback_count = -1;  // nodes that the delegate left to the engine's reference kernels
+};
+
+// Runs one signature. One thread at a time, except that release() is called from any thread, also during a run;
+// construction and destruction may happen on any thread. May outlive its Engine.
+class EngineSession {
+ public:
+  virtual ~EngineSession() = default;
+
+  // Makes these the input shapes, one per input, every dimension known and at least 1, each admitted by its spec.
+  // Every binding made before is void for run() and must be released. Throws Error(engine_failed).
+  virtual void resize(std::span<const Shape> input_shapes) = 0;
+
+  // The shape output `index` will have. A dimension of -1: known only after a run, which must pass null for it.
+  virtual Shape output_shape(size_t index) const = 0;
+
+  // Wraps `view`, whose shape is the one in force and whose memory keeps memory_rules() and outlives the binding.
+  // Touches no byte of it.
+  virtual Binding bind(Side side, size_t index, const TensorView& view) = 0;
+  virtual void release(Binding binding) noexcept = 0;
+
+  // One run. A null in `outputs` is replaced by a binding to memory of the engine's own, valid until released.
+  // Throws Error(engine_failed); the outputs' contents are then undefined, and nothing is left to release.
+  virtual void run(std::span<const Binding> inputs, std::span<Binding> outputs) = 0;
+
+  // What a binding that run() made refers to.
+  virtual TensorView view(Binding binding) const = 0;
+
+  // Back to the initial state. Does nothing for a model without variable tensors.
+  virtual void reset() = 0;
+};
+
+// One model's weights, opened by one engine. Any thread; immutable after construction.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  virtual const std::vector<Signature>& signatures() const = 0;  // at least one
+  virtual MemoryRules memory_rules() const = 0;
+  // True when runs change what later runs see, so that a session must be reset between unrelated calls.
+  virtual bool is_stateful() const = 0;
+  // May run the model once to find out. Throws Error(engine_failed).
+  virtual EngineReport report() const = 0;
+  virtual std::unique_ptr<EngineSession> make_session(size_t signature_index) const = 0;
+};
+
+}  // namespace edgeward

@@ -1,0 +1,522 @@
+#include "engines/litert.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <set>
+
+#include "bytes/bytes.h"
+#include "engines/handle.h"
+#include "engines/library.h"
+#include "error.h"
+#include "model_files/tflite_file.h"
+
+namespace edgeward {
+namespace {
+
+// ---- The C ABI, as far as it is called. LiteRT ships no headers in its wheel.
+
+using Status = int;
+
+struct Any {
+  int type;  // 2: integer
+  union {
+    int64_t integer;
+    const void* pointer;
+  };
+};
+struct EnvironmentOption {
+  int tag;
+  Any value;
+};
+static_assert(sizeof(Any) == 16 && sizeof(EnvironmentOption) == 24);
+
+struct Layout {
+  unsigned rank : 7;
+  unsigned has_strides : 1;
+  int32_t dimensions[8];
+  uint32_t strides[8];
+};
+struct RankedTensorType {
+  int element_type;
+  Layout layout;
+};
+static_assert(sizeof(Layout) == 68 && offsetof(RankedTensorType, layout) == 4 && sizeof(RankedTensorType) == 72);
+static_assert(Shape::kMaxRank <= 8, "a Shape must fit a Layout");
+
+constexpr int kAutoRegisterAccelerators = 24;  // environment option: a mask of what may be looked for
+constexpr int kMinimumLogSeverity = 25;
+constexpr int kCpu = 1;
+constexpr int kLogNothing = 4;
+
+struct ProfilerEvent {
+  const char* tag;
+  uint32_t kind;
+  uint64_t start_us;
+  uint64_t elapsed_us;
+  uint64_t memory[6];
+  uint64_t node_index;
+  uint64_t metadata;
+  int source;
+};
+static_assert(offsetof(ProfilerEvent, node_index) == 80 && sizeof(ProfilerEvent) == 104);
+constexpr uint32_t kOperatorRun = 2;  // a node run by one of the engine's own kernels, not by a delegate's
+constexpr uint32_t kMostEventKind = 256;
+
+struct Api {
+  explicit Api(const Library& library);
+
+  Status (*create_environment)(int, const EnvironmentOption*, Handle*);
+  void (*destroy_environment)(Handle);
+  Status (*create_model)(Handle, const void*, size_t, Handle*);
+  void (*destroy_model)(Handle);
+  Status (*create_options)(Handle*);
+  void (*destroy_options)(Handle);
+  Status (*set_accelerators)(Handle, int);
+  Status (*create_opaque_options)(const char*, void*, void (*)(void*), Handle*);
+  Status (*add_opaque_options)(Handle, Handle);
+  Status (*create_compiled_model)(Handle, Handle, Handle, Handle*);
+  void (*destroy_compiled_model)(Handle);
+  Status (*run)(Handle, size_t, size_t, Handle*, size_t, Handle*);
+  Status (*output_layouts)(Handle, size_t, size_t, Layout*, bool);
+  Status (*resize_input)(Handle, size_t, size_t, const int*, size_t);
+  Status (*create_buffer)(const RankedTensorType*, void*, size_t, void (*)(void*), Handle*);
+  void (*destroy_buffer)(Handle);
+  Status (*signature)(Handle, size_t, Handle*);
+  Status (*signature_count)(Handle, size_t*);
+  Status (*signature_key)(Handle, const char**);
+  Status (*input_count)(Handle, size_t*);
+  Status (*output_count)(Handle, size_t*);
+  Status (*input_name)(Handle, size_t, const char**);
+  Status (*output_name)(Handle, size_t, const char**);
+
+  // Only for report(), which does without where they are missing.
+  Status (*profiler)(Handle, Handle*);
+  Status (*start_profiler)(Handle);
+  Status (*event_count)(Handle, int*);
+  Status (*events)(Handle, int, ProfilerEvent*);
+};
+
+Api::Api(const Library& library) {
+  const auto bind = [&](auto& function, const char* name) {
+    function = library.symbol<std::remove_reference_t<decltype(function)>>(name);
+  };
+  // Present since the calls below take the environment first; an older library would read our arguments shifted by one.
+  (void)library.symbol<void*>("LiteRtCreateModelFromFd");
+  bind(create_environment, "LiteRtCreateEnvironment");
+  bind(destroy_environment, "LiteRtDestroyEnvironment");
+  bind(create_model, "LiteRtCreateModelFromBuffer");
+  bind(destroy_model, "LiteRtDestroyModel");
+  bind(create_options, "LiteRtCreateOptions");
+  bind(destroy_options, "LiteRtDestroyOptions");
+  bind(set_accelerators, "LiteRtSetOptionsHardwareAccelerators");
+  bind(create_opaque_options, "LiteRtCreateOpaqueOptions");
+  bind(add_opaque_options, "LiteRtAddOpaqueOptions");
+  bind(create_compiled_model, "LiteRtCreateCompiledModel");
+  bind(destroy_compiled_model, "LiteRtDestroyCompiledModel");
+  bind(run, "LiteRtRunCompiledModel");
+  bind(output_layouts, "LiteRtGetCompiledModelOutputTensorLayouts");
+  bind(resize_input, "LiteRtCompiledModelResizeInputTensor");
+  bind(create_buffer, "LiteRtCreateTensorBufferFromHostMemory");
+  bind(destroy_buffer, "LiteRtDestroyTensorBuffer");
+  bind(signature, "LiteRtGetModelSignature");
+  bind(signature_count, "LiteRtGetNumModelSignatures");
+  bind(signature_key, "LiteRtGetSignatureKey");
+  bind(input_count, "LiteRtGetNumSignatureInputs");
+  bind(output_count, "LiteRtGetNumSignatureOutputs");
+  bind(input_name, "LiteRtGetSignatureInputName");
+  bind(output_name, "LiteRtGetSignatureOutputName");
+  const auto try_bind = [&](auto& function, const char* name) {
+    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(library.try_address(name));
+  };
+  try_bind(profiler, "LiteRtCompiledModelGetProfiler");
+  try_bind(start_profiler, "LiteRtStartProfiler");
+  try_bind(event_count, "LiteRtGetNumProfilerEvents");
+  try_bind(events, "LiteRtGetProfilerEvents");
+}
+
+std::string_view status_name(Status status) {
+  switch (status) {
+    case 1: return "invalid argument";
+    case 2: return "out of memory";
+    case 3: return "runtime failure";
+    case 4: return "missing input tensor";
+    case 5: return "unsupported";
+    case 6: return "not found";
+    case 8: return "wrong version";
+    case 500: return "file error";
+    case 501: return "invalid flatbuffer";
+    case 504: return "compilation failed";
+    case 1000: return "index out of bounds";
+    default: return "unknown status";
+  }
+}
+
+void check(Status status, const char* doing) {
+  if (status == 0) return;
+  constexpr Status kOutOfMemory = 2;
+  constexpr Status kUnsupported = 5;
+  const Code code = status == kOutOfMemory   ? Code::out_of_memory
+                    : status == kUnsupported ? Code::unsupported_model
+                                             : Code::engine_failed;
+  throw Error(code, "litert: ", doing, ": expected success, got status ", status, " (", status_name(status), ")");
+}
+
+int element_type(DType dtype) {
+  switch (dtype) {
+    case DType::float32: return 1;
+    case DType::int32: return 2;
+    case DType::uint8: return 3;
+    case DType::int64: return 4;
+    case DType::boolean: return 6;
+    case DType::int16: return 7;
+    case DType::complex64: return 8;
+    case DType::int8: return 9;
+    case DType::float16: return 10;
+    case DType::float64: return 11;
+    case DType::complex128: return 12;
+    case DType::uint64: return 13;
+    case DType::uint32: return 16;
+    case DType::uint16: return 17;
+    case DType::int4: return 18;
+    case DType::bfloat16: return 19;
+    case DType::int2: return 20;
+    case DType::uint4: return 21;
+    case DType::float8_e4m3fn: return 22;
+    case DType::float8_e5m2: return 23;
+    default: throw Error(Code::unsupported_model, "litert: expected a dtype it has, got ", name(dtype));
+  }
+}
+
+// ---- What sessions share.
+
+struct Weights {
+  Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count);
+
+  const Api& api;
+  Block file;
+  int threads;
+  int64_t node_count;
+  Owned environment;
+  Owned model;
+  std::vector<Signature> signatures;
+};
+
+Handle make_environment(const Api& api) {
+  // CPU only, said outright: left to itself LiteRT looks for GPU and NPU libraries by bare name on the loader's path.
+  const EnvironmentOption options[] = {{kAutoRegisterAccelerators, {2, {kCpu}}},
+                                       {kMinimumLogSeverity, {2, {kLogNothing}}}};
+  Handle environment = nullptr;
+  check(api.create_environment(2, options, &environment), "creating the environment");
+  return environment;
+}
+
+Handle make_model(const Api& api, Handle environment, Bytes file) {
+  Handle model = nullptr;
+  check(api.create_model(environment, file.data(), file.size(), &model), "reading the model");
+  return model;
+}
+
+// The file's own facts about the tensor that the engine calls `name`.
+TensorSpec spec_of(const std::vector<TfliteTensor>& tensors, const char* name) {
+  for (const TfliteTensor& tensor : tensors) {
+    if (tensor.name == name) return {tensor.name, tensor.dtype, tensor.shape, tensor.quantization};
+  }
+  throw Error(Code::engine_failed, "litert: expected a tensor of the model's signature, got \"", name, "\"");
+}
+
+// What the library calls a thing; it may hand out null where the file has no name.
+const char* checked(const char* text) { return text == nullptr ? "" : text; }
+
+// The library binds memory to tensors, not to names: of two names for one tensor, one would be left with memory that
+// nobody reads or writes.
+void require_distinct_tensors(const TfliteSignature& signature) {
+  std::set<int32_t> seen;
+  const auto add = [&](const char* side, const TfliteTensor& tensor) {
+    if (seen.insert(tensor.tensor_index).second) return;
+    throw Error(Code::unsupported_model, "litert: ", side, " \"", tensor.name,
+                "\": expected a tensor of its own, got one that is "
+                "also another input or output (such a model runs on tflite-runtime: engine=\"tflite\")");
+  };
+  for (const TfliteTensor& tensor : signature.inputs) add("input", tensor);
+  for (const TfliteTensor& tensor : signature.outputs) add("output", tensor);
+}
+
+Signature read_signature(const Api& api, Handle model, size_t index, const TfliteFile& facts) {
+  Handle handle = nullptr;
+  const char* key = nullptr;
+  check(api.signature(model, index, &handle), "reading a signature");
+  check(api.signature_key(handle, &key), "reading a signature's key");
+  for (const TfliteSignature& written : facts.signatures) {
+    if (written.key != checked(key)) continue;
+    require_distinct_tensors(written);
+    Signature signature{written.key, {}, {}};
+    const auto fill = [&](auto count_of, auto name_of, const std::vector<TfliteTensor>& from,
+                          std::vector<TensorSpec>& to) {
+      size_t count = 0;
+      check(count_of(handle, &count), "counting a signature's tensors");
+      for (size_t i = 0; i < count; ++i) {
+        const char* name = nullptr;
+        check(name_of(handle, i, &name), "reading a tensor's name");
+        to.push_back(spec_of(from, checked(name)));
+      }
+    };
+    fill(api.input_count, api.input_name, written.inputs, signature.inputs);
+    fill(api.output_count, api.output_name, written.outputs, signature.outputs);
+    return signature;
+  }
+  throw Error(Code::engine_failed, "litert: expected a signature of the file, got \"", checked(key), "\"");
+}
+
+Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count)
+    : api(functions), file(std::move(bytes)), threads(thread_count), node_count(facts.node_count),
+      environment(make_environment(api), api.destroy_environment),
+      model(make_model(api, environment.get(), {file.data(), file.size_bytes()}), api.destroy_model) {
+  size_t count = 0;
+  check(api.signature_count(model.get(), &count), "counting signatures");
+  for (size_t i = 0; i < count; ++i) signatures.push_back(read_signature(api, model.get(), i, facts));
+}
+
+// ---- A session.
+
+class LitertSession final : public EngineSession {
+ public:
+  LitertSession(std::shared_ptr<const Weights> weights, size_t signature_index, bool is_profiled = false);
+
+  void resize(std::span<const Shape> input_shapes) override;
+  Shape output_shape(size_t index) const override { return output_shapes_[index]; }
+  Binding bind(Side side, size_t index, const TensorView& view) override;
+  void release(Binding binding) noexcept override { weights_->api.destroy_buffer(binding); }
+  void run(std::span<const Binding> inputs, std::span<Binding> outputs) override;
+  TensorView view(Binding) const override;
+  void reset() override {}
+
+  // Nodes that the engine's own kernels ran since the profiler was started; -1 when it does not tell.
+  void start_profiler();
+  int64_t fallback_count() const;
+
+ private:
+  std::vector<Shape> read_output_shapes();
+  void prove_output_shapes();
+
+  std::shared_ptr<const Weights> weights_;
+  size_t signature_index_;
+  Owned compiled_;
+  std::vector<Shape> output_shapes_;
+  bool is_proven_ = false;  // that a run leaves the output shapes as they were read before it
+};
+
+// `text` is TOML without quotes around keys; an unknown key is ignored.
+void add_options(const Api& api, Handle options, const char* kind, const std::string& text) {
+  char* copy = strdup(text.c_str());
+  if (copy == nullptr) throw Error(Code::out_of_memory, "litert: expected memory for options, got none");
+  Handle opaque = nullptr;
+  const Status status = api.create_opaque_options(kind, copy, std::free, &opaque);
+  if (status != 0) std::free(copy);
+  check(status, "creating options");
+  check(api.add_opaque_options(options, opaque), "adding options");
+}
+
+[[noreturn]] void refuse_value_shapes(const std::string& output) {
+  throw Error(Code::unsupported_model, "litert: output \"", output,
+              "\": expected a shape that depends on input shapes alone, got one "
+              "that depends on values (such a model runs on tflite-runtime: engine=\"tflite\")");
+}
+
+Handle compile(const Weights& weights, bool is_profiled) {
+  const Api& api = weights.api;
+  Handle made = nullptr;
+  check(api.create_options(&made), "creating options");
+  const Owned options(made, api.destroy_options);
+  check(api.set_accelerators(options.get(), kCpu), "choosing the CPU");
+  add_options(api, options.get(), "xnnpack", "num_threads = " + std::to_string(weights.threads));
+  if (is_profiled) add_options(api, options.get(), "runtime_options_string", "enable_profiling = true");
+  Handle compiled = nullptr;
+  check(api.create_compiled_model(weights.environment.get(), weights.model.get(), options.get(), &compiled),
+        "compiling the model");
+  return compiled;
+}
+
+LitertSession::LitertSession(std::shared_ptr<const Weights> weights, size_t signature_index, bool is_profiled)
+    : weights_(std::move(weights)), signature_index_(signature_index),
+      compiled_(compile(*weights_, is_profiled), weights_->api.destroy_compiled_model) {
+  const Signature& signature = weights_->signatures[signature_index_];
+  const auto is_dynamic = [](const TensorSpec& spec) { return spec.shape.is_dynamic(); };
+  const auto output = std::find_if(signature.outputs.begin(), signature.outputs.end(), is_dynamic);
+  if (output != signature.outputs.end() && std::none_of(signature.inputs.begin(), signature.inputs.end(), is_dynamic)) {
+    refuse_value_shapes(output->name);
+  }
+}
+
+void LitertSession::start_profiler() {
+  const Api& api = weights_->api;
+  Handle profiler = nullptr;
+  if (api.profiler == nullptr || api.start_profiler == nullptr) return;
+  check(api.profiler(compiled_.get(), &profiler), "reaching the profiler");
+  check(api.start_profiler(profiler), "starting the profiler");
+}
+
+int64_t LitertSession::fallback_count() const {
+  const Api& api = weights_->api;
+  Handle profiler = nullptr;
+  int count = 0;
+  if (api.profiler == nullptr || api.event_count == nullptr || api.events == nullptr) return -1;
+  if (api.profiler(compiled_.get(), &profiler) != 0 || api.event_count(profiler, &count) != 0 || count < 1) return -1;
+  // Twice the room: a library whose events are larger than we know stays inside, and is found out by what they say.
+  std::vector<ProfilerEvent> events(static_cast<size_t>(count) * 2);
+  if (api.events(profiler, count, events.data()) != 0) return -1;
+  std::set<uint64_t> nodes;
+  for (int i = 0; i < count; ++i) {
+    const uint32_t kind = events[static_cast<size_t>(i)].kind;
+    if (!std::has_single_bit(kind) || kind > kMostEventKind) return -1;
+    if (kind == kOperatorRun) nodes.insert(events[static_cast<size_t>(i)].node_index);
+  }
+  return static_cast<int64_t>(nodes.size());
+}
+
+void LitertSession::resize(std::span<const Shape> input_shapes) {
+  const std::vector<TensorSpec>& specs = weights_->signatures[signature_index_].inputs;
+  for (size_t i = 0; i < input_shapes.size(); ++i) {
+    if (!specs[i].shape.is_dynamic()) continue;
+    int dims[Shape::kMaxRank];
+    for (size_t axis = 0; axis < input_shapes[i].rank(); ++axis) {
+      if (input_shapes[i][axis] > INT32_MAX) {
+        throw Error(Code::bad_input, "input \"", specs[i].name, "\": expected dimensions below 2^31, got ",
+                    text(input_shapes[i]));
+      }
+      dims[axis] = static_cast<int>(input_shapes[i][axis]);
+    }
+    const Status status =
+        weights_->api.resize_input(compiled_.get(), signature_index_, i, dims, input_shapes[i].rank());
+    if (status != 0) {
+      throw Error(Code::engine_failed, "litert: input \"", specs[i].name, "\": expected to resize to ",
+                  text(input_shapes[i]), ", got status ", status, " (", status_name(status), ")");
+    }
+  }
+  output_shapes_ = read_output_shapes();
+  is_proven_ = false;
+}
+
+std::vector<Shape> LitertSession::read_output_shapes() {
+  const std::vector<TensorSpec>& specs = weights_->signatures[signature_index_].outputs;
+  std::vector<Layout> layouts(specs.size());
+  check(weights_->api.output_layouts(compiled_.get(), signature_index_, layouts.size(), layouts.data(), true),
+        "reading output shapes");
+  std::vector<Shape> shapes;
+  for (size_t i = 0; i < layouts.size(); ++i) {
+    if (layouts[i].rank > Shape::kMaxRank) {
+      throw Error(Code::unsupported_model, "output \"", specs[i].name, "\": expected at most ", Shape::kMaxRank,
+                  " dimensions, got ", unsigned{layouts[i].rank});
+    }
+    std::vector<int64_t> dims(layouts[i].dimensions, layouts[i].dimensions + layouts[i].rank);
+    shapes.emplace_back(dims);
+  }
+  return shapes;
+}
+
+// A file may hide that an output's shape depends on values. Then a run says it went well, and writes nothing; the
+// layouts tell afterwards.
+void LitertSession::prove_output_shapes() {
+  std::vector<Layout> layouts(output_shapes_.size());
+  const Status status =
+      weights_->api.output_layouts(compiled_.get(), signature_index_, layouts.size(), layouts.data(), true);
+  if (status != 0 || read_output_shapes() != output_shapes_) {
+    refuse_value_shapes(weights_->signatures[signature_index_].outputs[0].name);
+  }
+  is_proven_ = true;
+}
+
+Binding LitertSession::bind(Side, size_t, const TensorView& view) {
+  RankedTensorType type{};
+  type.element_type = element_type(view.dtype);
+  type.layout.rank = static_cast<unsigned>(view.shape.rank());
+  for (size_t axis = 0; axis < view.shape.rank(); ++axis)
+    type.layout.dimensions[axis] = static_cast<int32_t>(view.shape[axis]);
+  Handle buffer = nullptr;
+  check(weights_->api.create_buffer(&type, view.data, view.size_bytes, nullptr, &buffer), "binding memory");
+  return buffer;
+}
+
+void LitertSession::run(std::span<const Binding> inputs, std::span<Binding> outputs) {
+  // The library takes the array as not const, and writes none of it.
+  const Status status = weights_->api.run(compiled_.get(), signature_index_, inputs.size(),
+                                          const_cast<Handle*>(inputs.data()), outputs.size(), outputs.data());
+  if (!is_proven_) prove_output_shapes();
+  check(status, "running");
+}
+
+TensorView LitertSession::view(Binding) const {
+  throw Error(Code::engine_failed, "litert: expected a binding of its own, got one of ours");
+}
+
+class LitertEngine final : public Engine {
+ public:
+  LitertEngine(std::shared_ptr<const Weights> weights, std::string version)
+      : weights_(std::move(weights)), version_(std::move(version)) {}
+
+  const std::vector<Signature>& signatures() const override { return weights_->signatures; }
+  MemoryRules memory_rules() const override { return {kBlockAlignment, kBlockSlack}; }
+  bool is_stateful() const override { return false; }
+  EngineReport report() const override;
+  std::unique_ptr<EngineSession> make_session(size_t signature_index) const override {
+    return std::make_unique<LitertSession>(weights_, signature_index);
+  }
+
+ private:
+  std::shared_ptr<const Weights> weights_;
+  std::string version_;
+};
+
+// Compiles the model once more, with the profiler, and runs it on zeros: the only way this library tells who runs what.
+EngineReport LitertEngine::report() const {
+  LitertSession session(weights_, 0, true);
+  std::vector<Block> blocks;
+  std::vector<std::pair<Side, TensorView>> views;
+  std::vector<Shape> input_shapes;
+  for (const TensorSpec& spec : weights_->signatures[0].inputs) {
+    Shape shape = spec.shape;
+    for (size_t axis = 0; axis < shape.rank(); ++axis) shape[axis] = std::max<int64_t>(shape[axis], 1);
+    input_shapes.push_back(shape);
+  }
+  session.resize(input_shapes);
+  const auto add = [&](Side side, DType dtype, const Shape& shape) {
+    blocks.push_back(Block::zeroed(size_bytes(dtype, shape).value_or(0)));
+    views.push_back({side, {dtype, shape, blocks.back().data(), blocks.back().size_bytes()}});
+  };
+  for (size_t i = 0; i < input_shapes.size(); ++i)
+    add(Side::input, weights_->signatures[0].inputs[i].dtype, input_shapes[i]);
+  const size_t output_count = weights_->signatures[0].outputs.size();
+  for (size_t i = 0; i < output_count; ++i)
+    add(Side::output, weights_->signatures[0].outputs[i].dtype, session.output_shape(i));
+
+  std::vector<Binding> inputs;
+  std::vector<Binding> outputs;
+  std::vector<std::unique_ptr<void, void (*)(Handle)>> bound;
+  for (const auto& [side, view] : views) {
+    bound.emplace_back(session.bind(side, 0, view), weights_->api.destroy_buffer);
+    (side == Side::input ? inputs : outputs).push_back(bound.back().get());
+  }
+  session.start_profiler();
+  session.run(inputs, outputs);
+  const int64_t fallback_count = session.fallback_count();
+  const bool is_delegated = fallback_count < weights_->node_count;
+  return {"litert", version_, is_delegated ? "XNNPACK" : "none", weights_->node_count, fallback_count};
+}
+
+}  // namespace
+
+std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::string& version, Block file,
+                                    int threads) {
+  const TfliteFile facts = read_tflite({file.data(), file.size_bytes()});
+  require_version("ai-edge-litert", version, {2, 2}, {2, 4});
+  if (facts.has_variables) {
+    throw Error(Code::unsupported_model,
+                "litert: expected a model without state, got one with variable tensors (it runs on "
+                "tflite-runtime: engine=\"tflite\")");
+  }
+  const Api& api = opened<Api>(library_path);
+  return std::make_unique<LitertEngine>(std::make_shared<const Weights>(api, std::move(file), facts, threads), version);
+}
+
+}  // namespace edgeward

@@ -1,0 +1,18 @@
+// LiteRT behind engine.h: the CompiledModel C API of libLiteRt.so (package ai-edge-litert), on the CPU.
+// Checked against 2.3.0; accepts 2.2 and 2.3. Names, shapes and quantization come from our own reading of the file.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "engines/engine.h"
+#include "system/memory.h"
+
+namespace edgeward {
+
+// `file` is a .tflite; it is checked here, before the library sees it, and kept as long as the engine: LiteRT reads
+// constants from it in place. Throws Error(malformed_model | unsupported_model | engine_*).
+std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::string& version, Block file,
+                                    int threads);
+
+}  // namespace edgeward

@@ -1,0 +1,417 @@
+#include "engines/onnx.h"
+
+#include <cstdlib>
+#include <map>
+#include <set>
+#include <type_traits>
+
+#include "bytes/bytes.h"
+#include "engines/handle.h"
+#include "engines/library.h"
+#include "error.h"
+#include "model_files/model_format.h"
+#include "model_files/onnx_file.h"
+#include "model_files/ort_file.h"
+
+namespace edgeward {
+namespace {
+
+// ---- The C ABI, as far as it is called: slots of a table that only ever grows.
+
+using Status = void*;
+
+constexpr uint32_t kApiVersion = 18;
+constexpr int kLogFatal = 4;  // errors reach the caller as errors
+constexpr int kAllOptimizations = 99;
+constexpr int kDeviceAllocator = 0;
+constexpr int kDefaultMemory = 0;
+
+struct ApiBase {
+  const void* const* (*get_api)(uint32_t);
+  const char* (*version)();
+};
+
+template <size_t slot, class Function>
+void take(const void* const* table, Function& function) {
+  function = reinterpret_cast<Function>(const_cast<void*>(table[slot]));
+}
+
+struct Api {
+  explicit Api(const Library& library);
+
+  const char* (*error_message)(Status);
+  void (*release_status)(Status);
+  Status (*create_env)(int, const char*, Handle*);
+  Status (*create_session)(Handle, const void*, size_t, Handle, Handle*);
+  Status (*run)(Handle, Handle, const char* const*, const Handle*, size_t, const char* const*, size_t, Handle*);
+  Status (*create_options)(Handle*);
+  Status (*set_optimization)(Handle, int);
+  Status (*set_intra_threads)(Handle, int);
+  Status (*set_inter_threads)(Handle, int);
+  Status (*add_config)(Handle, const char*, const char*);
+  Status (*add_external)(Handle, const char* const*, char* const*, const size_t*, size_t);
+  Status (*input_count)(Handle, size_t*);
+  Status (*output_count)(Handle, size_t*);
+  Status (*input_type)(Handle, size_t, Handle*);
+  Status (*output_type)(Handle, size_t, Handle*);
+  Status (*input_name)(Handle, size_t, Handle, char**);
+  Status (*output_name)(Handle, size_t, Handle, char**);
+  Status (*allocator)(Handle*);
+  Status (*allocator_free)(Handle, void*);
+  Status (*create_value)(Handle, void*, size_t, const int64_t*, size_t, int, Handle*);
+  Status (*value_data)(Handle, void**);
+  Status (*value_shape)(Handle, Handle*);
+  Status (*tensor_info)(Handle, Handle*);
+  Status (*element_type)(Handle, int*);
+  Status (*rank)(Handle, size_t*);
+  Status (*dims)(Handle, int64_t*, size_t);
+  Status (*symbolic_dims)(Handle, const char**, size_t);
+  Status (*cpu_memory)(int, int, Handle*);
+  void (*release_session)(Handle);
+  void (*release_value)(Handle);
+  void (*release_type)(Handle);
+  void (*release_shape)(Handle);
+  void (*release_options)(Handle);
+
+  // Made once with the library and kept with it.
+  Handle env = nullptr;
+  Handle memory = nullptr;
+  Handle default_allocator = nullptr;
+
+  void check(Status status, Code code = Code::engine_failed) const {
+    if (status == nullptr) return;
+    std::string message = error_message(status);
+    release_status(status);
+    // The engine's text may run over several lines; a message of ours is one.
+    for (char& c : message) c = c == '\n' ? ' ' : c;
+    throw Error(code, "onnx: ", message);
+  }
+};
+
+Api::Api(const Library& library) {
+  const auto base_of = library.symbol<const ApiBase* (*)()>("OrtGetApiBase");
+  const void* const* table = base_of()->get_api(kApiVersion);
+  if (table == nullptr) {
+    throw Error(Code::engine_mismatch, "engine library \"", library.path(), "\": expected API version ", kApiVersion,
+                ", got a library that does not serve it (", base_of()->version(), ")");
+  }
+  take<2>(table, error_message);
+  take<3>(table, create_env);
+  take<8>(table, create_session);
+  take<9>(table, run);
+  take<10>(table, create_options);
+  take<23>(table, set_optimization);
+  take<24>(table, set_intra_threads);
+  take<25>(table, set_inter_threads);
+  take<30>(table, input_count);
+  take<31>(table, output_count);
+  take<33>(table, input_type);
+  take<34>(table, output_type);
+  take<36>(table, input_name);
+  take<37>(table, output_name);
+  take<49>(table, create_value);
+  take<51>(table, value_data);
+  take<55>(table, tensor_info);
+  take<60>(table, element_type);
+  take<61>(table, rank);
+  take<62>(table, dims);
+  take<63>(table, symbolic_dims);
+  take<65>(table, value_shape);
+  take<69>(table, cpu_memory);
+  take<76>(table, allocator_free);
+  take<78>(table, allocator);
+  take<93>(table, release_status);
+  take<95>(table, release_session);
+  take<96>(table, release_value);
+  take<98>(table, release_type);
+  take<99>(table, release_shape);
+  take<100>(table, release_options);
+  take<130>(table, add_config);
+  take<279>(table, add_external);
+  check(create_env(kLogFatal, "edgeward", &env));
+  check(cpu_memory(kDeviceAllocator, kDefaultMemory, &memory));
+  check(allocator(&default_allocator));
+}
+
+struct ElementType {
+  DType dtype;
+  int number;  // ONNX TensorProto.DataType
+};
+constexpr ElementType kElementTypes[] = {
+    {DType::float32, 1},
+    {DType::uint8, 2},
+    {DType::int8, 3},
+    {DType::uint16, 4},
+    {DType::int16, 5},
+    {DType::int32, 6},
+    {DType::int64, 7},
+    {DType::boolean, 9},
+    {DType::float16, 10},
+    {DType::float64, 11},
+    {DType::uint32, 12},
+    {DType::uint64, 13},
+    {DType::complex64, 14},
+    {DType::complex128, 15},
+    {DType::bfloat16, 16},
+    {DType::float8_e4m3fn, 17},
+    {DType::float8_e4m3fnuz, 18},
+    {DType::float8_e5m2, 19},
+    {DType::float8_e5m2fnuz, 20},
+    {DType::uint4, 21},
+    {DType::int4, 22},
+};
+constexpr int kString = 8;
+
+DType dtype_of(int number, const char* side, const std::string& name) {
+  for (const ElementType& type : kElementTypes) {
+    if (type.number == number) return type.dtype;
+  }
+  throw Error(Code::unsupported_model, side, " \"", name, "\": expected a numeric tensor, got ",
+              number == kString ? std::string("a string tensor") : "element type " + std::to_string(number));
+}
+
+int element_number(DType dtype) {
+  for (const ElementType& type : kElementTypes) {
+    if (type.dtype == dtype) return type.number;
+  }
+  throw Error(Code::unsupported_model, "onnx: expected a dtype it has, got ", name(dtype));
+}
+
+// ---- What sessions share.
+
+// One tensor of the graph: what the user sees, and the model's own names for its unknown dimensions ("" where it has
+// none).
+struct GraphTensor {
+  TensorSpec spec;
+  std::vector<std::string> symbols;
+};
+
+struct Weights {
+  Weights(const Api& functions, Block bytes, int threads, const std::vector<ExternalData>& external);
+
+  const Api& api;
+  Block file;  // kept only for .ort
+  Owned session;
+  std::vector<GraphTensor> inputs;
+  std::vector<GraphTensor> outputs;
+  std::vector<const char*> input_names;
+  std::vector<const char*> output_names;
+  std::vector<Signature> signatures;
+};
+
+void add_external_data(const Api& api, Handle options, const std::vector<ExternalData>& external) {
+  std::vector<const char*> names;
+  std::vector<char*> buffers;
+  std::vector<size_t> sizes;
+  for (const ExternalData& file : external) {
+    names.push_back(file.name.c_str());
+    buffers.push_back(reinterpret_cast<char*>(file.bytes.data()));
+    sizes.push_back(file.bytes.size_bytes());
+  }
+  api.check(api.add_external(options, names.data(), buffers.data(), sizes.data(), sizes.size()));
+}
+
+Handle make_session(const Api& api, Bytes file, bool is_ort, int threads, const std::vector<ExternalData>& external) {
+  Handle made = nullptr;
+  api.check(api.create_options(&made));
+  const Owned options(made, api.release_options);
+  api.check(api.set_optimization(options.get(), kAllOptimizations));
+  api.check(api.set_intra_threads(options.get(), threads));
+  api.check(api.set_inter_threads(options.get(), 1));
+  // An idle core is worth more on a device than the microseconds that spinning saves.
+  api.check(api.add_config(options.get(), "session.intra_op.allow_spinning", "0"));
+  api.check(api.add_config(options.get(), "session.inter_op.allow_spinning", "0"));
+  if (is_ort) {
+    api.check(api.add_config(options.get(), "session.use_ort_model_bytes_directly", "1"));
+    api.check(api.add_config(options.get(), "session.use_ort_model_bytes_for_initializers", "1"));
+  }
+  if (!external.empty()) add_external_data(api, options.get(), external);
+  Handle session = nullptr;
+  api.check(api.create_session(api.env, file.data(), file.size(), options.get(), &session), Code::unsupported_model);
+  return session;
+}
+
+Shape shape_of(const Api& api, Handle info, const char* side, const std::string& name) {
+  size_t rank = 0;
+  api.check(api.rank(info, &rank));
+  if (rank > Shape::kMaxRank) {
+    throw Error(Code::unsupported_model, side, " \"", name, "\": expected at most ", Shape::kMaxRank,
+                " dimensions, got ", rank);
+  }
+  std::vector<int64_t> dims(rank);
+  api.check(api.dims(info, dims.data(), rank));
+  return Shape(dims);
+}
+
+GraphTensor read_tensor(const Api& api, Handle type, const char* side, const std::string& name) {
+  Handle info = nullptr;  // lies inside `type`
+  api.check(api.tensor_info(type, &info));
+  if (info == nullptr)
+    throw Error(Code::unsupported_model, side, " \"", name, "\": expected a tensor, got another kind of value");
+  int element = 0;
+  api.check(api.element_type(info, &element));
+  GraphTensor tensor{{name, dtype_of(element, side, name), shape_of(api, info, side, name), {}}, {}};
+  std::vector<const char*> symbols(tensor.spec.shape.rank(), nullptr);
+  api.check(api.symbolic_dims(info, symbols.data(), symbols.size()));
+  for (const char* symbol : symbols) tensor.symbols.emplace_back(symbol == nullptr ? "" : symbol);
+  return tensor;
+}
+
+std::vector<GraphTensor> read_tensors(const Api& api, Handle session, const char* side,
+                                      decltype(Api::input_count) count_of, decltype(Api::input_name) name_of,
+                                      decltype(Api::input_type) type_of) {
+  std::vector<GraphTensor> tensors;
+  size_t count = 0;
+  api.check(count_of(session, &count));
+  for (size_t i = 0; i < count; ++i) {
+    char* allocated = nullptr;
+    api.check(name_of(session, i, api.default_allocator, &allocated));
+    const std::string name = allocated;
+    api.check(api.allocator_free(api.default_allocator, allocated));
+    Handle made = nullptr;
+    api.check(type_of(session, i, &made));
+    const Owned type(made, api.release_type);
+    tensors.push_back(read_tensor(api, type.get(), side, name));
+  }
+  return tensors;
+}
+
+Weights::Weights(const Api& functions, Block bytes, int threads, const std::vector<ExternalData>& external)
+    : api(functions), file(std::move(bytes)),
+      session(make_session(api, {file.data(), file.size_bytes()},
+                           model_format({file.data(), file.size_bytes()}) == ModelFormat::ort, threads, external),
+              api.release_session),
+      inputs(read_tensors(api, session.get(), "input", api.input_count, api.input_name, api.input_type)),
+      outputs(read_tensors(api, session.get(), "output", api.output_count, api.output_name, api.output_type)) {
+  if (model_format({file.data(), file.size_bytes()}) == ModelFormat::onnx) file = Block();
+  Signature signature{"main", {}, {}};
+  for (const GraphTensor& tensor : inputs) {
+    input_names.push_back(tensor.spec.name.c_str());
+    signature.inputs.push_back(tensor.spec);
+  }
+  // An output that is an input: the engine would hand back the input's own value and leave the output's memory
+  // untouched.
+  std::set<std::string> seen;
+  for (const GraphTensor& tensor : inputs) seen.insert(tensor.spec.name);
+  for (const GraphTensor& tensor : outputs) {
+    if (!seen.insert(tensor.spec.name).second) {
+      throw Error(Code::unsupported_model, "output \"", tensor.spec.name,
+                  "\": expected a tensor of its own, got one that is also another input or output");
+    }
+    output_names.push_back(tensor.spec.name.c_str());
+    signature.outputs.push_back(tensor.spec);
+  }
+  signatures.push_back(std::move(signature));
+}
+
+// ---- A session: ONNX Runtime's own is shared, being safe for many threads; ours adds the shapes in force.
+
+class OnnxSession final : public EngineSession {
+ public:
+  explicit OnnxSession(std::shared_ptr<const Weights> weights) : weights_(std::move(weights)) {}
+
+  void resize(std::span<const Shape> input_shapes) override;
+  Shape output_shape(size_t index) const override { return output_shapes_[index]; }
+  Binding bind(Side side, size_t index, const TensorView& view) override;
+  void release(Binding binding) noexcept override { weights_->api.release_value(binding); }
+  void run(std::span<const Binding> inputs, std::span<Binding> outputs) override;
+  TensorView view(Binding binding) const override;
+  void reset() override {}
+
+ private:
+  std::shared_ptr<const Weights> weights_;
+  std::vector<Shape> output_shapes_;
+};
+
+void OnnxSession::resize(std::span<const Shape> input_shapes) {
+  // A dimension the model calls by one name in an input and an output is the same number in both.
+  std::map<std::string, int64_t> known;
+  for (size_t i = 0; i < input_shapes.size(); ++i) {
+    const GraphTensor& input = weights_->inputs[i];
+    for (size_t axis = 0; axis < input.symbols.size(); ++axis) {
+      if (input.symbols[axis].empty()) continue;
+      const auto [entry, is_first] = known.emplace(input.symbols[axis], input_shapes[i][axis]);
+      if (!is_first && entry->second != input_shapes[i][axis]) {
+        throw Error(Code::bad_input, "input \"", input.spec.name, "\": expected ", entry->second, " in dimension ",
+                    axis, " (\"", input.symbols[axis], "\"), got ", input_shapes[i][axis]);
+      }
+    }
+  }
+  output_shapes_.clear();
+  for (const GraphTensor& output : weights_->outputs) {
+    Shape shape = output.spec.shape;
+    for (size_t axis = 0; axis < output.symbols.size(); ++axis) {
+      const auto found = known.find(output.symbols[axis]);
+      if (shape[axis] < 0 && found != known.end()) shape[axis] = found->second;
+    }
+    output_shapes_.push_back(shape);
+  }
+}
+
+Binding OnnxSession::bind(Side, size_t, const TensorView& view) {
+  Handle value = nullptr;
+  weights_->api.check(weights_->api.create_value(weights_->api.memory, view.data, view.size_bytes, view.shape.data(),
+                                                 view.shape.rank(), element_number(view.dtype), &value));
+  return value;
+}
+
+void OnnxSession::run(std::span<const Binding> inputs, std::span<Binding> outputs) {
+  const Weights& weights = *weights_;
+  weights.api.check(weights.api.run(weights.session.get(), nullptr, weights.input_names.data(), inputs.data(),
+                                    inputs.size(), weights.output_names.data(), outputs.size(), outputs.data()));
+}
+
+TensorView OnnxSession::view(Binding binding) const {
+  const Api& api = weights_->api;
+  Handle made = nullptr;
+  api.check(api.value_shape(binding, &made));
+  const Owned info(made, api.release_shape);
+  int element = 0;
+  api.check(api.element_type(info.get(), &element));
+  TensorView view{dtype_of(element, "output", ""), shape_of(api, info.get(), "output", ""), nullptr, 0};
+  void* data = nullptr;
+  api.check(api.value_data(binding, &data));
+  const auto bytes = size_bytes(view.dtype, view.shape);
+  if (!bytes) throw Error(Code::engine_failed, "onnx: expected an output of known size, got ", text(view.shape));
+  view.data = static_cast<std::byte*>(data);
+  view.size_bytes = *bytes;
+  return view;
+}
+
+class OnnxEngine final : public Engine {
+ public:
+  OnnxEngine(std::shared_ptr<const Weights> weights, std::string version)
+      : weights_(std::move(weights)), version_(std::move(version)) {}
+
+  const std::vector<Signature>& signatures() const override { return weights_->signatures; }
+  // Its kernels ask for no more than an element's own alignment, and stay inside the tensor.
+  MemoryRules memory_rules() const override { return {1, 0}; }
+  bool is_stateful() const override { return false; }
+  EngineReport report() const override { return {"onnx", version_, "CPUExecutionProvider", -1, 0}; }
+  std::unique_ptr<EngineSession> make_session(size_t) const override { return std::make_unique<OnnxSession>(weights_); }
+
+ private:
+  std::shared_ptr<const Weights> weights_;
+  std::string version_;
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> open_onnx(const std::string& library_path, const std::string& version, Block file, int threads,
+                                  std::vector<ExternalData> external) {
+  const Bytes bytes{file.data(), file.size_bytes()};
+  if (model_format(bytes) == ModelFormat::ort) {
+    check_ort(bytes);
+    external.clear();
+  } else {
+    check_onnx(bytes, external);
+  }
+  require_version("onnxruntime", version, {1, 23}, {2, 0});
+  // Read once, when the library starts; the API's own switch comes too late.
+  static const int switched_off = setenv("ORT_DISABLE_TELEMETRY", "1", 1);
+  if (switched_off != 0) throw Error(Code::out_of_memory, "onnx: expected memory for the environment, got none");
+  return std::make_unique<OnnxEngine>(
+      std::make_shared<const Weights>(opened<Api>(library_path), std::move(file), threads, external), version);
+}
+
+}  // namespace edgeward

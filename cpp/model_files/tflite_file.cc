@@ -1,0 +1,546 @@
+#include "model_files/tflite_file.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "error.h"
+#include "model_files/flatbuffer.h"
+#include "model_files/tflite_operators.h"
+#include "model_files/tflite_schema.h"
+
+namespace edgeward {
+namespace {
+
+namespace schema = tflite_schema;
+
+// Who has given a tensor its value when operators are taken in file order.
+enum class Source : uint8_t {
+  none,
+  constant,
+  variable,
+  input,
+  output
+};
+
+struct ZeroPointRange {
+  int64_t lowest;
+  int64_t highest;
+};
+
+std::optional<ZeroPointRange> zero_point_range(TfliteType type) {
+  switch (type) {
+    case TfliteType::int8: return ZeroPointRange{-128, 127};
+    case TfliteType::uint8: return ZeroPointRange{0, 255};
+    case TfliteType::int16: return ZeroPointRange{-32768, 32767};
+    case TfliteType::uint16: return ZeroPointRange{0, 65535};
+    case TfliteType::int4: return ZeroPointRange{-8, 7};
+    case TfliteType::uint4: return ZeroPointRange{0, 15};
+    case TfliteType::int2: return ZeroPointRange{-2, 1};
+    case TfliteType::int32: return ZeroPointRange{INT32_MIN, INT32_MAX};
+    default: return std::nullopt;  // not a quantized type: engines ignore what is written
+  }
+}
+
+class Reader {
+ public:
+  explicit Reader(Bytes file) : root_(read_flatbuffer(file, schema::kSchema)) {}
+
+  TfliteFile file() {
+    const auto version = root_.scalar<uint32_t>(schema::model::version, 0);
+    if (version != 3) refuse("model: version: expected 3, got ", version);
+    if (!root_.tables(schema::model::external_buffers).empty()) {
+      throw Error(Code::unsupported_model, "model: ", root_.tables(schema::model::external_buffers).size(),
+                  " external buffers, expected none: a model is one file");
+    }
+    codes_ = root_.tables(schema::model::operator_codes);
+    buffers_ = root_.tables(schema::model::buffers);
+    subgraphs_ = root_.tables(schema::model::subgraphs);
+    if (subgraphs_.empty()) refuse("model: no subgraph");
+    check_buffers();
+    check_metadata();
+    for (uint32_t i = 0; i < codes_.size(); ++i) check_operator_code(i);
+    for (uint32_t i = 0; i < subgraphs_.size(); ++i) {
+      interfaces_.push_back({subgraphs_[i].vector<int32_t>(schema::subgraph::inputs).size(),
+                             subgraphs_[i].vector<int32_t>(schema::subgraph::outputs).size()});
+    }
+    TfliteFile file;
+    file.node_count = subgraphs_[0].tables(schema::subgraph::operators).size();
+    for (uint32_t i = 0; i < subgraphs_.size(); ++i) check_subgraph(i);
+    file.has_variables = has_variables_;
+    file.signatures = signatures();
+    return file;
+  }
+
+ private:
+  template <class... Parts>
+  [[noreturn]] static void refuse(const Parts&... parts) {
+    throw Error(Code::malformed_model, parts...);
+  }
+
+  void check_buffers() const {
+    for (uint32_t i = 0; i < buffers_.size(); ++i) {
+      if (buffers_[i].scalar<uint64_t>(schema::buffer::offset, 0) != 0 ||
+          buffers_[i].scalar<uint64_t>(schema::buffer::size, 0) != 0) {
+        throw Error(Code::unsupported_model, "buffer ", i, ": data outside the flatbuffer, expected it inside");
+      }
+    }
+    if (!buffers_.empty() && !buffers_[0].vector<uint8_t>(schema::buffer::data).empty()) {
+      refuse("buffer 0: ", buffers_[0].vector<uint8_t>(schema::buffer::data).size(), " bytes, expected none");
+    }
+  }
+
+  void check_metadata() const {
+    const FlatTables entries = root_.tables(schema::model::metadata);
+    for (uint32_t i = 0; i < entries.size(); ++i) {
+      if (!entries[i].has(schema::metadata::name)) refuse("metadata ", i, ": no name");
+      const auto buffer = entries[i].scalar<uint32_t>(schema::metadata::buffer, 0);
+      if (buffer >= buffers_.size()) {
+        refuse("metadata ", i, ": buffer ", buffer, ", but the model has ", buffers_.size(), " buffers");
+      }
+    }
+    const auto legacy = root_.vector<int32_t>(schema::model::metadata_buffer);
+    for (uint32_t i = 0; i < legacy.size(); ++i) {
+      if (legacy[i] < 0 || static_cast<uint32_t>(legacy[i]) >= buffers_.size()) {
+        refuse("metadata_buffer ", i, ": buffer ", legacy[i], ", but the model has ", buffers_.size(), " buffers");
+      }
+    }
+  }
+
+  int32_t builtin_code(uint32_t index) const {
+    return std::max<int32_t>(codes_[index].scalar<int8_t>(schema::operator_code::deprecated_builtin_code, 0),
+                             codes_[index].scalar<int32_t>(schema::operator_code::builtin_code, 0));
+  }
+
+  void check_operator_code(uint32_t index) const {
+    constexpr int32_t kCustom = 32;
+    if (codes_[index].scalar<int8_t>(schema::operator_code::deprecated_builtin_code, 0) < 0 ||
+        codes_[index].scalar<int32_t>(schema::operator_code::builtin_code, 0) < 0) {
+      refuse("operator code ", index, ": a negative number");
+    }
+    const auto version = codes_[index].scalar<int32_t>(schema::operator_code::version, 1);
+    if (version < 1) refuse("operator code ", index, ": version ", version, ", expected at least 1");
+    if (builtin_code(index) == kCustom && codes_[index].string(schema::operator_code::custom_code).empty()) {
+      refuse("operator code ", index, ": a custom operator without a name");
+    }
+  }
+
+  static std::string place(size_t subgraph, size_t tensor) {
+    return "subgraph " + std::to_string(subgraph) + ", tensor " + std::to_string(tensor);
+  }
+
+  void check_subgraph(uint32_t index) {
+    const FlatTable subgraph = subgraphs_[index];
+    const FlatTables tensors = subgraph.tables(schema::subgraph::tensors);
+    std::vector<TfliteValue>& values = values_.emplace_back();
+    values.reserve(tensors.size());
+    for (uint32_t i = 0; i < tensors.size(); ++i) values.push_back(value(index, i, tensors[i], tensors.size()));
+    std::vector<Source> sources(values.size(), Source::none);
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (values[i].is_constant) sources[i] = Source::constant;
+      if (values[i].is_variable) sources[i] = Source::variable;
+    }
+    check_inputs(index, sources);
+    const FlatTables operators = subgraph.tables(schema::subgraph::operators);
+    for (uint32_t i = 0; i < operators.size(); ++i) check_operator_at(index, i, operators[i], sources);
+    const auto outputs = subgraph.vector<int32_t>(schema::subgraph::outputs);
+    for (uint32_t i = 0; i < outputs.size(); ++i) {
+      check_index("subgraph ", index, ": output ", i, outputs[i], values.size());
+      if (sources[static_cast<size_t>(outputs[i])] == Source::none) {
+        refuse("subgraph ", index, ": output ", i, " is tensor ", outputs[i], ", which no operator produces");
+      }
+    }
+  }
+
+  static void check_index(std::string_view before, size_t place, std::string_view what, uint32_t position,
+                          int32_t tensor, size_t tensor_count) {
+    if (tensor < 0 || static_cast<size_t>(tensor) >= tensor_count) {
+      refuse(before, place, what, position, " is tensor ", tensor, ", but the subgraph has ", tensor_count, " tensors");
+    }
+  }
+
+  void check_inputs(uint32_t index, std::vector<Source>& sources) {
+    const auto inputs = subgraphs_[index].vector<int32_t>(schema::subgraph::inputs);
+    for (uint32_t i = 0; i < inputs.size(); ++i) {
+      check_index("subgraph ", index, ": input ", i, inputs[i], sources.size());
+      Source& source = sources[static_cast<size_t>(inputs[i])];
+      if (source == Source::constant)
+        refuse("subgraph ", index, ": input ", i, " is tensor ", inputs[i], ", a constant");
+      if (source == Source::input)
+        refuse("subgraph ", index, ": input ", i, " is tensor ", inputs[i], ", listed before");
+      // A variable may be listed by converters of recurrent models; it stays a variable.
+      if (source == Source::none) source = Source::input;
+      // Until somebody gives another shape, an engine takes an input without dimensions for a scalar.
+      if (index == 0) values_[0][static_cast<size_t>(inputs[i])].has_shape = true;
+    }
+  }
+
+  // Reads one tensor and proves what can be said of it alone.
+  TfliteValue value(size_t subgraph, size_t index, const FlatTable& tensor, uint32_t tensor_count) {
+    TfliteValue value{};
+    const auto type = tensor.scalar<int8_t>(schema::tensor::type, 0);
+    if (type < 0 || type >= kTfliteTypeCount) {
+      throw Error(Code::unsupported_model, place(subgraph, index), ": element type ", int{type}, ", expected 0 to ",
+                  kTfliteTypeCount - 1);
+    }
+    value.type = static_cast<TfliteType>(type);
+    value.is_variable = tensor.scalar<uint8_t>(schema::tensor::is_variable, 0) != 0;
+    has_variables_ = has_variables_ || value.is_variable;
+    if (tensor.has(schema::tensor::sparsity)) {
+      throw Error(Code::unsupported_model, place(subgraph, index), ": sparse weights, expected dense ones");
+    }
+    if (tensor.scalar<uint32_t>(schema::tensor::external_buffer, 0) != 0) {
+      throw Error(Code::unsupported_model, place(subgraph, index), ": data in another file, expected one file");
+    }
+    check_shape(subgraph, index, tensor, value);
+    check_data(subgraph, index, tensor, value);
+    check_quantization(subgraph, index, tensor.table(schema::tensor::quantization), tensor_count, value);
+    return value;
+  }
+
+  void check_shape(size_t subgraph, size_t index, const FlatTable& tensor, TfliteValue& value) {
+    const auto dims = tensor.vector<int32_t>(schema::tensor::shape);
+    const auto signature = tensor.vector<int32_t>(schema::tensor::shape_signature);
+    if (dims.size() > Shape::kMaxRank) {
+      throw Error(Code::unsupported_model, place(subgraph, index), ": rank ", dims.size(), ", expected at most ",
+                  Shape::kMaxRank);
+    }
+    if (!signature.empty() && signature.size() != dims.size()) {
+      refuse(place(subgraph, index), ": shape_signature has ", signature.size(), " dimensions, shape has ",
+             dims.size());
+    }
+    int64_t shape[Shape::kMaxRank] = {};
+    uint64_t elements = 1;
+    for (uint32_t i = 0; i < dims.size(); ++i) {
+      if (dims[i] < 0) refuse(place(subgraph, index), ": dimension ", i, " is ", dims[i], ", expected at least 0");
+      shape[i] = dims[i];
+      if (!signature.empty()) {
+        if (signature[i] != -1 && signature[i] != dims[i]) {
+          refuse(place(subgraph, index), ": shape_signature dimension ", i, " is ", signature[i], ", expected -1 or ",
+                 dims[i]);
+        }
+        shape[i] = signature[i];
+      }
+      const auto product = checked_multiply<uint64_t>(elements, static_cast<uint64_t>(std::max(dims[i], 1)));
+      if (!product || *product > kMaxActivationBytes) {
+        refuse(place(subgraph, index), ": more than ", kMaxActivationBytes, " elements");
+      }
+      elements = *product;
+    }
+    value.shape = Shape(std::span<const int64_t>(shape, dims.size()));
+    value.has_shape = !dims.empty() || tensor.scalar<uint8_t>(schema::tensor::has_rank, 0) != 0;
+    const bool is_empty = std::any_of(value.shape.begin(), value.shape.end(), [](int64_t dim) { return dim == 0; });
+    stored_elements_ = is_empty ? 0 : elements;
+  }
+
+  void check_data(size_t subgraph, size_t index, const FlatTable& tensor, TfliteValue& value) {
+    const auto buffer = tensor.scalar<uint32_t>(schema::tensor::buffer, 0);
+    const std::optional<DType> element = dtype(value.type);
+    const uint64_t expected = element ? (stored_elements_ * bits(*element) + 7) / 8 : 0;
+    if (buffer != 0 && buffer >= buffers_.size()) {
+      refuse(place(subgraph, index), ": buffer ", buffer, ", but the model has ", buffers_.size(), " buffers");
+    }
+    const bool has_data = buffer != 0 && buffers_[buffer].has(schema::buffer::data) &&
+                          (stored_elements_ == 0 || !buffers_[buffer].vector<uint8_t>(schema::buffer::data).empty());
+    if (!has_data) {
+      activation_bytes_ += expected;
+      if (activation_bytes_ > kMaxActivationBytes) {
+        throw Error(Code::unsupported_model, place(subgraph, index),
+                    ": with this tensor, tensors that are not constant need ", activation_bytes_,
+                    " bytes, expected at most ", kMaxActivationBytes);
+      }
+      return;
+    }
+    const auto data = buffers_[buffer].vector<uint8_t>(schema::buffer::data);
+    if (value.is_variable) refuse(place(subgraph, index), ": a variable with constant data");
+    value.is_constant = true;
+    value.has_shape = true;
+    value.data = Bytes(data.data(), data.size());
+    if (value.shape.is_dynamic()) refuse(place(subgraph, index), ": a constant of shape ", text(value.shape));
+    if (value.type == TfliteType::string) return check_strings(subgraph, index, value);
+    if (!element) refuse(place(subgraph, index), ": a constant of type ", name(value.type));
+    if (data.size() != expected) {
+      refuse(place(subgraph, index), ": ", name(value.type), " ", text(value.shape), " needs ", expected,
+             " bytes, buffer ", buffer, " has ", data.size());
+    }
+  }
+
+  // A constant of strings: int32 count, count + 1 offsets from the start, then the characters.
+  void check_strings(size_t subgraph, size_t index, const TfliteValue& value) const {
+    const auto count = try_read<int32_t>(value.data, 0);
+    if (!count || *count < 0 || static_cast<uint64_t>(*count) != stored_elements_) {
+      refuse(place(subgraph, index), ": string ", text(value.shape), " holds ", count.value_or(-1), " strings");
+    }
+    int64_t last = 4 + 4 * (int64_t{*count} + 1);
+    for (int64_t i = 0; i <= *count; ++i) {
+      const auto offset = try_read<int32_t>(value.data, 4 + 4 * static_cast<uint64_t>(i));
+      if (!offset || *offset < last || static_cast<uint64_t>(*offset) > value.data.size() ||
+          (i == 0 && *offset != last)) {
+        refuse(place(subgraph, index), ": string ", i, " does not lie inside the buffer of ", value.data.size(),
+               " bytes");
+      }
+      last = *offset;
+    }
+  }
+
+  void check_quantization(size_t subgraph, size_t index, const FlatTable& quantization, uint32_t tensor_count,
+                          TfliteValue& value) const {
+    if (!quantization) return;
+    const auto details = quantization.scalar<uint8_t>(schema::quantization::details_type, 0);
+    if (details != 0) {
+      check_details(subgraph, index, details, quantization.table(schema::quantization::details), tensor_count, value);
+      return;
+    }
+    value.scales = quantization.vector<float>(schema::quantization::scale);
+    value.zero_points = quantization.vector<int64_t>(schema::quantization::zero_point);
+    value.quantized_dimension = quantization.scalar<int32_t>(schema::quantization::quantized_dimension, 0);
+    if (value.zero_points.size() != value.scales.size()) {
+      refuse(place(subgraph, index), ": ", value.scales.size(), " scales, but ", value.zero_points.size(),
+             " zero points");
+    }
+    if (value.scales.empty()) return;
+    const int32_t axis = value.quantized_dimension;
+    const size_t rank = value.shape.rank();
+    if (axis < 0 || (rank != 0 && static_cast<size_t>(axis) >= rank)) {
+      refuse(place(subgraph, index), ": quantized_dimension ", axis, " of shape ", text(value.shape));
+    }
+    const int64_t channels = rank == 0 ? -1 : value.shape[static_cast<size_t>(axis)];
+    if (value.scales.size() != 1 && channels != value.scales.size()) {
+      refuse(place(subgraph, index), ": ", value.scales.size(), " scales for dimension ", axis, " of shape ",
+             text(value.shape));
+    }
+    const std::optional<ZeroPointRange> range = zero_point_range(value.type);
+    if (!range) return;
+    for (uint32_t i = 0; i < value.scales.size(); ++i) {
+      if (!std::isnormal(value.scales[i]) || value.scales[i] < 0) {
+        refuse(place(subgraph, index), ": scale ", i, " is ", value.scales[i], ", expected a normal positive number");
+      }
+      if (value.zero_points[i] < range->lowest || value.zero_points[i] > range->highest) {
+        refuse(place(subgraph, index), ": zero point ", i, " is ", value.zero_points[i], ", expected ", range->lowest,
+               " to ", range->highest, " for ", name(value.type));
+      }
+    }
+  }
+
+  void check_details(size_t subgraph, size_t index, uint8_t member, const FlatTable& details, uint32_t tensor_count,
+                     const TfliteValue& value) const {
+    constexpr uint8_t kCustom = 1;
+    constexpr uint8_t kMultiAxis = 3;
+    if (member == kCustom) return;  // opaque bytes that no engine reads
+    namespace block = schema::blockwise;
+    const auto scales = details.scalar<int32_t>(block::scales, 0);
+    const auto zero_points = details.scalar<int32_t>(block::zero_points, 0);
+    const auto block_size = details.scalar<int32_t>(block::block_size, 0);
+    check_index(place(subgraph, index) + ": scales of block ", 0, ", item ", 0, scales, tensor_count);
+    if (zero_points != -1)
+      check_index(place(subgraph, index) + ": zero points of block ", 0, ", item ", 0, zero_points, tensor_count);
+    if (block_size < (member == kMultiAxis ? 0 : 1)) refuse(place(subgraph, index), ": block size ", block_size);
+    if (member != kMultiAxis) return;
+    const auto axes = details.vector<int32_t>(schema::multi_axis::quantized_dimensions);
+    if (axes.empty()) refuse(place(subgraph, index), ": no quantized dimensions");
+    for (uint32_t i = 0; i < axes.size(); ++i) {
+      if (axes[i] < 0 || static_cast<size_t>(axes[i]) >= value.shape.rank()) {
+        refuse(place(subgraph, index), ": quantized dimension ", axes[i], " of shape ", text(value.shape));
+      }
+    }
+  }
+
+  void check_operator_at(uint32_t subgraph, uint32_t index, const FlatTable& table, std::vector<Source>& sources) {
+    const std::vector<TfliteValue>& values = values_[subgraph];
+    const auto code = table.scalar<uint32_t>(schema::operation::opcode_index, 0);
+    if (code >= codes_.size()) {
+      refuse("subgraph ", subgraph, ", operator ", index, ": operator code ", code, ", but the model has ",
+             codes_.size());
+    }
+    TfliteOperator operation{};
+    operation.subgraph_index = subgraph;
+    operation.index = index;
+    operation.code = builtin_code(code);
+    operation.custom_name = codes_[code].string(schema::operator_code::custom_code);
+    operation.options_type = table.scalar<uint8_t>(schema::operation::builtin_options_type, 0);
+    operation.options = table.table(schema::operation::builtin_options);
+    operation.options_2_type = table.scalar<uint8_t>(schema::operation::builtin_options_2_type, 0);
+    operation.options_2 = table.table(schema::operation::builtin_options_2);
+    operation.inputs = table.vector<int32_t>(schema::operation::inputs);
+    operation.outputs = table.vector<int32_t>(schema::operation::outputs);
+    if (table.scalar<uint64_t>(schema::operation::large_custom_options_offset, 0) != 0 ||
+        table.scalar<uint64_t>(schema::operation::large_custom_options_size, 0) != 0) {
+      throw Error(Code::unsupported_model, text(operation), ": options outside the flatbuffer, expected them inside");
+    }
+    for (uint32_t i = 0; i < operation.inputs.size(); ++i) {
+      const int32_t input = operation.inputs[i];
+      if (input == -1 && is_optional_input(operation, i)) continue;
+      check_tensor(operation, "input ", i, input, values.size());
+      const auto at = static_cast<size_t>(input);
+      if (sources[at] == Source::none && !is_empty(values[at])) {
+        refuse(text(operation), ": input ", i, " is tensor ", input, ", which nothing before it produces");
+      }
+    }
+    const auto intermediates = table.vector<int32_t>(schema::operation::intermediates);
+    for (uint32_t i = 0; i < intermediates.size(); ++i) {
+      check_tensor(operation, "intermediate ", i, intermediates[i], values.size());
+    }
+    const auto mutating = table.vector<uint8_t>(schema::operation::mutating_variable_inputs);
+    if (!mutating.empty() && mutating.size() != operation.inputs.size()) {
+      refuse(text(operation), ": ", mutating.size(), " mutating_variable_inputs for ", operation.inputs.size(),
+             " inputs");
+    }
+    for (uint32_t i = 0; i < operation.outputs.size(); ++i) {
+      const int32_t output = operation.outputs[i];
+      check_tensor(operation, "output ", i, output, values.size());
+      Source& source = sources[static_cast<size_t>(output)];
+      if (source != Source::none) {
+        constexpr std::string_view kWhat[] = {"", "a constant", "a variable", "an input of the subgraph",
+                                              "produced before"};
+        refuse(text(operation), ": output ", i, " is tensor ", output, ", ", kWhat[static_cast<size_t>(source)]);
+      }
+      source = Source::output;
+    }
+    check_operator(operation, values, interfaces_);
+  }
+
+  static void check_tensor(const TfliteOperator& operation, std::string_view what, uint32_t position, int32_t tensor,
+                           size_t tensor_count) {
+    if (tensor < 0 || static_cast<size_t>(tensor) >= tensor_count) {
+      refuse(text(operation), ": ", what, position, " is tensor ", tensor, ", but the subgraph has ", tensor_count,
+             " tensors");
+    }
+  }
+
+  // A constant without elements looks like a tensor that nobody produces.
+  static bool is_empty(const TfliteValue& value) {
+    return std::any_of(value.shape.begin(), value.shape.end(), [](int64_t dim) { return dim == 0; });
+  }
+
+  std::vector<TfliteSignature> signatures() const {
+    std::vector<TfliteSignature> signatures;
+    const FlatTables tables = root_.tables(schema::model::signature_defs);
+    for (uint32_t i = 0; i < tables.size(); ++i) signatures.push_back(signature(tables[i]));
+    std::unordered_set<std::string_view> keys;
+    for (const TfliteSignature& signature : signatures) {
+      if (!keys.insert(signature.key).second) refuse("signature \"", signature.key, "\" is there twice");
+    }
+    if (signatures.empty()) signatures.push_back(placeholder());
+    return signatures;
+  }
+
+  TfliteSignature placeholder() const {
+    TfliteSignature signature{kPlaceholderSignature, 0, {}, {}};
+    const FlatTables tensors = subgraphs_[0].tables(schema::subgraph::tensors);
+    for (const auto side : {schema::subgraph::inputs, schema::subgraph::outputs}) {
+      const auto indices = subgraphs_[0].vector<int32_t>(side);
+      for (uint32_t i = 0; i < indices.size(); ++i) {
+        const auto index = static_cast<uint32_t>(indices[i]);
+        std::string name(tensors[index].string(schema::tensor::name));
+        auto& list = side == schema::subgraph::inputs ? signature.inputs : signature.outputs;
+        list.push_back(
+            endpoint("subgraph 0", side == schema::subgraph::inputs ? "input" : "output", 0, index, std::move(name)));
+      }
+    }
+    check_names("subgraph 0", signature);
+    return signature;
+  }
+
+  TfliteSignature signature(const FlatTable& table) const {
+    TfliteSignature signature{};
+    signature.key = std::string(table.string(schema::signature::signature_key));
+    if (signature.key.empty()) refuse("a signature has no key");
+    const std::string where = "signature \"" + signature.key + "\"";
+    signature.subgraph_index = table.scalar<uint32_t>(schema::signature::subgraph_index, 0);
+    if (signature.subgraph_index >= subgraphs_.size()) {
+      refuse(where, ": subgraph ", signature.subgraph_index, ", but the model has ", subgraphs_.size());
+    }
+    signature.inputs = endpoints(where, "input", signature.subgraph_index, table.tables(schema::signature::inputs),
+                                 schema::subgraph::inputs);
+    signature.outputs = endpoints(where, "output", signature.subgraph_index, table.tables(schema::signature::outputs),
+                                  schema::subgraph::outputs);
+    check_names(where, signature);
+    return signature;
+  }
+
+  // The tensors that `maps` names, in the order of the subgraph's own list.
+  std::vector<TfliteTensor> endpoints(const std::string& where, std::string_view what, size_t subgraph_index,
+                                      const FlatTables& maps, uint32_t side) const {
+    const FlatTable subgraph = subgraphs_[static_cast<uint32_t>(subgraph_index)];
+    const auto list = subgraph.vector<int32_t>(side);
+    if (maps.size() != list.size()) {
+      refuse(where, ": ", maps.size(), " ", what, "s, but subgraph ", subgraph_index, " has ", list.size());
+    }
+    std::unordered_map<uint32_t, uint32_t> positions;
+    for (uint32_t i = 0; i < list.size(); ++i) positions.emplace(static_cast<uint32_t>(list[i]), i);
+    std::vector<std::pair<uint32_t, TfliteTensor>> found;
+    for (uint32_t i = 0; i < maps.size(); ++i) {
+      const auto tensor = maps[i].scalar<uint32_t>(schema::tensor_map::tensor_index, 0);
+      const auto position = positions.find(tensor);
+      if (position == positions.end()) {
+        refuse(where, ": ", what, " ", i, " is tensor ", tensor, ", which is no ", what, " of subgraph ",
+               subgraph_index);
+      }
+      std::string name(maps[i].string(schema::tensor_map::name));
+      if (name.empty()) refuse(where, ": ", what, " ", i, " has no name");
+      found.emplace_back(position->second, endpoint(where, what, subgraph_index, tensor, std::move(name)));
+    }
+    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::vector<TfliteTensor> tensors;
+    tensors.reserve(found.size());
+    for (auto& [position, tensor] : found) tensors.push_back(std::move(tensor));
+    return tensors;
+  }
+
+  TfliteTensor endpoint(const std::string& where, std::string_view what, size_t subgraph, uint32_t index,
+                        std::string name) const {
+    // LiteRT makes a C++ string of the tensor's own name, also where the signature has another.
+    if (!subgraphs_[static_cast<uint32_t>(subgraph)].tables(schema::subgraph::tensors)[index].has(
+            schema::tensor::name)) {
+      refuse(where, ": ", what, " \"", name, "\" is tensor ", index, ", which has no name");
+    }
+    const TfliteValue& value = values_[subgraph][index];
+    const std::optional<DType> element = dtype(value.type);
+    if (!element) {
+      throw Error(Code::unsupported_model, where, ": ", what, " \"", name, "\" has elements of type ",
+                  edgeward::name(value.type), ", expected numbers or booleans");
+    }
+    TfliteTensor tensor{std::move(name), static_cast<int32_t>(index), *element, value.shape, {}};
+    if (zero_point_range(value.type)) {
+      for (uint32_t i = 0; i < value.scales.size(); ++i) {
+        tensor.quantization.scales.push_back(value.scales[i]);
+        tensor.quantization.zero_points.push_back(value.zero_points[i]);
+      }
+      tensor.quantization.axis = value.quantized_dimension;
+    }
+    return tensor;
+  }
+
+  // Names are how tensors are bound, so two inputs cannot share one; nor two outputs.
+  static void check_names(const std::string& where, const TfliteSignature& signature) {
+    for (const auto* side : {&signature.inputs, &signature.outputs}) {
+      std::unordered_set<std::string_view> names;
+      for (const TfliteTensor& tensor : *side) {
+        if (!names.insert(tensor.name).second) {
+          refuse(where, ": two ", side == &signature.inputs ? "inputs" : "outputs", " are named \"", tensor.name, "\"");
+        }
+      }
+    }
+  }
+
+  FlatTable root_;
+  FlatTables codes_;
+  FlatTables buffers_;
+  FlatTables subgraphs_;
+  std::vector<TfliteInterface> interfaces_;
+  std::vector<std::vector<TfliteValue>> values_;  // by subgraph, then by tensor
+  uint64_t activation_bytes_ = 0;
+  uint64_t stored_elements_ = 0;  // of the tensor in hand, by its shape in the file
+  bool has_variables_ = false;
+};
+
+}  // namespace
+
+TfliteFile read_tflite(Bytes file) { return Reader(file).file(); }
+
+}  // namespace edgeward

@@ -1,0 +1,46 @@
+// A .tflite file before an engine sees it: every offset, index and size proven, and what it declares.
+// Touches weight bytes only where a rule asks for constants (axes, permutations, shapes). Rules: docs/model-files.md.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bytes/bytes.h"
+#include "tensor/tensor.h"
+
+namespace edgeward {
+
+// An input or output of a signature. `shape` has -1 where the dimension is known only once shapes are given.
+struct TfliteTensor {
+  std::string name;      // the signature's name for it
+  int32_t tensor_index;  // within the signature's subgraph
+  DType dtype;
+  Shape shape;
+  Quantization quantization;
+};
+
+struct TfliteSignature {
+  std::string key;
+  size_t subgraph_index;
+  std::vector<TfliteTensor> inputs;   // in the order of the subgraph's inputs
+  std::vector<TfliteTensor> outputs;  // in the order of the subgraph's outputs
+};
+
+struct TfliteFile {
+  // At least one. A file without signatures has one over subgraph 0, kPlaceholderSignature, with tensor names as names.
+  std::vector<TfliteSignature> signatures;
+  int64_t node_count;  // operators of subgraph 0
+  bool has_variables;  // in any subgraph
+};
+
+inline constexpr const char* kPlaceholderSignature = "<placeholder signature>";
+
+// Above this sum of the bytes of all tensors that are not constant, a file is refused: a changed dimension
+// must not become an allocation that ends the process.
+inline constexpr uint64_t kMaxActivationBytes = uint64_t{2} << 30;
+
+// The result copies what it needs; `file` may go. Throws Error(malformed_model | unsupported_model).
+TfliteFile read_tflite(Bytes file);
+
+}  // namespace edgeward

@@ -1,0 +1,62 @@
+// Lease: one output's memory, bound to the engine and lent to the caller, who gives it back from any thread when done.
+// A pool keeps a few idle pieces so that a steady loop allocates nothing and binds nothing.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "engines/engine.h"
+#include "system/fork.h"
+#include "system/memory.h"
+
+namespace edgeward {
+
+class OutputPool;
+
+struct OutputMemory {
+  TensorView view;
+  Binding binding = nullptr;              // null once the session is gone
+  Block block;                            // empty when the memory is the engine's own
+  std::shared_ptr<OutputPool> pool;       // set while lent out of a pool
+  std::shared_ptr<EngineSession> engine;  // set while the memory is the engine's own
+  ForkMark fork_mark;                     // memory from before a fork is left alone in the child: its locks may be held
+  OutputMemory* previous = nullptr;       // in its pool's list of lent memory
+  OutputMemory* next = nullptr;
+};
+
+struct GiveBack {
+  void operator()(OutputMemory* memory) const noexcept;
+};
+using Lease = std::unique_ptr<OutputMemory, GiveBack>;
+
+// Memory that the engine made during a run, as a lease.
+Lease lease_of_engine(std::shared_ptr<EngineSession> engine, Binding binding);
+
+// The pieces of one output of one session, all of one shape. lease() belongs to the session's thread; giving back to
+// any.
+class OutputPool : public std::enable_shared_from_this<OutputPool> {
+ public:
+  OutputPool(EngineSession& engine, size_t index, DType dtype, const Shape& shape);
+
+  // Idle memory, or more of it. Throws Error(out_of_memory | engine_failed).
+  Lease lease();
+
+  // The session is going: bindings end now, lent memory stays until it comes back.
+  void orphan() noexcept;
+
+ private:
+  friend struct GiveBack;
+  void take_back(OutputMemory* memory) noexcept;
+
+  static constexpr size_t kMostIdle = 4;
+
+  const size_t index_;
+  const TensorView blueprint_;  // no data
+  std::mutex mutex_;            // guards what follows
+  EngineSession* engine_;       // null once orphaned
+  std::vector<std::unique_ptr<OutputMemory>> idle_;
+  OutputMemory* lent_ = nullptr;  // so that orphan() reaches the bindings of what is out
+};
+
+}  // namespace edgeward

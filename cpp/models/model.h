@@ -1,0 +1,83 @@
+// Model: one set of weights and the idle sessions that predict() borrows. Any thread, any number at once.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engines/engine.h"
+#include "model_files/external_data.h"
+#include "models/session.h"
+#include "system/fork.h"
+
+namespace edgeward {
+
+// Which library, found where. `name` is "litert", "onnx" or "tflite".
+struct EngineLibrary {
+  std::string name;
+  std::string path;
+  std::string version;
+};
+
+class Model {
+ public:
+  // Checks `file` and opens it in the engine; `external` are the files that an .onnx keeps tensors in. Throws Error as
+  // open_litert, open_onnx and open_tflite do.
+  Model(const EngineLibrary& library, Block file, int threads, std::vector<ExternalData> external = {});
+  ~Model();
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  // Sessions that were made before stay usable; everything else is Error(closed) from here on.
+  void close();
+
+  const std::vector<Signature>& signatures() const { return signatures_; }
+  // Found out at the first call, which may run the model once. After close(): what was known by then.
+  EngineReport report();
+
+  // What predict() runs, and sessions that are made from now on, is captured; null for no more. Throws as Recorder
+  // does; nothing is captured then. A session that later finds no room for a ring goes on without: Capture::failure().
+  void attach(std::shared_ptr<Capture> capture);
+  std::shared_ptr<Capture> capture() const;
+
+  // A session of the caller's own.
+  std::unique_ptr<Session> make_session(size_t signature_index) const;
+
+  // A session of the first signature, on loan until the end of a scope.
+  class Loan {
+   public:
+    explicit Loan(Model& model);
+    ~Loan();
+    Loan(const Loan&) = delete;
+    Loan& operator=(const Loan&) = delete;
+    Session* operator->() const { return session_.get(); }
+
+   private:
+    Model& model_;
+    std::unique_ptr<Session> session_;
+    uint64_t copies_before_;
+  };
+
+  // Inputs and outputs that predictions had to copy, so far.
+  uint64_t copies() const { return copies_.load(std::memory_order_relaxed); }
+
+ private:
+  std::shared_ptr<const Engine> open_engine() const;
+  // Lets the session capture what this model's do now.
+  void bring_up_to_date(Session& session) const noexcept;
+
+  ForkMark fork_mark_;
+  EngineLibrary library_;
+  std::vector<Signature> signatures_;
+  std::atomic<uint64_t> copies_{0};
+  mutable std::mutex mutex_;              // guards what follows
+  std::shared_ptr<const Engine> engine_;  // null once closed
+  std::vector<std::unique_ptr<Session>> idle_;
+  std::shared_ptr<Capture> capture_;  // null: nothing is captured
+  std::optional<EngineReport> report_;
+};
+
+}  // namespace edgeward

@@ -1,0 +1,475 @@
+#include "models/session.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <utility>
+
+#include "error.h"
+
+namespace edgeward {
+
+// Holds the session for the length of a call, if it may be used at all.
+class Session::Entry {
+ public:
+  enum class Closed : uint8_t {
+    refused,
+    allowed
+  };
+  explicit Entry(Session& session, Closed closed = Closed::refused) : session_(session) {
+    session.fork_mark_.require_same_process("session");
+    // acquire; pairs with the release below: the last call's writes are seen by a caller on another thread.
+    if (session.in_use_.exchange(true, std::memory_order_acquire)) {
+      throw Error(Code::busy, "session: expected one thread at a time, got a second call during a run");
+    }
+    if (session.engine_session_ == nullptr && closed == Closed::refused) {
+      session.in_use_.store(false, std::memory_order_release);
+      throw Error(Code::closed, "session: expected use before close(), got a call after it");
+    }
+  }
+  ~Entry() { session_.in_use_.store(false, std::memory_order_release); }
+  Entry(const Entry&) = delete;
+  Entry& operator=(const Entry&) = delete;
+
+ private:
+  Session& session_;
+};
+
+Session::Session(std::shared_ptr<const Engine> engine, size_t signature_index)
+    : engine_(std::move(engine)), signature_index_(signature_index), signature_(engine_->signatures()[signature_index]),
+      rules_(engine_->memory_rules()), is_stateful_(engine_->is_stateful()),
+      engine_session_(engine_->make_session(signature_index)) {
+  std::vector<Shape> first_shapes;
+  for (const TensorSpec& spec : signature_.inputs) {
+    if (std::find(spec.shape.begin(), spec.shape.end(), 0) != spec.shape.end()) {
+      throw Error(Code::unsupported_model, "input \"", spec.name, "\": expected every dimension at least 1, got ",
+                  text(spec.shape));
+    }
+    if (is_packed(spec.dtype) && spec.shape.is_dynamic()) {
+      throw Error(Code::unsupported_model, "input \"", spec.name, "\": expected known dimensions for packed ",
+                  name(spec.dtype), ", got ", text(spec.shape));
+    }
+    Shape shape = spec.shape;
+    for (size_t axis = 0; axis < shape.rank(); ++axis) shape[axis] = std::max<int64_t>(shape[axis], 1);
+    first_shapes.push_back(shape);
+    inputs_.emplace_back().spec = &spec;
+  }
+  for (const TensorSpec& spec : signature_.outputs) outputs_.emplace_back().spec = &spec;
+  bound_inputs_.resize(inputs_.size());
+  bound_outputs_.resize(outputs_.size());
+  impose_shapes(first_shapes);
+}
+
+Session::~Session() {
+  if (fork_mark_.is_foreign()) {
+    leave_alone(engine_session_);
+    leave_alone(engine_);
+    leave_alone(outputs_);
+    return;
+  }
+  release_bindings();
+}
+
+void Session::close() {
+  const Entry entry(*this, Entry::Closed::allowed);
+  abandon();
+}
+
+void Session::release_bindings() noexcept {
+  if (engine_session_ == nullptr) return;
+  const auto drop = [&](Binding& binding) {
+    if (binding != nullptr) engine_session_->release(binding);
+    binding = nullptr;
+  };
+  for (Input& input : inputs_) {
+    drop(input.own_binding);
+    drop(input.foreign_binding);
+    input.foreign = nullptr;
+  }
+  for (Output& output : outputs_) {
+    drop(output.own_binding);
+    drop(output.foreign_binding);
+    output.foreign = nullptr;
+    output.result.reset();
+    output.engine_memory.reset();
+    if (output.pool != nullptr) output.pool->orphan();
+    output.pool.reset();
+  }
+  is_own_bound_ = false;
+}
+
+void Session::apply_shapes(std::span<const Shape> input_shapes) {
+  const Setting in_force = setting();
+  try {
+    impose_shapes(input_shapes);
+  } catch (...) {
+    // An engine that failed to resize may be left half way; a fresh session is not. If even that fails, this one is
+    // closed.
+    start_again(in_force);
+    throw;
+  }
+}
+
+Session::Setting Session::setting() const {
+  Setting setting;
+  for (const Input& input : inputs_) {
+    setting.shapes.push_back(input.shape);
+    setting.inputs.push_back(input.own);
+  }
+  for (const Output& output : outputs_) setting.outputs.push_back(output.own);
+  return setting;
+}
+
+void Session::start_again(const Setting& setting) noexcept {
+  try {
+    release_bindings();
+    engine_session_.reset();
+    engine_session_ = engine_->make_session(signature_index_);
+    restore(setting);
+  } catch (...) {
+    abandon();
+  }
+}
+
+void Session::abandon() noexcept {
+  release_bindings();
+  engine_session_.reset();
+  engine_.reset();
+}
+
+void Session::restore(const Setting& setting) {
+  impose_shapes(setting.shapes);
+  for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i].own = setting.inputs[i];
+  for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i].own = setting.outputs[i];
+}
+
+void Session::impose_shapes(std::span<const Shape> input_shapes) {
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    const auto size = size_bytes(inputs_[i].spec->dtype, input_shapes[i]);
+    if (!size) {
+      throw Error(Code::bad_input, "input \"", inputs_[i].spec->name,
+                  "\": expected a size that fits memory, got shape ", text(input_shapes[i]));
+    }
+  }
+  release_bindings();
+  engine_session_->resize(input_shapes);
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    inputs_[i].shape = input_shapes[i];
+    inputs_[i].size_bytes = *size_bytes(inputs_[i].spec->dtype, input_shapes[i]);
+    inputs_[i].own.reset();
+  }
+  has_engine_outputs_ = false;
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    Output& output = outputs_[i];
+    output.shape = engine_session_->output_shape(i);
+    output.own.reset();
+    const auto size = size_bytes(output.spec->dtype, output.shape);
+    output.size_bytes = size.value_or(0);
+    if (size) {
+      output.pool = std::make_shared<OutputPool>(*engine_session_, i, output.spec->dtype, output.shape);
+    } else {
+      has_engine_outputs_ = true;
+    }
+  }
+}
+
+void Session::resize(std::span<const Shape> input_shapes) {
+  const Entry entry(*this);
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    const TensorSpec& spec = *inputs_[i].spec;
+    const Shape& shape = input_shapes[i];
+    if (!spec.shape.admits(shape) || std::any_of(shape.begin(), shape.end(), [](int64_t dim) { return dim < 1; })) {
+      throw Error(Code::bad_input, "input \"", spec.name, "\": expected ", text(spec.shape),
+                  " with every dimension at least 1, got ", text(shape));
+    }
+  }
+  const Setting in_force = setting();
+  apply_shapes(input_shapes);
+  try {
+    bind_own();
+  } catch (...) {
+    start_again(in_force);
+    throw;
+  }
+}
+
+// ---- Own memory.
+
+void Session::ensure_own(Input& input, size_t index) {
+  if (input.own_binding != nullptr) return;
+  if (input.own == nullptr) input.own = std::make_shared<Block>(Block::zeroed(input.size_bytes));
+  input.own_binding =
+      engine_session_->bind(Side::input, index, {input.spec->dtype, input.shape, input.own->data(), input.size_bytes});
+}
+
+void Session::ensure_own(Output& output, size_t index) {
+  if (output.own_binding != nullptr) return;
+  if (output.own == nullptr) output.own = std::make_shared<Block>(Block::zeroed(output.size_bytes));
+  output.own_binding = engine_session_->bind(Side::output, index,
+                                             {output.spec->dtype, output.shape, output.own->data(), output.size_bytes});
+}
+
+Session::Own Session::own_input(size_t index) {
+  const Entry entry(*this);
+  Input& input = inputs_[index];
+  ensure_own(input, index);
+  return {{input.spec->dtype, input.shape, input.own->data(), input.size_bytes}, input.own};
+}
+
+Session::Own Session::own_output(size_t index) {
+  const Entry entry(*this);
+  Output& output = outputs_[index];
+  if (output.pool == nullptr) {
+    if (output.engine_memory == nullptr) return {{output.spec->dtype, output.shape, nullptr, 0}, nullptr};
+    return {output.engine_memory->view, output.engine_memory};
+  }
+  ensure_own(output, index);
+  return {{output.spec->dtype, output.shape, output.own->data(), output.size_bytes}, output.own};
+}
+
+void Session::bind_own() {
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    ensure_own(inputs_[i], i);
+    bound_inputs_[i] = inputs_[i].own_binding;
+  }
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    if (outputs_[i].pool != nullptr) ensure_own(outputs_[i], i);
+    bound_outputs_[i] = outputs_[i].own_binding;
+  }
+  is_own_bound_ = !has_engine_outputs_;
+  is_own_seen_ = false;
+}
+
+void Session::run() {
+  const Entry entry(*this);
+  if (!is_own_bound_) bind_own();
+  if (recorder_ == nullptr || recorder_->passes_over()) {
+    run_engine();
+  } else {
+    run_and_record(true);
+  }
+  for (Output& output : outputs_) {
+    if (output.pool == nullptr) output.engine_memory = std::move(output.result);
+  }
+}
+
+void Session::run_engine() {
+  engine_session_->run(bound_inputs_, bound_outputs_);
+  if (has_engine_outputs_) collect_engine_outputs();
+}
+
+// The same, with a word to the recorder of how it went.
+void Session::run_and_record(bool is_own) {
+  const bool is_seen = is_own && is_own_seen_;
+  if (!is_seen) see_inputs(is_own);
+  const uint64_t begin_ns = recorder_->now_ns();
+  try {
+    run_engine();
+  } catch (...) {
+    recorder_->observe_failure(begin_ns, seen_inputs_);
+    throw;
+  }
+  if (!is_seen) see_outputs(is_own);
+  is_own_seen_ = is_own && is_own_bound_;
+  recorder_->observe(begin_ns, seen_inputs_, seen_outputs_);
+}
+
+void Session::see_inputs(bool is_own) {
+  seen_inputs_.clear();
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    const Input& input = inputs_[i];
+    std::byte* data = is_own || bound_inputs_[i] == input.own_binding ? input.own->data() : input.argument.data;
+    seen_inputs_.push_back({input.spec->dtype, input.shape, data, input.size_bytes});
+  }
+}
+
+void Session::see_outputs(bool is_own) {
+  seen_outputs_.clear();
+  for (const Output& output : outputs_) {
+    if (output.result != nullptr) {
+      seen_outputs_.push_back(output.result->view);
+      continue;
+    }
+    const bool is_target = !is_own && output.target.data != nullptr && is_aligned(output.target);
+    std::byte* data = is_target ? output.target.data : output.own->data();
+    seen_outputs_.push_back({output.spec->dtype, output.shape, data, output.size_bytes});
+  }
+}
+
+void Session::attach(std::shared_ptr<Capture> capture) {
+  const Entry entry(*this);
+  recorder_.reset();
+  if (capture != nullptr) recorder_ = std::make_unique<Recorder>(std::move(capture), signature_);
+}
+
+// Each becomes a lease, or none does: what one run made is released when a part of it cannot be described.
+void Session::collect_engine_outputs() {
+  std::exception_ptr failure;
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    if (outputs_[i].pool != nullptr) continue;
+    try {
+      outputs_[i].result = lease_of_engine(engine_session_, std::exchange(bound_outputs_[i], nullptr));
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  }
+  if (failure == nullptr) return;
+  for (Output& output : outputs_) output.result.reset();
+  std::rethrow_exception(failure);
+}
+
+void Session::run_bare(size_t count) {
+  const Entry entry(*this);
+  if (has_engine_outputs_) {
+    throw Error(Code::unsupported_model,
+                "session: expected outputs of known shape for bare runs, got one that depends on values");
+  }
+  bind_own();
+  for (size_t i = 0; i < count; ++i) engine_session_->run(bound_inputs_, bound_outputs_);
+}
+
+void Session::reset() {
+  const Entry entry(*this);
+  engine_session_->reset();
+}
+
+// ---- Memory of the caller's.
+
+// Checks every argument against the model, and takes over dynamic dimensions that differ from those in force.
+void Session::adopt_argument_shapes() {
+  bool is_changed = false;
+  for (const Input& input : inputs_) {
+    const TensorSpec& spec = *input.spec;
+    const Shape& given = input.argument.shape;
+    if (given == input.shape && !is_packed(spec.dtype)) continue;
+    if (is_packed(spec.dtype)) {
+      if (given == storage_shape(spec.dtype, spec.shape)) continue;
+    } else if (spec.shape.admits(given) &&
+               std::all_of(given.begin(), given.end(), [](int64_t dim) { return dim > 0; })) {
+      is_changed = true;
+      continue;
+    }
+    throw Error(Code::bad_input, "input \"", spec.name, "\": expected ", name(spec.dtype),
+                is_packed(spec.dtype) ? " packed into uint8 " : " ", text(storage_shape(spec.dtype, spec.shape)),
+                ", got ", text(given));
+  }
+  if (!is_changed) return;
+  std::vector<Shape> shapes;
+  for (const Input& input : inputs_)
+    shapes.push_back(is_packed(input.spec->dtype) ? input.shape : input.argument.shape);
+  apply_shapes(shapes);
+}
+
+void Session::check_target(const Output& output) const {
+  const Shape wanted = storage_shape(output.spec->dtype, output.shape);
+  if (output.pool == nullptr) {
+    throw Error(Code::bad_input, "output \"", output.spec->name, "\": expected no out=, because its shape ",
+                text(output.shape), " depends on values");
+  }
+  if (!(output.target.shape == wanted) || !is_contiguous(output.target)) {
+    throw Error(Code::bad_input, "output \"", output.spec->name, "\": expected a C-contiguous out= of ", text(wanted),
+                ", got ", text(output.target.shape), is_contiguous(output.target) ? "" : " that is not C-contiguous");
+  }
+  if (overlaps_a_target(output.target.data, output.size_bytes, &output)) {
+    throw Error(Code::bad_input, "output \"", output.spec->name,
+                "\": expected an out= of its own, got one that overlaps another");
+  }
+}
+
+bool Session::overlaps_a_target(const std::byte* data, size_t size_bytes, const Output* besides) const {
+  return std::any_of(outputs_.begin(), outputs_.end(), [&](const Output& output) {
+    return &output != besides && output.target.data != nullptr && data < output.target.data + output.size_bytes &&
+           output.target.data < data + size_bytes;
+  });
+}
+
+// As the engine wants it, and at least as C++ does.
+bool Session::is_aligned(const StridedView& view) const {
+  return reinterpret_cast<uintptr_t>(view.data) % std::max(rules_.alignment_bytes, view.element_bytes) == 0;
+}
+
+Binding Session::bind_argument(Input& input, size_t index) {
+  const StridedView& given = input.argument;
+  const bool is_usable = is_contiguous(given) && is_aligned(given) &&
+                         readable_slack(given.data, input.size_bytes) >= rules_.slack_bytes &&
+                         !overlaps_a_target(given.data, input.size_bytes, nullptr);
+  if (!is_usable) {
+    ensure_own(input, index);
+    if (is_contiguous(given)) {
+      std::memcpy(input.own->data(), given.data, input.size_bytes);
+    } else {
+      gather(given, input.own->data());
+    }
+    ++copies_;
+    return input.own_binding;
+  }
+  if (given.data != input.foreign) {
+    if (input.foreign_binding != nullptr) engine_session_->release(input.foreign_binding);
+    input.foreign_binding = nullptr;
+    input.foreign = nullptr;  // forgotten, should the next line throw
+    input.foreign_binding =
+        engine_session_->bind(Side::input, index, {input.spec->dtype, input.shape, given.data, input.size_bytes});
+    input.foreign = given.data;
+  }
+  return input.foreign_binding;
+}
+
+// Where the engine shall write: null for memory of its own.
+Binding Session::bind_result(Output& output, size_t index) {
+  if (output.target.data == nullptr) {
+    if (output.pool == nullptr) return nullptr;
+    output.result = output.pool->lease();
+    return output.result->binding;
+  }
+  if (!is_aligned(output.target)) {
+    ensure_own(output, index);
+    return output.own_binding;
+  }
+  if (output.target.data != output.foreign) {
+    if (output.foreign_binding != nullptr) engine_session_->release(output.foreign_binding);
+    output.foreign_binding = nullptr;
+    output.foreign = nullptr;  // forgotten, should the next line throw
+    output.foreign_binding = engine_session_->bind(
+        Side::output, index, {output.spec->dtype, output.shape, output.target.data, output.size_bytes});
+    output.foreign = output.target.data;
+  }
+  return output.foreign_binding;
+}
+
+// Brings what the engine wrote to where the caller wants it.
+void Session::collect(Output& output, Binding bound) {
+  if (output.target.data != nullptr && bound == output.own_binding) {
+    std::memcpy(output.target.data, output.own->data(), output.size_bytes);
+    ++copies_;
+  }
+  output.target.data = nullptr;
+}
+
+void Session::predict() {
+  const Entry entry(*this);
+  is_own_bound_ = false;
+  for (Output& output : outputs_) output.result.reset();
+  try {
+    adopt_argument_shapes();
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+      if (outputs_[i].target.data != nullptr) check_target(outputs_[i]);
+      bound_outputs_[i] = bind_result(outputs_[i], i);
+    }
+    for (size_t i = 0; i < inputs_.size(); ++i) bound_inputs_[i] = bind_argument(inputs_[i], i);
+    if (is_stateful_) engine_session_->reset();
+    if (recorder_ == nullptr || recorder_->passes_over()) {
+      run_engine();
+    } else {
+      run_and_record(false);
+    }
+    for (size_t i = 0; i < outputs_.size(); ++i) collect(outputs_[i], bound_outputs_[i]);
+  } catch (...) {
+    for (Output& output : outputs_) {
+      output.target.data = nullptr;
+      output.result.reset();
+    }
+    throw;
+  }
+}
+
+}  // namespace edgeward

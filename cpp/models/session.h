@@ -1,0 +1,159 @@
+// Session: one signature of a model, ready to run: the engine's session, the memory bound to it, and every check.
+// One thread at a time; a second one gets Error(busy). Leases may outlive it.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "captures/recorder.h"
+#include "engines/engine.h"
+#include "models/lease.h"
+#include "system/fork.h"
+#include "system/memory.h"
+
+namespace edgeward {
+
+class Session {
+ public:
+  // Dynamic dimensions start at 1.
+  Session(std::shared_ptr<const Engine> engine, size_t signature_index);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  const Signature& signature() const { return signature_; }
+
+  bool is_open() const { return engine_session_ != nullptr; }
+
+  // Ends the engine's session. Memory that was shown stays; everything else is Error(closed) from here on.
+  void close();
+
+  // ---- The session's own memory, read and written by the engine in place.
+
+  // In use until the next resize; kept alive past it, and past the session, by whoever holds the keeper.
+  struct Own {
+    TensorView view;
+    std::shared_ptr<const void> keeper;
+  };
+  Own own_input(size_t index);
+  // An output whose shape depends on values has no memory (no keeper) before the first run, and other memory after
+  // each.
+  Own own_output(size_t index);
+
+  // One shape per input. Throws Error(bad_input) naming the first that its spec does not admit, Error(engine_failed)
+  // when the engine cannot have them together, Error(out_of_memory); the shapes in force then stay as they were.
+  void resize(std::span<const Shape> input_shapes);
+  const Shape& input_shape(size_t index) const { return inputs_[index].shape; }
+  // True when run() puts some output into other memory each time.
+  bool has_engine_outputs() const { return has_engine_outputs_; }
+
+  // Own memory in, own memory out.
+  void run();
+  // `count` calls of the engine on own memory, without anything of ours around each.
+  void run_bare(size_t count);
+  // Back to the initial state (models with variable tensors).
+  void reset();
+
+  // ---- Memory of the caller's. Fill in the arguments, predict, take the results.
+
+  // What predict() reads; every input must be set anew for each call, lie outside of own_input(), and live until it
+  // returns.
+  StridedView& argument(size_t index) { return inputs_[index].argument; }
+  // Where predict() shall put an output; data == nullptr: into fresh memory. Consumed by the call.
+  StridedView& target(size_t index) { return outputs_[index].target; }
+  // Resizes if a dynamic shape asks for it, starts from the initial state, runs.
+  // Throws Error(bad_input) naming the tensor, before anything is written.
+  void predict();
+  // The memory of an output that had no target.
+  Lease take(size_t index) { return std::move(outputs_[index].result); }
+
+  // What this session runs is captured from now on; null for no more. Throws as Recorder does, and then captures
+  // nothing.
+  void attach(std::shared_ptr<Capture> capture);
+  // Null when nothing is captured.
+  const Capture* capture() const { return recorder_ == nullptr ? nullptr : recorder_->capture().get(); }
+
+  // Inputs and outputs that predict() had to copy, so far.
+  uint64_t copies() const { return copies_; }
+
+ private:
+  class Entry;  // in_use_, for the length of a call
+
+  struct Input {
+    const TensorSpec* spec;
+    Shape shape;
+    size_t size_bytes = 0;
+    std::shared_ptr<Block> own;
+    Binding own_binding = nullptr;
+    const std::byte* foreign = nullptr;  // memory of a caller's, bound and remembered
+    Binding foreign_binding = nullptr;
+    StridedView argument{};
+  };
+  struct Output {
+    const TensorSpec* spec;
+    Shape shape;  // -1: known only after a run
+    size_t size_bytes = 0;
+    std::shared_ptr<Block> own;
+    Binding own_binding = nullptr;
+    std::shared_ptr<OutputMemory> engine_memory;  // of the last run(), when the shape was not known before it
+    std::byte* foreign = nullptr;
+    Binding foreign_binding = nullptr;
+    std::shared_ptr<OutputPool> pool;  // null while the shape is not known
+    StridedView target{};
+    Lease result;
+  };
+
+  void apply_shapes(std::span<const Shape> input_shapes);
+  void impose_shapes(std::span<const Shape> input_shapes);
+  // Shapes and own memory, to go back to when others cannot be had.
+  struct Setting {
+    std::vector<Shape> shapes;
+    std::vector<std::shared_ptr<Block>> inputs;
+    std::vector<std::shared_ptr<Block>> outputs;
+  };
+  Setting setting() const;
+  void restore(const Setting& setting);
+  // A fresh engine session with that setting; if even that cannot be had, this session is closed.
+  void start_again(const Setting& setting) noexcept;
+  void abandon() noexcept;
+  void release_bindings() noexcept;
+  void ensure_own(Input& input, size_t index);
+  void ensure_own(Output& output, size_t index);
+  void bind_own();
+  void adopt_argument_shapes();
+  void check_target(const Output& output) const;
+  bool overlaps_a_target(const std::byte* data, size_t size_bytes, const Output* besides) const;
+  bool is_aligned(const StridedView& view) const;
+  Binding bind_argument(Input& input, size_t index);
+  Binding bind_result(Output& output, size_t index);
+  void run_engine();
+  void run_and_record(bool is_own);
+  void see_inputs(bool is_own);
+  void see_outputs(bool is_own);
+  void collect_engine_outputs();
+  void collect(Output& output, Binding bound);
+
+  ForkMark fork_mark_;
+  std::shared_ptr<const Engine> engine_;  // null once closed
+  size_t signature_index_;
+  Signature signature_;
+  MemoryRules rules_;
+  bool is_stateful_;
+  bool has_engine_outputs_ = false;
+  std::atomic<bool> in_use_{false};
+  std::shared_ptr<EngineSession> engine_session_;  // null once closed
+  std::vector<Input> inputs_;
+  std::vector<Output> outputs_;
+  std::vector<Binding> bound_inputs_;  // what the next engine call is given
+  std::vector<Binding> bound_outputs_;
+  bool is_own_bound_ = false;  // bound_* are the own bindings, ready for run()
+  bool is_own_seen_ = false;   // and seen_* are what they lead to
+  uint64_t copies_ = 0;
+  std::unique_ptr<Recorder> recorder_;   // null: nothing is captured
+  std::vector<TensorView> seen_inputs_;  // what the recorder is shown
+  std::vector<TensorView> seen_outputs_;
+};
+
+}  // namespace edgeward

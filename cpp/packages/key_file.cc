@@ -1,0 +1,153 @@
+#include "packages/key_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <filesystem>
+#include <iomanip>
+#include <optional>
+#include <string_view>
+
+#include "bytes/hex.h"
+#include "error.h"
+#include "system/file.h"
+
+namespace edgeward {
+namespace {
+
+constexpr std::string_view kPrivateWord = "edgeward-private-key ";
+constexpr std::string_view kPublicWord = "edgeward-public-key ";
+constexpr size_t kMostBytes = 256;
+
+// A key's text, wiped however its use ends.
+struct Text {
+  Text() = default;
+  ~Text() { wipe(std::as_writable_bytes(std::span(chars))); }
+  Text(const Text&) = delete;
+  Text& operator=(const Text&) = delete;
+  std::array<char, kMostBytes> chars;
+};
+
+std::string_view view(Bytes text) { return {reinterpret_cast<const char*>(text.data()), text.size()}; }
+
+struct Line {
+  KeyAlgorithm algorithm;
+  std::string_view digits;
+};
+
+std::optional<Line> try_split(std::string_view line, std::string_view word) {
+  if (!line.starts_with(word)) return std::nullopt;
+  line.remove_prefix(word.size());
+  if (line.ends_with('\n')) line.remove_suffix(1);
+  const size_t space = line.find(' ');
+  if (space == std::string_view::npos) return std::nullopt;
+  const auto algorithm = key_algorithm(line.substr(0, space));
+  if (!algorithm) return std::nullopt;
+  return Line{*algorithm, line.substr(space + 1)};
+}
+
+// What `parse` makes of the file's text, which is wiped.
+template <class Key>
+Key read_key(const File& file, Key (*parse)(Bytes)) {
+  if (file.size_bytes() > kMostBytes) {
+    throw Error(Code::malformed_key, "key \"", file.path(), "\": expected a line of text, got ", file.size_bytes(),
+                " bytes");
+  }
+  Text text;
+  const auto read = std::as_writable_bytes(std::span(text.chars)).first(file.size_bytes());
+  file.read_at(0, read);
+  try {
+    return parse(read);
+  } catch (const Error& error) {
+    throw Error(error.code(), "key \"", file.path(), "\": ", error.what());
+  }
+}
+
+}  // namespace
+
+PrivateKey parse_private_key(Bytes text) {
+  if (view(text).starts_with(kPublicWord)) throw Error(Code::malformed_key, "expected a private key, got a public one");
+  const auto line = try_split(view(text), kPrivateWord);
+  Secret secret;
+  if (!line || !try_decode_hex(line->digits, secret.bytes())) {
+    throw Error(Code::malformed_key, "expected a line \"", kPrivateWord,
+                "ALGORITHM HEX\" as edgeward keygen writes, got something else");
+  }
+  PrivateKey key{line->algorithm, std::move(secret)};
+  public_key(key);  // refuses a scalar that is no key
+  return key;
+}
+
+PublicKey parse_public_key(Bytes text) {
+  if (view(text).starts_with(kPrivateWord))
+    throw Error(Code::malformed_key, "expected a public key, got a private one: give the .pub file beside it");
+  const auto line = try_split(view(text), kPublicWord);
+  PublicKey key{KeyAlgorithm::ed25519, {}};
+  if (line) {
+    key.algorithm = line->algorithm;
+    key.bytes.resize(line->algorithm == KeyAlgorithm::ecdsa_p256 ? 65 : 32);
+  }
+  if (!line || !try_decode_hex(line->digits, key.bytes)) {
+    throw Error(Code::malformed_key, "expected a line \"", kPublicWord,
+                "ALGORITHM HEX\" as edgeward keygen writes, got something else");
+  }
+  return key;
+}
+
+std::string text(const PublicKey& key) {
+  std::string line(kPublicWord);
+  line += name(key.algorithm);
+  line += ' ';
+  const size_t start = line.size();
+  line.resize(start + 2 * key.bytes.size());
+  encode_hex(key.bytes, std::span(line).subspan(start));
+  return line + "\n";
+}
+
+PrivateKey read_private_key(const std::string& path) {
+  const File file("key", path, File::Links::followed);
+  PrivateKey key = read_key(file, parse_private_key);
+  const uint32_t mode = file.permissions();
+  if ((mode & (S_IRWXG | S_IRWXO)) != 0) {
+    throw Error(Code::bad_input, "key \"", path, "\": expected a file that only its owner may read, got mode 0",
+                std::oct, mode, ": chmod 600 it");
+  }
+  return key;
+}
+
+PrivateKey read_credential(const std::string& path) {
+  return read_key(File("key", path, File::Links::followed), parse_private_key);
+}
+
+PublicKey read_public_key(const std::string& path) {
+  return read_key(File("key", path, File::Links::followed), parse_public_key);
+}
+
+void write_private_key(const PrivateKey& key, const std::string& path) {
+  Text text;
+  const std::span line(text.chars);
+  const std::string_view algorithm = name(key.algorithm);
+  size_t size = kPrivateWord.copy(line.data(), kPrivateWord.size());
+  size += algorithm.copy(line.data() + size, algorithm.size());
+  line[size++] = ' ';
+  encode_hex(key.secret.bytes(), line.subspan(size));
+  size += 2 * kSecretBytes;
+  line[size++] = '\n';
+  const Descriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), path);
+  // A write that is cut short says why only when it goes on.
+  size_t done = 0;
+  ssize_t put = 0;
+  do {
+    put = write(file.number(), line.data() + done, size - done);
+    if (put > 0) done += static_cast<size_t>(put);
+  } while (done < size && (put >= 0 || errno == EINTR));
+  if (done == size && fsync(file.number()) == 0) return;
+  const int refusal = errno;
+  unlink(path.c_str());
+  throw std::filesystem::filesystem_error("key", path, {refusal, std::generic_category()});
+}
+
+}  // namespace edgeward

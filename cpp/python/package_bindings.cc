@@ -1,0 +1,431 @@
+// What Python sees of keys, trust roots and packages: one line per method. Whatever hashes, decrypts or reads a file
+// does so without the interpreter lock; bytes that Python gives are borrowed for the length of the call.
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "error.h"
+#include "model_files/onnx_file.h"
+#include "packages/dsse.h"
+#include "packages/key_file.h"
+#include "packages/key_wrap.h"
+#include "packages/package.h"
+#include "packages/trust_root.h"
+#include "python/bindings.h"
+
+namespace edgeward {
+namespace {
+
+// The bytes of a Python object that has a contiguous buffer, which stays pinned as long as this lives.
+class Borrowed {
+ public:
+  explicit Borrowed(py::handle object) {
+    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) throw py::error_already_set();
+  }
+  ~Borrowed() { PyBuffer_Release(&view_); }
+  Borrowed(const Borrowed&) = delete;
+  Borrowed& operator=(const Borrowed&) = delete;
+  Bytes bytes() const { return {static_cast<const std::byte*>(view_.buf), static_cast<size_t>(view_.len)}; }
+
+ private:
+  Py_buffer view_{};
+};
+
+py::bytes python_bytes(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+
+Digest digest_from(const py::buffer& given, const char* what) {
+  const Borrowed borrowed(given);
+  Digest digest;
+  if (borrowed.bytes().size() != digest.size())
+    throw Error(Code::bad_input, what, ": expected ", digest.size(), " bytes, got ", borrowed.bytes().size());
+  std::copy(borrowed.bytes().begin(), borrowed.bytes().end(), digest.begin());
+  return digest;
+}
+
+// ---- Words for the format's numbers.
+
+constexpr std::pair<MemberType, const char*> kMemberTypes[] = {{MemberType::tflite, "tflite"},
+                                                               {MemberType::onnx, "onnx"},
+                                                               {MemberType::onnx_external, "onnx-external"},
+                                                               {MemberType::labels, "labels"},
+                                                               {MemberType::auxiliary, "auxiliary"}};
+constexpr std::pair<AeadAlgorithm, const char*> kCiphers[] = {{AeadAlgorithm::aes_256_gcm, "aes-256-gcm"},
+                                                              {AeadAlgorithm::chacha20_poly1305, "chacha20-poly1305"}};
+constexpr std::pair<HpkeAead, const char*> kWrapCiphers[] = {{HpkeAead::aes_256_gcm, "aes-256-gcm"},
+                                                             {HpkeAead::chacha20_poly1305, "chacha20-poly1305"}};
+
+template <class T, size_t kCount>
+T value_of(const std::pair<T, const char*> (&words)[kCount], const std::string& word, const char* what) {
+  std::string known;
+  for (const auto& [value, spelled] : words) {
+    if (word == spelled) return value;
+    known += (known.empty() ? "\"" : ", \"") + std::string(spelled) + "\"";
+  }
+  throw Error(Code::bad_input, what, ": expected ", known, ", got \"", word, "\"");
+}
+
+template <class T, size_t kCount>
+const char* word_of(const std::pair<T, const char*> (&words)[kCount], T value) {
+  return std::find_if(std::begin(words), std::end(words), [&](const auto& one) { return one.first == value; })->second;
+}
+
+KeyAlgorithm algorithm_from(const std::string& word) {
+  const auto algorithm = key_algorithm(word);
+  if (!algorithm)
+    throw Error(Code::bad_input, "algorithm: expected \"ed25519\", \"ecdsa-p256\" or \"x25519\", got \"", word, "\"");
+  return *algorithm;
+}
+
+// ---- Packages.
+
+struct ContentKey {
+  Secret secret;
+};
+
+struct Payload {
+  Block block;
+  PackageFacts facts;
+};
+
+std::optional<Digest> optional_digest(const std::optional<py::buffer>& given, const char* what) {
+  return given ? std::optional(digest_from(*given, what)) : std::nullopt;
+}
+
+std::unique_ptr<Package> open_package(const py::object& path, const TrustRoot& root, const std::string& target,
+                                      const std::optional<py::buffer>& device_id,
+                                      const std::map<std::string, uint64_t>& floors, int64_t now_s) {
+  const std::string place = path_of(path);
+  const Policy policy{target, optional_digest(device_id, "device_id"), floors, now_s};
+  const Unlocked released;
+  return std::make_unique<Package>(place, root, policy);
+}
+
+std::unique_ptr<Package> open_unverified(const py::object& path) {
+  const std::string place = path_of(path);
+  const Unlocked released;
+  return std::make_unique<Package>(Package::unverified(place));
+}
+
+std::unique_ptr<Payload> open_payload(const Package& package, const ContentKey* key, int threads) {
+  const Unlocked released;
+  return std::make_unique<Payload>(
+      Payload{package.open_payload(key == nullptr ? nullptr : &key->secret, threads), package.facts()});
+}
+
+const Member& member_of(const PackageFacts& facts, const std::string& wanted) {
+  const auto found = std::find_if(facts.members.begin(), facts.members.end(),
+                                  [&](const Member& member) { return member.name == wanted; });
+  if (found == facts.members.end())
+    throw Error(Code::bad_input, "member: expected one of package \"", facts.name, "\", got \"", wanted, "\"");
+  return *found;
+}
+
+// A read-only array over the payload's memory, which it keeps alive.
+py::array read_member(const Payload& payload, const std::string& wanted) {
+  const Member& member = member_of(payload.facts, wanted);
+  auto part = std::make_unique<Block>(payload.block.part(member.offset, member.size_bytes));
+  std::byte* data = part->data();
+  const py::capsule owner(part.release(), [](void* held) { delete static_cast<Block*>(held); });
+  py::array bytes(py::dtype("uint8"), {static_cast<py::ssize_t>(member.size_bytes)}, data, owner);
+  bytes.attr("flags").attr("writeable") = false;
+  return bytes;
+}
+
+bool has_right_digest(const Payload& payload, const std::string& wanted) {
+  const Member& member = member_of(payload.facts, wanted);
+  const Unlocked released;
+  return sha256({payload.block.data() + member.offset, member.size_bytes}) == member.digest;
+}
+
+std::unique_ptr<PyModel> open_entry(const Payload& payload, const std::string& engine, const std::string& library_path,
+                                    const std::string& version, int threads) {
+  Block entry;
+  std::vector<ExternalData> external;
+  for (const Member& member : payload.facts.members) {
+    Block bytes = payload.block.part(member.offset, member.size_bytes);
+    if (member.is_entry) {
+      entry = std::move(bytes);
+    } else if (member.type == MemberType::onnx_external) {
+      external.push_back({member.name, std::move(bytes)});
+    }
+  }
+  return model_of(std::move(entry), {engine, library_path, version}, threads, std::move(external));
+}
+
+py::list external_data_of(const py::buffer& model) {
+  const Borrowed file(model);
+  py::list names;
+  for (const std::string& name : external_data_names(file.bytes())) names.append(name);
+  return names;
+}
+
+using Signers = std::vector<const PrivateKey*>;
+
+// pybind11 makes a null of a None in the list.
+const Signers& checked(const Signers& signers) {
+  for (const PrivateKey* signer : signers) {
+    if (signer == nullptr) throw Error(Code::bad_input, "signers: expected private keys, got None among them");
+  }
+  return signers;
+}
+
+py::tuple seal(const py::object& path, const std::string& name, const std::string& version, const std::string& target,
+               const std::string& publisher, uint64_t release_counter, uint64_t min_counter, uint64_t created_s,
+               uint64_t hard_expiry_s, const std::optional<py::buffer>& binding,
+               const std::optional<std::string>& cipher, uint32_t chunk_bytes,
+               const std::vector<std::tuple<std::string, std::string, bool, py::buffer>>& members,
+               const std::string& metadata, const Signers& signers, const std::optional<py::function>& progress) {
+  PackageSource source{name,         version,         target,
+                       publisher,    release_counter, min_counter,
+                       created_s,    hard_expiry_s,   optional_digest(binding, "binding"),
+                       std::nullopt, chunk_bytes,     {},
+                       metadata};
+  if (cipher) source.aead = value_of(kCiphers, *cipher, "cipher");
+  std::vector<std::unique_ptr<Borrowed>> pinned;
+  for (const auto& [member_name, type, is_entry, bytes] : members) {
+    pinned.push_back(std::make_unique<Borrowed>(bytes));
+    source.members.push_back(
+        {member_name, value_of(kMemberTypes, type, "member type"), is_entry, pinned.back()->bytes()});
+  }
+  const std::string place = path_of(path);
+  const SealProgress report = [&](uint64_t done_bytes, uint64_t total_bytes) {
+    const py::gil_scoped_acquire acquired;
+    if (progress) (*progress)(done_bytes, total_bytes);
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  };
+  Sealed sealed = [&] {
+    const Unlocked released;
+    return seal_package(source, checked(signers), place, report);
+  }();
+  py::object key = py::none();
+  if (sealed.content_key) key = py::cast(std::make_unique<ContentKey>(ContentKey{std::move(*sealed.content_key)}));
+  return py::make_tuple(python_bytes(sealed.package_id), key);
+}
+
+void resign_package(const Package& package, const py::object& path, const Signers& keys, bool keeps_signatures) {
+  const std::string place = path_of(path);
+  const Unlocked released;
+  resign(package, place, checked(keys), keeps_signatures);
+}
+
+// ---- Wraps.
+
+py::bytes add_wrap_bytes(const py::buffer& wraps, const ContentKey& key, const py::buffer& package_id,
+                         const PublicKey& device, const std::string& cipher, uint64_t not_before_s,
+                         uint64_t not_after_s) {
+  const Borrowed file(wraps);
+  return python_bytes(add_wrap(file.bytes(), key.secret, digest_from(package_id, "package_id"), device,
+                               value_of(kWrapCiphers, cipher, "cipher"), not_before_s, not_after_s));
+}
+
+py::bytes remove_wrap_bytes(const py::buffer& wraps, const py::buffer& device_id) {
+  const Borrowed file(wraps);
+  return python_bytes(remove_wrap(file.bytes(), digest_from(device_id, "device_id")));
+}
+
+std::unique_ptr<ContentKey> unwrap_key(const py::buffer& wraps, const py::buffer& package_id, const PrivateKey& device,
+                                       int64_t now_s) {
+  const Borrowed file(wraps);
+  return std::make_unique<ContentKey>(
+      ContentKey{unwrap(file.bytes(), digest_from(package_id, "package_id"), device, now_s)});
+}
+
+std::vector<KeyWrap> list_wraps(const py::buffer& wraps) { return read_wraps(Borrowed(wraps).bytes()); }
+
+// ---- Signed documents.
+
+py::str sign_document(const std::string& type, const py::buffer& payload, const Signers& signers) {
+  const Borrowed bytes(payload);
+  Envelope envelope{type, {bytes.bytes().begin(), bytes.bytes().end()}, {}};
+  const auto message = pre_authentication_encoding(type, bytes.bytes());
+  for (const PrivateKey* signer : checked(signers)) {
+    const SignatureBytes signature = sign(*signer, message);
+    envelope.signatures.push_back({key_id(public_key(*signer)), {signature.begin(), signature.end()}});
+  }
+  return write_envelope(envelope);
+}
+
+py::bytes document_payload(const py::buffer& envelope) {
+  return python_bytes(read_envelope(Borrowed(envelope).bytes()).payload);
+}
+
+void bind_keys(py::module_& module) {
+  py::class_<PublicKey>(module, "PublicKey", "The half of a key that is no secret.")
+      .def_property_readonly(
+          "algorithm", [](const PublicKey& self) { return std::string(name(self.algorithm)); },
+          "\"ed25519\", \"ecdsa-p256\" or \"x25519\".")
+      .def_property_readonly(
+          "id", [](const PublicKey& self) { return python_bytes(key_id(self)); },
+          "What names the key wherever it is used: 32 bytes.")
+      .def_property_readonly(
+          "raw", [](const PublicKey& self) { return python_bytes(self.bytes); },
+          "The key itself: 32 bytes, or 65 for ecdsa-p256.")
+      .def_property_readonly(
+          "text", [](const PublicKey& self) { return text(self); }, "The line of a .pub file.")
+      .def_static(
+          "parse", [](const py::buffer& text) { return parse_public_key(Borrowed(text).bytes()); }, py::arg("text"),
+          "The key in the line of a .pub file. Raises MalformedKey.")
+      .def_static(
+          "read", [](const py::object& path) { return read_public_key(path_of(path)); }, py::arg("path"),
+          "The key in a .pub file. Raises OSError, MalformedKey.");
+
+  py::class_<PrivateKey>(module, "PrivateKey", "A key in memory that is not dumped, not swapped and wiped at the end.")
+      .def_property_readonly(
+          "algorithm", [](const PrivateKey& self) { return std::string(name(self.algorithm)); },
+          "\"ed25519\", \"ecdsa-p256\" or \"x25519\".")
+      .def_property_readonly(
+          "public", [](const PrivateKey& self) { return public_key(self); }, "Its PublicKey.")
+      .def_static(
+          "generate", [](const std::string& word) { return generate_key(algorithm_from(word)); }, py::arg("algorithm"),
+          "A fresh key from the system's random source.")
+      .def_static(
+          "parse", [](const py::buffer& text) { return parse_private_key(Borrowed(text).bytes()); }, py::arg("text"),
+          "The key in the line of a key file. Raises MalformedKey.")
+      .def_static(
+          "read", [](const py::object& path) { return read_private_key(path_of(path)); }, py::arg("path"),
+          "The key in a file that its owner alone may read. Raises OSError, MalformedKey, BadInput.")
+      .def_static(
+          "read_credential", [](const py::object& path) { return read_credential(path_of(path)); }, py::arg("path"),
+          "The same where the directory keeps others out, whatever the file's mode.")
+      .def(
+          "write", [](const PrivateKey& self, const py::object& path) { write_private_key(self, path_of(path)); },
+          py::arg("path"), "Into a new file, mode 0600. Raises FileExistsError when there is one.");
+}
+
+void bind_trust(py::module_& module) {
+  py::class_<TrustRoot>(module, "TrustRoot", "Which keys may sign packages, and which may replace this document.")
+      .def_static(
+          "first", [](const py::buffer& envelope) { return TrustRoot::first(Borrowed(envelope).bytes()); },
+          py::arg("envelope"), "The first one on a device. Raises MalformedRoot, UntrustedRoot.")
+      .def(
+          "successor",
+          [](const TrustRoot& self, const py::buffer& envelope) { return self.successor(Borrowed(envelope).bytes()); },
+          py::arg("envelope"), "The next one, signed by this one's keys and its own. Raises as first, RollbackRefused.")
+      .def_property_readonly("version", &TrustRoot::version)
+      .def_property_readonly("epoch", &TrustRoot::epoch, "The high 16 bits that every counter must have.")
+      .def_property_readonly("issued_s", &TrustRoot::issued_s, "Unix seconds.")
+      .def_property_readonly("expires_s", &TrustRoot::expires_s, "Unix seconds.")
+      .def("require_current", &TrustRoot::require_current, py::arg("now_s"), "Raises ExpiredRoot.");
+  module.def("libcrypto_version", &libcrypto_version, "The libcrypto that is at work, with its version.");
+  module.def("sign_document", &sign_document, py::arg("type"), py::arg("payload"), py::arg("signers"),
+             "A DSSE envelope around `payload`, as text.");
+  module.def("document_payload", &document_payload, py::arg("envelope"),
+             "What an envelope holds, with nobody's word for it. Raises MalformedRoot.");
+}
+
+void bind_package(py::module_& module) {
+  const auto facts = [](auto field) { return [field](const Package& self) { return self.facts().*field; }; };
+
+  py::class_<Member>(module, "Member", "A file in a package.")
+      .def_readonly("name", &Member::name)
+      .def_property_readonly(
+          "type", [](const Member& self) { return word_of(kMemberTypes, self.type); },
+          "\"tflite\", \"onnx\", \"onnx-external\", \"labels\" or \"auxiliary\".")
+      .def_readonly("is_entry", &Member::is_entry, "True for the model itself.")
+      .def_readonly("size_bytes", &Member::size_bytes)
+      .def_property_readonly(
+          "digest", [](const Member& self) { return python_bytes(self.digest); }, "SHA-256 of its plaintext.");
+
+  py::class_<ContentKey>(module, "ContentKey", "What an encrypted package's payload is encrypted under.");
+
+  py::class_<Payload>(module, "Payload", "A package's members, verified and in memory. Any thread.")
+      .def("read", &read_member, py::arg("member"), "A read-only uint8 array over the member's bytes, not a copy.")
+      .def("has_right_digest", &has_right_digest, py::arg("member"), "Whether the member's SHA-256 is the signed one.")
+      .def("open_model", &open_entry, py::arg("engine"), py::arg("library"), py::arg("version"), py::arg("threads"),
+           "The entry as a Model, in the engine whose library lies at `library`.");
+
+  py::class_<Package>(module, "Package", "A package whose head was read. Any thread.")
+      .def_static("verified", &open_package, py::arg("path"), py::arg("root"), py::arg("target"), py::arg("device_id"),
+                  py::arg("floors"), py::arg("now_s"),
+                  "One that `root` vouches for and that may run here. Raises OSError, MalformedPackage, "
+                  "UntrustedPackage, RollbackRefused, WrongTarget, ExpiredPackage.")
+      .def_static("unverified", &open_unverified, py::arg("path"),
+                  "One that nobody vouches for. Raises OSError, MalformedPackage.")
+      .def_property_readonly("path",
+                             [](const Package& self) {
+                               return py::reinterpret_steal<py::object>(PyUnicode_DecodeFSDefault(self.path().c_str()));
+                             })
+      .def_property_readonly(
+          "package_id", [](const Package& self) { return python_bytes(self.facts().package_id); },
+          "SHA-256 of the signed body: 32 bytes.")
+      .def_property_readonly("name", facts(&PackageFacts::name))
+      .def_property_readonly("version", facts(&PackageFacts::version))
+      .def_property_readonly("target", facts(&PackageFacts::target), "\"any\", or such as \"linux-aarch64\".")
+      .def_property_readonly("publisher", facts(&PackageFacts::publisher))
+      .def_property_readonly("release_counter", facts(&PackageFacts::release_counter), "With the epoch above bit 48.")
+      .def_property_readonly("min_counter", facts(&PackageFacts::min_counter), "With the epoch above bit 48.")
+      .def_property_readonly("created_s", facts(&PackageFacts::created_s), "Unix seconds.")
+      .def_property_readonly("hard_expiry_s", facts(&PackageFacts::hard_expiry_s), "Unix seconds; 0: never.")
+      .def_property_readonly(
+          "binding",
+          [](const Package& self) -> py::object {
+            return self.facts().binding ? python_bytes(*self.facts().binding) : py::object(py::none());
+          },
+          "Key id of the only device it may run on, or None.")
+      .def_property_readonly(
+          "cipher",
+          [](const Package& self) -> py::object {
+            return self.facts().aead ? py::object(py::str(word_of(kCiphers, *self.facts().aead))) : py::none();
+          },
+          "\"aes-256-gcm\", \"chacha20-poly1305\", or None when it is not encrypted.")
+      .def_property_readonly("chunk_bytes", facts(&PackageFacts::chunk_bytes))
+      .def_property_readonly("payload_bytes", facts(&PackageFacts::payload_bytes))
+      .def_property_readonly("metadata", facts(&PackageFacts::metadata), "JSON text that no decision may rest on.")
+      .def_property_readonly(
+          "members",
+          [](const Package& self) {
+            py::tuple members(self.facts().members.size());
+            for (size_t i = 0; i < members.size(); ++i) members[i] = py::cast(self.facts().members[i]);
+            return members;
+          },
+          "A Member for each file it holds.")
+      .def_property_readonly(
+          "signers",
+          [](const Package& self) {
+            py::tuple signers(self.facts().signers.size());
+            for (size_t i = 0; i < signers.size(); ++i) signers[i] = python_bytes(self.facts().signers[i]);
+            return signers;
+          },
+          "The key ids that its signatures claim.")
+      .def("check_stored", &Package::check_stored, py::arg("threads"), py::call_guard<Unlocked>(),
+           "Whether every stored byte is the signed one; needs no key. Raises MalformedPackage.")
+      .def("open_payload", &open_payload, py::arg("key"), py::arg("threads"),
+           "The Payload, with its ContentKey when it is encrypted. Raises MalformedPackage, WrongKey.")
+      .def("resign", &resign_package, py::arg("path"), py::arg("signers"), py::arg("keeps_signatures"),
+           "A copy at `path` with other signatures. Raises OSError, MalformedPackage, BadInput.");
+
+  module.def("seal_package", &seal, py::arg("path"), py::kw_only(), py::arg("name"), py::arg("version"),
+             py::arg("target"), py::arg("publisher"), py::arg("release_counter"), py::arg("min_counter"),
+             py::arg("created_s"), py::arg("hard_expiry_s"), py::arg("binding"), py::arg("cipher"),
+             py::arg("chunk_bytes"), py::arg("members"), py::arg("metadata"), py::arg("signers"), py::arg("progress"),
+             "Writes a package, whole or not at all. Returns its id and its ContentKey, or None.\n\n"
+             "`members` are (name, type, is_entry, bytes). Raises OSError, BadInput.");
+
+  module.def("external_data_of", &external_data_of, py::arg("model"),
+             "The names of the files that an .onnx keeps tensors in. Raises MalformedModel, UnsupportedModel.");
+
+  py::class_<KeyWrap>(module, "KeyWrap", "What a wrapped content key says of itself.")
+      .def_property_readonly("package_id", [](const KeyWrap& self) { return python_bytes(self.package_id); })
+      .def_property_readonly("device_id", [](const KeyWrap& self) { return python_bytes(self.device_id); })
+      .def_readonly("not_before_s", &KeyWrap::not_before_s, "Unix seconds.")
+      .def_readonly("not_after_s", &KeyWrap::not_after_s, "Unix seconds; 0: no end.");
+  module.def("add_wrap", &add_wrap_bytes, py::arg("wraps"), py::arg("key"), py::arg("package_id"), py::arg("device"),
+             py::arg("cipher"), py::arg("not_before_s"), py::arg("not_after_s"),
+             "The bytes of a .ewk file with the key wrapped for one more device. Raises MalformedKey.");
+  module.def("remove_wrap", &remove_wrap_bytes, py::arg("wraps"), py::arg("device_id"),
+             "The bytes of a .ewk file without one device. Raises MalformedKey, BadInput.");
+  module.def("read_wraps", &list_wraps, py::arg("wraps"), "A KeyWrap for each device. Raises MalformedKey.");
+  module.def("unwrap", &unwrap_key, py::arg("wraps"), py::arg("package_id"), py::arg("device"), py::arg("now_s"),
+             "The ContentKey of a package, by the device's PrivateKey. Raises MalformedKey, WrongKey.");
+}
+
+}  // namespace
+
+void bind_packages(py::module_& module) {
+  bind_keys(module);
+  bind_trust(module);
+  bind_package(module);
+}
+
+}  // namespace edgeward

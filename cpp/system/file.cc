@@ -1,0 +1,124 @@
+#include "system/file.h"
+
+#include <fcntl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <utility>
+
+#include "error.h"
+
+namespace edgeward {
+namespace {
+
+constexpr size_t kMostPerCall = size_t{1} << 30;
+
+[[noreturn]] void refuse(const std::string& path, int number = errno) {
+  throw std::filesystem::filesystem_error("file", path, {number, std::generic_category()});
+}
+
+int open_to_read(const std::string& kind, const std::string& path, File::Links links) {
+  // O_NONBLOCK: a FIFO must not hold the caller before it is refused.
+  const int refused_links = links == File::Links::refused ? O_NOFOLLOW : 0;
+  const int number = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | refused_links);
+  if (number < 0 && errno == ELOOP && refused_links != 0) {
+    throw Error(Code::bad_input, kind, " \"", path,
+                "\": expected a regular file, got a symbolic link: name the file that it leads to");
+  }
+  return number;
+}
+
+// The draft's name lies in the same directory: a rename does not cross file systems.
+int create_draft(std::string& path) {
+  const size_t stem_size = path.size();
+  int number = -1;
+  do {
+    uint32_t salt = 0;
+    if (getrandom(&salt, sizeof(salt), 0) != sizeof(salt)) return -1;
+    path.resize(stem_size);
+    path += "." + std::to_string(salt) + ".draft";
+    number = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (number < 0 && errno == EEXIST);
+  return number;
+}
+
+}  // namespace
+
+Descriptor::Descriptor(int number, const std::string& path) : number_(number) {
+  if (number_ < 0) refuse(path);
+}
+
+Descriptor::~Descriptor() {
+  if (number_ >= 0) close(number_);
+}
+
+Descriptor::Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+
+File::File(std::string kind, std::string path, Links links)
+    : kind_(std::move(kind)), path_(std::move(path)), descriptor_(open_to_read(kind_, path_, links), path_) {
+  struct stat facts {};
+  if (fstat(descriptor_.number(), &facts) != 0) refuse(path_);
+  if (S_ISDIR(facts.st_mode)) refuse(path_, EISDIR);
+  if (!S_ISREG(facts.st_mode)) {
+    throw Error(Code::bad_input, kind_, " \"", path_, "\": expected a regular file, got a device, pipe or socket");
+  }
+  size_bytes_ = static_cast<uint64_t>(facts.st_size);
+  permissions_ = facts.st_mode & 0777;
+}
+
+void File::read_at(uint64_t offset, std::span<std::byte> out) const {
+  size_t filled = 0;
+  while (filled < out.size()) {
+    const size_t wanted = std::min(out.size() - filled, kMostPerCall);
+    const ssize_t got = pread(descriptor_.number(), out.data() + filled, wanted, static_cast<off_t>(offset + filled));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) refuse(path_);
+    if (got == 0) {
+      throw Error(Code::bad_input, kind_, " \"", path_, "\": expected ", size_bytes_, " bytes, got ", offset + filled,
+                  ": it changed while it was read");
+    }
+    filled += static_cast<size_t>(got);
+  }
+}
+
+Block read_file(const std::string& path) {
+  const File file("model file", path, File::Links::followed);
+  const bool is_large = file.size_bytes() >= kLargePageBytes;
+  Block block = is_large ? Block::pages(file.size_bytes()) : Block::uninitialized(file.size_bytes());
+  file.read_at(0, {block.data(), block.size_bytes()});
+  return block;
+}
+
+NewFile::NewFile(std::string path)
+    : path_(std::move(path)), draft_path_(path_), descriptor_(create_draft(draft_path_), path_) {}
+
+NewFile::~NewFile() {
+  if (!is_committed_) unlink(draft_path_.c_str());
+}
+
+void NewFile::write_at(uint64_t offset, Bytes bytes) {
+  while (!bytes.empty()) {
+    const ssize_t put =
+        pwrite(descriptor_.number(), bytes.data(), std::min(bytes.size(), kMostPerCall), static_cast<off_t>(offset));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) refuse(path_);
+    bytes = bytes.subspan(static_cast<size_t>(put));
+    offset += static_cast<uint64_t>(put);
+  }
+}
+
+void NewFile::commit() {
+  if (fsync(descriptor_.number()) != 0 || rename(draft_path_.c_str(), path_.c_str()) != 0) refuse(path_);
+  is_committed_ = true;
+  // The name is durable only with its directory.
+  const size_t slash = path_.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
+  const Descriptor place(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), directory);
+  if (fsync(place.number()) != 0) refuse(directory);
+}
+
+}  // namespace edgeward

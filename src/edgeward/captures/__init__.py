@@ -1,0 +1,1 @@
+"""Captures: kept, counted, read back, exported."""

@@ -1,0 +1,473 @@
+"""`edgeward bench`: what one model costs here, and the engine's own Python API beside it.
+
+Inputs are random, valid and the same on every run. Says on stderr what it is doing; the result is
+a table or one JSON document on stdout, and a chart if asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeward import (
+    Model,
+    UnsupportedModel,
+    __version__,
+    empty,
+    load_unsigned,
+)
+from edgeward.engines.engine import KINDS, usable_cpus
+from edgeward.measuring import peers
+from edgeward.measuring.timing import (
+    Latency,
+    Ratio,
+    Way,
+    alternate,
+    latencies,
+    ratio,
+    statement_way,
+)
+from edgeward.reports import inspection
+from edgeward.terminal import chart
+from edgeward.terminal.picture import pillow_image
+
+Array = NDArray[Any]
+
+BARE = "bare engine call"
+RUN = "session.run()"
+PREDICT = "predict(x)"
+PREDICT_EMPTY = "predict(x) from ew.empty"
+PREDICT_OUT = "predict(x, out=y)"
+
+SEED = 2
+LOADS_AGAIN = 5
+COPY_CALLS = 10
+
+
+# --- inputs and ways -------------------------------------------------------------------------
+
+
+def random_values(
+    dtype: np.dtype[Any], shape: Sequence[int], generator: np.random.Generator
+) -> Array:
+    """Values any model accepts: every byte there is, but 0 and 1 for wider integers (indices)."""
+    if dtype.kind in "iu" and dtype.itemsize == 1:
+        limits = np.iinfo(dtype)
+        return generator.integers(limits.min, limits.max, shape, dtype=dtype.type, endpoint=True)
+    if dtype.kind in "iub":
+        return generator.integers(0, 2, shape).astype(dtype)
+    return generator.standard_normal(shape).astype(dtype)
+
+
+def ordinary(values: Array) -> Array:
+    """A copy on 16 bytes but not on 64, as numpy mostly lays arrays: what a user has at hand."""
+    memory = np.empty(values.nbytes + 128, np.uint8)
+    offset = -memory.ctypes.data % 64 + 16
+    copy = memory[offset : offset + values.nbytes].view(values.dtype).reshape(values.shape)
+    copy[...] = values
+    return copy
+
+
+def in_place(values: Array) -> Array:
+    """A copy in memory that every engine uses as it is."""
+    copy = empty(values.shape, values.dtype)
+    copy[...] = values
+    return copy
+
+
+def random_inputs(model: Model) -> dict[str, Array]:
+    """An ordinary array for each input, in the model's order; 1 for an unknown dimension."""
+    generator = np.random.default_rng(SEED)
+    inputs = {}
+    for spec in model.inputs:
+        like = empty(tuple(max(1, dim) for dim in spec.shape), spec.dtype)
+        inputs[spec.name] = ordinary(random_values(like.dtype, like.shape, generator))
+    return inputs
+
+
+def our_ways(model: Model, inputs: Mapping[str, Array]) -> list[Way]:
+    """From the engine's call alone to predict() with memory of every kind.
+
+    Where the shape of an output depends on values, the engine's call alone and out= are left out.
+    """
+    session = model.session()
+    if any(-1 in spec.shape for spec in model.inputs):
+        session.resize({name: values.shape for name, values in inputs.items()})
+    for name, values in inputs.items():
+        session.inputs[name][...] = values
+    arguments = ", ".join(f"x{place}" for place in range(len(inputs)))
+    copied = {f"x{place}": values for place, values in enumerate(inputs.values())}
+    shared = {name: in_place(values) for name, values in copied.items()}
+    predict, fresh = model.predict, f"y = predict({arguments})"
+    ways = [
+        statement_way(RUN, "run()", is_ours=True, run=session.run),
+        statement_way(PREDICT, fresh, is_ours=True, predict=predict, **copied),
+        statement_way(PREDICT_EMPTY, fresh, is_ours=True, predict=predict, **shared),
+    ]
+    try:
+        session.time_bare_runs(1)
+    except UnsupportedModel:
+        return ways
+    outputs = {name: in_place(view) for name, view in session.outputs.items()}
+    target = outputs if len(outputs) > 1 else next(iter(outputs.values()))
+    reused = f"predict({arguments}, out=y)"
+    return [
+        Way(BARE, True, session.time_bare_runs),
+        *ways,
+        statement_way(PREDICT_OUT, reused, is_ours=True, predict=predict, y=target, **shared),
+    ]
+
+
+# --- measurements ----------------------------------------------------------------------------
+
+
+class LoadReport(NamedTuple):
+    """The first load opens the engine's library too. Bytes are the whole process's, in RAM."""
+
+    first_ms: float
+    again_ms: float
+    first_run_ms: float
+    before_bytes: int
+    loaded_bytes: int
+    run_bytes: int
+
+
+class WayReport(NamedTuple):
+    name: str
+    is_ours: bool
+    per_call_us: float  # many calls in a block, median of the rounds
+    latency: Latency  # single calls
+
+
+class Throughput(NamedTuple):
+    callers: int  # threads that call predict on one model
+    per_s: float
+
+
+class ThreadsReport(NamedTuple):
+    """What was measured with the engine on one number of threads."""
+
+    threads: int
+    rounds: int
+    ways: Sequence[WayReport]
+    ratios: Sequence[Ratio]
+    failures: Mapping[str, str]  # peers that do not run here, and why
+    copies_per_call: Mapping[str, float]
+    throughput: Sequence[Throughput]
+
+
+class Report(NamedTuple):
+    edgeward: str
+    model: str
+    size_bytes: int
+    engine: Mapping[str, Any]
+    machine: Mapping[str, str | int]
+    inputs: Sequence[Mapping[str, object]]
+    load: LoadReport
+    runs: Sequence[ThreadsReport]
+
+
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_model() -> str:
+    """The processor as the kernel names it; its architecture where the kernel does not."""
+    for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def median_of(samples: Sequence[float]) -> float:
+    return float(np.median(samples))
+
+
+def load_report(path: str, engine: str | None, threads: int) -> LoadReport:
+    before_bytes, start_s = resident_bytes(), time.perf_counter()
+    with load_unsigned(path, engine=engine, threads=threads) as model:
+        first_s, loaded_bytes = time.perf_counter() - start_s, resident_bytes()
+        inputs = random_inputs(model).values()
+        start_s = time.perf_counter()
+        model.predict(*inputs)
+        run_s, run_bytes = time.perf_counter() - start_s, resident_bytes()
+    again_s = []
+    for _ in range(LOADS_AGAIN):
+        start_s = time.perf_counter()
+        load_unsigned(path, engine=engine, threads=threads).close()
+        again_s.append(time.perf_counter() - start_s)
+    return LoadReport(
+        first_s * 1e3, median_of(again_s) * 1e3, run_s * 1e3, before_bytes, loaded_bytes, run_bytes
+    )
+
+
+def copies_per_call(model: Model, inputs: Sequence[Array]) -> float:
+    before = model.copies
+    for _ in range(COPY_CALLS):
+        model.predict(*inputs)
+    return (model.copies - before) / COPY_CALLS
+
+
+def caller_counts(cpus: int) -> list[int]:
+    """1, 2, 4 and so on, and as many as there are processors."""
+    return [*(2**power for power in range((cpus - 1).bit_length())), cpus]
+
+
+def predictions_per_s(model: Model, inputs: Sequence[Array], callers: int, seconds: float) -> float:
+    """Of `callers` threads together on one model, each with inputs of its own."""
+    start = threading.Barrier(callers)
+    rates: list[float] = []
+
+    def call_until_the_end(own: Sequence[Array]) -> None:
+        start.wait()
+        begin_s = now_s = time.perf_counter()
+        count = 0
+        while now_s < begin_s + seconds:
+            for _ in range(8):
+                model.predict(*own)
+            count += 8
+            now_s = time.perf_counter()
+        rates.append(count / (now_s - begin_s))
+
+    threads = [
+        threading.Thread(target=call_until_the_end, args=([in_place(x) for x in inputs],))
+        for _ in range(callers)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if len(rates) < callers:
+        raise RuntimeError(f"throughput: expected {callers} threads to finish, got {len(rates)}")
+    return sum(rates)
+
+
+def threads_report(
+    model: Model,
+    path: str,
+    threads: int,
+    seconds: float,
+    with_peers: bool,
+    say: Callable[[str], None],
+) -> ThreadsReport:
+    inputs = random_inputs(model)
+    arrays = list(inputs.values())
+    ways = our_ways(model, inputs)
+    rivals: list[Way] = []
+    failures: dict[str, str] = {}
+    if with_peers:
+        task = peers.Task(path, next(iter(model.signatures)), inputs, threads)
+        rivals, failures = peers.ways(model.engine.name, task)
+    say(f"{len(ways + rivals)} ways in turns, engine threads: {threads}, {seconds:g} s")
+    rounds = alternate(ways + rivals, seconds, SEED)
+    say(f"single calls, engine threads: {threads}, {seconds:g} s")
+    single = latencies(ways + rivals, seconds)
+    throughput = []
+    for callers in caller_counts(usable_cpus()):
+        say(f"throughput, calling threads: {callers}, {seconds:g} s")
+        throughput.append(Throughput(callers, predictions_per_s(model, arrays, callers, seconds)))
+    pairs = [(RUN, way.name) for way in ways if way.name == BARE]
+    pairs += [(way.name, rival.name) for way in ways for rival in rivals]
+    return ThreadsReport(
+        threads=threads,
+        rounds=len(rounds[RUN]),
+        ways=[
+            WayReport(way.name, way.is_ours, median_of(rounds[way.name]), single[way.name])
+            for way in ways + rivals
+        ],
+        ratios=[ratio(rounds, ours, theirs) for ours, theirs in pairs],
+        failures=failures,
+        copies_per_call={
+            PREDICT: copies_per_call(model, arrays),
+            PREDICT_EMPTY: copies_per_call(model, [in_place(values) for values in arrays]),
+        },
+        throughput=throughput,
+    )
+
+
+def report(
+    path: str,
+    engine: str | None,
+    thread_counts: Sequence[int],
+    seconds: float,
+    with_peers: bool,
+    say: Callable[[str], None],
+) -> Report:
+    """Everything `edgeward bench` shows about the model file at `path`; `say` is told each step."""
+    say("load and first run")
+    load = load_report(path, engine, thread_counts[0])
+    runs = []
+    for threads in thread_counts:
+        with load_unsigned(path, engine=engine, threads=threads) as model:
+            runs.append(threads_report(model, path, threads, seconds, with_peers, say))
+            engine_report, specs = inspection.engine_report(model), model.inputs
+    del engine_report["threads"]  # each of the runs has its own
+    return Report(
+        edgeward=__version__,
+        model=path,
+        size_bytes=os.stat(path).st_size,
+        engine=engine_report,
+        machine={
+            "cpu": cpu_model(),
+            "cores": usable_cpus(),
+            "kernel": platform.release(),
+        },
+        inputs=[{"name": s.name, "dtype": s.dtype, "shape": list(s.shape)} for s in specs],
+        load=load,
+        runs=runs,
+    )
+
+
+# --- what the user sees ----------------------------------------------------------------------
+
+
+def duration(us: float) -> str:
+    """Three digits that matter in the unit that suits: "812 ns", "4.07 us", "13.2 ms"."""
+    for unit, scale in (("ns", 1e-3), ("us", 1.0), ("ms", 1e3)):
+        if us < 999.5 * scale:
+            number = us / scale
+            return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f} {unit}"
+    return f"{us / 1e6:.2f} s"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with the first cell to the left and the others to the right, two spaces between."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+        for row in rows
+    ]
+
+
+def document(full: Report) -> dict[str, object]:
+    """The report as JSON has it: an object for each tuple with names."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, tuple) and hasattr(value, "_asdict"):
+            return plain(value._asdict())
+        if isinstance(value, Mapping):
+            return {key: plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    return {key: plain(item) for key, item in full._asdict().items()}
+
+
+def table(full: Report) -> str:
+    engine, machine, load = full.engine, full.machine, full.load
+    lines = [
+        f"{full.model}, {inspection.size(full.size_bytes)}",
+        f"{engine['name']} {engine['version']} with {engine['delegate']};"
+        f" nodes: {inspection.nodes_text(engine)}",
+        f"{machine['cpu']}, {machine['cores']} usable cores, kernel {machine['kernel']}",
+        "",
+        *columns(
+            [
+                ["load, engine library included", duration(load.first_ms * 1e3)],
+                ["load again", duration(load.again_ms * 1e3)],
+                ["first run", duration(load.first_run_ms * 1e3)],
+                ["memory before", inspection.size(load.before_bytes)],
+                ["memory after load", inspection.size(load.loaded_bytes)],
+                ["memory after first run", inspection.size(load.run_bytes)],
+            ]
+        ),
+    ]
+    for part in full.runs:
+        lines += ["", *_threads_lines(part)]
+    return "\n".join(lines)
+
+
+def _threads_lines(part: ThreadsReport) -> list[str]:
+    ways = [["", "per call", "p50", "p90", "p99", "p99.9", "max"]]
+    ways += [[way.name, *map(duration, (way.per_call_us, *way.latency[1:]))] for way in part.ways]
+    theirs = list(dict.fromkeys(r.theirs for r in part.ratios))
+    cells = {
+        (r.ours, r.theirs): f"{r.median:.2f} ({r.least:.2f} to {r.greatest:.2f})"
+        for r in part.ratios
+    }
+    ours = list(dict.fromkeys(r.ours for r in part.ratios))
+    ratios = [["time over time, below 1 is faster", *theirs]]
+    ratios += [[name, *(cells.get((name, other), "") for other in theirs)] for name in ours]
+    counts = [[f"copies per call, {name}", f"{n:g}"] for name, n in part.copies_per_call.items()]
+    counts += [
+        [f"predictions per s, calling threads: {t.callers}", f"{t.per_s:,.0f}"]
+        for t in part.throughput
+    ]
+    return [
+        f"engine threads: {part.threads} ({part.rounds} rounds)",
+        *columns(ways),
+        *(["", *columns(ratios)] if part.ratios else []),
+        *(f"{name} does not run here: {why}" for name, why in part.failures.items()),
+        "",
+        *columns(counts),
+    ]
+
+
+def write_chart(full: Report, path: str) -> None:
+    groups = []
+    for part in full.runs:
+        bars = [
+            chart.Bar(w.name, w.is_ours, w.per_call_us, w.latency.p99_us, duration(w.per_call_us))
+            for w in part.ways
+        ]
+        groups.append(chart.Group(f"time per call, engine threads: {part.threads}", bars))
+    subtitle = f"{full.engine['name']} {full.engine['version']} on {full.machine['cpu']}"
+    chart.write(path, Path(full.model).name, subtitle, groups, "tick: p99 of single calls")
+
+
+# --- the command -----------------------------------------------------------------------------
+
+
+def _threads(text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f'expected counts such as 1,2, got "{text}"')
+    return [int(part) for part in parts]
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f'expected seconds above 0, got "{text}"')
+    return seconds
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="a .tflite, .onnx or .ort file")
+    add("--vs", action="store_true", help="measure the engine's own Python API beside it")
+    add("--engine", choices=list(KINDS), help="default: the one for this kind of file")
+    add("--threads", type=_threads, default=[1], metavar="N,N", help="of the engine; default: 1")
+    add("--seconds", type=_seconds, default=1.0, metavar="S", help="for each part; default: 1")
+    add("--json", action="store_true", help="print one JSON document")
+    add("--png", metavar="FILE", help="draw a chart (needs the extra image)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures and prints; 0 when done. Raises EdgewardError for a model that does not load."""
+    if args.png is not None:
+        pillow_image()  # before the minutes, not after them
+
+    def say(step: str) -> None:
+        print(f"bench: {step}", file=sys.stderr, flush=True)
+
+    full = report(args.model, args.engine, args.threads, args.seconds, args.vs, say)
+    print(json.dumps(document(full), ensure_ascii=False, indent=2) if args.json else table(full))
+    if args.png is not None:
+        write_chart(full, args.png)
+    return 0

@@ -1,0 +1,332 @@
+"""`edgeward demo`: the shipped digit model reads every shipped handwritten digit, one call each.
+
+The model is sealed first, encrypted for a device whose key is made on the spot, and opened as that
+device opens it. Then it reads them again with noise laid over them, and what it captured of both
+tells them apart. open_sealed(), measure() and capture() act, the rest is pure. What is shown are
+real answers to digits that the model was not trained on (digits/README.md).
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeward import (
+    Capture,
+    Case,
+    Contents,
+    Model,
+    Package,
+    PrivateKey,
+    PublicKey,
+    Release,
+    empty,
+    load,
+    load_unsigned,
+    read_captures,
+)
+from edgeward.captures import rings
+from edgeward.captures.drift import Drift, drifts
+from edgeward.measuring.timing import percentiles
+from edgeward.reports.inspection import aligned, engine_report, engine_text
+from edgeward.terminal.picture import Ink, Tile, grid
+from edgeward.terminal.progress import Progress
+from edgeward.trust import keys
+
+DIGITS = Path(__file__).parents[1] / "digits"
+DIGIT_COUNT = 10
+FULL_INK = 16
+SHOWN_MISTAKES = 6
+GOLDEN_COUNT = 16
+CALIBRATION_COUNT = 100
+KEY_DAYS = 1
+NOISE = 0.25  # of full ink, as a standard deviation
+NOISE_SEED = 7
+
+
+class Digits(NamedTuple):
+    """Handwritten digits and what they are: pictures [count, 8, 8] and labels [count]."""
+
+    pictures: NDArray[np.uint8]  # 0 paper to FULL_INK
+    labels: NDArray[np.uint8]
+
+
+class Run(NamedTuple):
+    """What one pass over all digits gave."""
+
+    scores: NDArray[np.float32]  # [count, DIGIT_COUNT]
+    latencies_ns: NDArray[np.int64]  # [count]
+    copy_count: int
+
+
+class Captured(NamedTuple):
+    """What a capture of every reading tells, of the digits as they are and with noise."""
+
+    record_count: int
+    is_same: bool  # what was read back is what went in and came out
+    clean: list[Drift]
+    noisy: list[Drift]
+
+
+class Sealed(NamedTuple):
+    """How a model came through its package."""
+
+    package_id: str
+    size_bytes: int
+    cipher: str
+    seal_ms: float
+    open_ms: float  # signature, keys, decryption, engine and all
+    golden_count: int  # outputs that were compared with what they must be
+    golden_passed_count: int
+
+
+def model_path(engine: str | None) -> Path:
+    return DIGITS / ("digits.onnx" if engine == "onnx" else "digits.tflite")
+
+
+def load_digits() -> Digits:
+    with np.load(DIGITS / "digits.npz") as archive:
+        return Digits(archive["pictures"], archive["labels"])
+
+
+def open_sealed(directory: Path, digits: Digits, engine: str | None) -> tuple[Model, Sealed]:
+    """Seals the model into `directory` with new keys, and opens it as its device would."""
+    keys.make(directory, "ed25519", int(time.time()), KEY_DAYS)
+    signer = PrivateKey.read(str(directory / keys.PUBLISHER_KEY))
+    device = PublicKey.read(str(directory / "device.pub"))
+    trust = directory / keys.TRUST
+    with load_unsigned(model_path(engine), engine=engine) as plain:
+        name = plain.inputs[0].name
+    samples = [{name: image_of(picture)} for picture in digits.pictures[:CALIBRATION_COUNT]]
+    contents = Contents(
+        golden=[Case(sample) for sample in samples[:GOLDEN_COUNT]],
+        calibration=samples,
+        card="Reads one handwritten digit, 0 to 9, of 8 by 8 grey values.",
+        labels=[str(digit) for digit in range(DIGIT_COUNT)],
+    )
+    path = directory / "digits.ewp"
+    start_s = time.perf_counter()
+    Package.seal(
+        model_path(engine),
+        path,
+        Release("digits", "1.0", 1),
+        [signer],
+        contents,
+        encrypt_to=[device],
+        engine=engine,
+    )
+    sealed_s = time.perf_counter()
+    model = load(path, trust=trust, engine=engine)
+    opened_s = time.perf_counter()
+    package = Package.open(path, trust=trust)
+    replayed = package.replay(engine=engine)
+    return model, Sealed(
+        package.package_id,
+        path.stat().st_size,
+        package.core.cipher or "none",
+        1e3 * (sealed_s - start_s),
+        1e3 * (opened_s - sealed_s),
+        len(replayed),
+        sum(one.passed for one in replayed),
+    )
+
+
+def image_of(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What the model takes: [1, 8, 8, 1], 0 paper to 1 ink."""
+    grey: NDArray[np.float32] = picture / np.float32(FULL_INK)
+    return grey.reshape(1, *picture.shape, 1)
+
+
+def measure(model: Model, digits: Digits) -> Run:
+    """Predicts every digit through Model.predict and times each call, after one uncounted.
+
+    A digit is laid in memory that the engine can use in place, which is not part of the call.
+    """
+    spec = model.inputs[0]
+    image = empty(spec.shape, spec.dtype)
+    image[:] = 0
+    model.predict(image)
+    count = len(digits.labels)
+    scores = np.empty((count, DIGIT_COUNT), np.float32)
+    latencies_ns = np.empty(count, np.int64)
+    copy_count = model.copies
+    with Progress("reading digits", count) as progress:
+        for index, picture in enumerate(digits.pictures):
+            image[...] = image_of(picture)
+            start_ns = time.perf_counter_ns()
+            answer = model.predict(image)
+            latencies_ns[index] = time.perf_counter_ns() - start_ns
+            scores[index] = answer
+            progress.advance()
+    return Run(scores, latencies_ns, model.copies - copy_count)
+
+
+def capture(directory: Path, digits: Digits, engine: str | None) -> Captured:
+    """Reads every digit twice, as it is and with noise, out of the package in `directory`."""
+    trust = directory / keys.TRUST
+    path = directory / "digits.ewp"
+    reference = Package.open(path, trust=trust).reference
+    assert reference is not None
+    expected = [tensor._asdict() for tensor in reference.tensors]
+    noise = np.random.default_rng(NOISE_SEED)
+    counts, same, found = [], [], []
+    for spread in (0.0, NOISE):
+        place = directory / f"captures-{spread}"
+        answers = []
+        try:
+            with Capture(place) as kept:
+                model = load(path, trust=trust, engine=engine, threads=1, capture=kept)
+                for picture in digits.pictures:
+                    image = image_of(picture)
+                    image += noise.normal(0, spread, image.shape).astype(np.float32)
+                    answers.append((image, model.predict(image)))
+                (statistics,) = model.statistics.values()
+                found.append(drifts(expected, statistics.report()["tensors"]))
+                model.close()
+        finally:
+            shutil.rmtree(rings.directory_of(place), ignore_errors=True)
+        records = list(read_captures(place))
+        counts.append(len(records))
+        same += [
+            np.array_equal(image, next(iter(record.inputs.values())))
+            and np.array_equal(answer, next(iter(record.outputs.values())))
+            for (image, answer), record in zip(answers, records, strict=True)
+        ]
+    return Captured(sum(counts), all(same), *found)
+
+
+def report(
+    model: Model, sealed: Sealed, digits: Digits, run: Run, captured: Captured
+) -> dict[str, Any]:
+    """The document that `edgeward demo --json` prints. Mistakes come most confident first."""
+    labels = digits.labels.astype(np.intp)
+    predicted = run.scores.argmax(axis=1)
+    confusion = np.zeros((DIGIT_COUNT, DIGIT_COUNT), np.int64)
+    np.add.at(confusion, (labels, predicted), 1)
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(-run.scores[wrong, predicted[wrong]], kind="stable")]
+    latency = percentiles((run.latencies_ns / 1e3).tolist())
+    count = len(labels)
+    return {
+        "engine": engine_report(model),
+        "package": sealed._asdict(),
+        "capture": {
+            "record_count": captured.record_count,
+            "is_same": captured.is_same,
+            "clean": [drift._asdict() for drift in captured.clean],
+            "noisy": [drift._asdict() for drift in captured.noisy],
+        },
+        "digit_count": count,
+        "correct_count": count - len(wrong),
+        "accuracy": (count - len(wrong)) / count,
+        "latency_us": {
+            "p50": latency.p50_us,
+            "p90": latency.p90_us,
+            "p99": latency.p99_us,
+            "max": latency.max_us,
+        },
+        "throughput_per_s": count / (int(run.latencies_ns.sum()) / 1e9),
+        "copies_per_call": run.copy_count / count,
+        "confusion": confusion.tolist(),
+        "mistakes": [
+            {
+                "index": int(index),
+                "true": int(labels[index]),
+                "predicted": int(predicted[index]),
+                "score": float(run.scores[index, predicted[index]]),
+                "true_score": float(run.scores[index, labels[index]]),
+            }
+            for index in worst
+        ],
+    }
+
+
+def text(report: Mapping[str, Any], digits: Digits, columns: int, ink: Ink) -> str:
+    """The report for people, in a terminal `columns` wide."""
+    latency = report["latency_us"]
+    latency_text = "   ".join(f"{name} {us:,.1f} µs" for name, us in latency.items())
+    lines = [
+        f"engine      {engine_text(report['engine'])}",
+        f"package     {package_text(report['package'])}",
+        f"accuracy    {accuracy_text(report)}",
+        f"latency     {latency_text}",
+        f"throughput  {report['throughput_per_s']:,.0f} digits per second",
+        f"copies      {report['copies_per_call']:g} per call",
+        f"captures    {capture_text(report['capture'])}",
+        "",
+        *drift_lines(report["capture"]),
+        "",
+        *_confusion_lines(report["confusion"]),
+    ]
+    if report["mistakes"]:
+        shown = tiles(report, digits)[:SHOWN_MISTAKES]
+        lines += ["", f"the worst mistakes, {len(shown)} of {len(report['mistakes'])}", ""]
+        lines += grid(shown, columns, ink)
+    return "\n".join(lines)
+
+
+def package_text(package: Mapping[str, Any]) -> str:
+    return (
+        f"signed, encrypted ({package['cipher']}) and opened in {package['open_ms']:.1f} ms, "
+        f"golden outputs {package['golden_passed_count']} of {package['golden_count']}"
+    )
+
+
+def capture_text(captured: Mapping[str, Any]) -> str:
+    verdict = "every bit as it was" if captured["is_same"] else "NOT as they were"
+    return f"{captured['record_count']:,} read back, {verdict}"
+
+
+def drift_lines(captured: Mapping[str, Any]) -> list[str]:
+    """How far the digits lie from what the package expects, without noise and with it."""
+    rows = [("drift", "PSI, clean", "PSI, with noise", "mean moved, clean", "with noise")]
+    for clean, noisy in zip(captured["clean"], captured["noisy"], strict=True):
+        name = f"{clean['side']} {clean['name']}"
+        shifts = shift_text(clean["shift"]), shift_text(noisy["shift"])
+        rows.append((name, f"{clean['psi']:.3f}", f"{noisy['psi']:.3f}", *shifts))
+    return aligned(rows)
+
+
+def shift_text(shift: float | None) -> str:
+    return "" if shift is None else f"{shift:+.2f} sd"
+
+
+def accuracy_text(report: Mapping[str, Any]) -> str:
+    return (
+        f"{100 * report['accuracy']:.1f} %, "
+        f"{report['correct_count']:,} of {report['digit_count']:,} handwritten digits"
+    )
+
+
+def sheet_title(report: Mapping[str, Any]) -> str:
+    return f"misread: {len(report['mistakes']):,} of {report['digit_count']:,} handwritten digits"
+
+
+def tiles(report: Mapping[str, Any], digits: Digits) -> list[Tile]:
+    """Every mistake as a picture of light ink on dark paper, worst first."""
+    return [
+        Tile(
+            (digits.pictures[mistake["index"]] * (255 / FULL_INK)).astype(np.uint8),
+            f"true {mistake['true']}, predicted {mistake['predicted']}, {mistake['score']:.2f}",
+        )
+        for mistake in report["mistakes"]
+    ]
+
+
+def _confusion_lines(confusion: Sequence[Sequence[int]]) -> list[str]:
+    """Rows are the true digits, columns the predicted ones; what never happened is a dot."""
+    width = max(4, *(len(str(count)) + 2 for row in confusion for count in row))
+    head = "predicted " + "".join(f"{digit:>{width}}" for digit in range(len(confusion)))
+    rows = [
+        "".join(
+            [f"{'true' if digit == 0 else '':<5}{digit:>5}", *(f"{n or '·':>{width}}" for n in row)]
+        )
+        for digit, row in enumerate(confusion)
+    ]
+    return [head, *rows]

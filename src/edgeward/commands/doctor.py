@@ -1,0 +1,193 @@
+"""`edgeward doctor`: what this machine is, which engines it has, and in one sentence what to do.
+
+`report` looks and probes; everything else only words what it found.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypedDict
+
+import numpy
+
+from edgeward import __version__
+from edgeward._core import libcrypto_version
+from edgeward.engines import engine
+from edgeward.errors import EngineMismatch, EngineMissing
+
+# Instruction sets that the engines' kernels choose between, as the kernel names them.
+KERNEL_FLAGS = (
+    "sse4_2", "avx", "f16c", "fma", "avx2", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni",
+    "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16",
+    "neon", "vfpv4", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme",
+)  # fmt: skip
+
+
+class EngineFinding(TypedDict):
+    """One engine on this machine; empty and false where it is not."""
+
+    name: str
+    title: str
+    is_installed: bool
+    package: str
+    version: str
+    library: str
+    supported: str  # the versions that were checked, as pip writes them
+    is_usable: bool
+    verdict: str
+    advice: str
+
+
+class Report(TypedDict):
+    """Everything that decides whether models run here; plain values, ready for JSON."""
+
+    edgeward: str
+    python: str
+    implementation: str
+    executable: str
+    platform: str
+    libc: str
+    cpu: str
+    cpu_flags: list[str]
+    cpu_count: int
+    usable_cpu_count: int
+    numpy: str
+    libcrypto: str
+    engines: list[EngineFinding]
+    notes: list[str]
+    is_ready: bool
+    advice: str
+
+
+def report() -> Report:
+    """Looks at the machine and probes every installed engine, each in a child process."""
+    findings = [finding(name) for name in engine.KINDS]
+    flags = engine.cpu_flags().split()
+    return {
+        "edgeward": __version__,
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "executable": sys.executable or "",
+        "platform": platform.platform(),
+        "libc": " ".join(platform.libc_ver()).strip() or "unknown",
+        "cpu": cpu_name(engine.cpuinfo()) or platform.machine(),
+        "cpu_flags": [flag for flag in KERNEL_FLAGS if flag in flags],
+        "cpu_count": os.cpu_count() or 1,
+        "usable_cpu_count": engine.usable_cpus(),
+        "numpy": numpy.__version__,
+        "libcrypto": libcrypto_version(),
+        "engines": findings,
+        "notes": notes(findings),
+        "is_ready": any(found["is_usable"] for found in findings),
+        "advice": advice(findings),
+    }
+
+
+def finding(name: str) -> EngineFinding:
+    """What there is to say about the engine called `name`."""
+    kind = engine.KINDS[name]
+    found: EngineFinding = {
+        "name": name,
+        "title": kind.title,
+        "is_installed": False,
+        "package": kind.package,
+        "version": "",
+        "library": "",
+        "supported": kind.supported,
+        "is_usable": False,
+        "verdict": "not installed",
+        "advice": kind.install,
+    }
+    another = f'pip install "{kind.package}{kind.supported}"'
+    try:
+        here = engine.installed(name)
+    except EngineMissing:
+        return found
+    except EngineMismatch as error:
+        return {**found, "is_installed": True, "verdict": str(error), "advice": another}
+    verdict = engine.probe(here)
+    if verdict.is_usable:
+        remedy = "nothing to do"
+    elif kind.supports(here.version):
+        remedy = f"try another version, within {kind.package}{kind.supported}"
+    else:
+        remedy = another
+    return {
+        **found,
+        "is_installed": True,
+        "package": here.package,
+        "version": here.version,
+        "library": here.library,
+        "is_usable": verdict.is_usable,
+        "verdict": verdict.reason,
+        "advice": remedy,
+    }
+
+
+def notes(findings: Iterable[EngineFinding]) -> list[str]:
+    """What else a user may want to know about the engines that are here."""
+    if any(found["name"] == "onnx" and found["is_installed"] for found in findings):
+        return ["ONNX Runtime's telemetry is switched off before its library is opened."]
+    return []
+
+
+def advice(findings: Sequence[EngineFinding]) -> str:
+    """One sentence: which files run on what, and what to do for the others."""
+    by_format: dict[str, list[EngineFinding]] = {}
+    for found in findings:
+        by_format.setdefault(engine.KINDS[found["name"]].formats[0], []).append(found)
+    parts = []
+    for model_format, able in by_format.items():
+        first = next((found for found in able if found["is_usable"]), None)
+        if first:
+            parts.append(f".{model_format} runs on {first['title']} {first['version']}")
+        else:
+            parts.append(f"for .{model_format}: {able[0]['advice']}")
+    is_ready = any(found["is_usable"] for found in findings)
+    return f"{'Ready' if is_ready else 'Not ready'}: {'; '.join(parts)}"
+
+
+def cpu_name(cpuinfo: Mapping[str, str]) -> str:
+    """The processor's name as the kernel gives it, else the board's; empty when neither is told."""
+    if "model name" in cpuinfo:
+        return cpuinfo["model name"]
+    try:
+        with open("/proc/device-tree/model", encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\0")
+    except OSError:
+        return ""
+
+
+def text(report: Report) -> str:
+    """The report as a page for people."""
+    cpu_counts = f"{report['usable_cpu_count']} of {report['cpu_count']} usable"
+    sections = [
+        [
+            f"Edgeward  {report['edgeward']}",
+            f"Python    {report['python']} ({report['implementation']}), {report['executable']}",
+            f"numpy     {report['numpy']}",
+            f"Crypto    {report['libcrypto']}",
+            f"System    {report['platform']}, {report['libc']}",
+            f"CPU       {report['cpu']}, {cpu_counts}",
+            f"          {' '.join(report['cpu_flags']) or 'none of the instruction sets we know'}",
+        ],
+        *[engine_lines(found) for found in report["engines"]],
+        [*report["notes"], report["advice"]],
+    ]
+    return "\n\n".join("\n".join(section) for section in sections)
+
+
+def engine_lines(found: EngineFinding) -> list[str]:
+    """One engine's part of the page."""
+    if not found["is_installed"]:
+        return [
+            f"{found['name']:<10}{found['title']} is not installed",
+            f"          {found['advice']}",
+        ]
+    claim = "usable" if found["is_usable"] else "NOT usable"
+    return [
+        f"{found['name']:<10}{found['title']} {found['version']} is {claim}: {found['verdict']}",
+        f"          {found['library'] or 'no library'} (checked: {found['supported']})",
+        f"          {found['advice']}",
+    ]

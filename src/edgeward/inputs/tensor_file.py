@@ -1,0 +1,245 @@
+"""Tensors in files: what `edgeward predict` reads (.npy, .npz, pictures, raw bytes) and writes.
+
+Arrays keep the dtype and shape of their file; what does not fit the model, the model refuses. Only
+a picture is converted, by the one rule that picture_tensor() states. For users: docs/cli.md.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeward import empty
+from edgeward.errors import BadInput
+from edgeward.terminal.picture import pillow_image
+
+Tensor = NDArray[Any]
+
+PICTURE_SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+)
+PICTURE_DTYPES = ("uint8", "int8", "float16", "float32", "float64")
+RAW_SUFFIXES = frozenset((".bin", ".raw"))
+
+
+class Spec(Protocol):
+    """What one input asks for; edgeward.TensorSpec is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+def read(
+    arguments: Sequence[str],
+    specs: Sequence[Spec],
+    raw_dtype: str | None = None,
+    raw_shape: tuple[int, ...] | None = None,
+) -> dict[str, Tensor]:
+    """The tensors in the files named by `arguments`, by the name of the input that each is for.
+
+    An argument is FILE or NAME=FILE. Files without a name take the inputs in order; a .npz without
+    one brings its own names. Throws BadInput or OSError.
+    """
+    tensors: dict[str, Tensor] = {}
+    unnamed_count = 0
+    for argument in arguments:
+        spec, path = _addressed(argument, specs)
+        if spec is None and path.suffix.lower() == ".npz":
+            found = _npz_tensors(path)
+        else:
+            if spec is None:
+                if unnamed_count == len(specs):
+                    raise BadInput(
+                        f"{path}: expected one file for each input ({len(specs)}), got more"
+                    )
+                spec = specs[unnamed_count]
+                unnamed_count += 1
+            found = {spec.name: _tensor(path, spec, raw_dtype, raw_shape)}
+        for name, tensor in found.items():
+            if name in tensors:
+                raise BadInput(f'{path}: expected one file for input "{name}", got a second')
+            tensors[name] = tensor
+    return tensors
+
+
+def read_arrays(path: Path) -> dict[str, Tensor]:
+    """The arrays of an .npz by name, or the one of an .npy as "". Throws BadInput or OSError."""
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return _npz_tensors(path)
+    if suffix == ".npy":
+        return {"": _npy_tensor(path)}
+    raise BadInput(f'{path}: expected .npz or .npy, got "{suffix}"')
+
+
+def picture_tensor(path: Path, spec: Spec) -> Tensor:
+    """The picture as the tensor that `spec` asks for, a batch of one.
+
+    The picture is turned upright, scaled to cover the input's height and width, and cropped around
+    its middle; where these are -1 it keeps its own size. Of its values 0 to 255, a uint8 input gets
+    them as they are, a float 0 to 1, and an int8 the value less 128: black is then the least that
+    the input's quantization can hold and white the most. Throws BadInput or OSError.
+    """
+    axes = picture_axes(spec.shape)
+    if axes is None:
+        raise BadInput(
+            f'input "{spec.name}": expected {spec.dtype} {list(spec.shape)}, '
+            f"which has no place for a picture, got {path}"
+        )
+    if spec.dtype not in PICTURE_DTYPES:
+        raise BadInput(
+            f'input "{spec.name}": expected {spec.dtype}, '
+            f"got {path}, which gives {', '.join(PICTURE_DTYPES)}"
+        )
+    wanted = dict(zip(axes, spec.shape, strict=True))
+    pixels = _pixels(path, wanted["H"], wanted["W"], wanted.get("C", 1))
+    if spec.dtype == "uint8":
+        values: Tensor = pixels
+    elif spec.dtype == "int8":
+        values = (pixels ^ 0x80).view(np.int8)
+    else:
+        values = (pixels / np.float32(255)).astype(spec.dtype)
+    sizes = dict(zip("NHWC", (1, *values.shape), strict=True))
+    if "CH" in axes:
+        values = values.transpose(2, 0, 1)
+    return np.ascontiguousarray(values).reshape([sizes[axis] for axis in axes])
+
+
+def picture_axes(shape: Sequence[int]) -> str | None:
+    """What each dimension of a picture-like shape means, "NHWC" or a part of it; None if it is not.
+
+    1 or 3 channels, last or before height and width; a batch of one or -1.
+    """
+    if len(shape) == 2:
+        return "HW" if min(shape) > 1 else None
+    if len(shape) == 3:
+        if shape[2] in (1, 3):
+            return "HWC"
+        return "CHW" if shape[0] == 3 else "NHW" if shape[0] in (1, -1) else None
+    if len(shape) == 4 and shape[0] in (1, -1):
+        return "NHWC" if shape[3] in (1, 3) else "NCHW" if shape[1] in (1, 3) else None
+    return None
+
+
+def expect_writable(path: Path, output_names: Sequence[str]) -> None:
+    """Throws BadInput when write() could not put these outputs into a file of this name."""
+    if path.suffix.lower() not in (".npy", ".npz"):
+        raise BadInput(f"{path}: expected a name that ends in .npz or .npy")
+    if path.suffix.lower() == ".npy" and len(output_names) != 1:
+        raise BadInput(
+            f"{path}: expected a name that ends in .npz, for {len(output_names)} outputs"
+        )
+
+
+def write(path: Path, outputs: Mapping[str, Tensor]) -> None:
+    """Writes the outputs, one to a .npy or all by name to a .npz. Throws BadInput or OSError."""
+    expect_writable(path, list(outputs))
+    if path.suffix.lower() == ".npy":
+        with path.open("wb") as file:
+            np.save(file, next(iter(outputs.values())), allow_pickle=False)
+        return
+    # Not np.savez: it takes names as keywords, and a tensor may well be called "file".
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, tensor in outputs.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(tensor), allow_pickle=False)
+
+
+def _addressed(argument: str, specs: Sequence[Spec]) -> tuple[Spec | None, Path]:
+    """The input that NAME=FILE names, or None, and the file. A name may itself hold a "="."""
+    for spec in specs:
+        if argument.startswith(f"{spec.name}="):
+            return spec, Path(argument[len(spec.name) + 1 :])
+    path = Path(argument)
+    if "=" in argument and not path.exists():
+        known = ", ".join(f'"{spec.name}"' for spec in specs)
+        raise BadInput(f"{argument}: expected NAME=FILE with a name among {known}, or a file")
+    return None, path
+
+
+def _tensor(
+    path: Path, spec: Spec, raw_dtype: str | None, raw_shape: tuple[int, ...] | None
+) -> Tensor:
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return _npy_tensor(path)
+    if suffix in RAW_SUFFIXES:
+        return _raw_tensor(path, raw_dtype or spec.dtype, raw_shape or spec.shape)
+    if suffix in PICTURE_SUFFIXES:
+        return picture_tensor(path, spec)
+    if suffix == ".npz":
+        raise BadInput(f'{path}: expected one tensor for input "{spec.name}", got an archive')
+    raise BadInput(f'{path}: expected .npy, .npz, .bin, .raw or a picture, got "{suffix}"')
+
+
+def _npy_tensor(path: Path) -> Tensor:
+    with path.open("rb") as file, _refusing(path, "an array file"):
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _npz_tensors(path: Path) -> dict[str, Tensor]:
+    tensors = {}
+    with path.open("rb") as file, _refusing(path, "a .npz file"), zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                tensor = np.lib.format.read_array(member, allow_pickle=False)
+            tensors[name.removesuffix(".npy")] = tensor
+    return tensors
+
+
+@contextmanager
+def _refusing(path: Path, kind: str) -> Iterator[None]:
+    """Turns what a decoder makes of damaged bytes, which can be any exception, into BadInput."""
+    try:
+        yield
+    except (BadInput, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadInput(f"{path}: expected {kind}, got bytes that are not: {reason}") from None
+
+
+def _raw_tensor(path: Path, dtype: str, shape: tuple[int, ...]) -> Tensor:
+    with path.open("rb") as file:
+        content = file.read()
+    try:
+        unit_bytes = empty([1 if size == -1 else size for size in shape], dtype).nbytes
+    except TypeError:
+        raise BadInput(f'{path}: expected a dtype such as float32, got "{dtype}"') from None
+    count, rest = divmod(len(content), unit_bytes or 1)
+    is_whole = count == 1 if -1 not in shape else count >= 1 and shape.count(-1) == 1
+    if rest or not is_whole:
+        expected = f"{'a multiple of ' if -1 in shape else ''}{unit_bytes} bytes"
+        raise BadInput(
+            f"{path}: expected {expected} for {dtype} {list(shape)}, got {len(content)}; "
+            "--dtype and --shape tell what is in the file"
+        )
+    tensor = empty([count if size == -1 else size for size in shape], dtype)
+    tensor[...] = np.frombuffer(content, tensor.dtype).reshape(tensor.shape)
+    return tensor
+
+
+def _pixels(path: Path, height: int, width: int, channel_count: int) -> NDArray[np.uint8]:
+    """The picture's values, [height, width, channels]; a size of -1 is the picture's own."""
+    image = pillow_image()
+    from PIL import ImageOps
+
+    with path.open("rb") as file, _refusing(path, "a picture"), image.open(file) as opened:
+        mode = opened.mode
+        upright = ImageOps.exif_transpose(opened)
+        picture = upright.convert("RGB" if channel_count == 3 else "L")
+    if mode.startswith(("I", "F")):
+        raise BadInput(f"{path}: expected 8 bits a channel, got a picture of mode {mode}")
+    size = (width if width > 0 else picture.width, height if height > 0 else picture.height)
+    fitted = ImageOps.fit(picture, size, image.Resampling.BILINEAR)
+    return np.asarray(fitted).reshape(size[1], size[0], channel_count)

@@ -1,0 +1,165 @@
+"""The engines' own Python APIs, as ways to run what Edgeward runs: same file, values, threads.
+
+Each is used as its documentation shows, at its best: tensors and methods looked up beforehand,
+buffers made once. Nothing is imported before a way of that package is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeward.measuring.timing import Way, statement_way
+
+
+class Task(NamedTuple):
+    """What every peer is given."""
+
+    path: str
+    signature: str
+    inputs: Mapping[str, NDArray[Any]]
+    threads: int
+
+
+def ways(engine: str, task: Task) -> tuple[list[Way], dict[str, str]]:
+    """The engine's own ways to run this model, and for each that does not, why."""
+    able: list[Way] = []
+    failures: dict[str, str] = {}
+    for name, make in PEERS[engine].items():
+        # The package may be missing or refuse the model, with any exception: that is a result too.
+        try:
+            way = make(name, task)
+            way.seconds(1)
+        except Exception as error:
+            failures[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+        else:
+            able.append(way)
+    return able, failures
+
+
+def _interpreter(package: str, name: str, task: Task) -> Way:
+    interpreter: Any = importlib.import_module(f"{package}.interpreter").Interpreter(
+        model_path=task.path, num_threads=task.threads
+    )
+    if task.signature in interpreter.get_signature_list():
+        runner = interpreter.get_signature_runner(task.signature)
+        inputs = runner.get_input_details()
+        outputs = list(runner.get_output_details().values())
+        del runner  # while it lives, allocate_tensors() refuses
+    else:
+        inputs = {detail["name"]: detail for detail in interpreter.get_input_details()}
+        outputs = interpreter.get_output_details()
+    names: dict[str, object] = {
+        "set_tensor": interpreter.set_tensor,
+        "invoke": interpreter.invoke,
+        "get_tensor": interpreter.get_tensor,
+    }
+    steps = []
+    for place, (input_name, values) in enumerate(task.inputs.items()):
+        detail = inputs[input_name]
+        if tuple(detail["shape"]) != values.shape:
+            interpreter.resize_tensor_input(detail["index"], values.shape)
+        names |= {f"i{place}": detail["index"], f"x{place}": values}
+        steps.append(f"set_tensor(i{place}, x{place})")
+    interpreter.allocate_tensors()
+    steps.append("invoke()")
+    for place, detail in enumerate(outputs):
+        names[f"o{place}"] = detail["index"]
+        steps.append(f"y{place} = get_tensor(o{place})")
+    return statement_way(name, "; ".join(steps), is_ours=False, **names)
+
+
+def _litert_interpreter(name: str, task: Task) -> Way:
+    return _interpreter("ai_edge_litert", name, task)
+
+
+def _tflite_interpreter(name: str, task: Task) -> Way:
+    return _interpreter("tflite_runtime", name, task)
+
+
+def _compiled_model(name: str, task: Task) -> Way:
+    package: Any = importlib.import_module("ai_edge_litert.compiled_model")
+    options = package.Options(
+        hardware_accelerators=package.HardwareAccelerator.CPU,
+        cpu_options=package.CpuOptions(num_threads=task.threads),
+    )
+    compiled = package.CompiledModel.from_file(task.path, options=options)
+    # A model without signatures has one here too, under a name of LiteRT's own.
+    index = max(0, compiled.get_signature_index(task.signature))
+    key, signature = list(compiled.get_signature_list().items())[index]
+    details = compiled.get_input_tensor_details(key)
+    for place, input_name in enumerate(signature["inputs"]):
+        values = task.inputs[input_name]
+        if tuple(details[input_name]["shape"]) != values.shape:
+            compiled.resize_input_tensor(place, values.shape, index)
+    sources = compiled.create_input_buffers(index)
+    targets = compiled.create_output_buffers(index)
+    names: dict[str, object] = {
+        "run": compiled.run_by_index,
+        "index": index,
+        "sources": sources,
+        "targets": targets,
+    }
+    steps = []
+    for place, input_name in enumerate(signature["inputs"]):
+        names |= {f"write{place}": sources[place].write, f"x{place}": task.inputs[input_name]}
+        steps.append(f"write{place}(x{place})")
+    steps.append("run(index, sources, targets)")
+    details = compiled.get_output_tensor_details(key)
+    for place, output_name in enumerate(signature["outputs"]):
+        detail = details[output_name]
+        names |= {
+            f"read{place}": targets[place].read,
+            f"count{place}": math.prod(detail["shape"]),
+            f"dtype{place}": np.dtype(detail["dtype"]).type,
+        }
+        steps.append(f"y{place} = read{place}(count{place}, dtype{place})")
+    return statement_way(name, "; ".join(steps), is_ours=False, **names)
+
+
+def _onnx_session(task: Task) -> Any:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when the package is imported
+    package: Any = importlib.import_module("onnxruntime")
+    options = package.SessionOptions()
+    options.intra_op_num_threads = task.threads
+    options.inter_op_num_threads = 1
+    return package.InferenceSession(task.path, options, providers=["CPUExecutionProvider"])
+
+
+def _onnx_run(name: str, task: Task) -> Way:
+    session = _onnx_session(task)
+    feed = dict(task.inputs)
+    return statement_way(name, "y = run(None, feed)", is_ours=False, run=session.run, feed=feed)
+
+
+def _onnx_binding(name: str, task: Task) -> Way:
+    """Inputs and outputs lie in OrtValues made beforehand: nothing is copied in or out."""
+    session = _onnx_session(task)
+    values = importlib.import_module("onnxruntime").OrtValue
+    binding = session.io_binding()
+    for input_name, array in task.inputs.items():
+        binding.bind_ortvalue_input(input_name, values.ortvalue_from_numpy(array))
+    results = session.run(None, dict(task.inputs))
+    for output, array in zip(session.get_outputs(), results, strict=True):
+        binding.bind_ortvalue_output(output.name, values.ortvalue_from_numpy(array))
+    run = session.run_with_iobinding
+    return statement_way(name, "run(binding)", is_ours=False, run=run, binding=binding)
+
+
+INTERPRETER = "ai_edge_litert Interpreter"
+COMPILED_MODEL = "ai_edge_litert CompiledModel"
+ONNX_RUN = "onnxruntime run"
+ONNX_BINDING = "onnxruntime io_binding"
+TFLITE_INTERPRETER = "tflite_runtime Interpreter"
+
+PEERS: Mapping[str, Mapping[str, Callable[[str, Task], Way]]] = {
+    "litert": {INTERPRETER: _litert_interpreter, COMPILED_MODEL: _compiled_model},
+    "onnx": {ONNX_RUN: _onnx_run, ONNX_BINDING: _onnx_binding},
+    "tflite": {TFLITE_INTERPRETER: _tflite_interpreter},
+}

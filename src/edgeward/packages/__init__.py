@@ -1,0 +1,1 @@
+"""Packages: sealed, opened, checked."""

@@ -1,0 +1,345 @@
+"""Package: a model with what belongs to it in one signed file, encrypted on request.
+
+What a package holds besides the model lies in members of fixed names: golden.npz (inputs with the
+outputs they must give), reference.json (statistics of the calibration set), card.md, labels.txt.
+The bytes and every check are the core's; the format is docs/package-format.md.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from edgeward import _core
+from edgeward.engines import engine as engines
+from edgeward.errors import BadInput, MalformedPackage, WrongKey
+from edgeward.packages import key_wraps
+from edgeward.packages.contents import CARD, GOLDEN, LABELS, REFERENCE, Contents
+from edgeward.trust.device_key import find_device_key, places
+from edgeward.trust.release import Release
+from edgeward.trust.trust_directory import Trust
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from edgeward.packages.golden import Difference, Golden
+    from edgeward.packages.reference_statistics import ReferenceStatistics
+
+PathLike = str | os.PathLike[str]
+MAGIC = b"EWPK\r\n\x1a\x01"
+
+
+def machine() -> str:
+    """What this machine is as a package's target, such as "linux-aarch64"."""
+    system = os.uname()
+    return f"{system.sysname.lower()}-{system.machine.lower()}"
+
+
+def is_package(path: PathLike) -> bool:
+    """Whether the file at `path` begins as packages do. False for one that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+class Package:
+    """A package that this device trusts. Had by `open` or `unverified`. Any thread.
+
+    Its members are read, verified and decrypted together, when one is first asked for; they stay in
+    memory as long as the Package or a model from it.
+    """
+
+    def __init__(self, core: _core.Package, trust: Trust | None, key: _core.PrivateKey | None):
+        self.core = core
+        self._trust = trust
+        self._key = key
+
+    @classmethod
+    def open(
+        cls,
+        path: PathLike,
+        *,
+        trust: PathLike | Trust | None = None,
+        key: "PathLike | _core.PrivateKey | None" = None,
+    ) -> "Package":
+        """The package at `path`, if the trust root vouches for it and it may run on this device.
+
+        `trust` is a trust directory; None takes $EDGEWARD_TRUST or /var/lib/edgeward/trust. `key`
+        is the device's private key or its file; None looks in the service's credentials and in the
+        trust directory. Raises OSError, MalformedPackage, UntrustedPackage, RollbackRefused,
+        WrongTarget, ExpiredPackage, ExpiredRoot, and what Trust raises.
+        """
+        if not isinstance(trust, Trust):
+            trust = Trust(trust)
+        if key is None:
+            key = find_device_key(trust.directory)
+        elif not isinstance(key, _core.PrivateKey):
+            key = _core.PrivateKey.read(os.fsdecode(key))
+        core = _core.Package.verified(
+            os.fsdecode(path),
+            trust.root,
+            machine(),
+            key.public.id if key else None,
+            trust.floors(),
+            trust.now_s(),
+        )
+        trust.require_current(core.package_id.hex())
+        return cls(core, trust, key)
+
+    @classmethod
+    def unverified(cls, path: PathLike) -> "Package":
+        """The package at `path` with nobody's word for it: to look at, not to run.
+
+        Raises OSError, MalformedPackage.
+        """
+        return cls(_core.Package.unverified(os.fsdecode(path)), None, None)
+
+    @staticmethod
+    def seal(
+        model: "PathLike | Buffer",
+        output: PathLike,
+        release: Release,
+        keys: Sequence[_core.PrivateKey],
+        contents: Contents = Contents(),  # noqa: B008 - immutable
+        *,
+        encrypt_to: Sequence[_core.PublicKey] = (),
+        cipher: str = "aes-256-gcm",
+        converts: bool = True,
+        engine: str | None = None,
+        progress: "Callable[[str, int, int], None] | None" = None,
+    ) -> str:
+        """Write `model` and `contents` as a package at `output`, signed by each of `keys`.
+
+        `model` is a path or the bytes of a .tflite, .onnx or .ort file. An .onnx becomes an .ort,
+        which opens in place, unless `converts` is False: then it and the files that hold its
+        external data are members as they are. The model is opened once, on `engine`, as a device
+        will have it; that gives its schema, the golden outputs and the reference statistics.
+
+        With `encrypt_to` the payload is encrypted under a fresh key, by `cipher` ("aes-256-gcm" or
+        "chacha20-poly1305"), and that key wrapped for each of these devices in a .ewk file beside
+        the package. `progress` is called with what is counted, done and to do. Returns the id.
+
+        Raises BadInput for a name, counter, key or golden case that does not fit, OSError, and as
+        load_unsigned. The output is there whole, or as it was before.
+        """
+        from edgeward.packages import sealing
+
+        return sealing.seal(
+            model,
+            output,
+            release,
+            keys,
+            contents,
+            encrypt_to=encrypt_to,
+            cipher=cipher,
+            converts=converts,
+            engine=engine,
+            progress=progress,
+        )
+
+    # --- What the signed head says --------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self.core.name
+
+    @property
+    def version(self) -> str:
+        return self.core.version
+
+    @property
+    def package_id(self) -> str:
+        """SHA-256 of what is signed, as 64 hex digits: the package's identity."""
+        return self.core.package_id.hex()
+
+    @property
+    def target(self) -> str:
+        """ "any", or the one kind of machine it is for, such as "linux-aarch64"."""
+        return self.core.target
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self.core.cipher is not None
+
+    @property
+    def has_key(self) -> bool:
+        """Whether this device's key was found; another thing is whether it opens the package."""
+        return self._key is not None
+
+    @property
+    def members(self) -> tuple[_core.Member, ...]:
+        """What it holds: name, type, size_bytes, digest of each."""
+        return self.core.members
+
+    @property
+    def entry(self) -> _core.Member:
+        """The member that is the model."""
+        return next(member for member in self.members if member.is_entry)
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """What the publisher noted, such as "schema" and "source": to read, not to decide by."""
+        import json
+
+        try:
+            noted = json.loads(self.core.metadata)
+        except (ValueError, RecursionError):
+            return {}
+        return noted if isinstance(noted, dict) else {}
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The model's inputs and outputs by signature; empty when the publisher gave none."""
+        schema = self.metadata.get("schema")
+        return schema if isinstance(schema, dict) else {}
+
+    # --- Members --------------------------------------------------------------------------------
+
+    def read(self, member: str) -> bytes:
+        """The bytes of a member. Raises BadInput when there is none of this name, and as `load`."""
+        return self._payload.read(member).tobytes()
+
+    @property
+    def card(self) -> str | None:
+        """The model card, in Markdown; None when it carries none."""
+        return self._text(CARD)
+
+    @property
+    def labels(self) -> list[str] | None:
+        """The names of the classes, in order; None when it carries none."""
+        text = self._text(LABELS)
+        return None if text is None else text.splitlines()
+
+    @property
+    def golden(self) -> "Golden | None":
+        """Inputs and what they must give; None when it carries none. Raises MalformedPackage."""
+        from edgeward.packages.golden import Golden
+
+        return Golden.from_bytes(self.read(GOLDEN), self._where) if self._has(GOLDEN) else None
+
+    @property
+    def reference(self) -> "ReferenceStatistics | None":
+        """Statistics of the calibration set; None without. Raises MalformedPackage."""
+        from edgeward.packages.reference_statistics import ReferenceStatistics
+
+        if not self._has(REFERENCE):
+            return None
+        return ReferenceStatistics.from_bytes(self.read(REFERENCE), self._where)
+
+    def _has(self, name: str) -> bool:
+        return any(member.name == name for member in self.members)
+
+    def _text(self, name: str) -> str | None:
+        return self.read(name).decode(errors="replace") if self._has(name) else None
+
+    @property
+    def _where(self) -> str:
+        return f'package "{self.core.path}"'
+
+    @cached_property
+    def _payload(self) -> _core.Payload:
+        return self.core.open_payload(self._content_key(), engines.usable_cpus())
+
+    def _content_key(self) -> _core.ContentKey | None:
+        if not self.is_encrypted:
+            return None
+        if self._trust is None:
+            raise BadInput(f"{self._where}: expected one that was verified, got one that was not")
+        if self._key is None:
+            raise WrongKey(
+                f"{self._where}: expected this device's key, got none: looked for "
+                f"{places(self._trust.directory)}"
+            )
+        wraps = key_wraps.read(self.core.path)
+        try:
+            return _core.unwrap(wraps, self.core.package_id, self._key, self._trust.now_s())
+        except WrongKey as error:
+            place, device = key_wraps.path_of(self.core.path), self._key.public.id.hex()
+            raise WrongKey(
+                f'"{place}": {error}; this device is {device}: add it with edgeward wrap'
+            ) from None
+
+    # --- Running --------------------------------------------------------------------------------
+
+    def load(self, *, engine: str | None = None, threads: int | None = None) -> _core.Model:
+        """The model, able to run; this device then remembers the package's floor.
+
+        `engine` and `threads` as in load_unsigned. Raises MalformedPackage for bytes that are not
+        the signed ones, WrongKey when this device has no key to them, and as load_unsigned.
+        """
+        if self._trust is None:
+            raise BadInput(f"{self._where}: expected one that was verified, got one that was not")
+        model = self._model(engine, threads)
+        self._trust.accept(self.core)
+        return model
+
+    def _model(self, engine: str | None, threads: int | None) -> _core.Model:
+        engines.require_arguments(engine, threads)
+        payload, entry = self._payload, self.entry
+        head = payload.read(entry.name)[: engines.HEAD_BYTES].tobytes()
+        return payload.open_model(*engines.ready(head, entry.size_bytes, engine, threads))
+
+    def verify(self) -> None:
+        """Hold every byte against what was signed: stored ones, and with the key each member's too.
+
+        Raises MalformedPackage, WrongKey.
+        """
+        if self._trust is None or (self.is_encrypted and self._key is None):
+            self.core.check_stored(engines.usable_cpus())
+            return
+        for member in self.members:
+            if not self._payload.has_right_digest(member.name):
+                raise MalformedPackage(
+                    f'{self._where}: member "{member.name}": expected the digest in its row, got '
+                    "another"
+                )
+
+    def replay(
+        self, *, engine: str | None = None, threads: int | None = None
+    ) -> "list[Difference]":
+        """Run the golden cases on this machine: how each output of each came out.
+
+        Nothing is remembered of the package. Raises BadInput when it carries none, and as `load`.
+        """
+        golden = self.golden
+        if golden is None:
+            raise BadInput(
+                f"{self._where}: expected golden cases in it, got none: seal it with some"
+            )
+        with self._model(engine, threads) as model:
+            return golden.replay(model)
+
+    # --- Changing -------------------------------------------------------------------------------
+
+    def resign(
+        self, output: PathLike, keys: Sequence[_core.PrivateKey], *, adds: bool = False
+    ) -> None:
+        """Write it at `output` with signatures of `keys`: in place of its own, or after them.
+
+        The payload, and so the wrapped keys, stay valid. Raises OSError, MalformedPackage when its
+        stored bytes are not those of its head, BadInput for more than 16 signatures.
+        """
+        self.core.resign(os.fsdecode(output), list(keys), adds)
+
+    def add_recipients(
+        self, devices: Sequence[_core.PublicKey], *, not_before_s: int = 0, not_after_s: int = 0
+    ) -> None:
+        """Let more devices open it, by wraps of its content key in the .ewk file beside it.
+
+        Needs a key that opens it already. The times are Unix seconds; 0 for `not_after_s` means no
+        end. Raises WrongKey, MalformedKey, OSError, BadInput when it is not encrypted.
+        """
+        key = self._content_key()
+        if key is None:
+            raise BadInput(f"{self._where}: expected an encrypted package, got one without a key")
+        wraps = key_wraps.read(self.core.path)
+        key_wraps.add(self.core, key, devices, wraps, not_before_s, not_after_s)
+
+    def remove_recipient(self, device: _core.PublicKey) -> None:
+        """Take a device's wrap out of the .ewk file: it cannot open this package from now on.
+
+        What it has opened before, it has seen. Raises BadInput when it has none, OSError.
+        """
+        key_wraps.remove(self.core, device)

@@ -1,0 +1,133 @@
+"""A package as text in columns for people and as a document for JSON."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from edgeward import _core
+from edgeward.errors import MalformedKey, WrongKey
+from edgeward.packages import key_wraps
+from edgeward.packages.package import Package
+from edgeward.reports.inspection import aligned, real_text, size
+from edgeward.trust.release import EPOCH_SHIFT
+
+COUNT_MASK = (1 << EPOCH_SHIFT) - 1
+ID_DIGITS = 16  # of a key's or package's id, in text
+
+
+def report(package: Package) -> dict[str, Any]:
+    """What the package's head says, whether or not anybody vouches for it."""
+    core = package.core
+    return {
+        "package": core.path,
+        "package_id": package.package_id,
+        "name": core.name,
+        "version": core.version,
+        "release_counter": core.release_counter & COUNT_MASK,
+        "min_counter": core.min_counter & COUNT_MASK,
+        "epoch": core.release_counter >> EPOCH_SHIFT,
+        "target": core.target,
+        "publisher": core.publisher,
+        "device_id": core.binding.hex() if core.binding else None,
+        "created": _date(core.created_s),
+        "not_after": _date(core.hard_expiry_s) if core.hard_expiry_s else None,
+        "signers": [signer.hex() for signer in core.signers],
+        "cipher": core.cipher,
+        "recipients": _recipients(core),
+        "payload_bytes": core.payload_bytes,
+        "members": [
+            {
+                "name": member.name,
+                "type": member.type,
+                "is_entry": member.is_entry,
+                "size_bytes": member.size_bytes,
+                "sha256": member.digest.hex(),
+            }
+            for member in core.members
+        ],
+        "schema": package.schema,
+    }
+
+
+def text(report: Mapping[str, Any]) -> str:
+    """The report for people."""
+    target = "any machine" if report["target"] == "any" else report["target"]
+    if report["device_id"]:
+        target += f", only device {report['device_id'][:ID_DIGITS]}"
+    order = f"{report['release_counter']}, accepts none below {report['min_counter']}"
+    if report["epoch"]:
+        order += f", epoch {report['epoch']}"
+    rows = [
+        ("package", f"{report['name']} {report['version']}, {size(report['payload_bytes'])}"),
+        ("id", report["package_id"]),
+        ("release", order),
+        ("sealed", report["created"]),
+        ("expires", report["not_after"] or "never"),
+        ("for", target),
+        ("signed by", f"{report['publisher']}: {_ids(report['signers'])}"),
+        ("encrypted", _encryption(report)),
+    ]
+    parts = aligned(rows)
+    parts += ["", "members"]
+    parts += [
+        f"  {line}"
+        for line in aligned(
+            (member["name"], member["type"], size(member["size_bytes"]))
+            for member in report["members"]
+        )
+    ]
+    return "\n".join(parts + _schema_lines(report["schema"]))
+
+
+def _encryption(report: Mapping[str, Any]) -> str:
+    if report["cipher"] is None:
+        return "no"
+    recipients = report["recipients"]
+    if recipients is None:
+        return f"{report['cipher']}; no readable .ewk file with wrapped keys beside it"
+    count = "1 device" if len(recipients) == 1 else f"{len(recipients)} devices"
+    return f"{report['cipher']}, for {count}: {_ids(recipients)}"
+
+
+def _ids(ids: list[str]) -> str:
+    return ", ".join(one[:ID_DIGITS] for one in ids) or "nobody"
+
+
+def _recipients(core: _core.Package) -> list[str] | None:
+    if core.cipher is None:
+        return None
+    try:
+        wraps = _core.read_wraps(key_wraps.read(core.path))
+    except (WrongKey, MalformedKey, OSError):
+        return None
+    return [wrap.device_id.hex() for wrap in wraps]
+
+
+def _schema_lines(schema: Mapping[str, Any]) -> list[str]:
+    """The publisher's word, which may be anything: what does not look like a schema is left out."""
+    lines: list[str] = []
+    try:
+        for name, signature in schema.items():
+            rows = [
+                (side, *map(str, (spec["name"], spec["dtype"], spec["shape"])), _real(spec))
+                for side in ("input", "output")
+                for spec in signature[f"{side}s"]
+            ]
+            lines += ["", f"signature {name}", *(f"  {line}" for line in aligned(rows))]
+    except (TypeError, KeyError, ValueError, IndexError, AttributeError):
+        return []
+    return lines
+
+
+def _real(spec: Mapping[str, Any]) -> str:
+    return real_text(spec["quantization"])
+
+
+def _date(seconds: int) -> str:
+    try:
+        moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds} s after 1970"
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,1 @@
+"""Trust: what this device believes, and keys."""

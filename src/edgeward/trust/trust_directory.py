@@ -1,0 +1,260 @@
+"""What a device believes: a directory with its trust root, and what it must not forget.
+
+    root.json   who may sign packages, and who may replace this file: signed, written by `root`
+    state.json  the floors below which no release runs, the packages that have run here, and the
+                latest time that is certain
+
+Only this module writes there, one process at a time, each file in one step. The directory itself is
+the anchor: whoever may write to it decides what the device runs.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from edgeward import _core
+from edgeward.durable import replace_file
+from edgeward.errors import EdgewardError, MalformedRoot, RollbackRefused
+from edgeward.trust.release import EPOCH_SHIFT
+
+DEFAULT_DIRECTORY = "/var/lib/edgeward/trust"
+DIRECTORY_VARIABLE = "EDGEWARD_TRUST"
+STATE_VERSION = 1
+NEW_STATE: dict[str, Any] = {
+    "version": STATE_VERSION,
+    "root_version": 0,
+    "epoch": 0,  # of the root under which the time below was noted
+    "time_floor_s": 0,
+    "floors": {},  # by model name: the lowest release_counter
+    "accepted": {},  # by model name: package ids, the latest last
+}
+MOST_ACCEPTED = 8  # of one model
+MOST_ROOT_BYTES = 512 << 10
+
+
+class Trust:
+    """The trust directory of this device. Any thread; several processes may share one.
+
+    What another process changes there holds here from the next call on. Raises, as every method
+    does, OSError when there is no root, MalformedRoot, UntrustedRoot, and RollbackRefused when the
+    root is older than one that was in force here.
+    """
+
+    def __init__(self, directory: "str | os.PathLike[str] | None" = None) -> None:
+        chosen = directory or os.environ.get(DIRECTORY_VARIABLE) or DEFAULT_DIRECTORY
+        self.directory = os.fsdecode(chosen)
+        self._parsed: tuple[bytes, _core.TrustRoot] | None = None
+        self._read()
+
+    @property
+    def root(self) -> _core.TrustRoot:
+        """The TrustRoot in force."""
+        return self._read()[0]
+
+    def now_s(self) -> int:
+        """The time to judge by, Unix seconds: the clock's, but no earlier than what is certain.
+
+        A clock that was set back makes nothing valid again that a later signature outdates.
+        """
+        root, state = self._read()
+        certain_s: int = _under(root, state)["time_floor_s"]
+        return max(int(time.time()), certain_s)
+
+    def require_current(self, package_id: str) -> None:
+        """Raises ExpiredRoot when the root is past its day, unless the package has run here before.
+
+        An expired root stops what is new, not what serves: a device that restarts with nobody on
+        site, or with a dead clock battery, goes on with the model it had.
+        """
+        root, state = self._read()
+        if not any(package_id in ids for ids in state["accepted"].values()):
+            root.require_current(self.now_s())
+
+    def floors(self) -> dict[str, int]:
+        """By model name: the lowest release_counter that a package may have here.
+
+        A counter holds its epoch above bit 48, so that a new epoch is above every floor of an old.
+        """
+        return dict(self._read()[1]["floors"])
+
+    def accept(self, package: _core.Package) -> None:
+        """Remember of a verified package that runs: the floor it sets, its id, when it was made.
+
+        Raises RollbackRefused when a floor or an epoch has passed it since it was verified, OSError
+        when a floor that must rise cannot be kept; anything else that would be noted in a directory
+        that cannot be written is let pass.
+        """
+        root, state = self._read()
+        after = _after(root, state, package)
+        if after == state:
+            return
+        try:
+            with self._locked():
+                root, state = self._read()
+                after = _after(root, state, package)
+                self._write_state(after)
+        except OSError:
+            if after["floors"] != state["floors"]:
+                raise
+
+    def update(self, envelope: bytes) -> None:
+        """Replace the root by its successor, which both must have signed.
+
+        Raises MalformedRoot, UntrustedRoot, RollbackRefused; the root is then as it was. After an
+        OSError or a crash it is the old one or the successor, and the same update may be repeated.
+        """
+        with self._locked():
+            # What is in force now: another process may have gone ahead.
+            root, state = self._read()
+            if envelope != self._root_bytes():
+                root = root.successor(envelope)
+                # From here on it holds; until the state says so too, _under() and accept() do.
+                replace_file(self._root_path, envelope)
+            if (after := _under(root, state)) != state:
+                self._write_state(after)
+
+    @property
+    def _root_path(self) -> str:
+        return os.path.join(self.directory, "root.json")
+
+    @property
+    def _state_path(self) -> str:
+        return os.path.join(self.directory, "state.json")
+
+    def _read(self) -> tuple[_core.TrustRoot, dict[str, Any]]:
+        """The root in force, and what is remembered."""
+        # The state first: update() writes it last, so that a root which is read later is no older.
+        state = self._state()
+        root = self._root()
+        if root.version < state["root_version"]:
+            raise RollbackRefused(
+                f'trust root "{self._root_path}": expected version {state["root_version"]} or '
+                f"later, which this device has had, got {root.version}"
+            )
+        return root, state
+
+    def _root(self) -> _core.TrustRoot:
+        envelope = self._root_bytes()
+        parsed = self._parsed
+        if parsed is None or parsed[0] != envelope:
+            try:
+                parsed = envelope, _core.TrustRoot.first(envelope)
+            except EdgewardError as error:
+                raise type(error)(f'trust root "{self._root_path}": {error}') from None
+            self._parsed = parsed
+        return parsed[1]
+
+    def _root_bytes(self) -> bytes:
+        try:
+            with open(self._root_path, "rb") as file:
+                return file.read(MOST_ROOT_BYTES + 1)
+        except FileNotFoundError as missing:
+            told = (
+                "expected this device's trust root, got no such file: make one with edgeward "
+                f"keygen, or name its directory with --trust or ${DIRECTORY_VARIABLE}"
+            )
+            raise FileNotFoundError(missing.errno, told, self._root_path) from None
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """This thread alone in the directory, until the end of the block or of the process."""
+        import fcntl
+
+        number = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX)
+            yield
+        finally:
+            # Said, not left to close(): a child forked meanwhile has the descriptor too.
+            fcntl.flock(number, fcntl.LOCK_UN)
+            os.close(number)
+
+    def _state(self) -> dict[str, Any]:
+        import json
+
+        try:
+            with open(self._state_path, "rb") as file:
+                text = file.read()
+        except FileNotFoundError:
+            return dict(NEW_STATE)
+        try:
+            state = json.loads(text)
+        except (ValueError, RecursionError):
+            state = None
+        if not _is_state(state):
+            raise MalformedRoot(
+                f'trust state "{self._state_path}": expected what this program writes there, got '
+                "something else: restore it; without it, older releases could come back"
+            )
+        return dict(state)
+
+    def _write_state(self, state: dict[str, Any]) -> None:
+        import json
+
+        replace_file(self._state_path, json.dumps(state, indent=1, sort_keys=True).encode())
+
+
+def _under(root: _core.TrustRoot, state: dict[str, Any]) -> dict[str, Any]:
+    """What is remembered while `root` is in force.
+
+    A new epoch voids the time that packages of the old one told, as it voids their floors: a stolen
+    publisher key may have told a time that is far ahead.
+    """
+    told_s = 0 if root.epoch > state["epoch"] else state["time_floor_s"]
+    return {
+        **state,
+        "root_version": max(state["root_version"], root.version),
+        "epoch": max(state["epoch"], root.epoch),
+        "time_floor_s": max(told_s, root.issued_s),
+    }
+
+
+def _after(root: _core.TrustRoot, state: dict[str, Any], package: _core.Package) -> dict[str, Any]:
+    """What is remembered once `package` runs. Raises RollbackRefused when it may not."""
+    state = _under(root, state)
+    least = root.epoch << EPOCH_SHIFT | 1  # below which no package of this epoch can be
+    floor = max(least, state["floors"].get(package.name, 0))
+    if package.release_counter < floor:
+        raise RollbackRefused(
+            f'package "{package.path}": release_counter: expected at least {_counter_text(floor)}, '
+            "the floor that was set after it was opened, got "
+            f"{_counter_text(package.release_counter)}"
+        )
+    floors = state["floors"]
+    if package.min_counter > floor:
+        floors = {**floors, package.name: package.min_counter}
+    package_id = package.package_id.hex()
+    earlier = [one for one in state["accepted"].get(package.name, []) if one != package_id]
+    # A publisher may not push the time past the root's own day, which would end the root.
+    certain_s = min(package.created_s, root.expires_s - 1)
+    return {
+        **state,
+        "time_floor_s": max(state["time_floor_s"], certain_s),
+        "floors": floors,
+        "accepted": {
+            **state["accepted"],
+            package.name: [*earlier, package_id][-MOST_ACCEPTED:],
+        },
+    }
+
+
+def _counter_text(counter: int) -> str:
+    return f"{counter & ((1 << EPOCH_SHIFT) - 1)} of epoch {counter >> EPOCH_SHIFT}"
+
+
+def _is_state(state: object) -> bool:
+    if not isinstance(state, dict) or set(state) != set(NEW_STATE):
+        return False
+    floors, accepted = state["floors"], state["accepted"]
+    if state["version"] != STATE_VERSION or not isinstance(floors, dict):
+        return False
+    limits = [(state["root_version"], 63), (state["epoch"], 16), (state["time_floor_s"], 63)]
+    limits += [(floor, 64) for floor in floors.values()]
+    return (
+        all(type(number) is int and 0 <= number < 1 << bits for number, bits in limits)
+        and isinstance(accepted, dict)
+        and all(isinstance(ids, list) for ids in accepted.values())
+        and all(isinstance(one, str) for ids in accepted.values() for one in ids)
+    )

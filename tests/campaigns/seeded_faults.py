@@ -1,0 +1,714 @@
+"""Faults that take one defence of packages or trust away each, and the test that must notice.
+
+`python tests/campaigns/seeded_faults.py` copies the tree to build/faults, and there, fault by
+fault, changes the source, rebuilds what it is part of and runs the named test. It prints a table;
+its status is 1 when a test passes in spite of its fault, when a fault does not build, or when a
+test fails without any. `--only WORD` takes the faults whose file or test has the word in its name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRATCH = ROOT / "build" / "faults"
+COPIED = ("CMakeLists.txt", "cpp", "pyproject.toml", "src", "tests")
+LIMIT_S = 300
+
+
+class Fault(NamedTuple):
+    """`source` becomes `replacement`. `test` is a file and the name of a test in it."""
+
+    file: str
+    source: str
+    replacement: str
+    test: str
+
+
+ROOT_TESTS = "tests/cpp/packages/test_trust_root.cc::"
+ATTACKS = "tests/packages/test_attacks.py::test_"
+TRUST_TESTS = "tests/trust/test_trust.py::test_"
+DURABLE_TESTS = "tests/test_durable.py::test_"
+VECTORS = "tests/packages/test_package_vectors.py::test_a_package_gets_the_answer_it_must"
+KEY_TESTS = "tests/trust/test_device_key.py::test_"
+
+PACKAGE = [
+    (
+        "  head.require_trusted(root);\n",
+        "",
+        ATTACKS + "unknown_publisher",
+    ),
+    (
+        "if (counter >> kEpochShift != root.epoch())",
+        "if (counter >> kEpochShift > root.epoch())",
+        ATTACKS + "fast_forward",
+    ),
+    (
+        "if (floor != policy.floors.end() && facts_.release_counter < floor->second) {",
+        "if (floor != policy.floors.end() && facts_.release_counter < 1) {",
+        ATTACKS + "rollback",
+    ),
+    (
+        'if (facts_.target != "any" && facts_.target != policy.target) {',
+        'if (facts_.target == "") {',
+        ATTACKS + "wrong_target",
+    ),
+    (
+        "if (facts_.binding && facts_.binding != policy.device_id)",
+        "if (facts_.binding && policy.device_id && facts_.binding != policy.device_id)",
+        ATTACKS + "bound_to_another_device",
+    ),
+    (
+        "if (facts_.hard_expiry_s != 0 && ",
+        "if (facts_.hard_expiry_s == 1 && ",
+        ATTACKS + "a_clock_ten_years_behind",
+    ),
+    (
+        "if (package_id_ != digest_at(preamble, 32))",
+        "if (is_zero(digest_at(preamble, 32)))",
+        ATTACKS + "mix_and_match",
+    ),
+    (
+        "if (sha256(rows) != digest_at(body_, BodyAt::kTableDigest))",
+        "if (rows.empty())",
+        ATTACKS + "chunks_in_another_order",
+    ),
+    (
+        "if (hash_.finish() != digest_at(rows_, chunk * kRowBytes))",
+        "if (hash_.finish() == Digest{})",
+        ATTACKS + "chunks_in_another_order",
+    ),
+    (
+        "if (hash_.finish() != digest_at(rows_, chunk * kRowBytes))",
+        "if (hash_.finish() == Digest{})",
+        ATTACKS + "an_insider_with_the_content_key",
+    ),
+    (
+        "if (!is_equal_secretly(derived.commitment.bytes(), "
+        "Bytes(body_).subspan(BodyAt::kCommitment, sizeof(Digest)))) {",
+        "if (derived.commitment.bytes().empty()) {",
+        ATTACKS + "a_wrap_of_another_key",
+    ),
+    (
+        ': file_(std::make_unique<File>("package", path, File::Links::refused)) {',
+        ': file_(std::make_unique<File>("package", path, File::Links::followed)) {',
+        ATTACKS + "a_package_behind_a_link",
+    ),
+    (
+        'require_zero("between members", ',
+        'require_zero("between members", Bytes()); static_cast<void>(',
+        VECTORS,
+    ),
+    (
+        "stored, opener.reader.tag(chunk),\n"
+        "                                place(payload, chunk, stored.size())))",
+        "stored, opener.reader.tag(chunk),\n"
+        "                                place(payload, chunk, stored.size())) && stored.empty())",
+        VECTORS,
+    ),
+    (
+        "if (facts.release_counter < facts.min_counter) {",
+        "if (facts.release_counter == 0) {",
+        VECTORS,
+    ),
+    (
+        'section.require_zero("bytes after it", ',
+        'section.require_zero("bytes after it", Bytes()); static_cast<void>(',
+        VECTORS,
+    ),
+    (
+        'section.require_equal<size_t>("entry count", 1, entry_count);',
+        'section.require_within<size_t>("entry count", 0, 2, entry_count);',
+        VECTORS,
+    ),
+]
+
+TRUST_ROOT = [
+    (
+        'fields.integer("threshold", 1, ',
+        'fields.integer("threshold", 0, ',
+        ATTACKS + "threshold_zero",
+    ),
+    (
+        "static_cast<int64_t>(role.key_ids.size())",
+        "INT64_MAX",
+        ROOT_TESTS + "a threshold is at least one and at most the number of keys",
+    ),
+    (
+        "if (std::count(digests.begin(), digests.end(), digests.back()) > 1)",
+        "if (digests.empty())",
+        ATTACKS + "duplicate_key_in_a_role",
+    ),
+    (
+        "if (!root.keys_.emplace(id, std::move(key)).second)",
+        "root.keys_.emplace(id, std::move(key)); if (root.keys_.empty())",
+        ATTACKS + "duplicate_key",
+    ),
+    (
+        "if (key_id(key) != id)",
+        "if (key.bytes.empty())",
+        ATTACKS + "duplicate_key_under_another_id",
+    ),
+    (
+        "if (keys.find(id) == keys.end())",
+        "if (keys.empty())",
+        ROOT_TESTS + "a document that is not a root's is malformed, whoever signed it",
+    ),
+    (
+        "if (expected.count(name) == 0)",
+        "if (name.empty())",
+        ROOT_TESTS + "a document that is not a root's is malformed, whoever signed it",
+    ),
+    (
+        "if (payload.size() > kMostPayloadBytes)",
+        "if (payload.size() > 2 * kMostPayloadBytes)",
+        ROOT_TESTS + "each limit holds to the last one",
+    ),
+    (
+        "std::set<Digest> counted;",
+        "std::multiset<Digest> counted;",
+        ATTACKS + "duplicate_signatures_toward_a_threshold",
+    ),
+    (
+        "if (key == keys_.end() || is_revoked(one.key_id)) continue;",
+        "if (key == keys_.end()) continue;",
+        ROOT_TESTS + "a revoked key counts for nothing, and its signature is not even looked at",
+    ),
+    (
+        "if (!is_claimed_rightly || !verify(key->second, message, one.signature)) {",
+        "if (!is_claimed_rightly || !verify(key->second, message, one.signature)) {\n"
+        "      if (true) continue;",
+        ROOT_TESTS + "a listed key whose signature fails rejects the package, whoever else "
+        "signed it",
+    ),
+    (
+        "|| !verify(key->second, message, one.signature)) {",
+        "|| one.signature.empty()) {",
+        ATTACKS + "mix_and_match",
+    ),
+    (
+        "if (!is_claimed_rightly || ",
+        "static_cast<void>(is_claimed_rightly);\n    if (",
+        ROOT_TESTS + "an algorithm that is claimed must be the key's",
+    ),
+    (
+        "if (std::find(role.key_ids.begin(), role.key_ids.end(), one.key_id) != "
+        "role.key_ids.end())",
+        "if (!role.key_ids.empty())",
+        ATTACKS + "a_root_by_a_publisher",
+    ),
+    (
+        "  if (count < role.threshold) {",
+        "  if (count < 1) {",
+        ATTACKS + "one_stolen_key_of_two",
+    ),
+    (
+        "  if (!may_sign) {",
+        "  if (!may_sign && model_name.empty()) {",
+        ATTACKS + "wrong_name",
+    ),
+    (
+        '  require_root_signatures(envelope, "the root in force");\n',
+        "",
+        ROOT_TESTS + "a successor needs enough keys of the root before it and enough of its own",
+    ),
+    (
+        '  next.require_root_signatures(envelope, "its own");\n',
+        "",
+        ROOT_TESTS + "a successor needs enough keys of the root before it and enough of its own",
+    ),
+    (
+        '  root.require_root_signatures(envelope, "its own");\n',
+        "",
+        TRUST_TESTS + "a_root_that_cannot_be_believed_is_named",
+    ),
+    (
+        "if (next.version_ <= version_) {",
+        "if (next.version_ < version_) {",
+        ROOT_TESTS + "a successor is the very next version, and neither epoch nor issued goes back",
+    ),
+    (
+        "if (next.version_ != version_ + 1) {",
+        "if (next.version_ == 0) {",
+        ROOT_TESTS + "a successor is the very next version, and neither epoch nor issued goes back",
+    ),
+    (
+        "if (next.epoch_ < epoch_) {",
+        "if (next.epoch_ + 1 < epoch_) {",
+        ROOT_TESTS + "a successor is the very next version, and neither epoch nor issued goes back",
+    ),
+    (
+        "if (next.issued_s_ < issued_s_) {",
+        "if (next.issued_s_ < 0) {",
+        TRUST_TESTS + "a_root_that_does_not_follow_changes_nothing",
+    ),
+    (
+        "if (now_s < expires_s_) return;",
+        "if (now_s <= expires_s_) return;",
+        ATTACKS + "freeze",
+    ),
+    (
+        "if (envelope.type != kRootType)",
+        "if (envelope.type.empty())",
+        ROOT_TESTS + "an envelope of another type is no root, and a signature for another type is "
+        "none of it",
+    ),
+]
+
+DSSE = [
+    (
+        '"DSSEv1 " + std::to_string(type.size()) + " " + std::string(type) + " " +',
+        '"DSSEv1 " + std::string(type.substr(0, 0)) +',
+        ROOT_TESTS + "a signature of a root is none of a package",
+    ),
+]
+
+JSON = [
+    (
+        "if (!made.emplace(std::move(key), value(level + 1)).second)",
+        "made.emplace(std::move(key), value(level + 1));\n      if (made.empty())",
+        ROOT_TESTS + "a document that is not a root's is malformed, whoever signed it",
+    ),
+    (
+        "if (at_ != text_.size()) fail(",
+        "if (at_ > text_.size()) fail(",
+        ROOT_TESTS + "nothing may follow a root",
+    ),
+]
+
+BASE64 = [
+    (
+        "if ((group & ((uint32_t{1} << (8 * padding)) - 1)) != 0) return std::nullopt;",
+        "",
+        ROOT_TESTS + "no cut and no flipped bit of a signed root is believed",
+    ),
+]
+
+KEY_WRAP = [
+    (
+        "if (found->package_id != package_id)",
+        "if (found->package_id == Digest{})",
+        ATTACKS + "a_wrap_of_another_package",
+    ),
+    (
+        "if (now < found->not_before_s || ",
+        "if (now + 1 < found->not_before_s || ",
+        ATTACKS + "a_wrap_outside_its_time",
+    ),
+    (
+        "now >= found->not_after_s)) {",
+        "now > found->not_after_s)) {",
+        ATTACKS + "a_wrap_outside_its_time",
+    ),
+    (
+        "made.insert(made.end(), wrap.begin() + kKemAt, wrap.begin() + kEncapsulatedAt);",
+        "made.insert(made.end(), wrap.begin() + kKemAt, wrap.begin() + kNotBeforeAt);",
+        ATTACKS + "an_altered_wrap",
+    ),
+    (
+        "made.insert(made.end(), wrap.begin() + kKemAt, wrap.begin() + kEncapsulatedAt);",
+        "made.insert(made.end(), wrap.begin() + kNotBeforeAt, wrap.begin() + kEncapsulatedAt);",
+        ATTACKS + "a_wrap_of_another_package",
+    ),
+    (
+        "std::all_of(zeros.begin(), zeros.end(), ",
+        "std::all_of(zeros.begin(), zeros.begin(), ",
+        ATTACKS + "an_altered_wrap",
+    ),
+    (
+        "if (!std::equal(kMagic.begin(), kMagic.end(), ",
+        "if (!std::equal(kMagic.begin(), kMagic.begin() + 5, ",
+        ATTACKS + "an_altered_wrap",
+    ),
+]
+
+CRYPTO = [
+    (
+        "EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, kTagBytes, "
+        "const_cast<std::byte*>(tag.data())) == 1 &&\n"
+        "         EVP_CipherFinal_ex(context, nullptr, &size) == 1;",
+        "true;",
+        ATTACKS + "an_altered_wrap",
+    ),
+    (
+        "key.bytes.size() != kEd25519Bytes || !is_strict_ed25519(key.bytes)",
+        "key.bytes.size() != kEd25519Bytes",
+        ROOT_TESTS + "a key under which anybody can sign counts for nothing",
+    ),
+    (
+        "if (is_top && y[0] >= std::byte{0xED}) return false;",
+        "static_cast<void>(is_top);",
+        ROOT_TESTS + "a key under which anybody can sign counts for nothing",
+    ),
+    (
+        "|| key.bytes[0] != std::byte{4}) return false;",
+        "|| key.bytes[0] == std::byte{0}) return false;",
+        ROOT_TESTS + "another spelling of a point is no second key",
+    ),
+    (
+        "if (signature.size() != std::tuple_size_v<SignatureBytes>) return false;",
+        "if (signature.size() < std::tuple_size_v<SignatureBytes>) return false;\n"
+        "  signature = signature.first(std::tuple_size_v<SignatureBytes>);",
+        ROOT_TESTS + "a signature of a wrong size is a wrong signature",
+    ),
+]
+
+KEY_FILE = [
+    (
+        "if ((mode & (S_IRWXG | S_IRWXO)) != 0) {",
+        "if ((mode & (S_IRGRP | S_IROTH)) != 0) {",
+        KEY_TESTS + "a_file_that_others_may_touch_is_refused",
+    ),
+    (
+        "  public_key(key);  // refuses a scalar that is no key\n",
+        "",
+        KEY_TESTS + "a_key_that_is_there_and_is_none_is_refused_without_showing_it",
+    ),
+    (
+        '"ALGORITHM HEX\\" as edgeward keygen writes, got something else");\n  }\n'
+        "  PrivateKey key{",
+        '"ALGORITHM HEX\\" as edgeward keygen writes, got ", view(text));\n  }\n  PrivateKey key{',
+        KEY_TESTS + "a_key_that_is_there_and_is_none_is_refused_without_showing_it",
+    ),
+]
+
+TRUST = [
+    (
+        "if root.version < state[",
+        "if root.version < 0 * state[",
+        ATTACKS + "an_older_trust_root",
+    ),
+    (
+        "floors = {**floors, package.name: package.min_counter}",
+        "floors = {**floors}",
+        ATTACKS + "rollback",
+    ),
+    (
+        "if package.min_counter > floor:",
+        "if package.min_counter != floor:",
+        TRUST_TESTS + "a_floor_rises_with_the_releases_that_run_and_never_falls",
+    ),
+    (
+        "if package.release_counter < floor:",
+        "if package.release_counter < least:",
+        TRUST_TESTS + "what_was_opened_before_a_floor_rose_does_not_run_after",
+    ),
+    (
+        'floor = max(least, state["floors"].get(package.name, 0))',
+        'floor = state["floors"].get(package.name, 0)',
+        TRUST_TESTS + "what_was_opened_before_an_epoch_rose_does_not_run_after",
+    ),
+    (
+        "certain_s = min(package.created_s, root.expires_s - 1)",
+        "certain_s = 0",
+        ATTACKS + "a_clock_ten_years_behind",
+    ),
+    (
+        "certain_s = min(package.created_s, root.expires_s - 1)",
+        "certain_s = package.created_s",
+        TRUST_TESTS + "a_publisher_cannot_push_the_time_past_the_roots_own_day",
+    ),
+    (
+        "certain_s = min(package.created_s, root.expires_s - 1)",
+        "certain_s = max(package.created_s, int(time.time()))",
+        ATTACKS + "a_clock_ten_years_ahead",
+    ),
+    (
+        'told_s = 0 if root.epoch > state["epoch"] else state["time_floor_s"]',
+        'told_s = state["time_floor_s"]',
+        ATTACKS + "fast_forward",
+    ),
+    (
+        '"time_floor_s": max(told_s, root.issued_s),',
+        '"time_floor_s": told_s,',
+        ATTACKS + "a_clock_ten_years_behind_and_a_root_issued_since",
+    ),
+    (
+        "return max(int(time.time()), certain_s)",
+        "return int(time.time())",
+        ATTACKS + "a_clock_ten_years_behind",
+    ),
+    (
+        "        if not any(package_id in ids for ids in",
+        "        if True or any(package_id in ids for ids in",
+        ATTACKS + "freeze",
+    ),
+    (
+        "            raise MalformedRoot(\n                f'trust state",
+        "            return dict(NEW_STATE)\n            raise MalformedRoot(\n"
+        "                f'trust state",
+        ATTACKS + "a_damaged_state",
+    ),
+    (
+        "root = root.successor(envelope)",
+        "root = _core.TrustRoot.first(envelope)",
+        TRUST_TESTS + "a_root_that_does_not_follow_changes_nothing",
+    ),
+    (
+        "parsed is None or parsed[0] != envelope",
+        "parsed is None",
+        ATTACKS + "a_revoked_key",
+    ),
+    (
+        "fcntl.flock(number, fcntl.LOCK_EX)",
+        "fcntl.flock(number, fcntl.LOCK_SH)",
+        TRUST_TESTS + "processes_that_accept_at_once_lose_nothing",
+    ),
+    (
+        "fcntl.flock(number, fcntl.LOCK_EX)",
+        "pass",
+        TRUST_TESTS + "what_another_process_noted_meanwhile_is_kept",
+    ),
+    (
+        "                root, state = self._read()\n                after = _after(",
+        "                after = _after(",
+        TRUST_TESTS + "what_another_process_noted_meanwhile_is_kept",
+    ),
+    (
+        "            fcntl.flock(number, fcntl.LOCK_UN)\n",
+        "",
+        TRUST_TESTS + "a_child_forked_under_the_lock_does_not_keep_it",
+    ),
+    (
+        '            if after["floors"] != state["floors"]:\n                raise\n',
+        "            pass\n",
+        TRUST_TESTS + "a_disk_that_is_full_keeps_the_floor_and_says_so",
+    ),
+    (
+        '            if after["floors"] != state["floors"]:\n                raise\n',
+        "            raise\n",
+        TRUST_TESTS + "a_directory_that_cannot_be_written_lets_run_what_sets_no_floor",
+    ),
+    (
+        "if (after := _under(root, state)) != state:",
+        "if (after := _under(root, state)) == state:",
+        TRUST_TESTS + "roots_follow_one_another",
+    ),
+]
+
+PACKAGE_MODULE = [
+    (
+        "        self._trust.accept(self.core)\n",
+        "",
+        ATTACKS + "rollback",
+    ),
+    (
+        "            trust.floors(),\n",
+        "            {},\n",
+        ATTACKS + "rollback",
+    ),
+    (
+        "            trust.now_s(),\n",
+        "            0,\n",
+        ATTACKS + "a_clock_ten_years_behind",
+    ),
+    (
+        "self._key, self._trust.now_s())",
+        "self._key, 2_000_000_000)",
+        ATTACKS + "a_wrap_outside_its_time",
+    ),
+    (
+        "        trust.require_current(core.package_id.hex())\n",
+        "",
+        ATTACKS + "freeze",
+    ),
+    (
+        "            machine(),\n",
+        "            core.target,\n",
+        ATTACKS + "wrong_target",
+    ),
+    (
+        "            key.public.id if key else None,\n",
+        "            _core.Package.unverified(os.fsdecode(path)).binding,\n",
+        ATTACKS + "bound_to_another_device",
+    ),
+]
+
+DURABLE = [
+    (
+        "            os.fsync(number)\n        os.replace(draft, place)\n",
+        "        os.replace(draft, place)\n",
+        DURABLE_TESTS + "the_bytes_are_durable_before_the_name_and_the_name_before_the_return",
+    ),
+    (
+        "    try:\n        os.fsync(number)\n    finally:\n",
+        "    try:\n        pass\n    finally:\n",
+        DURABLE_TESTS + "the_bytes_are_durable_before_the_name_and_the_name_before_the_return",
+    ),
+    (
+        "        os.replace(draft, place)\n",
+        '        os.unlink(draft)\n        open(place, "wb").write(data)\n',
+        TRUST_TESTS + "a_kill_at_any_step_of_accept_leaves_the_old_floor_or_the_new",
+    ),
+    (
+        "        with suppress(FileNotFoundError):\n            os.unlink(draft)\n",
+        "        pass\n",
+        DURABLE_TESTS + "a_disk_that_is_full_at_any_byte_leaves_the_old_file",
+    ),
+]
+
+FAULTS = [
+    Fault(file, *fault)
+    for file, faults in {
+        "cpp/packages/package.cc": PACKAGE,
+        "cpp/packages/trust_root.cc": TRUST_ROOT,
+        "cpp/packages/dsse.cc": DSSE,
+        "cpp/bytes/json.cc": JSON,
+        "cpp/bytes/base64.cc": BASE64,
+        "cpp/packages/key_wrap.cc": KEY_WRAP,
+        "cpp/crypto/crypto.cc": CRYPTO,
+        "cpp/packages/key_file.cc": KEY_FILE,
+        "src/edgeward/trust/trust_directory.py": TRUST,
+        "src/edgeward/packages/package.py": PACKAGE_MODULE,
+        "src/edgeward/durable.py": DURABLE,
+    }.items()
+    for fault in faults
+]
+
+
+def flaw(fault: Fault) -> str:
+    """What keeps a fault from being tried; empty when nothing does."""
+    found = (ROOT / fault.file).read_text().count(fault.source)
+    if found != 1:
+        return f"{fault.file}: expected this once, found {found} times: {fault.source!r}"
+    if fault.source == fault.replacement:
+        return f"{fault.file}: expected a change, got none: {fault.source!r}"
+    file, name = fault.test.split("::")
+    definition = f'TEST_CASE("{name}")' if file.endswith(".cc") else f"\ndef {name}("
+    if not (ROOT / file).is_file() or (ROOT / file).read_text().count(definition) != 1:
+        return f"{file}: expected one test of this name: {name}"
+    return ""
+
+
+class Tree:
+    """A copy of the sources, and what is built of it: the tests of the core, and the extension."""
+
+    def __init__(self, place: Path) -> None:
+        self._tree = place / "tree"
+        shutil.rmtree(self._tree, ignore_errors=True)
+        self._tree.mkdir(parents=True)
+        ignored = shutil.ignore_patterns("__pycache__", "*.so")
+        for name in COPIED:
+            source, target = ROOT / name, self._tree / name
+            # Times of change are kept, so that a second run builds little.
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=ignored)
+            else:
+                shutil.copy2(source, target)
+        self._package = self._tree / "src" / "edgeward"
+        self._core, self._extension = place / "core", place / "extension"
+        found = [sys.executable, "-m", "pybind11", "--cmakedir"]
+        pybind11 = subprocess.run(found, capture_output=True, text=True, check=True).stdout.strip()
+        self._configure(self._core, "-DEDGEWARD_TESTS=ON")
+        self._configure(
+            self._extension,
+            f"-Dpybind11_DIR={pybind11}",
+            f"-DPython_EXECUTABLE={sys.executable}",
+            f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={self._package}",
+        )
+
+    def _configure(self, place: Path, *options: str) -> None:
+        command = ["cmake", "-S", self._tree, "-B", place, "-G", "Ninja"]
+        subprocess.run(
+            [*command, "-DCMAKE_BUILD_TYPE=Debug", *options], check=True, stdout=subprocess.DEVNULL
+        )
+
+    @contextmanager
+    def changed(self, fault: Fault) -> Iterator[None]:
+        path = self._tree / fault.file
+        text = path.read_text()
+        path.write_text(text.replace(fault.source, fault.replacement))
+        try:
+            yield
+        finally:
+            path.write_text(text)
+
+    def is_built_for(self, tests: Sequence[str]) -> bool:
+        """Builds what the tests need."""
+        places = {self._core if _is_of_core(test) else self._extension for test in tests}
+        return all(
+            subprocess.run(["cmake", "--build", place, "-j2"], capture_output=True).returncode == 0
+            for place in places
+        )
+
+    def outcome(self, test: str) -> str:
+        """ "passed", "failed", or what else came of it."""
+        file, name = test.split("::")
+        if _is_of_core(test):
+            program = self._core / "tests" / "cpp" / "core_tests"
+            pattern = name.replace(",", "?")  # a comma would part two patterns
+            command = [program, f"--source-file=*/{Path(file).name}", f"--test-case={pattern}"]
+        else:
+            command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+        # Without .pyc files: their dates are too coarse for a source that changes this often.
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(self._tree / "src"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        try:
+            done = subprocess.run(
+                command,
+                cwd=self._tree,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=LIMIT_S,
+            )
+        except subprocess.TimeoutExpired:
+            return "hangs"
+        if _is_of_core(test) and "test cases: 1 |" not in " ".join(done.stdout.split()):
+            return "did not run"
+        return {0: "passed", 1: "failed"}.get(done.returncode, f"status {done.returncode}")
+
+
+def _is_of_core(test: str) -> bool:
+    return test.split("::")[0].endswith(".cc")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", metavar="WORD", default="", help="faults with this in a name")
+    word = parser.parse_args().only
+    faults = [one for one in FAULTS if word in one.file or word in one.test]
+    flaws = [found for one in faults if (found := flaw(one))]
+    if flaws or not faults:
+        print("\n".join(flaws) or f"no fault has {word!r} in its name")
+        return 1
+
+    start_s = time.monotonic()
+    tree = Tree(SCRATCH)
+    tests = sorted({one.test for one in faults})
+    if not tree.is_built_for(tests):
+        print("the tree does not build as it is")
+        return 1
+    failing = [test for test in tests if tree.outcome(test) != "passed"]
+    if failing:
+        print("these fail without any fault:", *failing, sep="\n")
+        return 1
+
+    survivors = 0
+    for index, fault in enumerate(faults, 1):
+        with tree.changed(fault):
+            outcome = tree.outcome(fault.test) if tree.is_built_for([fault.test]) else "no build"
+        is_noticed = outcome == "failed"
+        survivors += not is_noticed
+        line = fault.source.strip().splitlines()[0]
+        verdict = "noticed" if is_noticed else f"SURVIVES ({outcome})"
+        print(f"{index:3}  {verdict}  {fault.file}: {line}\n     {fault.test}", flush=True)
+    took_s = time.monotonic() - start_s
+    print(f"{len(faults) - survivors} of {len(faults)} faults were noticed, in {took_s:.0f} s")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""docs/capture-format.md is true: a reader written from it alone reads what the product writes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sealed
+from models import onnx_models, tflite_models
+from reference import capture_reader
+
+import edgeward as ew
+from edgeward import _core
+from edgeward.captures import rings
+
+SECRET = bytes.fromhex(sealed.key_text("device", "x25519").split()[2])
+
+
+@pytest.fixture(autouse=True)
+def _rings_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
+
+
+def ran(model, capture, count=5):
+    """What the model saw and gave, in `count` calls; the third with the caller's bytes."""
+    generator = np.random.default_rng(1)
+    seen = []
+    for index in range(count):
+        if index == 2:
+            capture.capture_next(b"third", 3)
+        inputs = {
+            spec.name: generator.integers(0, 100, [max(1, size) for size in spec.shape]).astype(
+                spec.dtype
+            )
+            for spec in model.inputs
+        }
+        given = model.predict(dict(inputs))
+        outputs = given if isinstance(given, dict) else {model.outputs[0].name: given}
+        seen.append((inputs, {name: array.copy() for name, array in outputs.items()}))
+    return seen
+
+
+def require_same(records, seen, described):
+    assert [one.sequence for one in records] == list(range(1, len(seen) + 1))
+    for one, (inputs, outputs) in zip(records, seen, strict=True):
+        assert len(one.tensors) == len(inputs) + len(outputs)
+        for tensor in one.tensors:
+            side = "outputs" if tensor.side else "inputs"
+            name = described[side][tensor.index]["name"]
+            array = (outputs if tensor.side else inputs)[name]
+            assert tensor.data == array.tobytes()
+            assert (tensor.dtype, tensor.shape) == (str(array.dtype), array.shape)
+    assert records[2].user == b"third"
+    assert (records[2].correlation_id, records[2].reasons) == (3, {"sampled", "manual"})
+    assert all(one.user == b"" for index, one in enumerate(records) if index != 2)
+
+
+MODELS = {
+    "sum_product": tflite_models.sum_product,
+    "quantized": tflite_models.quantized_add,
+    "conv": onnx_models.conv,
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_a_segment(name, is_encrypted, tmp_path):
+    recipient = sealed.DEVICE.public if is_encrypted else None
+    with ew.Capture(tmp_path / "captures", encrypt_to=recipient) as capture:
+        model = ew.load_unsigned(MODELS[name](), capture=capture)
+        seen = ran(model, capture)
+        model.close()
+    (path,) = (tmp_path / "captures").glob("*.ewc")
+    found = capture_reader.segment(path.read_bytes(), SECRET if is_encrypted else None)
+    assert found.is_complete
+    assert not found.is_recovered
+    ((ring_id, described),) = found.descriptions.items()
+    assert described["signature"] == next(iter(model_signatures(MODELS[name]())))
+    assert all(ring == ring_id for ring, _ in found.records)
+    require_same([one for _, one in found.records], seen, described)
+    sampled_out, committed, full, large, overwritten, last, broken = found.counters[ring_id]
+    assert (sampled_out, committed, full, large, overwritten, last, broken) == (0, 5, 0, 0, 0, 5, 0)
+    assert found.counters[0][0] == 5
+
+
+def model_signatures(model):
+    with ew.load_unsigned(model) as opened:
+        return dict(opened.signatures)
+
+
+@pytest.mark.parametrize("keep", ["oldest", "newest"])
+def test_a_ring(keep, tmp_path):
+    place = tmp_path / "captures"
+    place.mkdir()
+    import fcntl
+
+    with open(place / "drain.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # nobody empties it
+        capture = ew.Capture(place, keep=keep, ring_bytes=1 << 16)
+        model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)
+        seen = ran(model, capture)
+        (path,) = Path(rings.directory_of(place)).glob("*.ring")
+        found = capture_reader.ring(path.read_bytes())
+        require_same(found.records, seen, found.description)
+        assert bytes.fromhex(path.stem) == found.ring_id.to_bytes(8, "little")
+        assert (found.keeps_newest, found.process_id) == (keep == "newest", os.getpid())
+        assert not found.is_closed
+        assert found.counters == (0, 5, 0, 0, 0)
+        # Past its end, round and round.
+        ran(model, capture, 1000)
+        found = capture_reader.ring(path.read_bytes())
+        sampled_out, committed, full, large, overwritten = found.counters
+        assert (sampled_out, large) == (0, 0)
+        assert committed + full == 1005
+        assert (full == 0) == (overwritten > 0) == (keep == "newest")
+        assert len(found.records) == committed - overwritten
+        capture.close()
+
+
+def test_statistics(tmp_path):
+    with ew.Capture(tmp_path / "captures") as capture:
+        model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)
+        ran(model, capture, 50)
+        (statistics,) = model.statistics.values()
+        report = statistics.report()
+        found = capture_reader.statistics(statistics.to_bytes())
+    assert found["run_count"] == report["run_count"] == 50
+    assert found["latency_counts"] == report["latency_counts"].tolist()
+    for one, row in zip(found["tensors"], report["tensors"], strict=True):
+        for field in ("side", "name", "dtype", "finite_count", "min", "max", "mean", "edges"):
+            assert one[field] == row[field]
+        assert one["counts"] == row["counts"].tolist()
+        assert one["squares"] / one["finite_count"] == row["variance"]
+    (path,) = (tmp_path / "captures").glob("*.stats.json")
+    document = json.loads(path.read_bytes())
+    assert set(document) == {"version", "model", "signature", "statistics"}
+    saved = capture_reader.statistics(base64.b64decode(document["statistics"]))
+    assert saved["run_count"] == 50
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A sealed segment of three records, as bytes."""
+    with ew.Capture(tmp_path / "captures") as capture:
+        model = ew.load_unsigned(tflite_models.add((4,)), capture=capture)
+        for value in range(3):
+            model.predict(np.full(4, value, np.float32))
+    (path,) = (tmp_path / "captures").glob("*.ewc")
+    return path.read_bytes()
+
+
+def frames(path):
+    """The frames that the product reads, without views of their memory; None when refused."""
+    try:
+        reader = _core.open_segment(str(path), None)
+    except ew.MalformedCapture:
+        return None, False
+    found = []
+    while (frame := reader.next()) is not None:
+        kind, ring_id, content = frame
+        if isinstance(content, tuple):
+            tensors = tuple((*row[:3], row[3].tobytes()) for row in content[9])
+            content = (*content[:9], tensors)
+        found.append((kind, ring_id, content))
+    return found, reader.is_complete
+
+
+def test_a_segment_that_is_cut_anywhere_gives_its_whole_frames(small, tmp_path):
+    path = tmp_path / "cut.ewc"
+    path.write_bytes(small)
+    whole, is_complete = frames(path)
+    assert is_complete
+    for size in range(0, len(small), 7):
+        path.write_bytes(small[:size])
+        found, is_complete = frames(path)
+        assert not is_complete
+        if size < 192:
+            assert found is None
+        else:
+            assert found == whole[: len(found)]
+            records = len(capture_reader.segment(small[:size]).records)
+            assert records == sum(frame[0] == 2 for frame in found)
+
+
+def test_no_flipped_bit_of_a_segment_is_taken(small, tmp_path):
+    path = tmp_path / "flipped.ewc"
+    path.write_bytes(small)
+    whole, _ = frames(path)
+    for bit in range(0, 8 * len(small), 11):
+        damaged = bytearray(small)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        found, is_complete = frames(path)
+        assert not is_complete
+        assert found is None or found == whole[: len(found)]

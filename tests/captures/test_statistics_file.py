@@ -1,0 +1,85 @@
+"""Statistics beside the segments: whole or as before, merged by release, damage refused."""
+
+import numpy as np
+import pytest
+from models import tflite_models
+
+import edgeward as ew
+from edgeward.captures.statistics_file import SUFFIX, StatisticsFile, read_statistics
+
+ONES = np.ones(4, np.float32)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
+    return tmp_path / "captures"
+
+
+def counted(place, values, **identity):
+    with ew.Capture(place) as capture:
+        model = ew.load_unsigned(tflite_models.sum_product())
+        capture.attach(model, **identity)
+        for value in values:
+            model.predict(a=np.full(4, value, np.float32), b=ONES)
+
+
+def test_what_many_counted_is_what_one_would_have(place, tmp_path):
+    generator = np.random.default_rng(2)
+    parts = [generator.normal(size=20) for _ in range(10)]
+    for values in parts:
+        counted(place, values, name="m", version="1")
+    (merged,) = read_statistics(place)
+    assert merged[:4] == ("m", "1", "", "serving_default")
+    pooled = np.repeat(np.concatenate(parts).astype(np.float32), 4).astype(np.float64)
+    report = merged.statistics.report()
+    row = report["tensors"][0]
+    assert report["run_count"] == 200
+    assert row["finite_count"] == pooled.size == row["counts"].sum()
+    assert row["mean"] == pytest.approx(pooled.mean(), rel=1e-6)
+    assert row["variance"] == pytest.approx(pooled.var(), rel=1e-6)
+    assert (row["min"], row["max"]) == (pooled.min(), pooled.max())
+
+
+def test_releases_stay_apart_and_come_in_order(place):
+    for name, version in (("b", "1"), ("a", "2"), ("a", "1"), ("a", "2")):
+        counted(place, [1], name=name, version=version)
+    found = read_statistics(place)
+    assert [(one.name, one.version) for one in found] == [("a", "1"), ("a", "2"), ("b", "1")]
+    assert [one.statistics.report()["run_count"] for one in found] == [1, 2, 1]
+
+
+def test_a_flush_writes_what_was_counted_so_far(place):
+    with ew.Capture(place, sample=0.0) as capture:
+        model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)
+        for count in (1, 2, 3):
+            model.predict(a=ONES, b=ONES)
+            assert capture.flush()
+            (one,) = read_statistics(place)
+            assert one.statistics.report()["run_count"] == count
+    assert len(list(place.glob(f"*{SUFFIX}"))) == 1
+
+
+def test_a_file_that_is_damaged_is_refused_by_name(place):
+    counted(place, [1])
+    (path,) = place.glob(f"*{SUFFIX}")
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 5):
+        path.write_bytes(whole[:at])
+        with pytest.raises(ew.MalformedCapture, match=path.name):
+            StatisticsFile(str(path)).read()
+    for bit in range(0, 8 * len(whole), 37):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            StatisticsFile(str(path)).read()
+        except ew.MalformedCapture:
+            continue
+        # A bit of a name: nothing else goes unnoticed.
+        assert whole[bit // 8 : bit // 8 + 1].isalnum() or whole[bit // 8] in b'_" '
+
+
+def test_statistics_refuse_others_and_damage():
+    with pytest.raises(ew.MalformedCapture):
+        ew.Statistics.from_bytes(b"")

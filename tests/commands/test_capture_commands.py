@@ -1,0 +1,216 @@
+"""edgeward captures: what a program captured, listed, shown, exported, counted and recovered."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sealed
+from models import tflite_models
+
+import edgeward as ew
+from edgeward import Contents
+from edgeward.captures import rules
+from edgeward.commands import capture_commands
+
+ONES = np.ones(4, np.float32)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A directory whose `captures` holds five inferences, the last kept for a reason."""
+    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
+    monkeypatch.chdir(tmp_path)
+    capture("captures", range(5), when=rules.above("s", 4.5) | rules.every(1))
+    return tmp_path
+
+
+def capture(directory, values, **options):
+    with ew.Capture(directory, **options) as made:
+        model = ew.load_unsigned(tflite_models.sum_product())
+        made.attach(model, name="pair", version="1.0")
+        for value in values:
+            model.predict(a=np.full(4, value, np.float32), b=ONES)
+
+
+@pytest.fixture
+def run(place, typed):
+    return typed
+
+
+@pytest.fixture
+def done(place, typed_well):
+    return typed_well
+
+
+def test_ls_tells_what_is_there_and_what_was_lost(run, done):
+    report = done("captures ls captures")
+    assert report["record_count"] == 5
+    (segment,) = report["segments"]
+    assert (segment["state"], segment["models"]) == ("sealed", ["pair 1.0"])
+    (ring,) = report["rings"]
+    assert (ring["committed"], ring["lost_full"]) == (5, 0)
+    _, out, _ = run("captures ls captures")
+    assert re.search(r"\.ewc .* 5 records .* sealed +pair 1\.0\n", out)
+    assert "5 committed, 0 lost to full rings" in out
+
+
+def test_show_shows_the_last_ones(run, done):
+    (last,) = done("captures show captures")["records"]
+    assert last["inputs"]["a"]["values"] == [4.0] * 4
+    assert last["reasons"] == ["sampled", "predicate"]
+    two = done("captures show captures --last 2")["records"]
+    assert [one["sequence"] for one in two] == [4, 5]
+    assert done("captures show captures --last 9 --reason predicate")["records"] == [last]
+    assert done("captures show captures --model other")["records"] == []
+    _, out, _ = run("captures show captures")
+    assert re.search(r"^pair 1\.0, \d{4}-.* sampled, predicate, number 5 of ring ", out)
+    assert re.search(r"^output +s +float32 \[4\] +5  5  5  5$", out, re.M)
+
+
+def test_a_picture_is_drawn(run):
+    picture = np.zeros((1, 16, 16, 1), np.float32)
+    picture[0, 4:12, 4:12] = 1
+    drawn = capture_commands.picture_of(picture)
+    assert drawn.shape == (16, 16)
+    assert (drawn.min(), drawn.max(), drawn[8, 8]) == (0, 255, 255)
+    for shape in ((3, 20, 20), (1, 20, 20, 3), (20, 20)):
+        assert capture_commands.picture_of(np.ones(shape, np.uint8)).shape == (20, 20)
+    for array in (np.ones((4, 4)), np.ones(64), np.full((16, 16), np.nan), np.ones((2, 16, 16))):
+        assert capture_commands.picture_of(array) is None
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow", "npz"])
+def test_export_writes_a_file_and_leaves_no_draft(done, place, form):
+    if form != "npz":
+        pytest.importorskip("pyarrow")
+    report = done(f"captures export captures --to {form} -o out.{form}")
+    assert report == {"record_count": 5, "format": form, "files": [f"out.{form}"]}
+    assert [path.name for path in place.glob("*out*")] == [f"out.{form}"]
+
+
+def test_export_as_edge_manager_did(done, place):
+    report = done("captures export captures --to jsonl -o out --fleet yard --device gate")
+    (path,) = report["files"]
+    assert path.startswith("out/yard/pair/")
+    lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    assert [line["eventMetadata"]["deviceId"] for line in lines] == ["gate"] * 5
+
+
+def test_stats_cover_every_inference(run, done):
+    (entry,) = done("captures stats captures")["statistics"]
+    assert (entry["model"], entry["version"], entry["run_count"]) == ("pair", "1.0", 5)
+    assert entry["latency_ns"]["p50"] <= entry["latency_ns"]["max"]
+    row = entry["tensors"][0]
+    assert (row["side"], row["name"], row["mean"]) == ("input", "a", 2.0)
+    assert sum(one["count"] for one in row["bins"]) == 20
+    _, out, _ = run("captures stats captures")
+    assert "pair 1.0, serving_default: 5 inferences" in out
+
+
+def test_stats_against_a_package(run, done, place):
+    trust = sealed.trust_at(place / "trust")
+    samples = [{"x": np.full(4, value, np.float32)} for value in range(50)]
+    path = sealed.seal(place / "demo.ewp", contents=Contents(calibration=samples))
+    with ew.Capture("seen") as made:
+        model = ew.load(path, trust=trust, key=sealed.DEVICE, capture=made)
+        for sample in samples:
+            model.predict(sample["x"] + 100)
+    (entry,) = done(f"captures stats seen --against {path} --trust trust")["statistics"]
+    drift = {one["name"]: one for one in entry["drift"]}
+    assert drift["x"]["shift"] == pytest.approx(100 / np.std(range(50)), rel=1e-3)
+    assert drift["x"]["psi"] > 1
+    _, out, _ = run(f"captures stats seen --against {path} --trust trust")
+    assert re.search(r"^input +x +\d+\.\d+ +\+6\.93 sd$", out, re.M)
+
+
+def test_a_segment_that_was_left_open_is_recovered(run, done):
+    (path,) = Path("captures").glob("*.ewc")
+    left = path.with_suffix(".open")
+    path.rename(left)
+    os.truncate(left, left.stat().st_size - 100)
+    assert "open" in run("captures ls captures")[1]
+    (one,) = done("captures recover captures")["recovered"]
+    assert one["path"] == str(path)
+    assert one["lost_bytes"] > 0
+    assert len(list(ew.read_captures("captures"))) == 5
+    assert run("captures recover captures")[1] == "nothing to recover\n"
+
+
+KILLED = """
+import os, signal
+import numpy as np, edgeward as ew
+from models import tflite_models
+capture = ew.Capture("killed")
+model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)
+ones = np.ones(4, np.float32)
+for _ in range(30):
+    model.predict(a=ones, b=ones)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_drain_finds_what_a_killed_program_left(run, done, place):
+    tests = str(Path(__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": tests}
+    child = subprocess.run([sys.executable, "-c", KILLED], env=environment, check=False)
+    assert child.returncode == -signal.SIGKILL
+    report = done("captures drain killed")
+    assert report["complaint"] == ""
+    assert len(list(ew.read_captures("killed"))) == 30
+    assert done("captures ls killed")["waiting_rings"] == []
+
+
+def test_whoever_drains_is_left_alone(run):
+    with ew.Capture("captures"):
+        for step in ("drain", "recover"):
+            status, out, err = run(f"captures {step} captures")
+            assert (status, out) == (2, "")
+            assert "captures" in err
+
+
+def test_what_was_captured_for_somebody_else_needs_their_key(run, done, place):
+    capture("secret", [1], encrypt_to=sealed.DEVICE.public)
+    sealed.DEVICE.write("device.key")
+    status, _, err = run("captures show secret")
+    assert status == 6
+    assert "private key" in err
+    assert len(done("captures show secret --key device.key")["records"]) == 1
+    assert "encrypted" in run("captures ls secret")[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "says"),
+    [
+        ("captures ls nowhere", 5, "nowhere"),
+        ("captures show captures --last 0", 2, "at least 1"),
+        ("captures export captures --to parquet -o captures", 2, "expected no such file yet"),
+        ("captures export captures --to xml -o out", 2, "invalid choice"),
+        ("captures export captures --to npz -o nowhere/out.npz", 5, "nowhere"),
+        ("captures stats captures --against none.ewp", 5, "none.ewp|root.json"),
+        ("captures", 2, "STEP"),
+    ],
+)
+def test_a_mistake_is_a_sentence(run, place, line, status, says):
+    before = set(os.listdir())
+    got, out, err = run(line)
+    assert (got, out) == (status, "")
+    assert re.search(says, err), err
+    assert len(err.splitlines()) == 1
+    assert set(os.listdir()) == before
+
+
+def test_something_that_is_no_segment_is_named(run, place):
+    shutil.copy(__file__, "captures/noise.ewc")
+    status, _, err = run("captures show captures")
+    assert status == 3
+    assert "noise.ewc" in err
+    assert "damaged" in run("captures ls captures")[1]

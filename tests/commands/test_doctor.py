@@ -1,0 +1,151 @@
+"""The doctor's report: what it finds, and the advice it draws from that."""
+
+import json
+
+import fakes
+import pytest
+
+from edgeward.commands import doctor
+from edgeward.engines import engine
+from edgeward.engines.engine import Verdict
+
+RAN = Verdict(True, "ran a small model")
+
+
+@pytest.fixture
+def site(monkeypatch, tmp_path):
+    return fakes.lone_site(monkeypatch, tmp_path / "site")
+
+
+@pytest.fixture
+def verdicts(monkeypatch):
+    """What a probe finds out, by engine."""
+    found = {}
+    monkeypatch.setattr(engine, "probe", lambda candidate: found[candidate.name])
+    return found
+
+
+def test_the_report_is_plain_and_says_which_engines_run_here():
+    report = doctor.report()
+    assert json.loads(json.dumps(report)) == report
+    assert [found["name"] for found in report["engines"]] == list(engine.KINDS)
+    usable = {found["name"] for found in report["engines"] if found["is_usable"]}
+    assert usable == {one.name for one in engine.all_installed()}
+    assert report["is_ready"] is bool(usable)
+    assert 1 <= report["usable_cpu_count"] <= report["cpu_count"]
+
+
+def test_the_page_holds_every_finding_and_ends_with_the_advice(site, verdicts):
+    fakes.install(site, "litert", "2.3.0")
+    fakes.install(site, "onnx", "1.32.0", package="onnxruntime-gpu")
+    verdicts.update(litert=Verdict(False, "killed by SIGILL: too old a CPU"), onnx=RAN)
+    report = doctor.report()
+    page = doctor.text(report)
+    for found in report["engines"]:
+        for key in ("name", "title", "version", "library", "advice"):
+            assert found[key] in page
+    assert "killed by SIGILL: too old a CPU" in page
+    assert page.splitlines()[-1] == report["advice"]
+
+
+def test_a_usable_engine_is_found_where_it_is_and_needs_nothing(site, verdicts):
+    library = fakes.install(site, "onnx", "1.32.0", package="onnxruntime-gpu")
+    verdicts["onnx"] = RAN
+    assert doctor.finding("onnx") == {
+        "name": "onnx",
+        "title": "ONNX Runtime",
+        "is_installed": True,
+        "package": "onnxruntime-gpu",
+        "version": "1.32.0",
+        "library": str(library),
+        "supported": ">=1.23,<2",
+        "is_usable": True,
+        "verdict": "ran a small model",
+        "advice": "nothing to do",
+    }
+
+
+def test_an_engine_that_is_not_installed_is_advised_to_be(site):
+    found = doctor.finding("onnx")
+    assert not found["is_installed"]
+    assert not found["is_usable"]
+    assert found["advice"] == "pip install edgeward[onnx]"
+
+
+@pytest.mark.parametrize(
+    ("version", "advice"),
+    [
+        ("2.3.0", "try another version, within ai-edge-litert>=2.2,<2.4"),
+        ("2.9.0", 'pip install "ai-edge-litert>=2.2,<2.4"'),
+    ],
+)
+def test_an_engine_that_does_not_run_gets_a_remedy(site, verdicts, version, advice):
+    fakes.install(site, "litert", version)
+    verdicts["litert"] = Verdict(False, "killed by SIGILL")
+    found = doctor.finding("litert")
+    assert (found["is_installed"], found["is_usable"]) == (True, False)
+    assert found["verdict"] == "killed by SIGILL"
+    assert found["advice"] == advice
+
+
+def test_a_wheel_without_its_library_gets_a_remedy(site):
+    fakes.install(site, "litert", "1.0.1").unlink()
+    found = doctor.finding("litert")
+    assert (found["is_installed"], found["is_usable"]) == (True, False)
+    assert "expected libLiteRt.so" in found["verdict"]
+    assert found["advice"] == 'pip install "ai-edge-litert>=2.2,<2.4"'
+
+
+@pytest.mark.parametrize(
+    ("wheels", "runs", "advice"),
+    [
+        (
+            {"litert": "2.3.0", "onnx": "1.32.0", "tflite": "2.14.0"},
+            {"litert", "onnx", "tflite"},
+            "Ready: .tflite runs on LiteRT 2.3.0; .onnx runs on ONNX Runtime 1.32.0",
+        ),
+        (
+            {"litert": "2.3.0"},
+            {"litert"},
+            "Ready: .tflite runs on LiteRT 2.3.0; for .onnx: pip install edgeward[onnx]",
+        ),
+        (
+            {"litert": "2.3.0", "tflite": "2.14.0"},
+            {"tflite"},
+            "Ready: .tflite runs on tflite-runtime 2.14.0; for .onnx: pip install edgeward[onnx]",
+        ),
+        (
+            {"litert": "2.3.0", "onnx": "2.1.0"},
+            {"litert"},
+            'Ready: .tflite runs on LiteRT 2.3.0; for .onnx: pip install "onnxruntime>=1.23,<2"',
+        ),
+        (
+            {},
+            set(),
+            "Not ready: for .tflite: pip install ai-edge-litert (where it has no wheel: "
+            "pip install edgeward[tflite]); for .onnx: pip install edgeward[onnx]",
+        ),
+    ],
+)
+def test_the_advice_is_one_sentence_about_both_formats(site, verdicts, wheels, runs, advice):
+    for name, version in wheels.items():
+        fakes.install(site, name, version)
+        verdicts[name] = RAN if name in runs else Verdict(False, "killed by SIGILL")
+    report = doctor.report()
+    assert report["advice"] == advice
+    assert report["is_ready"] is bool(runs)
+
+
+def test_the_note_on_telemetry_is_there_when_its_engine_is(site, verdicts):
+    assert doctor.report()["notes"] == []
+    fakes.install(site, "onnx", "1.32.0")
+    verdicts["onnx"] = RAN
+    assert len(doctor.report()["notes"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "name"),
+    [({"model name": "Intel(R) Xeon(R)"}, "Intel(R) Xeon(R)"), ({"model name": ""}, "")],
+)
+def test_the_processor_is_named_as_the_kernel_names_it(cpuinfo, name):
+    assert doctor.cpu_name(cpuinfo) == name

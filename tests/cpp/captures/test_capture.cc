@@ -1,0 +1,95 @@
+#include "captures/capture.h"
+
+#include <doctest/doctest.h>
+
+#include "captures/record.h"
+#include "rigs/refusal.h"
+
+namespace edgeward {
+namespace {
+
+CapturePlan some_plan() { return {"", kLeastRingBytes, Keep::oldest, {}, 1, {}, 0, 0, 0, true, {}, {}}; }
+
+Statistics counted(uint64_t failures) {
+  Statistics statistics({"main", {{"x", DType::float32, {1}, {}}}, {}}, {});
+  for (uint64_t i = 0; i < failures; ++i) statistics.add_failure();
+  return statistics;
+}
+
+CaptureSource source_of(const std::string& signature, const RingCounters& counters, uint64_t failures) {
+  return {signature, [counters] { return counters; },
+          [failures]() -> std::optional<Statistics> { return counted(failures); }};
+}
+
+}  // namespace
+
+TEST_CASE("what sessions have counted adds up, of those that ended too") {
+  Capture capture(some_plan());
+  const CaptureSource first = source_of("a", {1, 2, 3, 4, 5}, 1);
+  const CaptureSource second = source_of("a", {10, 20, 30, 40, 50}, 10);
+  const CaptureSource third = source_of("b", {100, 200, 300, 400, 500}, 100);
+  CHECK(capture.add(first) == 0);
+  CHECK(capture.add(second) == 1);
+  CHECK(capture.add(third) == 2);
+  const auto check = [&] {
+    const RingCounters all = capture.counters();
+    CHECK(all.sampled_out == 111);
+    CHECK(all.committed == 222);
+    CHECK(all.lost_full == 333);
+    CHECK(all.lost_large == 444);
+    CHECK(all.overwritten == 555);
+    const auto statistics = capture.statistics();
+    REQUIRE(statistics.size() == 2);
+    CHECK(statistics.at("a").error_count() == 11);
+    CHECK(statistics.at("b").error_count() == 100);
+  };
+  check();
+  capture.remove(second);
+  check();
+  capture.remove(first);
+  capture.remove(third);
+  check();
+  CHECK(capture.add(first) == 3);
+}
+
+TEST_CASE("without statistics there are none") {
+  Capture capture(some_plan());
+  const CaptureSource source{"a", [] { return RingCounters(); },
+                             []() -> std::optional<Statistics> { return std::nullopt; }};
+  capture.add(source);
+  CHECK(capture.statistics().empty());
+  capture.remove(source);
+  CHECK(capture.statistics().empty());
+}
+
+TEST_CASE("a request is taken once, and the last one counts") {
+  Capture capture(some_plan());
+  CHECK_FALSE(capture.has_request());
+  capture.capture_next({1, {}});
+  capture.capture_next({2, {std::byte{7}}});
+  CHECK(capture.has_request());
+  const auto request = capture.take_request();
+  REQUIRE(request);
+  CHECK(request->correlation_id == 2);
+  CHECK(request->user == std::vector<std::byte>{std::byte{7}});
+  CHECK_FALSE(capture.has_request());
+  CHECK_FALSE(capture.take_request());
+}
+
+TEST_CASE("a request with more bytes than a record takes is refused, and the one before it stands") {
+  Capture capture(some_plan());
+  capture.capture_next({1, std::vector<std::byte>(kMostUserBytes)});
+  check_refusal(Code::bad_input, {"65536", "65537"}, [&] {
+    capture.capture_next({2, std::vector<std::byte>(kMostUserBytes + 1)});
+  });
+  CHECK(capture.take_request()->correlation_id == 1);
+}
+
+TEST_CASE("why a session has no ring is kept") {
+  Capture capture(some_plan());
+  CHECK(capture.failure().empty());
+  capture.note_failure("no room");
+  CHECK(capture.failure() == "no room");
+}
+
+}  // namespace edgeward

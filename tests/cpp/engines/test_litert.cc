@@ -1,0 +1,188 @@
+#include "engines/litert.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "rigs/litert_library.h"
+#include "rigs/refusal.h"
+#include "rigs/tflite_bytes.h"
+
+namespace edgeward {
+namespace {
+
+std::unique_ptr<Engine> open(const Negation& model = {}, int threads = 1) {
+  return open_litert(FAKE_LITERT_PATH, "2.3.0", tflite_file(model), threads);
+}
+
+TensorView view_of(const Block& block, int64_t rows) {
+  return {DType::float32, {rows, 4}, block.data(), static_cast<size_t>(rows) * 16};
+}
+
+}  // namespace
+
+TEST_CASE("names, shapes and dtypes are the file's own") {
+  const LitertLibrary library;
+  const auto engine = open();
+  REQUIRE(engine->signatures().size() == 1);
+  const Signature& signature = engine->signatures()[0];
+  CHECK(signature.name == "<placeholder signature>");
+  REQUIRE(signature.inputs.size() == 1);
+  REQUIRE(signature.outputs.size() == 1);
+  CHECK(signature.inputs[0].name == "x");
+  CHECK(signature.outputs[0].name == "y");
+  CHECK(signature.inputs[0].dtype == DType::float32);
+  CHECK(signature.inputs[0].shape == Shape{-1, 4});
+  CHECK(signature.outputs[0].shape == Shape{-1, 4});
+}
+
+TEST_CASE("the library is asked for the CPU alone, with as many threads as were wished") {
+  const LitertLibrary library;
+  const auto engine = open({}, 3);
+  const auto session = engine->make_session(0);
+  constexpr int kCpu = 1;
+  CHECK(library->accelerators == kCpu);
+  CHECK(library->looked_for_accelerators == kCpu);
+  CHECK(library->threads == 3);
+}
+
+TEST_CASE("a session computes, resizes, and ends what it made") {
+  const LitertLibrary library;
+  const auto engine = open();
+  const auto session = engine->make_session(0);
+  const Block input = Block::zeroed(48);
+  const Block output = Block::zeroed(48);
+  for (const int64_t rows : {1, 3, 2}) {
+    CAPTURE(rows);
+    const Shape shape{rows, 4};
+    session->resize({&shape, 1});
+    CHECK(session->output_shape(0) == shape);
+    const auto last = static_cast<size_t>(rows * 4 - 1);
+    reinterpret_cast<float*>(input.data())[last] = 2.5F;
+    const Binding in = session->bind(Side::input, 0, view_of(input, rows));
+    Binding out = session->bind(Side::output, 0, view_of(output, rows));
+    session->run({&in, 1}, {&out, 1});
+    CHECK(reinterpret_cast<const float*>(output.data())[last] == -2.5F);
+    session->release(in);
+    session->release(out);
+  }
+}
+
+TEST_CASE("each session has a compiled model of its own, and may outlive its engine") {
+  const LitertLibrary library;
+  auto engine = open();
+  const auto first = engine->make_session(0);
+  const auto second = engine->make_session(0);
+  CHECK(library->compilations == 2);
+  engine.reset();
+  const Shape shape{2, 4};
+  first->resize({&shape, 1});
+  CHECK(first->output_shape(0) == Shape{2, 4});
+  second->resize({&shape, 1});
+}
+
+TEST_CASE("a status of the library is an error that names the doing and the status") {
+  struct Row {
+    std::atomic<int> FakeLitert::*where;
+    const char* doing;
+  };
+  const Row rows[] = {{&FakeLitert::environment_status, "creating the environment"},
+                      {&FakeLitert::model_status, "reading the model"},
+                      {&FakeLitert::compile_status, "compiling the model"},
+                      {&FakeLitert::resize_status, "expected to resize to [2, 4]"},
+                      {&FakeLitert::buffer_status, "binding memory"},
+                      {&FakeLitert::run_status, "running"}};
+  struct Verdict {
+    int status;
+    const char* name;
+    Code code;
+  };
+  const Verdict verdicts[] = {{2, "out of memory", Code::out_of_memory},
+                              {3, "runtime failure", Code::engine_failed},
+                              {5, "unsupported", Code::unsupported_model},
+                              {77, "unknown status", Code::engine_failed}};
+  for (const Row& row : rows) {
+    for (const Verdict& verdict : verdicts) {
+      const LitertLibrary library;
+      CAPTURE(row.doing);
+      const bool is_resize = row.where == &FakeLitert::resize_status;
+      const auto engine = [&]() -> std::unique_ptr<Engine> {
+        if (row.where != &FakeLitert::environment_status && row.where != &FakeLitert::model_status) return open();
+        return nullptr;
+      }();
+      (library.operator->())->*row.where = verdict.status;
+      const std::string status = "status " + std::to_string(verdict.status) + " (" + verdict.name + ")";
+      check_refusal(is_resize ? Code::engine_failed : verdict.code, {row.doing, status}, [&] {
+        if (engine == nullptr) (void)open();
+        const auto session = engine->make_session(0);
+        const Shape shape{2, 4};
+        session->resize({&shape, 1});
+        const Block memory = Block::zeroed(32);
+        Binding bound = session->bind(Side::input, 0, view_of(memory, 2));
+        try {
+          session->run({&bound, 1}, {&bound, 1});
+        } catch (...) {
+          session->release(bound);
+          throw;
+        }
+      });
+    }
+  }
+}
+
+TEST_CASE("an output that turns out to have another shape after its run is refused, and no answer given") {
+  const LitertLibrary library;
+  const auto engine = open();
+  const auto session = engine->make_session(0);
+  const Shape shape{2, 4};
+  session->resize({&shape, 1});
+  const Block memory = Block::zeroed(64);
+  Binding bound = session->bind(Side::input, 0, view_of(memory, 2));
+  library->rows_after_run = 1;
+  for (int i = 0; i < 2; ++i) {
+    check_refusal(Code::unsupported_model, {"litert", "depends on values", "engine=\"tflite\""}, [&] {
+      session->run({&bound, 1}, {&bound, 1});
+    });
+  }
+  session->release(bound);
+}
+
+TEST_CASE("a dimension past what the library can count is refused") {
+  const LitertLibrary library;
+  const auto session = open()->make_session(0);
+  const Shape shape{int64_t{1} << 31, 4};
+  check_refusal(Code::bad_input, {"input \"x\"", "below 2^31", "[2147483648, 4]"}, [&] {
+    session->resize({&shape, 1});
+  });
+}
+
+TEST_CASE("the report says how many nodes fell back, found by running") {
+  const LitertLibrary library;
+  const auto engine = open();
+  CHECK(engine->report().name == "litert");
+  CHECK(engine->report().version == "2.3.0");
+  CHECK(engine->report().node_count == 1);
+  CHECK(engine->report().fallback_count == 0);
+  CHECK(engine->report().delegate == "XNNPACK");
+  library->fallback_count = 1;
+  CHECK(engine->report().fallback_count == 1);
+  CHECK(engine->report().delegate == "none");
+}
+
+TEST_CASE("a model is refused before the library is opened") {
+  const std::string nowhere = "/nowhere/libLiteRt.so";
+  check_refusal(Code::engine_mismatch, {"ai-edge-litert", "got 2.1.0"},
+                [&] { (void)open_litert(nowhere, "2.1.0", tflite_file(), 1); });
+  check_refusal(Code::unsupported_model, {"without state", "engine=\"tflite\""},
+                [&] { (void)open_litert(nowhere, "2.3.0", tflite_file({.is_variable = true}), 1); });
+  check_refusal(Code::malformed_model, {}, [&] { (void)open_litert(nowhere, "2.3.0", Block::zeroed(64), 1); });
+  check_refusal(Code::engine_missing, {nowhere}, [&] { (void)open_litert(nowhere, "2.3.0", tflite_file(), 1); });
+}
+
+TEST_CASE("a library whose names are not the file's is refused") {
+  const LitertLibrary library;
+  library->input_name = "z";
+  check_refusal(Code::engine_failed, {"litert", "got \"z\""}, [] { (void)open(); });
+}
+
+}  // namespace edgeward

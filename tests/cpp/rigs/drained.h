@@ -1,0 +1,130 @@
+// What goes into rings and what came out of a drain, told apart by numbers: each record's bytes follow from its ring
+// and its sequence, so that a mixture of two, one that is missing and one that is there twice are all seen.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "captures/record.h"
+#include "captures/ring.h"
+#include "captures/segment.h"
+#include "rigs/directory.h"
+#include "rigs/numbered_record.h"
+
+namespace edgeward {
+
+using Sequences = std::vector<uint64_t>;
+
+inline Sequences from_to(uint64_t first, uint64_t last) {
+  Sequences sequences(last + 1 - first);
+  std::iota(sequences.begin(), sequences.end(), first);
+  return sequences;
+}
+
+// A record of one tensor of `tensor_bytes`, with the ring's id as its correlation. False when there is no room.
+inline bool try_put_record(RingWriter& writer, uint64_t sequence, uint32_t tensor_bytes) {
+  const auto form = lay_out_record(
+      {{RecordSide::input, 0, DType::uint8, Shape{static_cast<int64_t>(tensor_bytes)}, tensor_bytes, 0}}, 0);
+  RecordHead head;
+  head.size_bytes = form->size_bytes;
+  head.tensor_count = 1;
+  head.sequence = sequence;
+  head.position = writer.position();
+  head.lost_before = writer.lost();
+  head.correlation_id = writer.ring_id();
+  const std::span<std::byte> room = writer.try_claim(head.size_bytes);
+  if (room.empty()) return false;
+  write_record_head(head, *form, {}, room);
+  for (uint64_t at = 0; at < tensor_bytes; at += 8) {
+    const uint64_t word = numbered_word(sequence, at);
+    std::memcpy(room.data() + form->tensors[0].offset + at, &word, std::min<uint64_t>(8, tensor_bytes - at));
+  }
+  writer.commit();
+  return true;
+}
+
+inline bool put_records(RingWriter& writer, uint64_t first, uint64_t last, uint32_t tensor_bytes = 100) {
+  for (uint64_t sequence = first; sequence <= last; ++sequence) {
+    if (!try_put_record(writer, sequence, tensor_bytes)) return false;
+  }
+  return true;
+}
+
+// Whether a record of `ring_id` is as try_put_record made it.
+inline bool is_as_put(const Record& record, uint64_t ring_id) {
+  if (record.head.correlation_id != ring_id || record.tensors.size() != 1) return false;
+  const Bytes tensor = record.bytes.subspan(record.tensors[0].offset, record.tensors[0].size_bytes);
+  for (uint64_t at = 0; at < tensor.size(); at += 8) {
+    const uint64_t word = numbered_word(record.head.sequence, at);
+    if (std::memcmp(tensor.data() + at, &word, std::min<uint64_t>(8, tensor.size() - at)) != 0) return false;
+  }
+  return true;
+}
+
+// What all segments of a directory hold together, in the order of their names.
+struct Drained {
+  std::map<uint64_t, Sequences> sequences;  // by ring
+  std::map<uint64_t, Sequences> counters;   // by ring, the last ones; ring 0: the drain's
+  size_t segment_count = 0;
+  std::string complaint;  // the first thing that must not be: empty
+
+  uint64_t record_count() const {
+    uint64_t count = 0;
+    for (const auto& [ring_id, some] : sequences) count += some.size();
+    return count;
+  }
+};
+
+inline std::vector<std::string> paths_in(const std::string& directory, std::string_view suffix) {
+  std::vector<std::string> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    if (entry.path().string().ends_with(suffix)) paths.push_back(entry.path());
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+inline void add_segment(Drained& all, const std::string& path, const PrivateKey* key) {
+  const auto complain = [&](const std::string& what) {
+    if (all.complaint.empty()) all.complaint = path + ": " + what;
+  };
+  ++all.segment_count;
+  SegmentReader reader(path, key);
+  std::set<uint64_t> described;
+  while (const auto frame = reader.next()) {
+    if (frame->type == FrameType::ring) described.insert(frame->ring_id);
+    if (frame->type == FrameType::counters) {
+      Sequences& counters = all.counters[frame->ring_id];
+      counters.resize(frame->payload.size() / 8);
+      std::memcpy(counters.data(), frame->payload.data(), counters.size() * 8);
+    }
+    if (frame->type != FrameType::record) continue;
+    const auto record = try_read_record(frame->payload);
+    if (!record || !is_as_put(*record, frame->ring_id)) {
+      complain("a record that nobody put");
+      continue;
+    }
+    if (record->head.sequence != frame->sequence) complain("a frame of another sequence");
+    if (described.count(frame->ring_id) == 0) complain("a record before its ring");
+    Sequences& sequences = all.sequences[frame->ring_id];
+    if (!sequences.empty() && sequences.back() >= frame->sequence) complain("a record twice, or out of order");
+    sequences.push_back(frame->sequence);
+  }
+  if (path.ends_with(".ewc") && !reader.is_complete()) complain("not complete");
+  if (reader.hole_count() != 0) complain("a hole");
+}
+
+// Of the sealed ones.
+inline Drained drained(const std::string& directory, const PrivateKey* key = nullptr) {
+  Drained all;
+  for (const std::string& path : paths_in(directory, ".ewc")) add_segment(all, path, key);
+  return all;
+}
+
+}  // namespace edgeward

@@ -1,0 +1,91 @@
+// Segments as tests make them and read them: bytes in memory, frames one by one, and what damage must keep.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bytes/crc32c.h"
+#include "captures/segment.h"
+#include "rigs/directory.h"
+#include "rigs/octets.h"
+
+namespace edgeward {
+
+// A frame that was read, or is to be written.
+struct KeptFrame {
+  FrameType type;
+  uint64_t ring_id;
+  uint64_t sequence;
+  Octets payload;
+  bool operator==(const KeptFrame&) const = default;
+};
+
+inline KeptFrame kept(const Frame& frame) {
+  return {frame.type, frame.ring_id, frame.sequence, {frame.payload.begin(), frame.payload.end()}};
+}
+
+// What a reader gives of a file, to its end.
+struct SegmentContent {
+  std::vector<KeptFrame> frames;  // but the footer
+  bool is_complete = false;
+  uint64_t whole_bytes = 0;
+  uint64_t hole_count = 0;
+};
+
+inline SegmentContent content_of_segment(const std::string& path, const PrivateKey* key = nullptr) {
+  SegmentContent content;
+  SegmentReader reader(path, key);
+  while (const auto frame = reader.next()) {
+    if (frame->type != FrameType::footer) content.frames.push_back(kept(*frame));
+  }
+  CHECK_FALSE(reader.next());
+  content.is_complete = reader.is_complete();
+  content.whole_bytes = reader.whole_bytes();
+  content.hole_count = reader.hole_count();
+  return content;
+}
+
+inline void append(SegmentWriter& writer, const std::vector<KeptFrame>& frames) {
+  for (const KeptFrame& frame : frames) writer.append(frame.type, frame.ring_id, frame.sequence, frame.payload);
+}
+
+inline Octets octets_of(const std::string& path) { return from_text(content_of(path)); }
+
+inline std::string write_octets(const std::string& path, Bytes bytes) { return write_file(path, to_text(bytes)); }
+
+// Where the frames of a segment begin, and behind them its end.
+inline std::vector<size_t> frame_offsets(Bytes segment) {
+  std::vector<size_t> offsets;
+  size_t at = kSegmentHeadBytes;
+  while (at < segment.size()) {
+    offsets.push_back(at);
+    const auto payload_bytes = try_read<uint32_t>(segment, at + 32);
+    REQUIRE(payload_bytes);
+    at += (kFrameHeadBytes + *payload_bytes + 63) / 64 * 64;
+  }
+  REQUIRE(at == segment.size());
+  offsets.push_back(at);
+  return offsets;
+}
+
+template <class Value>
+void put(Octets& bytes, size_t offset, Value value) {
+  REQUIRE(contains(bytes, offset, sizeof(value)));
+  std::memcpy(bytes.data() + offset, &value, sizeof(value));
+}
+
+// Makes the CRCs fit what was changed: of the segment's head, of the frame at `offset`.
+inline void mend_head(Octets& segment) {
+  put(segment, kSegmentHeadBytes - 4, crc32c(Bytes(segment).first(kSegmentHeadBytes - 4)));
+}
+inline void mend_frame(Octets& segment, size_t offset) {
+  put(segment, offset + 36, uint32_t{0});
+  const auto payload_bytes = *try_read<uint32_t>(segment, offset + 32);
+  put(segment, offset + 36, crc32c(Bytes(segment).subspan(offset, kFrameHeadBytes + payload_bytes)));
+}
+
+}  // namespace edgeward

@@ -1,0 +1,170 @@
+#include "system/memory.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "rigs/guarded_pages.h"
+#include "rigs/mapping.h"
+#include "rigs/octets.h"
+#include "rigs/refusal.h"
+#include "rigs/unmapping.h"
+
+namespace edgeward {
+namespace {
+
+constexpr size_t kPage = GuardedPages::kPageBytes;
+
+// Every size near a multiple of the alignment or of the page, and some between.
+std::vector<size_t> interesting_sizes() {
+  std::vector<size_t> sizes;
+  for (size_t size = 0; size <= 4 * kBlockAlignment; ++size) sizes.push_back(size);
+  for (size_t pages = 1; pages <= 40; ++pages) {
+    for (size_t before = 0; before <= 2 * kBlockAlignment; ++before) sizes.push_back(pages * kPage - before);
+    for (size_t after = 1; after <= kBlockAlignment; ++after) sizes.push_back(pages * kPage + after);
+  }
+  sizes.push_back((size_t{1} << 22) + 1);  // past the allocator's threshold for a mapping of its own
+  return sizes;
+}
+
+}  // namespace
+
+TEST_CASE("a block of any size is aligned and has readable bytes behind it") {
+  // Held together, so that the allocator hands out many places relative to a page.
+  std::vector<Block> held;
+  for (const size_t size : interesting_sizes()) {
+    CAPTURE(size);
+    Block block = Block::uninitialized(size);
+    CHECK(block);
+    CHECK(block.size_bytes() == size);
+    CHECK(reinterpret_cast<uintptr_t>(block.data()) % kBlockAlignment == 0);
+    CHECK(readable_slack(block.data(), size) >= kBlockSlack);
+    // To the last byte, and the slack: a sanitizer knows where the allocation ends.
+    std::memset(block.data(), 1, size);
+    volatile std::byte past{};
+    for (size_t i = 0; i < kBlockSlack; ++i) past = block.data()[size + i];
+    (void)past;
+    held.push_back(std::move(block));
+    if (held.size() > 64) held.erase(held.begin());
+  }
+}
+
+TEST_CASE("a zeroed block is zero") {
+  for (const size_t size : {size_t{0}, size_t{1}, size_t{4096}, size_t{100'000}}) {
+    { std::memset(Block::uninitialized(size).data(), 0xFF, size); }
+    const Block block = Block::zeroed(size);
+    CHECK(std::all_of(block.data(), block.data() + size, [](std::byte byte) { return byte == std::byte{0}; }));
+  }
+}
+
+TEST_CASE("no block is empty only when it was not made") {
+  CHECK_FALSE(Block());
+  CHECK(Block::uninitialized(0));
+  Block source = Block::uninitialized(3);
+  const std::byte* data = source.data();
+  const Block target = std::move(source);
+  CHECK(target.data() == data);
+}
+
+TEST_CASE("a size that memory cannot have is an error, near overflow too") {
+  constexpr size_t kMost = std::numeric_limits<size_t>::max();
+  // Those that overflow with the slack alone: for others a sanitizer ends the process where an allocator says no.
+  for (size_t size = kMost; size > kMost - kBlockSlack; --size) {
+    check_refusal(Code::out_of_memory, {"memory: expected ", std::to_string(size)},
+                  [&] { (void)Block::uninitialized(size); });
+  }
+}
+
+TEST_CASE("the slack that is promised can be read, up to the last byte before a page that cannot") {
+  const GuardedPages pages(2);
+  for (size_t left = 0; left <= kPage; ++left) {
+    const size_t size = 2 * kPage - left;
+    const size_t slack = readable_slack(pages.begin(), size);
+    // An end on a page's edge has none: the next page need not be there.
+    CHECK(slack == left % kPage);
+    if (slack == 0) continue;
+    volatile std::byte past = pages.begin()[size + slack - 1];
+    (void)past;
+  }
+  CHECK(readable_slack(pages.end(), 0) == 0);
+}
+
+TEST_CASE("a block of pages is zeros that begin a page, with readable bytes behind them") {
+  for (const auto& make : {Block::pages, Block::secret}) {
+    for (const size_t size : interesting_sizes()) {
+      CAPTURE(size);
+      const Block block = make(size);
+      CHECK(block.size_bytes() == size);
+      CHECK(reinterpret_cast<uintptr_t>(block.data()) % kPage == 0);
+      CHECK(is_zero({block.data() + size - std::min(size, kPage), std::min(size, kPage) + kBlockSlack}));
+      if (size > 0) block.data()[0] = block.data()[size - 1] = std::byte{1};
+    }
+    constexpr size_t kMost = std::numeric_limits<size_t>::max();
+    for (const size_t size : {kMost, kMost - kBlockSlack + 1, kMost / 2}) {
+      check_refusal(Code::out_of_memory, {"memory: expected ", std::to_string(size)}, [&] { (void)make(size); });
+    }
+  }
+}
+
+TEST_CASE("only a secret block is in no core dump; both ask for large pages when they are large") {
+  constexpr size_t kLarge = 2 * kLargePageBytes + 1;
+  for (const size_t size : {size_t{100}, kLarge}) {
+    const Block plain = Block::pages(size);
+    const Block secret = Block::secret(size);
+    const auto plain_mapping = try_mapping_of(plain.data());
+    const auto secret_mapping = try_mapping_of(secret.data());
+    REQUIRE(plain_mapping);
+    REQUIRE(secret_mapping);
+    CHECK(plain_mapping->flags.count("dd") == 0);
+    CHECK(secret_mapping->flags.count("dd") == 1);
+    // The kernel may join a small block with a neighbour.
+    if (size == kLarge) {
+      CHECK(reinterpret_cast<uintptr_t>(plain.data()) % kLargePageBytes == 0);
+      CHECK(reinterpret_cast<uintptr_t>(secret.data()) % kLargePageBytes == 0);
+      CHECK(plain_mapping->flags.count("hg") == 1);
+      CHECK(secret_mapping->flags.count("hg") == 1);
+    }
+  }
+}
+
+TEST_CASE("a secret block is zeros when the system gets it back, also when a part of it lived longest") {
+  constexpr size_t kSize = 3 * kPage;
+  const auto given_back = [](Block (*make)(size_t), auto&& hold) {
+    return bytes_when_unmapped([&](const auto& watch) {
+      Block block = make(kSize);
+      watch(block.data());
+      std::memset(block.data(), 7, kSize);
+      hold(std::move(block));
+    });
+  };
+  const Octets ended = given_back(Block::secret, [](Block) {});
+  const Octets of_part = given_back(Block::secret, [](Block block) {
+    const Block part = block.part(kBlockAlignment, 100);
+    block = Block();
+  });
+  for (const Octets& bytes : {ended, of_part}) {
+    CHECK(bytes.size() >= kSize);
+    CHECK(is_zero(bytes));
+  }
+  // The watching itself: what is not wiped is seen.
+  const Octets seen = given_back(Block::pages, [](Block) {});
+  REQUIRE(seen.size() >= kSize);
+  CHECK(is_same(Bytes(seen).first(kSize), Octets(kSize, std::byte{7})));
+}
+
+TEST_CASE("a part is the same memory, and keeps all of it") {
+  Block whole = Block::zeroed(1000);
+  std::memset(whole.data(), 5, 1000);
+  const Block part = whole.part(kBlockAlignment, 100);
+  CHECK(part.data() == whole.data() + kBlockAlignment);
+  CHECK(part.size_bytes() == 100);
+  const Block inner = part.part(0, 0);
+  CHECK(inner.data() == part.data());
+  whole = Block();
+  CHECK(is_same({part.data(), 100}, Octets(100, std::byte{5})));
+}
+
+}  // namespace edgeward

@@ -1,0 +1,97 @@
+"""What README.md and docs/library.md show is run, and their links lead somewhere."""
+
+import re
+import shutil
+import time
+from importlib.resources import files
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import edgeward as ew
+from edgeward.trust import keys
+from tests.models import tflite_models
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S)
+
+
+@pytest.fixture
+def surroundings(tmp_path, monkeypatch):
+    """The names that the examples take for granted."""
+    digits = files("edgeward") / "digits"
+    for suffix in ("tflite", "onnx"):
+        shutil.copyfile(str(digits / f"digits.{suffix}"), tmp_path / f"model.{suffix}")
+    monkeypatch.chdir(tmp_path)
+    keys.make("edgeward-keys", "ed25519", int(time.time()), 1)
+    monkeypatch.setenv("EDGEWARD_TRUST", "edgeward-keys/trust")
+    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
+    ew.Package.seal(
+        "model.tflite",
+        "person-2.1.ewp",
+        ew.Release("person", "2.1", counter=1),
+        [ew.PrivateKey.read("edgeward-keys/publisher.key")],
+        ew.Contents(golden=[ew.Case({"image": np.zeros((1, 8, 8, 1), np.float32)})]),
+        encrypt_to=[ew.PublicKey.read("edgeward-keys/device.pub")],
+    )
+    picture = np.load(str(digits / "digits.npz"))["pictures"][0]
+    image = (picture.reshape(1, 8, 8, 1) / 16).astype(np.float32)
+
+    def read_into(array):
+        array[...] = image
+
+    return {
+        "ew": ew,
+        "model": ew.load_unsigned("model.tflite"),
+        "pair": ew.load_unsigned(tflite_models.sum_product()),
+        "image": image,
+        "picture": image,
+        "first": np.ones(4, np.float32),
+        "second": np.ones(4, np.float32),
+        "camera": SimpleNamespace(read_into=read_into),
+    }
+
+
+@pytest.mark.parametrize(("page", "least"), [("README.md", 1), ("docs/library.md", 4)])
+def test_the_examples_run(page, least, surroundings):
+    found = blocks(page)
+    assert len(found) >= least
+    for block in found:
+        exec(compile(block, page, "exec"), dict(surroundings))
+
+
+def test_links_lead_somewhere():
+    links = [
+        (page, target)
+        for page in PAGES
+        for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text())
+    ]
+    assert links
+    missing = [(page.name, target) for page, target in links if not (page.parent / target).exists()]
+    assert not missing
+
+
+def test_each_public_name_is_documented():
+    text = (ROOT / "docs" / "library.md").read_text()
+    described = {"EdgewardError", *(name for name in ew.__all__ if name in text)}
+    assert described >= set(ew.__all__) - {"EngineReport", "Model", "Quantization"}
+
+
+def test_each_defence_names_a_test_that_is_there():
+    text = (ROOT / "docs" / "security.md").read_text()
+    table = text.split("## Defences")[1].split("\n## ")[0]
+    rows = [row for row in table.splitlines() if row.startswith("| ")][1:]
+    assert len(rows) >= 25
+    for row in rows:
+        shown_by = re.findall(r"`([\w.]+\.(?:py|cc))(?:::([^`]+))?`", row.split(" | ")[-1])
+        assert shown_by, row
+        for file, name in shown_by:
+            (path,) = (ROOT / "tests").rglob(file)
+            heading = f"def {name}(" if file.endswith(".py") else f'TEST_CASE("{name}")'
+            assert not name or heading in path.read_text(), (file, name)

@@ -1,0 +1,683 @@
+"""Each attack that a device must withstand, by name, tried with genuine keys, packages and roots.
+
+Each fails when its defence is taken away: tests/campaigns/seeded_faults.py does that, one by one.
+"""
+
+import hashlib
+import itertools
+import os
+import shutil
+import struct
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from models import tflite_models
+from reference import package_reader
+from sealed import (
+    DAY_S,
+    DEFAULT_ROLE,
+    DEVICE,
+    NOW_S,
+    OWNER,
+    PUBLISHER,
+    ROOT_DAYS,
+    document,
+    key,
+    run,
+    seal,
+    signed,
+    successor,
+    trust_at,
+)
+
+from edgeward import (
+    BadInput,
+    Contents,
+    ExpiredPackage,
+    ExpiredRoot,
+    MalformedKey,
+    MalformedPackage,
+    MalformedRoot,
+    Package,
+    RollbackRefused,
+    Trust,
+    UntrustedPackage,
+    UntrustedRoot,
+    WrongKey,
+    WrongTarget,
+    _core,
+)
+from edgeward.packages.package import machine
+from edgeward.trust import root_document
+from edgeward.trust.root_document import publisher_role
+
+TEN_YEARS_S = 3652 * DAY_S
+LAST_COUNTER = (1 << 48) - 1
+SECOND, STRANGER = key("second"), key("stranger")
+OTHER_DEVICE = key("other device", "x25519")
+
+
+pytestmark = pytest.mark.usefixtures("clock")
+
+
+@pytest.fixture
+def place(tmp_path):
+    return tmp_path / "trust"
+
+
+@pytest.fixture
+def device(place):
+    return trust_at(place)
+
+
+def wraps_of(path):
+    return path.with_suffix(".ewk")
+
+
+# --- Old releases -------------------------------------------------------------------------------
+
+
+def test_rollback(tmp_path, place, device, run_child):
+    older, allowed = seal(tmp_path / "2.ewp", 2), seal(tmp_path / "3.ewp", 3, min_counter=2)
+    newer = seal(tmp_path / "4.ewp", 4, min_counter=3)
+    run(older, device)
+    run(newer, device)
+    with pytest.raises(RollbackRefused, match=r"at least 3, the floor .* got 2"):
+        Package.open(older, trust=device)
+    run(allowed, device)  # older, and not below the floor: the way back from a bad release
+    run(newer, device)
+
+    # The same after a restart, with the genuine clock.
+    program = """
+import sys
+import edgeward as ew
+for path in sys.argv[2:]:
+    try:
+        ew.load(path, trust=sys.argv[1])
+    except ew.RollbackRefused:
+        print("refused")
+    else:
+        print("ran")
+"""
+    assert run_child(program, place, older, allowed, newer) == "refused\nran\nran\n"
+
+
+def test_rollback_by_a_release_that_names_a_high_floor_and_a_low_counter(tmp_path):
+    """The floor that a package sets is never above itself, so that it cannot be a way in."""
+    with pytest.raises(BadInput, match="min_counter"):
+        seal(tmp_path / "demo.ewp", 2, min_counter=3)
+
+
+def test_an_older_trust_root(tmp_path, place):
+    """Put in the place of the one in force, with the keys that were revoked since."""
+    first = document(publishers=[PUBLISHER, SECOND])
+    device = trust_at(place, first)
+    second = successor(first)
+    root_document.revoke(second, SECOND.public.id.hex())
+    device.update(signed(second))
+    (place / "root.json").write_bytes(signed(first))
+    for attempt in (
+        lambda: Trust(place),
+        lambda: run(seal(tmp_path / "demo.ewp", keys=[SECOND]), device),
+        lambda: device.update(signed(first)),
+    ):
+        with pytest.raises(RollbackRefused, match="expected version 2 or later"):
+            attempt()
+
+
+# --- Time ---------------------------------------------------------------------------------------
+
+
+def test_freeze(tmp_path, device, clock):
+    """A device that is kept from new roots runs what it had, and nothing that is new to it."""
+    known, new = seal(tmp_path / "1.ewp", 1), seal(tmp_path / "2.ewp", 2)
+    run(known, device)
+    clock(device.root.expires_s)
+    run(known, device)
+    with pytest.raises(ExpiredRoot):
+        run(new, device)
+    run(known, Trust(device.directory))
+    device.update(signed(successor(document())))
+    run(new, device)
+
+
+def test_a_clock_ten_years_behind(tmp_path, device, clock):
+    """What expired, and that is known from a signature, stays expired."""
+    path = seal(tmp_path / "1.ewp", 1, not_after_s=NOW_S + 10)
+    wrapped = seal(tmp_path / "wrapped.ewp", 1, name="wrapped", encrypt_to=[DEVICE.public])
+    opened = Package.open(wrapped, trust=device)
+    opened.add_recipients([DEVICE.public], not_after_s=NOW_S + 10)
+    run(path, device)
+    run(wrapped, device)
+    clock(NOW_S + 10)
+    later = seal(tmp_path / "2.ewp", 2, name="other")
+    run(later, device)
+    clock(NOW_S - TEN_YEARS_S)
+    with pytest.raises(ExpiredPackage):
+        run(path, device)
+    with pytest.raises(WrongKey, match="until 2000000010"):
+        run(wrapped, device)
+    with pytest.raises(ExpiredPackage):
+        run(path, Trust(device.directory))
+    run(later, device)
+
+
+def test_a_clock_ten_years_behind_and_a_root_issued_since(tmp_path, device, clock):
+    path = seal(tmp_path / "1.ewp", 1, not_after_s=NOW_S + 10)
+    clock(NOW_S + 10)
+    device.update(signed(successor(document())))
+    clock(NOW_S - TEN_YEARS_S)
+    with pytest.raises(ExpiredPackage):
+        run(path, device)
+
+
+def test_a_clock_ten_years_ahead(tmp_path, place, device, clock):
+    """New packages are refused, known ones load, and nothing of that day is kept."""
+    known, new = seal(tmp_path / "1.ewp", 1), seal(tmp_path / "2.ewp", 2)
+    dated = seal(tmp_path / "dated.ewp", 1, name="dated", not_after_s=NOW_S + 500)
+    run(known, device)
+    run(dated, device)
+    before = {one.name: one.read_bytes() for one in place.iterdir()}
+    clock(NOW_S + TEN_YEARS_S)
+    run(known, device)
+    with pytest.raises(ExpiredRoot):
+        run(new, device)
+    with pytest.raises(ExpiredPackage):
+        run(dated, device)
+    run(known, Trust(place))
+    assert {one.name: one.read_bytes() for one in place.iterdir()} == before
+    clock(NOW_S)
+    run(new, device)
+    run(dated, device)
+
+
+def test_a_clock_ten_years_ahead_while_a_root_comes(tmp_path, place, device, clock):
+    clock(NOW_S + 60)
+    second = signed(successor(document()))
+    clock(NOW_S + TEN_YEARS_S)
+    device.update(second)
+    clock(NOW_S + 60)
+    assert device.now_s() == NOW_S + 60
+    run(seal(tmp_path / "1.ewp"), device)
+
+
+# --- A stolen publisher key ---------------------------------------------------------------------
+
+
+def test_fast_forward(tmp_path, place, clock):
+    """The counter is driven to its end; a root of a new epoch opens the way again."""
+    first = document()
+    device = trust_at(place, first)
+    run(seal(tmp_path / "1.ewp", 1), device)
+    clock(NOW_S + TEN_YEARS_S)  # the thief tells the time, too
+    last = seal(tmp_path / "last.ewp", LAST_COUNTER, min_counter=LAST_COUNTER)
+    clock(NOW_S)
+    run(last, device)
+    with pytest.raises(RollbackRefused):
+        run(seal(tmp_path / "2.ewp", 2), device)
+    with pytest.raises(BadInput, match=r"2\*\*48 - 1"):
+        seal(tmp_path / "beyond.ewp", LAST_COUNTER + 1)
+    with pytest.raises(RollbackRefused, match="expected epoch 0 of the trust root, got 1"):
+        run(seal(tmp_path / "ahead.ewp", 1, epoch=1), device)
+
+    second = successor(first)
+    root_document.add_key(second, DEFAULT_ROLE, SECOND.public)
+    root_document.revoke(second, PUBLISHER.public.id.hex())
+    root_document.raise_epoch(second)
+    device.update(signed(second))
+    genuine = seal(tmp_path / "3.ewp", 1, epoch=1, keys=[SECOND], not_after_s=NOW_S + DAY_S)
+    run(genuine, device)
+    with pytest.raises(UntrustedPackage):
+        run(last, device)
+    with pytest.raises(RollbackRefused, match="expected epoch 1 of the trust root, got 0"):
+        run(seal(tmp_path / "old.ewp", LAST_COUNTER, keys=[SECOND]), device)
+    run(genuine, Trust(place))
+
+
+def test_a_revoked_key(tmp_path, place):
+    first = document(publishers=[PUBLISHER, SECOND])
+    device = trust_at(place, first)
+    stolen = seal(tmp_path / "1.ewp", keys=[SECOND])
+    run(stolen, device)
+    late = Trust(place)
+    second = successor(first)
+    root_document.revoke(second, SECOND.public.id.hex())
+    late.update(signed(second))
+    for knows in (device, late, Trust(place)):
+        with pytest.raises(UntrustedPackage, match="got 0 among 1"):
+            run(stolen, knows)
+    run(seal(tmp_path / "2.ewp", keys=[PUBLISHER, SECOND]), device)
+
+
+def test_one_stolen_key_of_two(tmp_path, place):
+    content = document(publishers=[PUBLISHER, SECOND])
+    root_document.set_threshold(content, DEFAULT_ROLE, 2)
+    device = trust_at(place, content)
+    for signers in ([SECOND], [SECOND, STRANGER], [SECOND, OWNER]):
+        with pytest.raises(UntrustedPackage, match="expected 2 by keys"):
+            run(seal(tmp_path / "1.ewp", keys=signers), device)
+    run(seal(tmp_path / "2.ewp", keys=[SECOND, PUBLISHER]), device)
+
+
+def test_duplicate_signatures_toward_a_threshold(tmp_path, place):
+    content = document(publishers=[PUBLISHER, SECOND])
+    root_document.set_threshold(content, DEFAULT_ROLE, 2)
+    device = trust_at(place, content)
+    path = seal(tmp_path / "1.ewp", keys=[PUBLISHER])
+    for copies in range(2, 17):
+        again = tmp_path / f"{copies}.ewp"
+        Package.unverified(path).resign(again, [PUBLISHER], adds=True)
+        path = again
+        with pytest.raises(UntrustedPackage, match=f"expected 2 by keys .* got 1 among {copies}"):
+            run(path, device)
+    p256 = key("elliptic", "ecdsa-p256")  # which signs anew each time
+    content = document(publishers=[p256, SECOND])
+    root_document.set_threshold(content, DEFAULT_ROLE, 2)
+    with pytest.raises(UntrustedPackage, match="got 1 among 2"):
+        run(seal(tmp_path / "p256.ewp", keys=[p256, p256]), trust_at(tmp_path / "p256", content))
+
+
+# --- Roots that would let everything in ---------------------------------------------------------
+
+
+def with_role(content, **changes):
+    role = {**content["roles"][DEFAULT_ROLE], **changes}
+    return {**content, "roles": {**content["roles"], DEFAULT_ROLE: role}}
+
+
+def refuse_as_first_and_next(place, content, refusal):
+    """No device begins with the root, and none goes on with it."""
+    with pytest.raises(refusal):
+        trust_at(place.with_name("first"), content)
+    device = trust_at(place)
+    before = (place / "root.json").read_bytes()
+    with pytest.raises(refusal):
+        device.update(signed({**content, "version": 2}))
+    assert (place / "root.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("threshold", [0, -1])
+def test_threshold_zero(place, threshold):
+    refuse_as_first_and_next(place, with_role(document(), threshold=threshold), MalformedRoot)
+
+
+def test_a_root_role_with_threshold_zero(place):
+    content = document()
+    content["roles"]["root"]["threshold"] = 0
+    refuse_as_first_and_next(place, content, MalformedRoot)
+
+
+def test_duplicate_key(place):
+    """One key that is listed twice, or in a role twice, does not make two signers."""
+    content = document()
+    refuse_as_first_and_next(place, {**content, "keys": 2 * content["keys"]}, MalformedRoot)
+
+
+def test_duplicate_key_in_a_role(place):
+    content = document()
+    twice = 2 * content["roles"][DEFAULT_ROLE]["keyids"]
+    refuse_as_first_and_next(place, with_role(content, keyids=twice, threshold=2), MalformedRoot)
+
+
+def test_duplicate_key_under_another_id(place):
+    content = document()
+    other = {**content["keys"][1], "id": STRANGER.public.id.hex()}
+    content = {**content, "keys": [*content["keys"], other]}
+    refuse_as_first_and_next(place, content, MalformedRoot)
+
+
+def test_a_root_by_a_publisher(place):
+    """Who signs packages does not say who signs packages."""
+    device = trust_at(place)
+    second = successor(document())
+    root_document.add_key(second, DEFAULT_ROLE, STRANGER.public)
+    for signers in ([PUBLISHER], [STRANGER], [PUBLISHER, STRANGER]):
+        with pytest.raises(UntrustedRoot):
+            device.update(signed(second, signers))
+
+
+def test_a_packages_signature_is_none_of_a_root(place):
+    """What is signed says what it is."""
+    device = trust_at(place)
+    forged = signed(successor(document()), []).decode()
+    payload = _core.document_payload(forged.encode())
+    body_type = "application/vnd.edgeward.ewp.body.v1"
+    as_a_body = _core.sign_document(body_type, payload, [OWNER])
+    with pytest.raises(UntrustedRoot):
+        device.update(as_a_body.replace(body_type, root_document.TYPE).encode())
+
+
+# --- Packages of others -------------------------------------------------------------------------
+
+
+def test_unknown_publisher(tmp_path, device):
+    for publisher, signers in [
+        ("nobody", [PUBLISHER]),
+        ("root", [OWNER]),
+        ("default", [STRANGER]),
+        ("default", [OWNER]),
+    ]:
+        with pytest.raises(UntrustedPackage):
+            run(seal(tmp_path / "1.ewp", publisher=publisher, keys=signers), device)
+
+
+def test_a_publisher_under_anothers_name(tmp_path, place):
+    content = document()
+    root_document.add_key(content, publisher_role("lab"), SECOND.public)
+    device = trust_at(place, content)
+    run(seal(tmp_path / "1.ewp", publisher="lab", keys=[SECOND]), device)
+    with pytest.raises(UntrustedPackage):
+        run(seal(tmp_path / "2.ewp", publisher="default", keys=[SECOND]), device)
+
+
+def test_wrong_name(tmp_path, place):
+    content = document()
+    root_document.add_key(content, publisher_role("lab"), SECOND.public, ["lab-"])
+    device = trust_at(place, content)
+    facts = {"publisher": "lab", "keys": [SECOND]}
+    run(seal(tmp_path / "1.ewp", name="lab-demo", **facts), device)
+    for name in ("demo", "lab", "xlab-demo"):
+        with pytest.raises(UntrustedPackage, match=f'name: .* got "{name}"'):
+            run(seal(tmp_path / "2.ewp", name=name, **facts), device)
+
+
+def test_wrong_target(tmp_path, device):
+    for target in ("linux-other", machine() + "x", machine()[:-1], "windows-" + machine()):
+        with pytest.raises(WrongTarget, match=f'got "{target}"'):
+            run(seal(tmp_path / "1.ewp", target=target), device)
+    for target in ("any", machine()):
+        run(seal(tmp_path / "2.ewp", target=target), device)
+
+
+def test_bound_to_another_device(tmp_path, place, device):
+    path = seal(tmp_path / "1.ewp", device_id=DEVICE.public.id)
+    run(path, device)
+    with pytest.raises(WrongTarget, match="bound to another"):
+        run(path, device, OTHER_DEVICE)
+    (place / "device.key").unlink()
+    with pytest.raises(WrongTarget, match="bound to another"):
+        Package.open(path, trust=device)
+
+
+# --- Parts of packages --------------------------------------------------------------------------
+
+
+def parts(path, count):
+    """The package cut where one part ends and another begins, `count` chunks among them."""
+    content = path.read_bytes()
+    (body_bytes,) = struct.unpack_from("<I", content, 12)
+    (payload,) = struct.unpack_from("<Q", content, 64 + 40)
+    table = 64 + body_bytes + 16 * 144
+    last_member = content.rindex(b"labels.txt", 64, table)
+    (labels,) = struct.unpack_from("<Q", content, last_member + 72)
+    rows = [table + 48 * index for index in range(1, count)]
+    chunks = [payload + (index << 18) for index in range(1, count)]
+    cuts = [64, 64 + body_bytes, table, *rows, payload, *chunks, payload + labels]
+    assert cuts == sorted(set(cuts))
+    assert cuts[-1] < len(content)
+    return [content[a:b] for a, b in itertools.pairwise([0, *cuts, len(content)])]
+
+
+ADDEND = np.arange(75_000, dtype=np.float32)
+LARGE_MODEL = tflite_models.add(ADDEND.shape)
+LARGE_MODELS = (LARGE_MODEL, LARGE_MODEL.replace(ADDEND.tobytes(), (-ADDEND).tobytes()))
+
+
+@pytest.mark.parametrize("encrypt_to", [(), (DEVICE.public,)], ids=["signed", "encrypted"])
+def test_mix_and_match(tmp_path, device, encrypt_to):
+    """Head, signatures, table, chunks, members and wraps of two genuine packages, mixed."""
+    assert LARGE_MODELS[0] != LARGE_MODELS[1]
+    paths = [
+        seal(
+            tmp_path / f"{index}.ewp",
+            index,
+            model=LARGE_MODELS[index - 1],
+            contents=Contents(labels=[label]),
+            encrypt_to=encrypt_to,
+        )
+        for index, label in ((1, "cat"), (2, "dog"))
+    ]
+    for path in paths:
+        Package.open(path, trust=device).verify()
+    cut = [parts(path, 2) for path in paths]
+    wraps = [wraps_of(path).read_bytes() if encrypt_to else b"" for path in paths]
+    pieces = list(zip(*cut, strict=True)) + ([tuple(wraps)] if encrypt_to else [])
+    assert all(len(a) == len(b) and a != b for a, b in pieces)
+    mixed = tmp_path / "mixed.ewp"
+    genuine = []
+    for choice in itertools.product((0, 1), repeat=len(pieces)):
+        chosen = [piece[one] for piece, one in zip(pieces, choice, strict=True)]
+        if encrypt_to:
+            wraps_of(mixed).write_bytes(chosen.pop())
+        mixed.write_bytes(b"".join(chosen))
+        try:
+            Package.open(mixed, trust=device).load().close()
+        except (MalformedPackage, UntrustedPackage, WrongKey):
+            continue
+        genuine.append(set(choice))
+    assert genuine == [{0}, {1}]
+
+
+@pytest.mark.parametrize("rows", [False, True], ids=["chunks", "chunks and rows"])
+@pytest.mark.parametrize("encrypt_to", [(), (DEVICE.public,)], ids=["signed", "encrypted"])
+def test_chunks_in_another_order(tmp_path, device, encrypt_to, rows):
+    model = tflite_models.add((200_000,))
+    path = seal(tmp_path / "1.ewp", model=model, encrypt_to=encrypt_to)
+    content = path.read_bytes()
+    (body_bytes,) = struct.unpack_from("<I", content, 12)
+    (payload,) = struct.unpack_from("<Q", content, 64 + 40)
+    whole_count = (len(content) - payload) >> 18
+    pairs = list(itertools.combinations(range(whole_count), 2))
+    assert len(pairs) == 3
+    for pair in pairs:
+        swapped = bytearray(content)
+        places = [(payload, 1 << 18)]
+        if rows:
+            places.append((64 + body_bytes + 16 * 144, 48))
+        for start, size in places:
+            a, b = (slice(start + one * size, start + (one + 1) * size) for one in pair)
+            swapped[a], swapped[b] = swapped[b], swapped[a]
+        path.write_bytes(swapped)
+        with pytest.raises(MalformedPackage, match="table" if rows else "chunk"):
+            Package.open(path, trust=device).load()
+    path.write_bytes(content)
+    Package.open(path, trust=device).load().close()
+
+
+def times(a, b):
+    """The product of two blocks in the field of GCM (NIST SP 800-38D, 6.3)."""
+    product, factor = 0, int.from_bytes(b, "big")
+    for bit in f"{int.from_bytes(a, 'big'):0128b}":
+        product ^= factor if bit == "1" else 0
+        factor = factor >> 1 ^ (0xE1 << 120 if factor & 1 else 0)
+    return product.to_bytes(16, "big")
+
+
+def xor(a, b):
+    return bytes(x ^ y for x, y in zip(a, b, strict=True))
+
+
+def test_an_insider_with_the_content_key(tmp_path, device):
+    """A device that may open a package changes it for the others, under the very same tag.
+
+    Who has the key of AES-GCM can change two blocks so that the tag stays; what is signed is the
+    hash of each stored chunk, which does not.
+    """
+    path = seal(tmp_path / "1.ewp", model=LARGE_MODEL, encrypt_to=[DEVICE.public])
+    content = bytearray(path.read_bytes())
+    body = content[64 : 64 + struct.unpack_from("<I", content, 12)[0]]
+    cipher, chunk_bytes, payload_at, payload_bytes, release = (
+        struct.unpack_from(form, body, at)[0]
+        for form, at in [("<H", 22), ("<I", 24), ("<Q", 40), ("<Q", 48), ("<Q", 56)]
+    )
+    secret = hashlib.sha256(b"device").digest()  # DEVICE's
+    thief = package_reader.Device("any", NOW_S, private_key=secret)
+    content_key = package_reader.unwrap(wraps_of(path), content[32:64], thief)
+    info = struct.pack(">HIQQ", cipher, chunk_bytes, payload_bytes, release) + body[192:256]
+    derived = HKDF(hashes.SHA256(), 64, bytes(body[128:160]), b"edgeward/ewp/v1\0" + info)
+    chunk_key = derived.derive(content_key)[:32]
+
+    chunk = slice(payload_at, payload_at + chunk_bytes)
+    row = 64 + len(body) + 16 * 144
+    tag, nonce = content[row + 32 : row + 48], bytes(12)
+    plain = AESGCM(chunk_key).decrypt(nonce, bytes(content[chunk] + tag), None)
+    assert plain == LARGE_MODEL[:chunk_bytes]
+    weights = 4096
+    hash_key = Cipher(algorithms.AES(chunk_key), modes.ECB()).encryptor().update(bytes(16))
+    change = bytes(range(1, 17))
+    two_blocks = slice(payload_at + weights, payload_at + weights + 32)
+    content[two_blocks] = xor(content[two_blocks], change + times(change, hash_key))
+    forged = AESGCM(chunk_key).decrypt(nonce, bytes(content[chunk] + tag), None)
+    assert forged[weights : weights + 16] == xor(plain[weights : weights + 16], change)
+
+    Package.open(path, trust=device).load().close()
+    path.write_bytes(content)
+    with pytest.raises(MalformedPackage, match="chunk 0: expected the bytes that were signed"):
+        Package.open(path, trust=device).load()
+
+
+def test_a_package_that_changes_after_it_was_opened(tmp_path, device):
+    path = seal(tmp_path / "1.ewp", 1)
+    other = seal(tmp_path / "2.ewp", 2, keys=[STRANGER], model=tflite_models.add((5,)))
+    opened = Package.open(path, trust=device)
+    shutil.copyfile(other, path)  # into the same file
+    with pytest.raises(MalformedPackage):
+        opened.load()
+    path = seal(tmp_path / "3.ewp", 3)
+    opened = Package.open(path, trust=device)
+    os.replace(other, path)  # in its place
+    opened.load().close()  # what was opened, not what lies there now
+    with pytest.raises(UntrustedPackage):
+        run(path, device)
+
+
+def test_a_package_behind_a_link(tmp_path, device):
+    (tmp_path / "link.ewp").symlink_to(seal(tmp_path / "1.ewp"))
+    with pytest.raises(BadInput, match="symbolic link"):
+        run(tmp_path / "link.ewp", device)
+
+
+# --- Keys to packages ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def encrypted(tmp_path):
+    return seal(tmp_path / "encrypted.ewp", encrypt_to=[DEVICE.public])
+
+
+def test_an_encrypted_package_without_a_key(place, device, encrypted):
+    (place / "device.key").unlink()
+    with pytest.raises(WrongKey, match=r"device\.key"):
+        Package.open(encrypted, trust=device).load()
+    wraps_of(encrypted).unlink()
+    with pytest.raises(WrongKey, match=r"encrypted\.ewk"):
+        run(encrypted, device)
+    assert not (place / "state.json").exists()
+
+
+def test_an_encrypted_package_for_device_a_given_to_b(tmp_path, device, encrypted):
+    run(encrypted, device)
+    with pytest.raises(WrongKey, match="1 for other devices"):
+        run(encrypted, device, OTHER_DEVICE)
+    bound = seal(
+        tmp_path / "bound.ewp", encrypt_to=[DEVICE.public], device_id=DEVICE.public.id, name="it"
+    )
+    run(bound, device)
+    with pytest.raises(WrongTarget):
+        run(bound, device, OTHER_DEVICE)
+
+
+def test_a_wrap_for_another_device_under_this_ones_id(tmp_path, device, encrypted):
+    wrap = bytearray(wraps_of(encrypted).read_bytes())
+    assert wrap[48:80] == DEVICE.public.id
+    wrap[48:80] = OTHER_DEVICE.public.id
+    wraps_of(encrypted).write_bytes(wrap)
+    with pytest.raises(WrongKey, match="altered"):
+        run(encrypted, device, OTHER_DEVICE)
+
+
+def test_a_wrap_of_another_package(tmp_path, device, encrypted):
+    other = seal(tmp_path / "other.ewp", 2, encrypt_to=[DEVICE.public])
+    shutil.copyfile(wraps_of(other), wraps_of(encrypted))
+    with pytest.raises(WrongKey, match="one of another package"):
+        run(encrypted, device)
+    relabelled = bytearray(wraps_of(other).read_bytes())
+    relabelled[16:48] = Package.open(encrypted, trust=device).core.package_id
+    wraps_of(encrypted).write_bytes(relabelled)
+    with pytest.raises(WrongKey, match="altered"):
+        run(encrypted, device)
+
+
+def test_a_wrap_of_another_key(tmp_path, device, encrypted):
+    """Made for this device and this package, by one who has another package's content key."""
+    other = seal(tmp_path / "other.ewp", 2, encrypt_to=[DEVICE.public])
+    other_id = Package.open(other, trust=device).core.package_id
+    content_key = _core.unwrap(wraps_of(other).read_bytes(), other_id, DEVICE, NOW_S)
+    package_id = Package.open(encrypted, trust=device).core.package_id
+    cipher = "aes-256-gcm"
+    forged = _core.add_wrap(b"", content_key, package_id, DEVICE.public, cipher, 0, 0)
+    wraps_of(encrypted).write_bytes(forged)
+    with pytest.raises(WrongKey, match="committed to"):
+        run(encrypted, device)
+
+
+def test_an_altered_wrap(device, encrypted):
+    wrap = wraps_of(encrypted).read_bytes()
+    run(encrypted, device)
+    assert len(wrap) == 216
+    for bit in range(8 * len(wrap)):
+        altered = bytearray(wrap)
+        altered[bit // 8] ^= 1 << bit % 8
+        wraps_of(encrypted).write_bytes(altered)
+        with pytest.raises((WrongKey, MalformedKey)):
+            Package.open(encrypted, trust=device).read("model.tflite")
+
+
+def test_a_wrap_outside_its_time(device, encrypted, clock):
+    opened = Package.open(encrypted, trust=device)
+    opened.add_recipients([DEVICE.public], not_before_s=NOW_S + 10, not_after_s=NOW_S + 20)
+    for now_s, is_open in [(0, False), (9, False), (10, True), (19, True), (20, False)]:
+        clock(NOW_S + now_s)
+        if is_open:
+            run(encrypted, device)
+        else:
+            with pytest.raises(WrongKey, match="expected use from"):
+                run(encrypted, device)
+
+
+# --- The trust directory ------------------------------------------------------------------------
+
+
+def test_a_damaged_state(tmp_path, place, device):
+    """What was remembered is not begun anew: that would let older releases in."""
+    older, newer = seal(tmp_path / "1.ewp", 1), seal(tmp_path / "2.ewp", 2, min_counter=2)
+    run(newer, device)
+    whole = (place / "state.json").read_bytes()
+    damages = [b"", b"{}", whole[:-1], whole[len(whole) // 2 :], bytes(len(whole)), b"\xff" + whole]
+    for damaged in damages:
+        (place / "state.json").write_bytes(damaged)
+        for path in (older, newer):
+            with pytest.raises(MalformedRoot, match="trust state"):
+                run(path, device)
+    (place / "state.json").write_bytes(whole)
+    run(newer, device)
+    with pytest.raises(RollbackRefused):
+        run(older, device)
+
+
+def test_a_damaged_root(tmp_path, place, device):
+    path = seal(tmp_path / "1.ewp")
+    run(path, device)
+    whole = (place / "root.json").read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], bytes(len(whole)), whole.replace(b"A", b"B", 1)):
+        (place / "root.json").write_bytes(damaged)
+        with pytest.raises((MalformedRoot, UntrustedRoot)):
+            run(path, device)
+
+
+def test_the_days_of_these_tests_lie_as_they_think():
+    assert ROOT_DAYS * DAY_S < TEN_YEARS_S

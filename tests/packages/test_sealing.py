@@ -1,0 +1,79 @@
+"""From a model to a package: which members, in which form, and what is refused before."""
+
+import numpy as np
+import pytest
+import sealed
+from models import onnx_models, tflite_models
+
+from edgeward import Case, Contents, Package, Release
+from edgeward.errors import BadInput, MalformedModel
+from edgeward.packages import sealing
+
+RELEASE = Release("demo", "1", 1)
+X = np.arange(4, dtype=np.float32)
+
+
+def seal(path, **options):
+    words = {"model": sealed.MODEL, "keys": [sealed.PUBLISHER], "contents": Contents(), **options}
+    model, keys, contents = (words.pop(name) for name in ("model", "keys", "contents"))
+    return Package.seal(model, path, RELEASE, keys, contents, **words)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "kind"),
+    [
+        (tflite_models.add((4,)), "model.tflite", "tflite"),
+        (onnx_models.to_ort(onnx_models.add((4,))), "model.ort", "onnx"),
+    ],
+)
+def test_what_opens_in_place_is_sealed_as_it_is(tmp_path, model, name, kind):
+    (tmp_path / "source").write_bytes(model)
+    for source in (model, memoryview(model), tmp_path / "source", str(tmp_path / "source")):
+        members = sealing.model_members(source, converts=True, keeps_original=True)
+        assert members == [(name, kind, True, model)]
+
+
+def test_the_entry_comes_first(tmp_path):
+    contents = Contents([Case({"x": X})], calibration=[{"x": X}], card="card", labels=["a"])
+    seal(tmp_path / "p.ewp", contents=contents)
+    members = Package.unverified(tmp_path / "p.ewp").members
+    assert [member.is_entry for member in members] == [True, False, False, False, False]
+
+
+def test_the_id_is_the_packages(tmp_path):
+    assert seal(tmp_path / "p.ewp") == Package.unverified(tmp_path / "p.ewp").package_id
+
+
+def test_progress_counts_what_takes_long_to_its_end(tmp_path):
+    told = {}
+
+    def note(noun, done, total):
+        assert told.get(noun, 0) <= done <= total
+        told[noun] = done
+        totals[noun] = total
+
+    totals = {}
+    seal(tmp_path / "p.ewp", contents=Contents(calibration=[{"x": X}] * 5), progress=note)
+    assert set(told) == {sealing.SEALED_BYTES, sealing.CALIBRATION_RUNS}
+    assert told == totals
+    assert told[sealing.CALIBRATION_RUNS] == 2 * 5  # the range first, then what lies in its bins
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"keys": [sealed.DEVICE]}, BadInput, "signing key: expected an ed25519 or ecdsa-p256"),
+        ({"encrypt_to": [sealed.PUBLISHER.public]}, BadInput, "device key: expected an x25519"),
+        ({"keys": []}, BadInput, "sign"),
+        ({"cipher": "rot13", "encrypt_to": [sealed.DEVICE.public]}, BadInput, "rot13"),
+        ({"model": b""}, MalformedModel, "0 bytes"),
+        ({"model": sealed.MODEL[:100]}, MalformedModel, "vtable"),
+        ({"engine": "onnx"}, BadInput, "onnx"),
+        ({"contents": Contents([Case({"y": X})])}, BadInput, "'y'"),
+        ({"contents": Contents(calibration=[{"x": X[:2]}])}, BadInput, '"x"'),
+    ],
+)
+def test_what_is_refused_leaves_no_file(tmp_path, options, error, says):
+    with pytest.raises(error, match=says):
+        seal(tmp_path / "p.ewp", **options)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,91 @@
+"""A package as a document and as text, whatever its publisher wrote into it."""
+
+import json
+import time
+
+import pytest
+import sealed
+
+from edgeward import Package, _core
+from edgeward.reports import package_report
+from edgeward.reports.inspection import size
+
+
+def sealed_with(path, metadata, **facts):
+    fields = {
+        "name": "demo", "version": "1", "target": "any", "publisher": "default",
+        "release_counter": 1, "min_counter": 1, "created_s": int(time.time()), "hard_expiry_s": 0,
+        "binding": None, "cipher": None, "chunk_bytes": 1 << 16,
+    }  # fmt: skip
+    _core.seal_package(
+        str(path),
+        **{**fields, **facts},
+        members=[("model.tflite", "tflite", True, sealed.MODEL)],
+        metadata=metadata,
+        signers=[sealed.PUBLISHER],
+        progress=None,
+    )
+    return Package.unverified(path)
+
+
+def text_of(package):
+    return package_report.text(package_report.report(package))
+
+
+def test_everything_is_told(tmp_path):
+    device = sealed.DEVICE.public
+    path = sealed.seal(
+        tmp_path / "p.ewp", 7, min_counter=5, epoch=2, target="linux-x86_64",
+        encrypt_to=[device, sealed.key("other", "x25519").public], device_id=device.id,
+        not_after_s=4_102_444_800,
+    )  # fmt: skip
+    package = Package.unverified(path)
+    report = package_report.report(package)
+    json.dumps(report)
+    text = text_of(package)
+    for part in (
+        "demo 7.0", package.package_id, "7, accepts none below 5, epoch 2",
+        "2100-01-01T00:00:00Z", "linux-x86_64, only device " + device.id.hex()[:16],
+        "default: " + sealed.PUBLISHER.public.id.hex()[:16], "aes-256-gcm, for 2 devices: ",
+        size(len(sealed.MODEL)), "model.tflite", "float32",
+    ):  # fmt: skip
+        assert part in text
+
+
+def test_little_is_told_of_a_package_that_says_little(tmp_path):
+    text = text_of(sealed_with(tmp_path / "p.ewp", "{}"))
+    assert "any machine" in text
+    assert "never" in text
+    assert "epoch" not in text
+    assert "signature" not in text
+
+
+@pytest.mark.parametrize(
+    "schema",
+    ["1", "[]", '"x"', "null", '{"a": 1}', '{"a": {"inputs": 1}}', '{"a": {"inputs": [1]}}',
+     '{"a": {"inputs": [{}], "outputs": []}}',
+     '{"a": {"inputs": [{"name": 1, "dtype": 2, "shape": 3}], "outputs": []}}',
+     '{"a": {"inputs": [{"name": 1, "dtype": 2, "shape": 3, "quantization": 4}], "outputs": []}}'],
+)  # fmt: skip
+def test_a_schema_that_is_none_is_left_out(tmp_path, schema):
+    package = sealed_with(tmp_path / "p.ewp", f'{{"schema": {schema}}}')
+    text = text_of(package)
+    assert (
+        " ".join(text.splitlines()[-1].split()) == f"model.tflite tflite {size(len(sealed.MODEL))}"
+    )
+
+
+def test_metadata_that_is_no_document_is_empty(tmp_path):
+    for at, metadata in enumerate(("[]", "[" * 100_000 + "]" * 100_000, '{"a": 1')):
+        try:
+            package = sealed_with(tmp_path / f"{at}.ewp", metadata)
+        except _core.BadInput:
+            continue
+        assert package.metadata == {}
+
+
+def test_times_that_no_calendar_has(tmp_path):
+    package = sealed_with(tmp_path / "p.ewp", "{}", created_s=(1 << 64) - 1, hard_expiry_s=1 << 62)
+    report = package_report.report(package)
+    assert report["created"] == f"{(1 << 64) - 1} s after 1970"
+    assert report["not_after"] == f"{1 << 62} s after 1970"

@@ -1,0 +1,743 @@
+"""The trust directory: what it believes, what it remembers, and what no crash may lose."""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from sealed import DAY_S, NOW_S, OWNER, PUBLISHER, document, run, seal, signed, successor, trust_at
+
+from edgeward import (
+    ExpiredRoot,
+    MalformedPackage,
+    MalformedRoot,
+    Package,
+    RollbackRefused,
+    Trust,
+    UntrustedPackage,
+    UntrustedRoot,
+)
+from edgeward.trust import root_document
+from edgeward.trust import trust_directory as trust
+
+WAIT_S = 60
+EPOCH = 1 << 48
+
+
+@pytest.fixture
+def place(tmp_path):
+    return tmp_path / "trust"
+
+
+@pytest.fixture
+def device(place):
+    return trust_at(place)
+
+
+@pytest.fixture
+def package(tmp_path):
+    """Makes a verified package of the core's, as accept() takes it."""
+
+    def made(device, counter=1, **release):
+        name = "-".join(map(str, [counter, *release.values()]))
+        return Package.open(seal(tmp_path / f"{name}.ewp", counter, **release), trust=device).core
+
+    return made
+
+
+def state_of(place):
+    return json.loads((place / "state.json").read_text())
+
+
+def files(place):
+    return {one.name: one.read_bytes() for one in place.iterdir()}
+
+
+# --- Which directory, which root ----------------------------------------------------------------
+
+
+def test_the_directory_is_the_one_given_or_the_environments_or_the_systems(
+    place, device, tmp_path, monkeypatch
+):
+    assert Trust(place).directory == str(place)
+    monkeypatch.setattr(trust, "DEFAULT_DIRECTORY", str(place))
+    monkeypatch.delenv("EDGEWARD_TRUST", raising=False)
+    assert Trust().directory == str(place)
+    shutil.copytree(place, tmp_path / "other")
+    monkeypatch.setenv("EDGEWARD_TRUST", str(tmp_path / "other"))
+    assert Trust().directory == str(tmp_path / "other")
+    assert Trust(place).directory == str(place)
+
+
+def test_a_directory_without_a_root_says_how_to_get_one(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"trust root.*edgeward keygen") as refusal:
+        Trust(tmp_path)
+    assert refusal.value.filename == str(tmp_path / "root.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "refusal"),
+    [
+        (b"", MalformedRoot),
+        (b"{}", MalformedRoot),
+        (signed(document())[:-2], MalformedRoot),
+        (b" " * (512 << 10) + signed(document()), MalformedRoot),
+        (signed(document(), [PUBLISHER]), UntrustedRoot),
+        (signed(document(), []), UntrustedRoot),
+    ],
+    ids=["empty", "no envelope", "cut", "too long", "signed by another", "not signed"],
+)
+def test_a_root_that_cannot_be_believed_is_named(place, content, refusal):
+    place.mkdir()
+    (place / "root.json").write_bytes(content)
+    with pytest.raises(refusal, match=f'^trust root "{place}/root.json": '):
+        Trust(place)
+
+
+def test_the_root_in_force_is_seen_by_who_opened_the_directory_before(place, device):
+    other = Trust(place)
+    other.update(signed(successor(document())))
+    assert device.root.version == other.root.version == 2
+
+
+def test_a_root_that_goes_missing_is_missed(place, device):
+    (place / "root.json").unlink()
+    with pytest.raises(FileNotFoundError):
+        _ = device.root
+
+
+# --- Time ---------------------------------------------------------------------------------------
+
+
+def test_the_time_is_the_clocks_but_never_before_what_is_certain(clock, place, package):
+    device = trust_at(place)
+    assert device.now_s() == NOW_S
+    clock(NOW_S - 1)
+    assert device.now_s() == NOW_S  # when the root was issued
+    clock(NOW_S + 50)
+    later = package(device)
+    assert device.now_s() == NOW_S + 50
+    clock(0)
+    assert device.now_s() == NOW_S  # a package that has not run tells nothing
+    device.accept(later)
+    assert device.now_s() == NOW_S + 50
+    clock(NOW_S + 60)
+    assert device.now_s() == NOW_S + 60
+    assert state_of(place)["time_floor_s"] == NOW_S + 50  # the clock's word is not kept
+
+
+def test_a_successor_tells_the_time_too(clock, place):
+    first = document()
+    device = trust_at(place, first)
+    clock(NOW_S + 70)
+    device.update(signed(successor(first)))
+    clock(0)
+    assert device.now_s() == NOW_S + 70
+
+
+def test_a_publisher_cannot_push_the_time_past_the_roots_own_day(clock, place):
+    device = trust_at(place)
+    clock(NOW_S + 1000 * DAY_S)
+    path = seal(place.parent / "ahead.ewp")
+    clock(NOW_S)
+    run(path, device)
+    assert device.now_s() == device.root.expires_s - 1
+    device.root.require_current(device.now_s())
+
+
+def test_a_new_epoch_voids_the_time_that_packages_told(clock, place):
+    first = document()
+    device = trust_at(place, first)
+    clock(NOW_S + 1000 * DAY_S)
+    path = seal(place.parent / "ahead.ewp")
+    clock(NOW_S)
+    run(path, device)
+    assert device.now_s() > NOW_S
+    second = successor(first)
+    device.update(signed(second))
+    assert device.now_s() > NOW_S, "the same epoch: what is certain stays"
+    third = successor(second)
+    root_document.raise_epoch(third)
+    device.update(signed(third))
+    assert device.now_s() == NOW_S
+    run(seal(place.parent / "next.ewp", epoch=1), device)
+    assert device.now_s() == NOW_S
+
+
+def test_an_expired_root_stops_what_has_not_run_here(clock, place, package):
+    device = trust_at(place)
+    known = package(device, 1)
+    device.accept(known)
+    clock(device.root.expires_s - 1)
+    device.require_current("0" * 64)
+    clock(device.root.expires_s)
+    device.require_current(known.package_id.hex())
+    with pytest.raises(ExpiredRoot):
+        device.require_current("0" * 64)
+
+
+# --- Floors, and what has run -------------------------------------------------------------------
+
+
+def test_a_floor_rises_with_the_releases_that_run_and_never_falls(device, package):
+    assert device.floors() == {}
+    floors = []
+    for counter, min_counter in [(1, 1), (3, 2), (4, 2), (4, 4), (9, 3), (5, 5)]:
+        device.accept(package(device, counter, min_counter=min_counter))
+        floors.append(device.floors().get("demo"))
+    assert floors == [None, 2, 2, 4, 4, 5]
+
+
+def test_each_model_has_a_floor_of_its_own(device, package):
+    device.accept(package(device, 7, min_counter=7, name="one"))
+    device.accept(package(device, 3, min_counter=2, name="two"))
+    assert device.floors() == {"one": 7, "two": 2}
+    run(Path(package(device, 3, min_counter=2, name="two").path), device)
+
+
+def test_the_floors_are_handed_out_as_a_copy(device):
+    device.floors()["demo"] = 5
+    assert device.floors() == {}
+    assert trust.NEW_STATE["floors"] == {}
+
+
+def test_what_was_opened_before_a_floor_rose_does_not_run_after(place, device, package):
+    older, newer = package(device, 1), package(device, 2, min_counter=2)
+    Trust(place).accept(newer)
+    with pytest.raises(RollbackRefused, match="release_counter: expected at least 2 of epoch 0"):
+        device.accept(older)
+    device.accept(newer)
+
+
+def test_what_was_opened_before_an_epoch_rose_does_not_run_after(place, tmp_path, package):
+    first = document()
+    device = trust_at(place, first)
+    older = package(device, 5)
+    second = successor(first)
+    root_document.raise_epoch(second)
+    Trust(place).update(signed(second))
+    with pytest.raises(RollbackRefused, match=r"at least 1 of epoch 1.* got 5 of epoch 0"):
+        device.accept(older)
+
+
+def test_the_latest_packages_that_ran_are_remembered(place, device, package):
+    made = [package(device, counter) for counter in range(1, trust.MOST_ACCEPTED + 3)]
+    ids = [one.package_id.hex() for one in made]
+    for one in made[:-2]:
+        device.accept(one)
+    assert state_of(place)["accepted"] == {"demo": ids[:-2]}
+    # The first runs again, so that the second is the one that is longest ago.
+    device.accept(made[0])
+    device.accept(made[-2])
+    assert state_of(place)["accepted"] == {"demo": [*ids[2:-2], ids[0], ids[-2]]}
+    device.accept(made[-1])
+    assert state_of(place)["accepted"] == {"demo": [*ids[3:-2], ids[0], *ids[-2:]]}
+
+
+def test_what_is_remembered_already_is_not_written_again(place, device, package):
+    core = package(device, 2, min_counter=2)
+    device.accept(core)
+    before = (place / "state.json").stat()
+    device.accept(core)
+    assert (place / "state.json").stat() == before
+
+
+def test_what_a_refused_package_says_is_not_remembered(place, device, tmp_path):
+    path = seal(tmp_path / "other.ewp", 9, min_counter=9, keys=[OWNER])
+    with pytest.raises(UntrustedPackage):
+        run(path, device)
+    bytes_ = bytearray(seal(tmp_path / "changed.ewp", 9, min_counter=9).read_bytes())
+    bytes_[-1] ^= 1
+    (tmp_path / "changed.ewp").write_bytes(bytes_)
+    with pytest.raises(MalformedPackage):
+        run(tmp_path / "changed.ewp", device)
+    assert sorted(files(place)) == ["device.key", "root.json"]
+
+
+# --- The next root ------------------------------------------------------------------------------
+
+
+def test_roots_follow_one_another(place):
+    content = document()
+    device = trust_at(place, content)
+    for version in (2, 3, 4):
+        content = successor(content)
+        device.update(signed(content))
+        assert device.root.version == Trust(place).root.version == version
+        assert state_of(place)["root_version"] == version
+
+
+def test_a_root_that_does_not_follow_changes_nothing(place, device):
+    second, third = successor(document()), successor(successor(document()))
+    backwards = {**successor(second), "issued": 0}
+    device.update(signed(second))
+    before = files(place)
+    for content, keys, refusal in [
+        (document(), [OWNER], RollbackRefused),
+        ({**second, "expires": second["expires"] + 1}, [OWNER], RollbackRefused),
+        (third, [PUBLISHER], UntrustedRoot),
+        (third, [], UntrustedRoot),
+        (successor(third), [OWNER], UntrustedRoot),
+        (backwards, [OWNER], RollbackRefused),
+        ({**third, "epoch": -1}, [OWNER], MalformedRoot),
+    ]:
+        with pytest.raises(refusal):
+            device.update(signed(content, keys))
+        assert files(place) == before
+        assert device.root.version == 2
+    device.update(signed(third))
+
+
+def test_the_same_root_again_changes_nothing(place, device):
+    second = signed(successor(document()))
+    device.update(second)
+    before = files(place)
+    device.update(second)
+    assert files(place) == before
+
+
+def test_who_opened_the_directory_before_cannot_take_its_root_back(place, device):
+    late = Trust(place)
+    second = successor(document())
+    device.update(signed(second))
+    device.update(signed(successor(second)))
+    with pytest.raises(RollbackRefused):
+        late.update(signed({**second, "expires": second["expires"] + 1}))
+    assert late.root.version == Trust(place).root.version == 3
+
+
+def test_a_root_that_follows_the_one_another_process_brought_is_taken(place, device):
+    late = Trust(place)
+    second = successor(document())
+    device.update(signed(second))
+    late.update(signed(successor(second)))
+    assert device.root.version == 3
+
+
+def test_what_an_update_could_not_note_the_next_run_notes(place, device, package):
+    """A crash between the two files: the root is the successor, the state does not say so."""
+    second = signed(successor(document()))
+    device.update(second)
+    (place / "state.json").unlink()
+    device.accept(package(device))
+    assert state_of(place)["root_version"] == 2
+
+
+def test_an_update_that_is_repeated_notes_what_the_first_could_not(place, device):
+    second = signed(successor(document()))
+    device.update(second)
+    complete = files(place)
+    (place / "state.json").unlink()
+    device.update(second)
+    assert files(place) == complete
+
+
+# --- A state that is not ours -------------------------------------------------------------------
+
+
+def test_a_state_that_is_cut_anywhere_is_refused(place, device, package):
+    device.accept(package(device, 2, min_counter=2))
+    whole = (place / "state.json").read_bytes()
+    assert len(whole) > 100
+    for size in range(len(whole)):
+        (place / "state.json").write_bytes(whole[:size])
+        with pytest.raises(MalformedRoot, match=f'trust state "{place}/state.json": .* restore it'):
+            Trust(place)
+
+
+FINE = {
+    "version": 1,
+    "root_version": 1,
+    "epoch": 0,
+    "time_floor_s": 5,
+    "floors": {"demo": 3},
+    "accepted": {"demo": ["00"]},
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"version": 0},
+        {"version": "1"},
+        {"further": 1},
+        {"root_version": -1},
+        {"root_version": 1.0},
+        {"root_version": None},
+        {"root_version": True},
+        {"epoch": 1 << 16},
+        {"epoch": -1},
+        {"time_floor_s": "5"},
+        {"time_floor_s": 1 << 63},
+        {"floors": []},
+        {"floors": {"demo": -1}},
+        {"floors": {"demo": 1 << 64}},
+        {"floors": {"demo": 3.5}},
+        {"floors": {"demo": None}},
+        {"accepted": []},
+        {"accepted": {"demo": "00"}},
+        {"accepted": {"demo": [0]}},
+    ],
+    ids=str,
+)
+def test_a_state_with_another_meaning_is_refused(place, device, change):
+    (place / "state.json").write_text(json.dumps(FINE))
+    assert Trust(place).floors() == {"demo": 3}
+    (place / "state.json").write_text(json.dumps({**FINE, **change}))
+    with pytest.raises(MalformedRoot, match="trust state"):
+        Trust(place)
+    for name in FINE:
+        (place / "state.json").write_text(json.dumps({k: v for k, v in FINE.items() if k != name}))
+        with pytest.raises(MalformedRoot, match="trust state"):
+            Trust(place)
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "{}", "\x00" * 300, "[" * 100_000, "\xff"])
+def test_a_state_that_is_something_else_is_refused(place, device, text):
+    (place / "state.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(MalformedRoot, match="trust state"):
+        Trust(place)
+
+
+# --- Crashes ------------------------------------------------------------------------------------
+
+KILLED = """
+import json, os, shutil, sys
+from pathlib import Path
+from edgeward import Package, Trust
+from kills import each_kill
+template, place = Path(sys.argv[1]), Path(sys.argv[2])
+
+def reset():
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(template, place)
+
+def state():
+    return json.loads((place / "state.json").read_text())
+
+reset()
+"""
+
+
+def test_a_kill_at_any_step_of_accept_leaves_the_old_floor_or_the_new(
+    place, device, package, run_child
+):
+    device.accept(package(device, 3, min_counter=3))
+    newer = package(device, 5, min_counter=5)
+    told = run_child(
+        KILLED
+        + """
+core = Package.open(sys.argv[3], trust=template).core
+before = Trust(place).floors()
+trust = Trust(place)
+for step in each_kill(lambda: trust.accept(core)):
+    floor = Trust(place).floors()["demo"]
+    ids = state()["accepted"]["demo"]
+    assert (floor, len(ids)) in [(3, 1), (5, 2)], (step, floor, ids)
+    # Nothing is in the way of the next.
+    Trust(place).accept(core)
+    assert Trust(place).floors() == {"demo": 5}, step
+    print(step, floor)
+    reset()
+""",
+        place,
+        place.with_name("copy"),
+        newer.path,
+    )
+    steps = told.splitlines()
+    assert {"after flock 3", "before write 3", "before replace 3"} <= set(steps)
+    assert {"after replace 5", "before flock 5", "before close 5"} <= set(steps)
+    assert [step.split()[-1] for step in steps] == sorted(step.split()[-1] for step in steps)
+
+
+def test_a_kill_at_any_step_of_update_leaves_the_old_root_or_the_new(
+    place, device, package, run_child
+):
+    device.accept(package(device, 3, min_counter=3))
+    second = place.with_name("second.json")
+    second.write_bytes(signed(successor(document())))
+    told = run_child(
+        KILLED
+        + """
+envelope = Path(sys.argv[3]).read_bytes()
+trust = Trust(place)
+for step in each_kill(lambda: trust.update(envelope)):
+    found = Trust(place)
+    assert found.floors() == {"demo": 3}, step
+    assert state()["root_version"] <= found.root.version, step
+    print(step, found.root.version, state()["root_version"])
+    found.update(envelope)
+    assert found.root.version == state()["root_version"] == 2, step
+    reset()
+""",
+        place,
+        place.with_name("copy"),
+        second,
+    )
+    steps = told.splitlines()
+    assert {"before replace 1 1", "after replace 2 1", "before replace 2 1"} <= set(steps)
+    assert {"after replace 2 2", "after flock 2 2"} <= set(steps)
+
+
+# --- A disk that is full, a directory that cannot be written ------------------------------------
+
+FULL = """
+import errno, os, resource, sys
+from pathlib import Path
+from edgeward import Package, Trust
+place = Path(sys.argv[1])
+
+def files():
+    return {one.name: one.read_bytes() for one in place.iterdir()}
+
+def with_limit(size_bytes, work):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
+    try:
+        work()
+    except OSError as error:
+        assert error.errno == errno.EFBIG, error
+        return False
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    return True
+"""
+
+
+def test_a_disk_that_is_full_keeps_the_floor_and_says_so(place, device, package, run_child):
+    """A limit on a file's size stands for the disk: it lets so many bytes through, and no more."""
+    device.accept(package(device, 3, min_counter=3))
+    run_child(
+        FULL
+        + """
+trust, before = Trust(place), files()
+core = Package.open(sys.argv[2], trust=trust).core
+limit = 0
+while not with_limit(limit, lambda: trust.accept(core)):
+    assert files() == before, limit
+    limit += 1
+assert limit == len(files()["state.json"]) > 100
+assert trust.floors() == {"demo": 5}
+""",
+        place,
+        package(device, 5, min_counter=5).path,
+    )
+
+
+def test_a_full_disk_keeps_the_root_and_says_so(place, device, run_child):
+    second = place.with_name("second.json")
+    second.write_bytes(signed(successor(document())))
+    run_child(
+        FULL
+        + """
+trust, before = Trust(place), files()
+envelope = Path(sys.argv[2]).read_bytes()
+for limit in range(len(envelope)):
+    assert not with_limit(limit, lambda: trust.update(envelope))
+    assert files() == before, limit
+    assert trust.root.version == 1
+assert with_limit(len(envelope), lambda: trust.update(envelope))
+assert trust.root.version == 2
+""",
+        place,
+        second,
+    )
+
+
+def has_mount_namespaces():
+    command = ["unshare", "--mount", "true"]
+    return shutil.which("unshare") and subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not has_mount_namespaces(), reason="may not mount a disk of its own")
+def test_a_disk_that_really_is_full_keeps_what_it_had(place, device, package):
+    device.accept(package(device, 3, min_counter=3))
+    newer = package(device, 5, min_counter=5)
+    disk = place.with_name("disk")
+    disk.mkdir()
+    program = """
+import errno, os, shutil, sys
+from pathlib import Path
+from edgeward import Package, Trust
+template, disk = Path(sys.argv[1]), Path(sys.argv[2])
+place = disk / "trust"
+shutil.copytree(template, place)
+trust = Trust(place)
+core = Package.open(sys.argv[3], trust=trust).core
+before = {one.name: one.read_bytes() for one in place.iterdir()}
+with open(disk / "rest", "wb", buffering=0) as rest:
+    try:
+        while rest.write(bytes(4096)):
+            pass
+    except OSError as error:
+        assert error.errno == errno.ENOSPC, error
+    try:
+        trust.accept(core)
+    except OSError as error:
+        assert error.errno == errno.ENOSPC, error
+    else:
+        raise AssertionError("went through")
+assert {one.name: one.read_bytes() for one in place.iterdir()} == before
+(disk / "rest").unlink()
+trust.accept(core)
+print(trust.floors()["demo"])
+"""
+    shell = 'mount -t tmpfs -o size=64k none "$3" && exec "$0" -c "$1" "$2" "$3" "$4"'
+    words = [sys.executable, program, str(place), str(disk), newer.path]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", shell, *words], capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("5\n", "")
+
+
+def test_a_directory_that_cannot_be_written_lets_run_what_sets_no_floor(
+    place, device, package, run_child
+):
+    first, raises = package(device, 1), package(device, 2, min_counter=2)
+    # As another user, who may reach neither this user's temporary directory nor write in this one.
+    told = run_child(
+        """
+import fcntl, os, shutil, sys, tempfile
+from pathlib import Path
+from edgeward import Package, Trust
+with tempfile.TemporaryDirectory() as directory:
+    place = Path(directory) / "trust"
+    shutil.copytree(sys.argv[1], place)
+    os.chmod(directory, 0o755)
+    os.chmod(place, 0o555)
+    trust = Trust(place)
+    first, raises = (Package.open(path, trust=trust).core for path in sys.argv[2:4])
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        trust.accept(first)
+        print("first")
+        trust.accept(raises)
+    except PermissionError:
+        print(sorted(os.listdir(place)), trust.floors())
+    finally:
+        os.seteuid(user)
+        os.chmod(place, 0o755)
+""",
+        place,
+        first.path,
+        raises.path,
+    )
+    assert told == "first\n['device.key', 'root.json'] {}\n"
+
+
+# --- Several at once ----------------------------------------------------------------------------
+
+
+def is_waited_for(place):
+    """Whether someone waits for the lock of the directory."""
+    inode = f":{place.stat().st_ino} "
+    return any("->" in line and inode in line for line in open("/proc/locks"))
+
+
+def test_what_another_process_noted_meanwhile_is_kept(place, device, package):
+    mine, theirs = package(device, 5, min_counter=5), package(device, 7, min_counter=7, name="it")
+    copy = place.with_name("copy")
+    shutil.copytree(place, copy)
+    Trust(copy).accept(theirs)
+
+    number = os.open(place, os.O_RDONLY)
+    fcntl.flock(number, fcntl.LOCK_EX)
+    late = threading.Thread(target=device.accept, args=[mine])
+    late.start()
+    end_s = time.monotonic() + WAIT_S
+    while not is_waited_for(place):
+        assert late.is_alive(), "went ahead without the lock"
+        assert time.monotonic() < end_s
+    shutil.copyfile(copy / "state.json", place / "state.json")
+    os.close(number)
+    late.join(WAIT_S)
+    assert device.floors() == {"demo": 5, "it": 7}
+
+
+def test_processes_that_accept_at_once_lose_nothing(place, device, package):
+    process_count, each_count = 4, 6
+    program = """
+import sys
+from edgeward import Package, Trust
+trust = Trust(sys.argv[1])
+cores = [Package.open(path, trust=trust).core for path in sys.argv[2:]]
+print("ready", flush=True)
+sys.stdin.readline()
+for core in cores:
+    trust.accept(core)
+"""
+    names = [[f"m{p}-{n}" for n in range(each_count)] for p in range(process_count)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(place)]
+            + [package(device, 2, min_counter=2, name=name).path for name in mine],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for mine in names
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=WAIT_S)
+        assert process.returncode == 0
+    expected = sorted(name for mine in names for name in mine)
+    assert sorted(device.floors()) == sorted(state_of(place)["accepted"]) == expected
+
+
+def test_threads_that_accept_at_once_lose_nothing(place, device, package):
+    cores = [package(device, 2, min_counter=2, name=f"m{n}") for n in range(12)]
+    start = threading.Barrier(len(cores))
+
+    def accept(core):
+        start.wait(WAIT_S)
+        device.accept(core)
+
+    threads = [threading.Thread(target=accept, args=[core]) for core in cores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert sorted(device.floors()) == sorted(core.name for core in cores)
+
+
+def test_a_child_forked_under_the_lock_does_not_keep_it(place, device, package, run_child):
+    told = run_child(
+        """
+import fcntl, os, sys
+from edgeward import Package, Trust
+from edgeward.trust import trust_directory as trust
+device = Trust(sys.argv[1])
+core = Package.open(sys.argv[2], trust=device).core
+ends, end = os.pipe()
+replace_file = trust.replace_file
+
+def replace_and_fork(path, data):
+    replace_file(path, data)
+    if os.fork() == 0:
+        os.close(end)
+        os.read(ends, 1)  # until the parent is done
+        os._exit(0)
+
+trust.replace_file = replace_and_fork
+device.accept(core)
+number = os.open(sys.argv[1], os.O_RDONLY)
+fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+print("free")
+""",
+        place,
+        package(device, 2, min_counter=2).path,
+    )
+    assert told == "free\n"
