@@ -17,7 +17,7 @@
 #include "captures/sampler.h"
 #include "captures/statistics.h"
 #include "captures/tick_clock.h"
-#include "engines/engine.h"
+#include "tensor/signature.h"
 
 namespace edgeward {
 

@@ -5,7 +5,6 @@
 #include <limits>
 
 #include "captures/record.h"
-#include "engines/engine.h"
 #include "error.h"
 #include "tensor/element.h"
 

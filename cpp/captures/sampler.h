@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engines/engine.h"
+#include "tensor/signature.h"
 
 namespace edgeward {
 

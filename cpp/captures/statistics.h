@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "bytes/bytes.h"
-#include "engines/engine.h"
+#include "tensor/signature.h"
 #include "tensor/tensor.h"
 
 namespace edgeward {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "tensor/signature.h"
 #include "tensor/tensor.h"
 
 namespace edgeward {
@@ -19,12 +20,6 @@ using Binding = void*;
 enum class Side : uint8_t {
   input,
   output
-};
-
-struct Signature {
-  std::string name;
-  std::vector<TensorSpec> inputs;  // in the engine's order, which need not be the author's: bind by name
-  std::vector<TensorSpec> outputs;
 };
 
 // What must be true of foreign memory before the engine may use it in place.
