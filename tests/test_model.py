@@ -180,7 +180,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, kind):
         (memoryview(b"abcdef")[::2], "memoryview"),
         (np.zeros((4, 4), np.uint8).T[1:], "ndarray"),
     ],
-    ids=str,
+    ids=["None", "int", "float", "list", "object", "memoryview", "ndarray"],
 )
 def test_what_holds_no_bytes_is_refused_by_its_type(source, kind):
     message = rf"\Amodel: expected a path or contiguous bytes, got {kind}\Z"

@@ -202,7 +202,7 @@ def test_a_shape_says_where_a_picture_lies_in_it(shape, axes):
         ((4, 6, 3), lambda values: values),
         ((3, 4, 6), lambda values: values.transpose(2, 0, 1)),
     ],
-    ids=str,
+    ids=["NHWC", "any NHWC", "NCHW", "HWC", "CHW"],
 )
 def test_channels_go_where_the_input_has_them(tmp_path, shape, expected):
     tensor = picture_tensor(png(tmp_path / "p.png", pixels()), Spec("x", "uint8", shape))
