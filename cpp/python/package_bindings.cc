@@ -10,7 +10,8 @@
 #include "packages/dsse.h"
 #include "packages/key_file.h"
 #include "packages/key_wrap.h"
-#include "packages/package.h"
+#include "packages/package_reader.h"
+#include "packages/package_writer.h"
 #include "packages/trust_root.h"
 #include "python/bindings.h"
 
@@ -92,22 +93,22 @@ std::optional<Digest> optional_digest(const std::optional<py::buffer>& given, co
   return given ? std::optional(digest_from(*given, what)) : std::nullopt;
 }
 
-std::unique_ptr<Package> open_package(const py::object& path, const TrustRoot& root, const std::string& target,
-                                      const std::optional<py::buffer>& device_id,
-                                      const std::map<std::string, uint64_t>& floors, int64_t now_s) {
+std::unique_ptr<PackageReader> open_package(const py::object& path, const TrustRoot& root, const std::string& target,
+                                            const std::optional<py::buffer>& device_id,
+                                            const std::map<std::string, uint64_t>& floors, int64_t now_s) {
   const std::string place = path_of(path);
   const Policy policy{target, optional_digest(device_id, "device_id"), floors, now_s};
   const Unlocked released;
-  return std::make_unique<Package>(place, root, policy);
+  return std::make_unique<PackageReader>(place, root, policy);
 }
 
-std::unique_ptr<Package> open_unverified(const py::object& path) {
+std::unique_ptr<PackageReader> open_unverified(const py::object& path) {
   const std::string place = path_of(path);
   const Unlocked released;
-  return std::make_unique<Package>(Package::unverified(place));
+  return std::make_unique<PackageReader>(PackageReader::unverified(place));
 }
 
-std::unique_ptr<Payload> open_payload(const Package& package, const ContentKey* key, int threads) {
+std::unique_ptr<Payload> open_payload(const PackageReader& package, const ContentKey* key, int threads) {
   const Unlocked released;
   return std::make_unique<Payload>(
       Payload{package.open_payload(key == nullptr ? nullptr : &key->secret, threads), package.facts()});
@@ -203,7 +204,7 @@ py::tuple seal(const py::object& path, const std::string& name, const std::strin
   return py::make_tuple(python_bytes(sealed.package_id), key);
 }
 
-void resign_package(const Package& package, const py::object& path, const Signers& keys, bool keeps_signatures) {
+void resign_package(const PackageReader& package, const py::object& path, const Signers& keys, bool keeps_signatures) {
   const std::string place = path_of(path);
   const Unlocked released;
   resign(package, place, checked(keys), keeps_signatures);
@@ -315,7 +316,7 @@ void bind_trust(py::module_& module) {
 }
 
 void bind_package(py::module_& module) {
-  const auto facts = [](auto field) { return [field](const Package& self) { return self.facts().*field; }; };
+  const auto facts = [](auto field) { return [field](const PackageReader& self) { return self.facts().*field; }; };
 
   py::class_<Member>(module, "Member", "A file in a package.")
       .def_readonly("name", &Member::name)
@@ -335,7 +336,7 @@ void bind_package(py::module_& module) {
       .def("open_model", &open_entry, py::arg("engine"), py::arg("library"), py::arg("version"), py::arg("threads"),
            "The entry as a Model, in the engine whose library lies at `library`.");
 
-  py::class_<Package>(module, "Package", "A package whose head was read. Any thread.")
+  py::class_<PackageReader>(module, "Package", "A package whose head was read. Any thread.")
       .def_static("verified", &open_package, py::arg("path"), py::arg("root"), py::arg("target"), py::arg("device_id"),
                   py::arg("floors"), py::arg("now_s"),
                   "One that `root` vouches for and that may run here. Raises OSError, MalformedPackage, "
@@ -343,11 +344,11 @@ void bind_package(py::module_& module) {
       .def_static("unverified", &open_unverified, py::arg("path"),
                   "One that nobody vouches for. Raises OSError, MalformedPackage.")
       .def_property_readonly("path",
-                             [](const Package& self) {
+                             [](const PackageReader& self) {
                                return py::reinterpret_steal<py::object>(PyUnicode_DecodeFSDefault(self.path().c_str()));
                              })
       .def_property_readonly(
-          "package_id", [](const Package& self) { return python_bytes(self.facts().package_id); },
+          "package_id", [](const PackageReader& self) { return python_bytes(self.facts().package_id); },
           "SHA-256 of the signed body: 32 bytes.")
       .def_property_readonly("name", facts(&PackageFacts::name))
       .def_property_readonly("version", facts(&PackageFacts::version))
@@ -359,13 +360,13 @@ void bind_package(py::module_& module) {
       .def_property_readonly("hard_expiry_s", facts(&PackageFacts::hard_expiry_s), "Unix seconds; 0: never.")
       .def_property_readonly(
           "binding",
-          [](const Package& self) -> py::object {
+          [](const PackageReader& self) -> py::object {
             return self.facts().binding ? python_bytes(*self.facts().binding) : py::object(py::none());
           },
           "Key id of the only device it may run on, or None.")
       .def_property_readonly(
           "cipher",
-          [](const Package& self) -> py::object {
+          [](const PackageReader& self) -> py::object {
             return self.facts().aead ? py::object(py::str(word_of(kCiphers, *self.facts().aead))) : py::none();
           },
           "\"aes-256-gcm\", \"chacha20-poly1305\", or None when it is not encrypted.")
@@ -374,7 +375,7 @@ void bind_package(py::module_& module) {
       .def_property_readonly("metadata", facts(&PackageFacts::metadata), "JSON text that no decision may rest on.")
       .def_property_readonly(
           "members",
-          [](const Package& self) {
+          [](const PackageReader& self) {
             py::tuple members(self.facts().members.size());
             for (size_t i = 0; i < members.size(); ++i) members[i] = py::cast(self.facts().members[i]);
             return members;
@@ -382,13 +383,13 @@ void bind_package(py::module_& module) {
           "A Member for each file it holds.")
       .def_property_readonly(
           "signers",
-          [](const Package& self) {
+          [](const PackageReader& self) {
             py::tuple signers(self.facts().signers.size());
             for (size_t i = 0; i < signers.size(); ++i) signers[i] = python_bytes(self.facts().signers[i]);
             return signers;
           },
           "The key ids that its signatures claim.")
-      .def("check_stored", &Package::check_stored, py::arg("threads"), py::call_guard<Unlocked>(),
+      .def("check_stored", &PackageReader::check_stored, py::arg("threads"), py::call_guard<Unlocked>(),
            "Whether every stored byte is the signed one; needs no key. Raises MalformedPackage.")
       .def("open_payload", &open_payload, py::arg("key"), py::arg("threads"),
            "The Payload, with its ContentKey when it is encrypted. Raises MalformedPackage, WrongKey.")

@@ -44,7 +44,7 @@ void flip(const std::string& whole, const std::string& path, size_t first, size_
     if (pwrite(file, &changed, 1, static_cast<off_t>(bit / 8)) != 1) abort();
     ++tally.flips;
     try {
-      const Package package(path, root, policy);
+      const PackageReader package(path, root, policy);
       package.open_payload(package.facts().aead ? &content_key : nullptr, 1);
       ++tally.accepted;
       std::printf("accepted: bit %zu\n", bit);
@@ -56,7 +56,7 @@ void flip(const std::string& whole, const std::string& path, size_t first, size_
     if (pwrite(file, &whole[bit / 8], 1, static_cast<off_t>(bit / 8)) != 1) abort();
   }
   // Back to what it was: the file is the package again, and is accepted.
-  const Package package(path, root, policy);
+  const PackageReader package(path, root, policy);
   package.open_payload(package.facts().aead ? &content_key : nullptr, 1);
   close(file);
 }

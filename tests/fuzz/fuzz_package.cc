@@ -111,11 +111,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   scratch.write(file);
   try {
     if (way == 3) {
-      const Package package(scratch.path(), root, policy);
+      const PackageReader package(scratch.path(), root, policy);
       check(package.facts(), file.size());
       package.open_payload(&content_key, 1);
     } else {
-      const Package package = Package::unverified(scratch.path());
+      const PackageReader package = PackageReader::unverified(scratch.path());
       check(package.facts(), file.size());
       package.check_stored(1);
       package.open_payload(&content_key, 1);

@@ -10,7 +10,7 @@
 #include "bytes/base64.h"
 #include "bytes/hex.h"
 #include "packages/dsse.h"
-#include "packages/package.h"
+#include "packages/package_writer.h"
 #include "packages/trust_root.h"
 
 namespace edgeward {

@@ -1,0 +1,242 @@
+#include "packages/package_reader.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+#include "error.h"
+#include "packages/dsse.h"
+
+namespace edgeward {
+
+using namespace package_format;
+
+namespace {
+
+// How many chunks in a row a thread takes at once: those of one large page, so that two threads do not touch a new one
+// at the same time, when both would clear it; fewer when that left a thread without work.
+uint64_t chunks_at_once(const PackageFacts& facts, uint64_t threads) {
+  const uint64_t fair = std::bit_floor(std::max<uint64_t>(facts.chunk_count / (4 * threads), 1));
+  return std::clamp<uint64_t>(kLargePageBytes / facts.chunk_bytes, 1, fair);
+}
+
+// Runs `work(tools, index)` for each chunk on up to `most` threads, each with tools of its own; the error of the lowest
+// chunk that has one is thrown, after all have stopped.
+template <class MakeTools, class Work>
+void for_each_chunk(const PackageFacts& facts, int most, const MakeTools& make_tools, const Work& work) {
+  const uint64_t threads = std::min<uint64_t>(facts.chunk_count, static_cast<uint64_t>(std::max(most, 1)));
+  const uint64_t step = chunks_at_once(facts, threads);
+  std::atomic<uint64_t> next{0};
+  std::atomic<bool> has_failed{false};
+  std::mutex mutex;
+  std::exception_ptr failure;
+  uint64_t failed_chunk = facts.chunk_count;
+  const auto run = [&] {
+    uint64_t index = 0;
+    try {
+      auto tools = make_tools();
+      // What was taken is finished, also when a later one has failed: the lowest error is then always found.
+      while (!has_failed.load(std::memory_order_relaxed)) {
+        index = next.fetch_add(step, std::memory_order_relaxed);
+        const uint64_t end = std::min(index + step, facts.chunk_count);
+        if (index >= end) return;
+        for (; index < end; ++index) work(tools, index);
+      }
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      has_failed.store(true, std::memory_order_relaxed);
+      if (failure != nullptr && index > failed_chunk) return;
+      failure = std::current_exception();
+      failed_chunk = index;
+    }
+  };
+  {
+    std::vector<std::jthread> others;
+    try {
+      while (others.size() + 1 < threads) others.emplace_back(run);
+    } catch (const std::system_error&) {
+      // No more threads to be had: those that are there do it.
+    }
+    run();
+  }
+  if (failure != nullptr) std::rethrow_exception(failure);
+}
+
+// Step 4. Publisher and name are the only fields that are read before the body is believed; both are compared, and
+// neither is parsed.
+void require_trusted(const PackageHead& head, const std::string& path, const TrustRoot& root) {
+  const auto publisher = try_text(head.body().subspan(BodyAt::kPublisher, kTextBytes));
+  const auto name = try_text(head.body().subspan(BodyAt::kName, kNameBytes));
+  if (!publisher || !name || !is_name(*publisher) || !is_name(*name)) {
+    throw Error(Code::untrusted_package, "package \"", path,
+                "\": expected the names of a model and of its publisher, got none");
+  }
+  try {
+    root.require_publisher(*publisher, *name, pre_authentication_encoding(kBodyType, head.body()), head.signatures());
+  } catch (const Error& error) {
+    throw Error(error.code(), "package \"", path, "\": ", error.what());
+  }
+}
+
+// Step 6.
+void require_allowed(const PackageFacts& facts, const std::string& path, const TrustRoot& root, const Policy& policy) {
+  const auto refuse = [&](Code code, const auto&... parts) { throw Error(code, "package \"", path, "\": ", parts...); };
+  for (const auto& [what, counter] :
+       {std::pair("release_counter", facts.release_counter), std::pair("min_counter", facts.min_counter)}) {
+    if (counter >> kEpochShift != root.epoch())
+      refuse(Code::rollback_refused, what, ": expected epoch ", root.epoch(), " of the trust root, got ",
+             counter >> kEpochShift);
+  }
+  const auto floor = policy.floors.find(facts.name);
+  if (floor != policy.floors.end() && facts.release_counter < floor->second) {
+    refuse(Code::rollback_refused, "release_counter: expected at least ", floor->second & kCountMask,
+           ", the floor that a release on this device has set, got ", facts.release_counter & kCountMask);
+  }
+  if (facts.target != "any" && facts.target != policy.target) {
+    refuse(Code::wrong_target, "target: expected \"any\" or this machine's \"", policy.target, "\", got \"",
+           facts.target, "\"");
+  }
+  if (facts.binding && facts.binding != policy.device_id)
+    refuse(Code::wrong_target, "device: expected one that is bound to this device's key, got one bound to another");
+  if (facts.hard_expiry_s != 0 && static_cast<uint64_t>(std::max<int64_t>(policy.now_s, 0)) >= facts.hard_expiry_s) {
+    refuse(Code::expired_package, "hard_expiry: expected a time after ", policy.now_s, ", got ", facts.hard_expiry_s);
+  }
+}
+
+// One thread's part in reading chunks: its own hash state, and scratch that stays in the cache nearest to it.
+class ChunkReader {
+ public:
+  ChunkReader(const File& file, const PackageFacts& facts, Bytes rows)
+      : file_(file), facts_(facts), rows_(rows), scratch_(Block::uninitialized(chunk_size_bytes(facts, 0))) {}
+
+  // Copies the stored bytes of a chunk to `target`, which is as long as the chunk, and holds them against their hash.
+  void read(uint64_t chunk, std::span<std::byte> target) {
+    file_.read_at(facts_.payload_offset + chunk * facts_.chunk_bytes, target);
+    hash_.add(target);
+    if (hash_.finish() != digest_at(rows_, chunk * kRowBytes + RowAt::kDigest))
+      Section(file_.path(), "chunk", chunk).malformed("expected the bytes that were signed, got others");
+  }
+  // The same in scratch, valid until the next read.
+  Bytes read(uint64_t chunk) {
+    const auto stored = std::span(scratch_.data(), chunk_size_bytes(facts_, chunk));
+    read(chunk, stored);
+    return stored;
+  }
+  Bytes tag(uint64_t chunk) const { return rows_.subspan(chunk * kRowBytes + RowAt::kTag, sizeof(Tag)); }
+
+ private:
+  const File& file_;
+  const PackageFacts& facts_;
+  Bytes rows_;
+  Block scratch_;  // a block: the kernel copies to where a cache line begins up to five times as fast
+  Sha256 hash_;
+};
+
+}  // namespace
+
+PackageReader::PackageReader(std::unique_ptr<File> file, const PackageHead& head)
+    : file_(std::move(file)), facts_(head.facts()), body_(head.body().begin(), head.body().end()) {}
+
+PackageReader::PackageReader(const std::string& path, const TrustRoot& root, const Policy& policy)
+    : file_(std::make_unique<File>("package", path, File::Links::refused)) {
+  const PackageHead head(*file_);
+  require_trusted(head, path, root);
+  facts_ = head.facts();
+  body_.assign(head.body().begin(), head.body().end());
+  require_allowed(facts_, path, root, policy);
+}
+
+PackageReader PackageReader::unverified(const std::string& path) {
+  auto file = std::make_unique<File>("package", path, File::Links::refused);
+  const PackageHead head(*file);
+  return {std::move(file), head};
+}
+
+const Member& PackageReader::entry() const {
+  return *std::find_if(facts_.members.begin(), facts_.members.end(),
+                       [](const Member& member) { return member.is_entry; });
+}
+
+// Step 7. The rows, in the memory that `table` is given.
+Bytes PackageReader::checked_table(std::vector<std::byte>& table) const {
+  const Layout where = layout(body_.size(), facts_.payload_bytes, facts_.chunk_bytes);
+  // With the zeros after it, up to the payload.
+  table.resize(facts_.payload_offset - where.table_offset);
+  file_->read_at(where.table_offset, table);
+  const Section section(path(), "table");
+  const Bytes rows = Bytes(table).first(kRowBytes * facts_.chunk_count);
+  section.require_zero("bytes after it", Bytes(table).subspan(rows.size()));
+  if (sha256(rows) != digest_at(body_, BodyAt::kTableDigest))
+    section.malformed("expected the table that was signed, got another");
+  if (!facts_.aead) {
+    for (uint64_t i = 0; i < facts_.chunk_count; ++i)
+      Section(path(), "table row", i).require_zero("tag", rows.subspan(i * kRowBytes + RowAt::kTag, sizeof(Tag)));
+  }
+  return rows;
+}
+
+void PackageReader::check_stored(int threads) const {
+  std::vector<std::byte> table;
+  const Bytes rows = checked_table(table);
+  for_each_chunk(
+      facts_, threads, [&] { return ChunkReader(*file_, facts_, rows); },
+      [](ChunkReader& reader, uint64_t chunk) { reader.read(chunk); });
+}
+
+Block PackageReader::open_payload(const Secret* content_key, int threads) const {
+  std::vector<std::byte> table;
+  const Bytes rows = checked_table(table);
+  const auto part = [&](const Block& payload, uint64_t chunk) {
+    return std::span(payload.data() + chunk * facts_.chunk_bytes, chunk_size_bytes(facts_, chunk));
+  };
+  const auto checked = [&](Block payload) {
+    // Package-format 5: what lies between members is zero, so that nothing can hide there.
+    uint64_t end = 0;
+    for (const Member& member : facts_.members) {
+      Section(path(), "payload").require_zero("between members", Bytes(payload.data() + end, member.offset - end));
+      end = member.offset + member.size_bytes;
+    }
+    return payload;
+  };
+
+  if (!facts_.aead) {
+    Block payload = Block::pages(facts_.payload_bytes);
+    for_each_chunk(
+        facts_, threads, [&] { return ChunkReader(*file_, facts_, rows); },
+        [&](ChunkReader& reader, uint64_t chunk) { reader.read(chunk, part(payload, chunk)); });
+    return checked(std::move(payload));
+  }
+
+  if (content_key == nullptr) {
+    throw Error(Code::wrong_key, "package \"", path(), "\": expected a device key for an encrypted package, got none");
+  }
+  const Derived derived = derive(*content_key, Bytes(body_).subspan(BodyAt::kSalt, sizeof(Digest)), facts_);
+  if (!is_equal_secretly(derived.commitment.bytes(), Bytes(body_).subspan(BodyAt::kCommitment, sizeof(Digest)))) {
+    throw Error(Code::wrong_key, "package \"", path(),
+                "\": expected the content key that its publisher committed to, got another");
+  }
+  Block payload = Block::secret(facts_.payload_bytes);
+  struct Opener {
+    ChunkReader reader;
+    Aead cipher;
+  };
+  for_each_chunk(
+      facts_, threads,
+      [&] {
+        return Opener{ChunkReader(*file_, facts_, rows),
+                      Aead(*facts_.aead, derived.key.bytes(), Aead::Direction::open)};
+      },
+      [&](Opener& opener, uint64_t chunk) {
+        // The bytes that are decrypted are the very ones that were hashed, whatever happens to the file.
+        const Bytes stored = opener.reader.read(chunk);
+        if (!opener.cipher.open(nonce_of(chunk, facts_.chunk_count), {}, stored, opener.reader.tag(chunk),
+                                part(payload, chunk)))
+          Section(path(), "chunk", chunk).malformed("expected a tag that fits, got another");
+      });
+  return checked(std::move(payload));
+}
+
+}  // namespace edgeward

@@ -1,0 +1,60 @@
+// PackageReader: a package, opened in the order of docs/package-format.md, section 7: signature before parse, policy
+// before key, hash before decryption, and nothing handed out before its last chunk has passed. Immutable; any thread.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "crypto/crypto.h"
+#include "packages/package_format.h"
+#include "packages/trust_root.h"
+#include "system/file.h"
+#include "system/memory.h"
+
+namespace edgeward {
+
+// What this device asks of a package.
+struct Policy {
+  std::string target;                      // the kind of this machine: "linux-aarch64"
+  std::optional<Digest> device_id;         // key id of its device key
+  std::map<std::string, uint64_t> floors;  // by model name: the lowest release_counter it accepts
+  int64_t now_s = 0;                       // Unix seconds
+};
+
+class PackageReader {
+ public:
+  // Reads the head, believes it if `root` does, and holds it against `policy`: steps 1 to 6 of section 7. Throws
+  // std::filesystem::filesystem_error, Error(malformed_package), untrusted_package, rollback_refused, wrong_target,
+  // expired_package.
+  PackageReader(const std::string& path, const TrustRoot& root, const Policy& policy);
+
+  // The same without a trust root or policy: the bytes keep the format, and no signature has been checked.
+  static PackageReader unverified(const std::string& path);
+
+  const std::string& path() const { return file_->path(); }
+  const PackageFacts& facts() const { return facts_; }
+  const Member& entry() const;
+  // What the facts are parsed from; both live as long as this reader.
+  const File& file() const { return *file_; }
+  Bytes body() const { return body_; }
+
+  // Requires that every stored chunk is the signed one. Needs no key. Throws Error(malformed_package) naming the chunk.
+  void check_stored(int threads) const;
+
+  // The payload, verified and decrypted into pages of its own; secret pages when it is encrypted. `content_key` is null
+  // when it is not. Throws Error(malformed_package), Error(wrong_key), Error(out_of_memory).
+  Block open_payload(const Secret* content_key, int threads) const;
+
+ private:
+  PackageReader(std::unique_ptr<File> file, const PackageHead& head);
+  Bytes checked_table(std::vector<std::byte>& table) const;
+
+  std::unique_ptr<File> file_;
+  PackageFacts facts_;
+  std::vector<std::byte> body_;
+};
+
+}  // namespace edgeward

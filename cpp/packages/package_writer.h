@@ -1,0 +1,66 @@
+// Writing packages: a source sealed into a new file, and new signatures on a package that is there. A file appears
+// whole or not at all. One thread at a time per call; nothing is kept between calls. Format: docs/package-format.md.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "crypto/crypto.h"
+#include "packages/package_format.h"
+#include "packages/package_reader.h"
+
+namespace edgeward {
+
+// A member that is to be sealed. The bytes are borrowed.
+struct MemberSource {
+  std::string name;
+  MemberType type;
+  bool is_entry;
+  Bytes bytes;
+};
+
+// What is to be sealed; the fields mean what they mean in PackageFacts.
+struct PackageSource {
+  std::string name;
+  std::string version;
+  std::string target;
+  std::string publisher;
+  uint64_t release_counter;
+  uint64_t min_counter;
+  uint64_t created_s;
+  uint64_t hard_expiry_s;
+  std::optional<Digest> binding;
+  std::optional<AeadAlgorithm> aead;
+  uint32_t chunk_bytes;
+  std::vector<MemberSource> members;
+  std::string metadata;
+};
+
+struct Sealed {
+  Digest package_id;
+  std::optional<Secret> content_key;  // of an encrypted package: to be wrapped for devices, and then forgotten
+};
+
+// Called with payload bytes done and to do, from the calling thread. What it throws ends the sealing.
+using SealProgress = std::function<void(uint64_t done_bytes, uint64_t total_bytes)>;
+
+// Writes a package at `path` under a fresh content key. Throws Error(bad_input) for a source that the format cannot
+// hold, std::filesystem::filesystem_error.
+Sealed seal_package(const PackageSource& source, const std::vector<const PrivateKey*>& signers, const std::string& path,
+                    const SealProgress& progress);
+
+// The same under a content key and salt of the caller's choice, as published vectors need them. A key seals once:
+// nonces repeat under it.
+Digest seal_package_with(const Secret* content_key, const Digest& salt, const PackageSource& source,
+                         const std::vector<const PrivateKey*>& signers, const std::string& path,
+                         const SealProgress& progress);
+
+// Writes `package` at `path` with signatures of these keys, after its own when `keeps_signatures`; nothing else
+// changes. Throws Error(malformed_package) when the stored chunks are not the ones of its body, Error(bad_input) when
+// there is no room for so many signatures.
+void resign(const PackageReader& package, const std::string& path, const std::vector<const PrivateKey*>& keys,
+            bool keeps_signatures);
+
+}  // namespace edgeward
