@@ -1,7 +1,7 @@
 // The primitives that packages and trust are built from: hash, signatures, key agreement, key derivation, authenticated
-// encryption. The only file that knows libcrypto (OpenSSL 3.0 or later). Composes nothing: hpke.h and package_format.h do.
-// Every function may be called from any thread; an Aead or a Sha256 belongs to one thread at a time.
-// A failure that input can cause is an answer (false, nullopt); one that it cannot is Error(out_of_memory).
+// encryption. The only file that knows libcrypto (OpenSSL 3.0 or later). Composes nothing: hpke.h and package_format.h
+// do. Every function may be called from any thread; an Aead or a Sha256 belongs to one thread at a time. A failure that
+// input can cause is an answer (false, nullopt); one that it cannot is Error(out_of_memory).
 #pragma once
 
 #include <array>
