@@ -1,5 +1,6 @@
 """The `edgeward` program from outside: what it prints, how it ends, and that its manual is true."""
 
+import ast
 import json
 import os
 import re
@@ -17,24 +18,11 @@ from PIL import Image
 
 import edgeward
 from edgeward import cli
-from edgeward.commands import demo
+from edgeward.commands import demo, doctor, inspect
 from edgeward.errors import EdgewardError
 
 MANUAL = Path(__file__).parents[1] / "docs" / "cli.md"
-COMMANDS = (
-    "demo",
-    "inspect",
-    "predict",
-    "bench",
-    "doctor",
-    "keygen",
-    "seal",
-    "verify",
-    "resign",
-    "wrap",
-    "root",
-    "captures",
-)
+COMMANDS = [command.name for command in cli.COMMANDS]
 LEFT = np.arange(4, dtype=np.float32)
 RIGHT = np.full(4, 2, np.float32)
 
@@ -125,6 +113,36 @@ def test_help_names_every_command_and_gives_examples(run):
     examples = done.stdout.partition("examples:")[2]
     for command in COMMANDS:
         assert re.search(rf"^ +edgeward {command}\b", examples, re.M)
+
+
+def test_the_table_holds_the_commands_and_their_modules():
+    assert len(cli.COMMANDS) >= 12
+    for command in cli.COMMANDS:
+        assert command.module == f"edgeward.commands.{command.name}"
+
+
+def test_a_module_of_a_command_is_imported_when_it_is_used(run_child):
+    program = (
+        "import sys; from edgeward import cli; cli.main(['--version']); cli.main(['doctor'])\n"
+        "print(sorted(m for m in sys.modules if m.startswith('edgeward.commands.')))"
+    )
+    last = run_child(program).splitlines()[-1]
+    assert last == str(["edgeward.commands.doctor"])
+
+
+def test_only_the_program_prints():
+    """Also terminal/progress, on standard error."""
+    printing = set()
+    paths = sorted(Path(cli.__file__).parent.rglob("*.py"))
+    assert len(paths) >= 50
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in PRINTERS:
+                printing.add(path.stem)
+    assert printing == {"cli", "progress"}
+
+
+PRINTERS = {"print", "sys.stdout.write", "sys.stdout.buffer.write", "sys.stderr.write"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -234,7 +252,7 @@ def test_every_error_of_the_library_has_its_status(monkeypatch, capsys, kind):
     def refuse(*_, **__):
         raise kind("what, which, expected, got")
 
-    monkeypatch.setattr(edgeward, "load_unsigned", refuse)
+    monkeypatch.setattr(inspect, "load_unsigned", refuse)
     assert cli.main(["inspect", "model.tflite", "--json"]) == kind.exit_status
     captured = capsys.readouterr()
     assert captured.err == f"edgeward: {kind.code}: what, which, expected, got\n"
@@ -246,7 +264,7 @@ def test_a_defect_of_ours_is_a_traceback_and_status_70(monkeypatch, capsys):
     def fail(*_, **__):
         raise LookupError("a defect")
 
-    monkeypatch.setattr(edgeward, "load_unsigned", fail)
+    monkeypatch.setattr(inspect, "load_unsigned", fail)
     assert cli.main(["inspect", "model.tflite"]) == 70
     assert "LookupError: a defect" in capsys.readouterr().err
 
@@ -255,7 +273,7 @@ def test_memory_that_runs_out_is_said(monkeypatch, capsys):
     def exhaust(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(edgeward, "load_unsigned", exhaust)
+    monkeypatch.setattr(inspect, "load_unsigned", exhaust)
     assert cli.main(["inspect", "model.tflite"]) == 5
     assert capsys.readouterr().err == "edgeward: out_of_memory: the system has no more memory\n"
 
@@ -449,9 +467,7 @@ def test_doctor_finds_the_engine_that_runs_the_demo(run):
 
 
 def test_doctor_says_no_when_no_engine_works(monkeypatch, capsys):
-    from edgeward.commands import doctor
-
-    report = {"engines": [], "is_ready": False}
+    report = {**doctor.report(), "is_ready": False}
     monkeypatch.setattr(doctor, "report", lambda: report)
     assert cli.main(["doctor", "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == report

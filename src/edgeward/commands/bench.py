@@ -1,17 +1,15 @@
 """`edgeward bench`: what one model costs here, and the engine's own Python API beside it.
 
-Inputs are random, valid and the same on every run. Says on stderr what it is doing; the result is
-a table or one JSON document on stdout, and a chart if asked for.
+Inputs are random, valid and the same on every run. Each part is announced on standard error; the
+result is a table or a document, and a chart if asked for.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,14 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeward import (
-    Model,
-    UnsupportedModel,
-    __version__,
-    empty,
-    load_unsigned,
-)
-from edgeward.engines.engine import KINDS, usable_cpus
+from edgeward import Model, UnsupportedModel, __version__, empty, load_unsigned
+from edgeward.commands.options import add_engine
+from edgeward.engines.engine import usable_cpus
 from edgeward.measuring import peers
 from edgeward.measuring.timing import (
     Latency,
@@ -39,9 +32,11 @@ from edgeward.measuring.timing import (
     ratio,
     statement_way,
 )
+from edgeward.outcome import Outcome
 from edgeward.reports import inspection
 from edgeward.terminal import chart
 from edgeward.terminal.picture import pillow_image
+from edgeward.terminal.progress import announce
 
 Array = NDArray[Any]
 
@@ -352,7 +347,7 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def document(full: Report) -> dict[str, object]:
+def document(full: Report) -> dict[str, Any]:
     """The report as JSON has it: an object for each tuple with names."""
 
     def plain(value: object) -> object:
@@ -447,27 +442,30 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("model", metavar="MODEL", help="a .tflite, .onnx or .ort file")
-    add("--vs", action="store_true", help="measure the engine's own Python API beside it")
-    add("--engine", choices=list(KINDS), help="default: the one for this kind of file")
-    add("--threads", type=_threads, default=[1], metavar="N,N", help="of the engine; default: 1")
-    add("--seconds", type=_seconds, default=1.0, metavar="S", help="for each part; default: 1")
-    add("--json", action="store_true", help="print one JSON document")
-    add("--png", metavar="FILE", help="draw a chart (needs the extra image)")
+def add(parser: argparse.ArgumentParser) -> None:
+    add_argument = parser.add_argument
+    add_argument("model", metavar="MODEL", help="a .tflite, .onnx or .ort file")
+    add_argument("--vs", action="store_true", help="measure the engine's own Python API beside it")
+    add_engine(parser, "the one for this kind of file")
+    add_argument(
+        "--threads", type=_threads, default=[1], metavar="N,N", help="of the engine; default: 1"
+    )
+    add_argument(
+        "--seconds", type=_seconds, default=1.0, metavar="S", help="for each part; default: 1"
+    )
+    add_argument("--png", metavar="FILE", help="draw a chart (needs the extra image)")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Measures and prints; 0 when done. Raises EdgewardError for a model that does not load."""
+def run(args: argparse.Namespace) -> Outcome:
+    """Measures. Raises EdgewardError for a model that does not load."""
     if args.png is not None:
         pillow_image()  # before the minutes, not after them
+        os.stat(Path(args.png).parent)
 
     def say(step: str) -> None:
-        print(f"bench: {step}", file=sys.stderr, flush=True)
+        announce(f"bench: {step}")
 
     full = report(args.model, args.engine, args.threads, args.seconds, args.vs, say)
-    print(json.dumps(document(full), ensure_ascii=False, indent=2) if args.json else table(full))
     if args.png is not None:
         write_chart(full, args.png)
-    return 0
+    return Outcome(document(full), table(full))

@@ -8,7 +8,11 @@ real answers to digits that the model was not trained on (digits/README.md).
 
 from __future__ import annotations
 
+import argparse
+import os
 import shutil
+import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,8 +37,11 @@ from edgeward import (
 )
 from edgeward.captures import rings
 from edgeward.captures.drift import Drift, drifts
+from edgeward.commands.options import add_engine
 from edgeward.measuring.timing import percentiles
+from edgeward.outcome import Outcome
 from edgeward.reports.inspection import aligned, engine_report, engine_text
+from edgeward.terminal import picture
 from edgeward.terminal.picture import Ink, Tile, grid
 from edgeward.terminal.progress import Progress
 from edgeward.trust import keys
@@ -48,6 +55,29 @@ CALIBRATION_COUNT = 100
 KEY_DAYS = 1
 NOISE = 0.25  # of full ink, as a standard deviation
 NOISE_SEED = 7
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    add_engine(parser, "litert")
+    parser.add_argument("--png", metavar="FILE", type=Path, help="draw all mistakes")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    if args.png is not None:
+        picture.pillow_image()  # says so now if it is missing, not after the work
+    digits = load_digits()
+    with tempfile.TemporaryDirectory(prefix="edgeward-demo-") as directory:
+        model, sealed = open_sealed(Path(directory), digits, args.engine)
+        captured = capture(Path(directory), digits, args.engine)
+    with model:
+        facts = report(model, sealed, digits, measure(model, digits), captured)
+    ink = picture.ink(sys.stdout, os.environ)
+    page = text(facts, digits, shutil.get_terminal_size().columns, ink)
+    if args.png is not None:
+        picture.write_contact_sheet(args.png, sheet_title(facts), tiles(facts, digits))
+        facts["png"] = str(args.png)
+        page += f"\n\nall {len(facts['mistakes'])} mistakes are in {args.png}"
+    return Outcome(facts, page)
 
 
 class Digits(NamedTuple):

@@ -3,11 +3,12 @@
 `report` looks and probes; everything else only words what it found.
 """
 
+import argparse
 import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypedDict
+from typing import Any, TypedDict, cast
 
 import numpy
 
@@ -15,6 +16,7 @@ from edgeward import __version__
 from edgeward._core import libcrypto_version
 from edgeward.engines import engine
 from edgeward.errors import EngineMismatch, EngineMissing
+from edgeward.outcome import Outcome
 
 # Instruction sets that the engines' kernels choose between, as the kernel names them.
 KERNEL_FLAGS = (
@@ -22,6 +24,18 @@ KERNEL_FLAGS = (
     "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16",
     "neon", "vfpv4", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme",
 )  # fmt: skip
+NOT_READY_STATUS = 1
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """It has no options of its own."""
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    facts = report()
+    return Outcome(
+        cast(dict[str, Any], facts), text(facts), 0 if facts["is_ready"] else NOT_READY_STATUS
+    )
 
 
 class EngineFinding(TypedDict):

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import TextIO
 
@@ -74,6 +75,12 @@ class Progress:
         columns = _columns(self._stream) - 1
         self._stream.write("\r\x1b[K" + line[:columns])
         self._stream.flush()
+
+
+def announce(line: str) -> None:
+    """Says on the error stream what comes next. Progress that nobody can hear fails nothing."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def text(noun: str, done: int, total: int, elapsed_s: float, line: str = "━─") -> str:

@@ -19,7 +19,7 @@ from models import tflite_models
 import edgeward as ew
 from edgeward import Contents
 from edgeward.captures import rules
-from edgeward.commands import capture_commands
+from edgeward.commands import captures_show
 
 ONES = np.ones(4, np.float32)
 
@@ -63,6 +63,11 @@ def test_ls_tells_what_is_there_and_what_was_lost(run, done):
     assert "5 committed, 0 lost to full rings" in out
 
 
+def test_json_may_stand_before_the_step_or_after_it(run):
+    before, after = (run(f"captures {words} captures") for words in ("--json ls", "ls --json"))
+    assert json.loads(before[1]) == json.loads(after[1])
+
+
 def test_show_shows_the_last_ones(run, done):
     (last,) = done("captures show captures")["records"]
     assert last["inputs"]["a"]["values"] == [4.0] * 4
@@ -79,13 +84,13 @@ def test_show_shows_the_last_ones(run, done):
 def test_a_picture_is_drawn(run):
     picture = np.zeros((1, 16, 16, 1), np.float32)
     picture[0, 4:12, 4:12] = 1
-    drawn = capture_commands.picture_of(picture)
+    drawn = captures_show.picture_of(picture)
     assert drawn.shape == (16, 16)
     assert (drawn.min(), drawn.max(), drawn[8, 8]) == (0, 255, 255)
     for shape in ((3, 20, 20), (1, 20, 20, 3), (20, 20)):
-        assert capture_commands.picture_of(np.ones(shape, np.uint8)).shape == (20, 20)
+        assert captures_show.picture_of(np.ones(shape, np.uint8)).shape == (20, 20)
     for array in (np.ones((4, 4)), np.ones(64), np.full((16, 16), np.nan), np.ones((2, 16, 16))):
-        assert capture_commands.picture_of(array) is None
+        assert captures_show.picture_of(array) is None
 
 
 @pytest.mark.parametrize("form", ["parquet", "arrow", "npz"])

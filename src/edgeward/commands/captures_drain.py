@@ -1,0 +1,52 @@
+"""`edgeward captures drain`: what rings hold, brought to the disk; killed programs' rings too."""
+
+import argparse
+import time
+
+from edgeward import _core
+from edgeward.captures import rings
+from edgeward.captures.capture import LEAST_FREE_BYTES, MOST_BYTES, SEGMENT_BYTES
+from edgeward.commands.captures_records import add_directory
+from edgeward.outcome import Outcome
+
+LOOK_EVERY_S = 0.2
+FLUSH_MS = 60_000
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    add_directory(parser)
+    parser.add_argument("--follow", action="store_true", help="go on until interrupted")
+    parser.add_argument(
+        "--most-bytes", type=int, metavar="N", default=MOST_BYTES, help="for all segments"
+    )
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    ring_directory = rings.directory_of(args.directory)
+    rings.make_directory(ring_directory)
+    drain = _core.make_drain(
+        ring_directory,
+        str(args.directory),
+        SEGMENT_BYTES,
+        args.most_bytes,
+        LEAST_FREE_BYTES,
+        0,
+        False,
+        None,
+    )
+    try:
+        while args.follow:
+            time.sleep(LOOK_EVERY_S)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        drain.flush(FLUSH_MS)
+        complaint = drain.complaint
+        drain.close()
+    report = {"directory": str(args.directory), **drain.counters, "complaint": complaint}
+    text = f"{report['records']:,} records brought to {args.directory}"
+    if report["recovered_frames"]:
+        text += f"; {report['recovered_frames']:,} frames of open segments recovered"
+    if complaint:
+        text += f"\nthe disk refuses: {complaint}"
+    return Outcome(report, text, 1 if complaint else 0)

@@ -1,0 +1,74 @@
+"""`edgeward captures export`: captured inferences, written for other tools."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from edgeward import Captured
+from edgeward.captures import export
+from edgeward.captures.captured import segment_paths
+from edgeward.commands.captures_records import add_directory, add_key, add_model, records
+from edgeward.errors import BadInput
+from edgeward.outcome import Outcome
+from edgeward.terminal.progress import Progress
+
+RECORD_BYTES = 192  # of a record beside its tensors, about
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    add_argument = parser.add_argument
+    add_directory(parser)
+    add_key(parser)
+    add_argument("--to", choices=export.FORMATS, required=True, help="the format")
+    add_argument(
+        "-o", "--output", metavar="OUT", type=Path, required=True, help="a file; jsonl: a directory"
+    )
+    add_model(parser)
+    add_argument("--fleet", metavar="NAME", default="fleet", help="for jsonl")
+    add_argument("--device", metavar="NAME", default="device", help="for jsonl")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    if args.output.exists() and not (args.to == "jsonl" and args.output.is_dir()):
+        raise BadInput(f'output "{args.output}": expected no such file yet, got one')
+    # Into a draft first: an export that ends early leaves nothing that looks whole.
+    draft = f"{args.output}.draft-{os.getpid()}"
+    writer = export.writer(
+        args.to, str(args.output) if args.to == "jsonl" else draft, args.fleet, args.device
+    )
+    count = 0
+    paths = segment_paths(args.directory)
+    total = sum(os.path.getsize(path) for path in paths)
+    try:
+        with Progress("bytes", total) as progress:
+            for captured in records(args):
+                writer.add(captured)
+                count += 1
+                progress.advance(_stored_bytes(captured))
+        written = writer.close()
+    except BaseException:
+        for left in Path(draft).parent.glob(Path(draft).name + "*"):
+            left.unlink(missing_ok=True)
+        raise
+    if args.to != "jsonl":
+        written = [_in_place(path, draft, str(args.output)) for path in written]
+    report = {"record_count": count, "format": args.to, "files": written}
+    lines = [f"{count:,} records", *(f"wrote {path}" for path in written)]
+    return Outcome(report, "\n".join(lines))
+
+
+def _stored_bytes(captured: Captured) -> int:
+    arrays = [*captured.inputs.values(), *captured.outputs.values()]
+    return RECORD_BYTES + sum(array.nbytes for array in arrays)
+
+
+def _in_place(path: str, draft: str, output: str) -> str:
+    """Renames a draft to OUT, or to OUT with a number before its ending; returns that name."""
+    stem, extension = os.path.splitext(output)
+    suffix = path[len(draft.rsplit(".", 1)[0]) :]
+    digits = "".join(character for character in suffix.rpartition("-")[2] if character.isdigit())
+    name = output if path == draft else f"{stem}-{digits}{extension}"
+    os.replace(path, name)
+    return name

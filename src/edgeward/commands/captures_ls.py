@@ -1,0 +1,73 @@
+"""`edgeward captures ls`: the segments of a directory, and what was captured and lost."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from edgeward.captures import rings
+from edgeward.captures.captured import Segment, read_counters, segment_paths, segment_report
+from edgeward.commands.captures_records import add_directory, add_key, read_key, timestamp
+from edgeward.outcome import Outcome
+from edgeward.reports.inspection import aligned, size
+
+COUNTED = {
+    "sampled_out": "sampled out",
+    "committed": "committed",
+    "lost_full": "lost to full rings",
+    "lost_large": "too large",
+    "overwritten": "overwritten",
+}
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    add_directory(parser)
+    add_key(parser)
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    key = read_key(args)
+    segments = [segment_report(path, key) for path in segment_paths(args.directory)]
+    counters = read_counters(args.directory, key)
+    waiting = _waiting_rings(args.directory)
+    report: dict[str, Any] = {
+        "segments": [segment._asdict() | {"models": list(segment.models)} for segment in segments],
+        "record_count": sum(segment.record_count for segment in segments),
+        "size_bytes": sum(segment.size_bytes for segment in segments),
+        "rings": [{"ring_id": f"{ring:016x}", **values} for ring, values in counters.items()],
+        "waiting_rings": waiting,
+    }
+    lines = aligned(map(_row, segments)) if segments else ["no segments"]
+    if counters:
+        totals = {name: sum(ring[name] for ring in counters.values()) for name in COUNTED}
+        parts = ", ".join(f"{totals[name]:,} {phrase}" for name, phrase in COUNTED.items())
+        lines += ["", f"{report['record_count']:,} records on the disk; of its rings: {parts}"]
+    if waiting:
+        lines.append(f"{len(waiting)} ring(s) in memory: edgeward captures drain brings them here")
+    return Outcome(report, "\n".join(lines))
+
+
+def _waiting_rings(directory: Path) -> list[str]:
+    ring_directory = rings.directory_of(directory)
+    if not os.path.isdir(ring_directory):
+        return []
+    return sorted(name for name in os.listdir(ring_directory) if name.endswith(".ring"))
+
+
+def _row(segment: Segment) -> tuple[str, ...]:
+    return (
+        os.path.basename(segment.path),
+        size(segment.size_bytes),
+        f"{segment.record_count:,} records",
+        _span(segment),
+        segment.state + (", encrypted" if segment.is_encrypted else ""),
+        ", ".join(segment.models),
+    )
+
+
+def _span(segment: Segment) -> str:
+    if segment.first_ns is None or segment.last_ns is None:
+        return ""
+    return f"{timestamp(segment.first_ns)} to {timestamp(segment.last_ns)}"

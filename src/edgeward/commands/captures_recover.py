@@ -1,0 +1,59 @@
+"""`edgeward captures recover`: segments that a crash left open, sealed."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgeward import _core
+from edgeward.captures.captured import OPEN, segment_paths
+from edgeward.commands.captures_records import add_directory
+from edgeward.errors import Busy, MalformedCapture
+from edgeward.outcome import Outcome
+from edgeward.reports.inspection import aligned
+from edgeward.terminal.progress import Progress
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    add_directory(parser)
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    paths = [path for path in segment_paths(args.directory) if path.endswith(OPEN)]
+    recovered: list[dict[str, Any]] = []
+    with _alone(args.directory), Progress("segments", len(paths)) as progress:
+        for path in paths:
+            try:
+                recovered.append({"segment": path, **_core.recover_segment(path)})
+            except MalformedCapture as error:
+                recovered.append({"segment": path, "path": None, "error": str(error)})
+            progress.advance()
+    lines = aligned(map(_row, recovered)) if recovered else ["nothing to recover"]
+    return Outcome({"recovered": recovered}, "\n".join(lines))
+
+
+def _row(segment: dict[str, Any]) -> tuple[str, str]:
+    kept = (
+        segment.get("error")
+        or f"{segment['frame_count']:,} frames kept, {segment['lost_bytes']:,} bytes lost"
+    )
+    return os.path.basename(segment["segment"]), kept
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Nobody drains meanwhile: what is open was left by a crash. Raises Busy."""
+    with open(directory / "drain.lock", "ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(
+                f'captures "{directory}": expected nobody who drains into it, got a process that '
+                "does: it seals its segments itself"
+            ) from None
+        yield

@@ -1,0 +1,118 @@
+"""`edgeward captures stats`: the statistics over every inference, and how far they have drifted."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeward import Package, _core, read_statistics
+from edgeward.captures.drift import Drift, drifts
+from edgeward.commands.captures_records import add_directory
+from edgeward.errors import BadInput
+from edgeward.outcome import Outcome
+from edgeward.reports.inspection import aligned, number
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    add_directory(parser)
+    parser.add_argument(
+        "--against", metavar="PACKAGE", type=Path, help="compare with this package's reference"
+    )
+    parser.add_argument(
+        "--trust", metavar="DIR", type=Path, help="of the package: the trust directory"
+    )
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    counted = read_statistics(args.directory)
+    reference = None
+    if args.against is not None:
+        reference = Package.open(args.against, trust=args.trust).reference
+        if reference is None:
+            raise BadInput(f'package "{args.against}": expected a reference in it, got none')
+    entries = []
+    lines = []
+    for statistics in counted:
+        rows = statistics.statistics.report()
+        entry: dict[str, Any] = {
+            "model": statistics.name,
+            "version": statistics.version,
+            "package_id": statistics.package_id,
+            "signature": statistics.signature,
+            "run_count": rows["run_count"],
+            "error_count": rows["error_count"],
+            "latency_ns": _latency(rows["latency_counts"]),
+            "tensors": [_plain(row) for row in rows["tensors"]],
+        }
+        lines.append(_text(entry))
+        if reference is not None:
+            moved = drifts([tensor._asdict() for tensor in reference.tensors], rows["tensors"])
+            entry["drift"] = [drift._asdict() for drift in moved]
+            lines += ["", *_drift_lines(moved)]
+        entries.append(entry)
+    return Outcome({"statistics": entries}, "\n".join(lines) or "no statistics yet")
+
+
+def _latency(counts: NDArray[np.uint64]) -> dict[str, int]:
+    """Percentiles: each the least value of the bucket in which it lies."""
+    least = _core.least_latencies()
+    total = int(counts.sum())
+    if total == 0:
+        return {}
+    running = np.cumsum(counts)
+    return {
+        name: int(least[int(np.searchsorted(running, share * total))])
+        for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))
+    }
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A tensor's row for JSON; of bins without edges only those that hold something."""
+    plain = {name: value for name, value in row.items() if name not in ("counts", "class_counts")}
+    counts = row["counts"]
+    if row["edges"]:
+        plain["counts"] = counts.tolist()
+    else:
+        plain["bins"] = [
+            {"least": value, "count": int(counts[bin])}
+            for bin, value in _core.bit_bins()
+            if counts[bin]
+        ]
+    plain["class_counts"] = row["class_counts"].tolist()
+    return plain
+
+
+def _text(entry: dict[str, Any]) -> str:
+    model = " ".join(filter(None, (entry["model"] or "unnamed", entry["version"])))
+    latency = "   ".join(f"{name} {ns / 1e3:,.1f} µs" for name, ns in entry["latency_ns"].items())
+    rows = [("tensor", "", "values", "mean", "sd", "min", "max", "NaN", "Inf")]
+    rows += [
+        (
+            row["side"],
+            row["name"],
+            f"{row['finite_count']:,}",
+            number(row["mean"]),
+            number(row["variance"] ** 0.5),
+            number(row["min"]),
+            number(row["max"]),
+            f"{row['nan_count']:,}",
+            f"{row['infinite_count']:,}",
+        )
+        for row in entry["tensors"]
+    ]
+    errors = f", {entry['error_count']:,} failed" if entry["error_count"] else ""
+    head = f"{model}, {entry['signature']}: {entry['run_count']:,} inferences{errors}"
+    return "\n".join([head, f"latency  {latency}", "", *aligned(rows)])
+
+
+def _drift_lines(moved: Sequence[Drift]) -> list[str]:
+    rows = [("drift", "tensor", "PSI", "mean moved by")]
+    for drift in moved:
+        shift = "" if drift.shift is None else f"{drift.shift:+.2f} sd"
+        rows.append((drift.side, drift.name, f"{drift.psi:.3f}", shift))
+    return aligned(rows)

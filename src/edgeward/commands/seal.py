@@ -1,0 +1,268 @@
+"""`edgeward seal`: a model signed into a package, and encrypted for devices."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from edgeward import Contents, Package, PrivateKey, PublicKey, Release, load_unsigned
+from edgeward.commands.options import add_engine, add_signing_keys, date
+from edgeward.commands.signing_keys import read_signing_key
+from edgeward.errors import BadInput
+from edgeward.inputs.samples import read_cases
+from edgeward.outcome import Outcome
+from edgeward.packages import key_wraps
+from edgeward.packages.sealing import CIPHERS
+from edgeward.terminal.progress import Progress
+from edgeward.trust import keys, root_document
+from edgeward.trust.release import DEFAULT_PUBLISHER
+
+THIS = "this"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    add_argument = parser.add_argument
+    add_argument("model", metavar="MODEL", type=Path, help="a .tflite, .onnx or .ort file")
+    add_argument(
+        "-o", "--output", metavar="OUT", type=Path, required=True, help="the package: a .ewp file"
+    )
+    add_argument("--name", required=True, help="what devices know the model by: a-z 0-9 . _ -")
+    add_argument("--version", required=True, help="what people know this release by")
+    _add_contents(parser)
+    _add_signers(parser)
+    _add_release(parser)
+    add_argument(
+        "--encrypt-to",
+        metavar="KEY",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="encrypt it for the devices with these .pub keys",
+    )
+    add_argument(
+        "--cipher",
+        choices=CIPHERS,
+        default=CIPHERS[0],
+        help="chacha20-poly1305 for processors without AES (default: aes-256-gcm)",
+    )
+    add_engine(parser, "the one for this kind of file")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    if args.as_is and args.with_original:
+        raise BadInput("--with-original: expected without --as-is, which carries nothing else")
+    signers = [read_signing_key(path) for path in args.key or [args.keys / keys.PUBLISHER_KEY]]
+    root_path = args.root or args.keys / keys.TRUST / keys.ROOT_FILE
+    root = _root(root_path)
+    _require_publisher(root_path, root, args.publisher, signers)
+    release = _release(args, root["epoch"])
+    devices = [PublicKey.read(str(path)) for path in args.encrypt_to]
+    with _Steps() as steps:
+        package_id = Package.seal(
+            args.model,
+            args.output,
+            release,
+            signers,
+            _contents(args),
+            encrypt_to=devices,
+            cipher=args.cipher,
+            converts=not args.as_is,
+            engine=args.engine,
+            progress=steps,
+        )
+    wraps = key_wraps.path_of(args.output) if devices else None
+    report: dict[str, Any] = {
+        "package": os.fsdecode(args.output),
+        "package_id": package_id,
+        "size_bytes": args.output.stat().st_size,
+        "wraps": wraps,
+        "release_counter": release.counter,
+    }
+    lines = [f"sealed {args.name} {args.version} into {args.output}", f"id {package_id}"]
+    if wraps:
+        lines.append(f"the keys of {len(devices)} device(s) are in {wraps}: it goes along")
+    return Outcome(report, "\n".join(lines))
+
+
+def _add_contents(parser: argparse.ArgumentParser) -> None:
+    """The options that say what the package carries beside the model."""
+    add_argument = parser.add_argument
+    add_argument(
+        "--golden",
+        metavar="FILE",
+        type=Path,
+        help="inputs, and outputs if it has them, that every device can replay: .npz or .npy",
+    )
+    add_argument(
+        "--reference",
+        metavar="FILE",
+        type=Path,
+        help="calibration inputs to take reference statistics over: .npz or .npy",
+    )
+    add_argument("--card", metavar="FILE", type=Path, help="a model card, in Markdown")
+    add_argument(
+        "--labels", metavar="FILE", type=Path, help="the names of the classes, one on a line"
+    )
+    add_argument("--as-is", action="store_true", help="seal an .onnx itself, not the .ort of it")
+    add_argument(
+        "--with-original", action="store_true", help="carry the .onnx too, beside the .ort"
+    )
+
+
+def _add_signers(parser: argparse.ArgumentParser) -> None:
+    """The options that say who signs, and by which trust root."""
+    parser.add_argument(
+        "--keys",
+        metavar="DIR",
+        type=Path,
+        default=Path(keys.DEFAULT_DIRECTORY),
+        help=f"what edgeward keygen made (default: {keys.DEFAULT_DIRECTORY})",
+    )
+    add_signing_keys(
+        parser,
+        "a signing key, once for each (default: publisher.key of --keys)",
+        is_required=False,
+    )
+    parser.add_argument(
+        "--root",
+        metavar="FILE",
+        type=Path,
+        help="the trust root (default: trust/root.json of --keys)",
+    )
+    parser.add_argument(
+        "--publisher",
+        default=DEFAULT_PUBLISHER,
+        metavar="NAME",
+        help=f"whose keys they are, in the trust root (default: {DEFAULT_PUBLISHER})",
+    )
+
+
+def _add_release(parser: argparse.ArgumentParser) -> None:
+    """The options that say where, when and in which order the release may run."""
+    add_argument = parser.add_argument
+    add_argument(
+        "--counter",
+        type=int,
+        metavar="N",
+        help="its place in the order of releases (default: the time in seconds)",
+    )
+    add_argument(
+        "--min-counter",
+        type=_counter,
+        metavar="N",
+        default=1,
+        help='devices that ran it refuse any release below N; "this" for its own counter',
+    )
+    add_argument(
+        "--target",
+        default="any",
+        metavar="MACHINE",
+        help='such as linux-aarch64, the only kind it may run on (default: "any")',
+    )
+    add_argument(
+        "--bind-to", metavar="KEY", type=Path, help="the .pub key of the only device it may run on"
+    )
+    add_argument(
+        "--not-after", metavar="DATE", type=date, help="devices load it no more from this day on"
+    )
+
+
+def _release(args: argparse.Namespace, epoch: int) -> Release:
+    counter = int(time.time()) if args.counter is None else args.counter
+    return Release(
+        args.name,
+        args.version,
+        counter,
+        counter if args.min_counter == THIS else args.min_counter,
+        epoch,
+        args.target,
+        args.publisher,
+        args.not_after,
+        PublicKey.read(str(args.bind_to)).id if args.bind_to else None,
+    )
+
+
+def _contents(args: argparse.Namespace) -> Contents:
+    card = args.card.read_text(encoding="utf-8") if args.card else None
+    labels = args.labels.read_text(encoding="utf-8").splitlines() if args.labels else []
+    golden, calibration = [], []
+    if args.golden or args.reference:
+        with load_unsigned(args.model, engine=args.engine, threads=1) as model:
+            inputs, outputs = model.inputs, model.outputs
+        if args.golden:
+            golden = read_cases(args.golden, inputs, outputs)
+        if args.reference:
+            calibration = [case.inputs for case in read_cases(args.reference, inputs, outputs)]
+    return Contents(
+        golden=golden,
+        calibration=calibration,
+        card=card,
+        labels=labels,
+        keeps_original=args.with_original,
+    )
+
+
+def _root(path: Path) -> root_document.Document:
+    if not path.exists():
+        raise BadInput(
+            f'trust root: expected a file "{path}", got none: make one with edgeward keygen, or '
+            "name one with --root"
+        )
+    return root_document.read_file(path)
+
+
+def _require_publisher(
+    path: Path, root: root_document.Document, publisher: str, signers: list[PrivateKey]
+) -> None:
+    """Raises BadInput now for what every device would refuse later."""
+    role = root["roles"].get(root_document.publisher_role(publisher))
+    if role is None:
+        raise BadInput(f'trust root "{path}": expected publisher "{publisher}" in it, got none')
+    count = len({signer.public.id.hex() for signer in signers} & set(role["keyids"]))
+    if count < role["threshold"]:
+        raise BadInput(
+            f'signing keys: expected {role["threshold"]} of publisher "{publisher}" in trust root '
+            f'"{path}", got {count}: name others with --key'
+        )
+
+
+def _counter(text: str) -> int | str:
+    if text == THIS:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'expected a number or "{THIS}", got "{text}"') from None
+
+
+class _Steps:
+    """What sealing counts, as one line of progress after another."""
+
+    def __init__(self) -> None:
+        self._noun = ""
+        self._done = 0
+        self._line: Progress | None = None
+
+    def __enter__(self) -> _Steps:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._line is not None:
+            self._line.__exit__(kind, error, trace)
+
+    def __call__(self, noun: str, done: int, total: int) -> None:
+        if noun != self._noun or self._line is None:
+            self.__exit__(None, None, None)
+            self._noun, self._done = noun, 0
+            self._line = Progress(noun, total).__enter__()
+        self._line.advance(done - self._done)
+        self._done = done

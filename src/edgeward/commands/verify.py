@@ -1,0 +1,45 @@
+"""`edgeward verify`: whether this device may run a package, and whether it answers right."""
+
+import argparse
+from pathlib import Path
+
+from edgeward import Package
+from edgeward.commands.options import add_engine, add_trust
+from edgeward.outcome import Outcome
+from edgeward.reports import package_report
+
+MISMATCH_STATUS = 1
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("package", metavar="PACKAGE", type=Path, help="a .ewp file")
+    add_trust(parser)
+    parser.add_argument(
+        "--run", dest="runs", action="store_true", help="replay its golden cases on this machine"
+    )
+    add_engine(parser, "the one for this kind of model")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    package = Package.open(args.package, trust=args.trust, key=args.key)
+    package.verify()
+    is_opened = not package.is_encrypted or package.has_key
+    report = {**package_report.report(package), "members_checked": is_opened}
+    lines = [
+        f"{package.name} {package.version}: signed by {package.core.publisher}, every byte is as "
+        "it was signed",
+    ]
+    if not is_opened:
+        lines.append("encrypted, and no device key here: its members were not looked into")
+    if not args.runs:
+        return Outcome(report, "\n".join(lines))
+    differences = package.replay(engine=args.engine)
+    failed = [difference for difference in differences if not difference.passed]
+    report["golden"] = [difference._asdict() for difference in differences]
+    worst = max(difference.error for difference in differences)
+    lines += [difference.text for difference in failed]
+    lines.append(
+        f"golden outputs: {len(differences) - len(failed)} of {len(differences)} as expected, "
+        f"largest error {worst:.3g}"
+    )
+    return Outcome(report, "\n".join(lines), MISMATCH_STATUS if failed else 0)
