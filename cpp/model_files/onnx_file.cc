@@ -1,8 +1,6 @@
 #include "model_files/onnx_file.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <optional>
 #include <set>
 #include <string>
@@ -10,9 +8,10 @@
 #include <unordered_set>
 #include <vector>
 
-#include "bytes/utf8.h"
 #include "error.h"
 #include "model_files/onnx_operators.h"
+#include "model_files/onnx_tensor.h"
+#include "model_files/protobuf.h"
 
 namespace edgeward {
 namespace {
@@ -21,137 +20,9 @@ namespace {
 constexpr int kMaxDepth = 32;
 constexpr uint64_t kMaxNodes = 1'000'000;
 
-enum class Wire : uint8_t {
-  varint = 0,
-  fixed64 = 1,
-  length = 2,
-  fixed32 = 5
-};
-
 template <class... Parts>
 [[noreturn]] void refuse(const Parts&... parts) {
   throw Error(Code::malformed_model, parts...);
-}
-
-// One field of a message. `bytes` is the content of a length-delimited field, `value` the bits of any other.
-struct Field {
-  uint32_t number;
-  Wire wire;
-  uint64_t value;
-  Bytes bytes;
-};
-
-// Takes a message apart into its fields; every length is compared with what is left before it is believed.
-class Fields {
- public:
-  Fields(Bytes message, std::string_view name) : rest_(message), name_(name) {}
-
-  bool next(Field& field) {
-    if (rest_.empty()) return false;
-    const uint64_t tag = varint();
-    const uint64_t number = tag >> 3;
-    if (number == 0 || number >= (1u << 29)) refuse(name_, ": field number ", number);
-    field.number = static_cast<uint32_t>(number);
-    field.bytes = {};
-    field.value = 0;
-    switch (tag & 7) {
-      case 0:
-        field.wire = Wire::varint;
-        field.value = varint();
-        return true;
-      case 1:
-        field.wire = Wire::fixed64;
-        std::memcpy(&field.value, take(8).data(), 8);
-        return true;
-      case 2:
-        field.wire = Wire::length;
-        field.bytes = take(varint());
-        return true;
-      case 5:
-        field.wire = Wire::fixed32;
-        std::memcpy(&field.value, take(4).data(), 4);
-        return true;
-      default: refuse(name_, ", field ", number, ": wire type ", tag & 7, ", expected 0, 1, 2 or 5");
-    }
-  }
-
-  // How many elements a repeated number has; those of a fixed width are not looked at.
-  static uint64_t count(const Field& field, std::string_view name, Wire wire) {
-    if (wire != Wire::varint && field.wire == Wire::length) {
-      const size_t width = wire == Wire::fixed32 ? 4 : 8;
-      if (field.bytes.size() % width != 0)
-        refuse(name, ", field ", field.number, ": ", field.bytes.size(), " bytes of ", width);
-      return field.bytes.size() / width;
-    }
-    uint64_t count = 0;
-    numbers(field, name, wire, [&](uint64_t) { ++count; });
-    return count;
-  }
-
-  // The elements of a repeated number, which may come packed or one by one.
-  template <class Take>
-  static void numbers(const Field& field, std::string_view name, Wire wire, const Take& take) {
-    if (field.wire == wire) return take(field.value);
-    if (field.wire != Wire::length) refuse(name, ", field ", field.number, ": not a number");
-    Fields packed(field.bytes, name);
-    while (!packed.rest_.empty()) {
-      uint64_t value = 0;
-      if (wire == Wire::varint) {
-        value = packed.varint();
-      } else {
-        const size_t width = wire == Wire::fixed32 ? 4 : 8;
-        std::memcpy(&value, packed.take(width).data(), width);
-      }
-      take(value);
-    }
-  }
-
- private:
-  uint64_t varint() {
-    uint64_t value = 0;
-    for (unsigned shift = 0; shift < 70; shift += 7) {
-      if (rest_.empty()) refuse(name_, ": ends inside a number");
-      const auto byte = static_cast<uint8_t>(rest_.front());
-      rest_ = rest_.subspan(1);
-      if (shift == 63 && byte > 1) refuse(name_, ": a number of more than 64 bits");
-      value |= uint64_t{byte & 0x7fu} << shift;
-      if ((byte & 0x80) == 0) return value;
-    }
-    refuse(name_, ": a number of more than 10 bytes");
-  }
-
-  Bytes take(uint64_t size) {
-    if (size > rest_.size()) refuse(name_, ": a field of ", size, " bytes, but ", rest_.size(), " are left");
-    const Bytes taken = rest_.first(size);
-    rest_ = rest_.subspan(size);
-    return taken;
-  }
-
-  Bytes rest_;
-  std::string_view name_;
-};
-
-void expect_wire(const Field& field, Wire wire, std::string_view name) {
-  if (field.wire != wire) {
-    refuse(name, ", field ", field.number, ": wire type ", int(field.wire), ", expected ", int(wire));
-  }
-}
-
-std::string_view string(const Field& field, std::string_view name) {
-  expect_wire(field, Wire::length, name);
-  const std::string_view text(reinterpret_cast<const char*>(field.bytes.data()), field.bytes.size());
-  if (!is_utf8_name(text)) refuse(name, ", field ", field.number, ": not UTF-8");
-  return text;
-}
-
-Bytes message(const Field& field, std::string_view name) {
-  expect_wire(field, Wire::length, name);
-  return field.bytes;
-}
-
-int64_t integer(const Field& field, std::string_view name) {
-  expect_wire(field, Wire::varint, name);
-  return static_cast<int64_t>(field.value);
 }
 
 // Names that a graph can refer to. An inner graph sees those of the graphs around it.
@@ -172,20 +43,13 @@ class Scope {
   std::unordered_set<std::string_view> names_;
 };
 
-// Where a tensor's data lies when it is not in the file.
-struct Elsewhere {
-  std::string_view location;
-  uint64_t offset = 0;
-  std::optional<uint64_t> size_bytes;  // none: to the end
-};
-
 class Checker {
  public:
   // With `external` null, whatever files the model names are taken to be there.
-  explicit Checker(const std::vector<ExternalData>* external) : external_(external) {}
+  explicit Checker(const std::vector<ExternalData>* external) : tensors_(external) {}
 
   // The names of the files outside that hold data.
-  const std::set<std::string_view>& locations() const { return locations_; }
+  const std::set<std::string_view>& locations() const { return tensors_.locations(); }
 
   void model(Bytes file) {
     if (file.empty()) refuse("file of 0 bytes is no ONNX model");
@@ -193,12 +57,12 @@ class Checker {
     std::vector<Bytes> functions;
     bool has_ir_version = false;
     bool has_opset = false;
-    Fields fields(file, "ModelProto");
-    Field field;
+    ProtobufFields fields(file, "ModelProto");
+    ProtobufField field;
     while (fields.next(field)) {
       switch (field.number) {
         case 1: {
-          const int64_t version = integer(field, "ModelProto");
+          const int64_t version = field.integer();
           if (version < 1) refuse("ModelProto: ir_version ", version, ", expected at least 1");
           has_ir_version = true;
           break;
@@ -206,19 +70,19 @@ class Checker {
         case 2:
         case 3:
         case 4:
-        case 6: string(field, "ModelProto"); break;
-        case 5: integer(field, "ModelProto"); break;
+        case 6: field.text(); break;
+        case 5: field.integer(); break;
         case 7:
           if (graph) refuse("ModelProto: two graphs");
-          graph = message(field, "ModelProto");
+          graph = field.message();
           break;
         case 8:
           has_opset = true;
-          opset(message(field, "ModelProto"));
+          opset(field.message());
           break;
-        case 14: entry(message(field, "ModelProto")); break;
+        case 14: check_onnx_entry(field.message()); break;
         case 20: throw Error(Code::unsupported_model, "ModelProto: training information, expected an inference model");
-        case 25: functions.push_back(message(field, "ModelProto")); break;
+        case 25: functions.push_back(field.message()); break;
         default: break;
       }
     }
@@ -233,21 +97,13 @@ class Checker {
   void opset(Bytes bytes) {
     std::string_view domain;
     int64_t version = 0;
-    Fields fields(bytes, "OperatorSetIdProto");
-    Field field;
+    ProtobufFields fields(bytes, "OperatorSetIdProto");
+    ProtobufField field;
     while (fields.next(field)) {
-      if (field.number == 1) domain = string(field, "OperatorSetIdProto");
-      if (field.number == 2) version = integer(field, "OperatorSetIdProto");
+      if (field.number == 1) domain = field.text();
+      if (field.number == 2) version = field.integer();
     }
     if (version < 1 || version > INT32_MAX) refuse("operator set \"", domain, "\": version ", version);
-  }
-
-  void entry(Bytes bytes) {
-    Fields fields(bytes, "StringStringEntryProto");
-    Field field;
-    while (fields.next(field)) {
-      if (field.number <= 2) string(field, "StringStringEntryProto");
-    }
   }
 
   void check_depth(int depth) {
@@ -261,26 +117,26 @@ class Checker {
     std::vector<std::string_view> outputs;
     std::vector<Bytes> nodes;
     std::unordered_set<std::string_view> initializers;
-    Fields fields(bytes, "GraphProto");
-    Field field;
+    ProtobufFields fields(bytes, "GraphProto");
+    ProtobufField field;
     while (fields.next(field)) {
       switch (field.number) {
-        case 1: nodes.push_back(message(field, "GraphProto")); break;
+        case 1: nodes.push_back(field.message()); break;
         case 2:
-        case 10: string(field, "GraphProto"); break;
+        case 10: field.text(); break;
         case 5: {
-          const Place place = outer == nullptr ? Place::anywhere : Place::inside;
-          const std::string_view name = tensor(message(field, "GraphProto"), "initializer", place).name;
+          const auto place = outer == nullptr ? OnnxTensorPlace::anywhere : OnnxTensorPlace::inside;
+          const std::string_view name = tensors_.read(field.message(), "initializer", place).name;
           if (name.empty()) refuse("an initializer without a name");
           if (!initializers.insert(name).second) refuse("initializer \"", name, "\" is there twice");
           break;
         }
-        case 11: inputs.push_back(value_info(message(field, "GraphProto"), "input", depth, outer == nullptr)); break;
-        case 12: outputs.push_back(value_info(message(field, "GraphProto"), "output", depth, outer == nullptr)); break;
-        case 13: value_info(message(field, "GraphProto"), "value_info", depth, false); break;
-        case 14: annotation(message(field, "GraphProto")); break;
+        case 11: inputs.push_back(value_info(field.message(), "input", depth, outer == nullptr)); break;
+        case 12: outputs.push_back(value_info(field.message(), "output", depth, outer == nullptr)); break;
+        case 13: value_info(field.message(), "value_info", depth, false); break;
+        case 14: annotation(field.message()); break;
         case 15: throw Error(Code::unsupported_model, "GraphProto: a sparse initializer, expected dense ones");
-        case 16: entry(message(field, "GraphProto")); break;
+        case 16: check_onnx_entry(field.message()); break;
         default: break;
       }
     }
@@ -301,24 +157,24 @@ class Checker {
     Scope scope(nullptr);
     std::vector<Bytes> nodes;
     std::vector<std::string_view> outputs;
-    Fields fields(bytes, "FunctionProto");
-    Field field;
+    ProtobufFields fields(bytes, "FunctionProto");
+    ProtobufField field;
     while (fields.next(field)) {
       switch (field.number) {
         case 1:
         case 6:
         case 8:
         case 10:
-        case 13: string(field, "FunctionProto"); break;
+        case 13: field.text(); break;
         case 4:
-          if (!scope.add(string(field, "FunctionProto"))) refuse("FunctionProto: an input is there twice");
+          if (!scope.add(field.text())) refuse("FunctionProto: an input is there twice");
           break;
-        case 5: outputs.push_back(string(field, "FunctionProto")); break;
-        case 7: nodes.push_back(message(field, "FunctionProto")); break;
-        case 9: opset(message(field, "FunctionProto")); break;
-        case 11: attribute(message(field, "FunctionProto"), scope, 1); break;
-        case 12: value_info(message(field, "FunctionProto"), "value_info", 1, false); break;
-        case 14: entry(message(field, "FunctionProto")); break;
+        case 5: outputs.push_back(field.text()); break;
+        case 7: nodes.push_back(field.message()); break;
+        case 9: opset(field.message()); break;
+        case 11: attribute(field.message(), scope, 1); break;
+        case 12: value_info(field.message(), "value_info", 1, false); break;
+        case 14: check_onnx_entry(field.message()); break;
         default: break;
       }
     }
@@ -333,19 +189,19 @@ class Checker {
     OnnxNode node;
     node.index = index;
     std::vector<Bytes> attributes;
-    Fields fields(bytes, "NodeProto");
-    Field field;
+    ProtobufFields fields(bytes, "NodeProto");
+    ProtobufField field;
     while (fields.next(field)) {
       switch (field.number) {
-        case 1: node.inputs.push_back(string(field, "NodeProto")); break;
-        case 2: node.outputs.push_back(string(field, "NodeProto")); break;
+        case 1: node.inputs.push_back(field.text()); break;
+        case 2: node.outputs.push_back(field.text()); break;
         case 3:
         case 6:
-        case 8: string(field, "NodeProto"); break;
-        case 4: node.type = string(field, "NodeProto"); break;
-        case 5: attributes.push_back(message(field, "NodeProto")); break;
-        case 7: node.domain = string(field, "NodeProto"); break;
-        case 9: entry(message(field, "NodeProto")); break;
+        case 8: field.text(); break;
+        case 4: node.type = field.text(); break;
+        case 5: attributes.push_back(field.message()); break;
+        case 7: node.domain = field.text(); break;
+        case 9: check_onnx_entry(field.message()); break;
         default: break;
       }
     }
@@ -356,8 +212,8 @@ class Checker {
       }
     }
     std::unordered_set<std::string_view> names;
-    for (const Bytes& bytes_of_one : attributes) {
-      node.attributes.push_back(attribute(bytes_of_one, scope, depth));
+    for (const Bytes& attribute_bytes : attributes) {
+      node.attributes.push_back(attribute(attribute_bytes, scope, depth));
       if (!names.insert(node.attributes.back().name).second) {
         refuse(text(node), ": attribute \"", node.attributes.back().name, "\" is there twice");
       }
@@ -372,38 +228,33 @@ class Checker {
 
   OnnxAttribute attribute(Bytes bytes, const Scope& scope, int depth) {
     OnnxAttribute result;
-    Fields fields(bytes, "AttributeProto");
-    Field field;
+    ProtobufFields fields(bytes, "AttributeProto");
+    ProtobufField field;
     while (fields.next(field)) {
       switch (field.number) {
-        case 1: result.name = string(field, "AttributeProto"); break;
+        case 1: result.name = field.text(); break;
         case 13:
-        case 21: string(field, "AttributeProto"); break;
-        case 2: {
-          expect_wire(field, Wire::fixed32, "AttributeProto");
-          const auto bits = static_cast<uint32_t>(field.value);
-          std::memcpy(&result.number, &bits, 4);
-          break;
-        }
-        case 3: result.integer = integer(field, "AttributeProto"); break;
+        case 21: field.text(); break;
+        case 2: result.number = field.float32(); break;
+        case 3: result.integer = field.integer(); break;
         case 4: {
-          const Bytes value = message(field, "AttributeProto");
+          const Bytes value = field.message();
           result.string = {reinterpret_cast<const char*>(value.data()), value.size()};
           break;
         }
-        case 9: message(field, "AttributeProto"); break;
+        case 9: field.message(); break;
         case 5:
-        case 10: tensor(message(field, "AttributeProto"), "attribute tensor", Place::inside); break;
+        case 10: tensors_.read(field.message(), "attribute tensor", OnnxTensorPlace::inside); break;
         case 6:
-        case 11: check_graph(message(field, "AttributeProto"), &scope, depth + 1); break;
-        case 7: Fields::numbers(field, "AttributeProto", Wire::fixed32, [](uint64_t) {}); break;
+        case 11: check_graph(field.message(), &scope, depth + 1); break;
+        case 7: field.numbers(ProtobufWire::fixed32, [](uint64_t) {}); break;
         case 8:
-          Fields::numbers(field, "AttributeProto", Wire::varint,
-                          [&](uint64_t value) { result.integers.push_back(static_cast<int64_t>(value)); });
+          field.numbers(ProtobufWire::varint,
+                        [&](uint64_t value) { result.integers.push_back(static_cast<int64_t>(value)); });
           break;
         case 14:
-        case 15: type(message(field, "AttributeProto"), "attribute type", depth + 1, false); break;
-        case 20: result.type = integer(field, "AttributeProto"); break;
+        case 15: type(field.message(), "attribute type", depth + 1, false); break;
+        case 20: result.type = field.integer(); break;
         case 22:
         case 23:
           throw Error(Code::unsupported_model, "attribute \"", result.name,
@@ -418,195 +269,25 @@ class Checker {
   }
 
   void annotation(Bytes bytes) {
-    Fields fields(bytes, "TensorAnnotation");
-    Field field;
+    ProtobufFields fields(bytes, "TensorAnnotation");
+    ProtobufField field;
     while (fields.next(field)) {
-      if (field.number == 1) string(field, "TensorAnnotation");
-      if (field.number == 2) entry(message(field, "TensorAnnotation"));
+      if (field.number == 1) field.text();
+      if (field.number == 2) check_onnx_entry(field.message());
     }
-  }
-
-  struct Tensor {
-    std::string_view name;
-    int64_t type = 0;
-    uint64_t elements = 1;
-    std::vector<int64_t> dims;
-  };
-
-  // Where a tensor's data may lie.
-  enum class Place : uint8_t {
-    inside,
-    anywhere
-  };
-
-  Tensor tensor(Bytes bytes, std::string_view what, Place place) {
-    Tensor tensor;
-    std::vector<Bytes> entries;
-    bool is_elsewhere = false;
-    std::optional<uint64_t> raw_bytes;
-    uint64_t counts[5] = {};  // float_data, int32_data, int64_data, double_data, uint64_data
-    uint64_t string_count = 0;
-    Fields fields(bytes, "TensorProto");
-    Field field;
-    while (fields.next(field)) {
-      switch (field.number) {
-        case 1:
-          Fields::numbers(field, "TensorProto", Wire::varint,
-                          [&](uint64_t value) { tensor.dims.push_back(static_cast<int64_t>(value)); });
-          break;
-        case 2: tensor.type = integer(field, "TensorProto"); break;
-        case 3: throw Error(Code::unsupported_model, what, " in segments, expected it whole");
-        case 4: counts[0] += Fields::count(field, "TensorProto", Wire::fixed32); break;
-        case 5: counts[1] += Fields::count(field, "TensorProto", Wire::varint); break;
-        case 6:
-          message(field, "TensorProto");
-          ++string_count;
-          break;
-        case 7: counts[2] += Fields::count(field, "TensorProto", Wire::varint); break;
-        case 8: tensor.name = string(field, "TensorProto"); break;
-        case 9: raw_bytes = message(field, "TensorProto").size(); break;
-        case 10: counts[3] += Fields::count(field, "TensorProto", Wire::fixed64); break;
-        case 11: counts[4] += Fields::count(field, "TensorProto", Wire::varint); break;
-        case 12: string(field, "TensorProto"); break;
-        case 13: entries.push_back(message(field, "TensorProto")); break;
-        case 14: is_elsewhere = integer(field, "TensorProto") != 0; break;
-        case 16: entry(message(field, "TensorProto")); break;
-        default: break;
-      }
-    }
-    if (is_elsewhere || !entries.empty()) {
-      if (place == Place::inside || !is_elsewhere) {
-        throw Error(Code::unsupported_model, what, " \"", tensor.name,
-                    "\": data in another file, expected it here: only the main graph's initializers may lie outside");
-      }
-      if (raw_bytes || string_count != 0 || std::any_of(counts, std::end(counts), [](uint64_t n) { return n != 0; }))
-        refuse(what, " \"", tensor.name, "\": data here and in another file");
-      raw_bytes = outside_bytes(tensor, elsewhere(entries, tensor.name));
-    }
-    check_tensor(tensor, what, raw_bytes, counts, string_count);
-    return tensor;
-  }
-
-  static Elsewhere elsewhere(const std::vector<Bytes>& entries, std::string_view name) {
-    Elsewhere found;
-    const auto number = [&](std::string_view key, std::string_view text) {
-      uint64_t value = 0;
-      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-      if (error != std::errc() || end != text.data() + text.size())
-        refuse("initializer \"", name, "\": external ", key, ": expected a whole number, got \"", text, "\"");
-      return value;
-    };
-    std::set<std::string_view> keys;
-    for (const Bytes& bytes : entries) {
-      std::string_view key;
-      std::string_view value;
-      Fields fields(bytes, "StringStringEntryProto");
-      Field field;
-      while (fields.next(field)) {
-        if (field.number == 1) key = string(field, "StringStringEntryProto");
-        if (field.number == 2) value = string(field, "StringStringEntryProto");
-      }
-      if (!keys.insert(key).second) refuse("initializer \"", name, "\": external ", key, " is there twice");
-      if (key == "location") {
-        found.location = value;
-      } else if (key == "offset") {
-        found.offset = number(key, value);
-      } else if (key == "length") {
-        found.size_bytes = number(key, value);
-      } else if (key != "checksum") {
-        refuse("initializer \"", name, "\": external data: expected location, offset, length or checksum, got \"", key,
-               "\"");
-      }
-    }
-    if (found.location.empty()) refuse("initializer \"", name, "\": external data without a location");
-    return found;
-  }
-
-  // How many bytes the tensor has outside. They lie inside a file that was given along.
-  uint64_t outside_bytes(const Tensor& tensor, const Elsewhere& elsewhere) {
-    locations_.insert(elsewhere.location);
-    const std::optional<OnnxElement> element = onnx_element(tensor.type);
-    if (element && element->store == kOnnxStringStore)
-      refuse("initializer \"", tensor.name, "\": strings in another file, expected them here");
-    if (external_ == nullptr) return elsewhere.size_bytes.value_or(stored_bytes(tensor));
-    const auto file = std::find_if(external_->begin(), external_->end(),
-                                   [&](const ExternalData& one) { return one.name == elsewhere.location; });
-    if (file == external_->end()) {
-      throw Error(Code::unsupported_model, "initializer \"", tensor.name, "\": data in \"", elsewhere.location,
-                  "\", expected it in the model's own file, or in another member of its package");
-    }
-    const uint64_t left = file->bytes.size_bytes() - std::min<uint64_t>(elsewhere.offset, file->bytes.size_bytes());
-    const uint64_t size_bytes = elsewhere.size_bytes.value_or(left);
-    if (size_bytes > left) {
-      refuse("initializer \"", tensor.name, "\": ", size_bytes, " bytes at ", elsewhere.offset, " of \"",
-             elsewhere.location, "\", which has ", file->bytes.size_bytes());
-    }
-    return size_bytes;
-  }
-
-  // The bytes that the tensor's elements take, as far as its dimensions and type make sense.
-  static uint64_t stored_bytes(const Tensor& tensor) {
-    const std::optional<OnnxElement> element = onnx_element(tensor.type);
-    uint64_t elements = 1;
-    for (const int64_t dim : tensor.dims) {
-      const auto product = checked_multiply<uint64_t>(elements, static_cast<uint64_t>(std::max<int64_t>(dim, 0)));
-      if (!product || *product > kMaxOnnxElements) return 0;  // check_tensor refuses it
-      elements = *product;
-    }
-    return element ? (elements * element->bits + 7) / 8 : 0;
-  }
-
-  static void check_tensor(Tensor& tensor, std::string_view what, std::optional<uint64_t> raw_bytes,
-                           const uint64_t* counts, uint64_t string_count) {
-    const std::string named = std::string(what) + " \"" + std::string(tensor.name) + "\"";
-    if (tensor.dims.size() > kMaxOnnxRank) {
-      throw Error(Code::unsupported_model, named, ": rank ", tensor.dims.size(), ", expected at most ", kMaxOnnxRank);
-    }
-    bool is_empty = false;
-    for (const int64_t dim : tensor.dims) {
-      if (dim < 0) refuse(named, ": dimension ", dim, ", expected at least 0");
-      is_empty = is_empty || dim == 0;
-      const auto product =
-          checked_multiply<uint64_t>(tensor.elements, static_cast<uint64_t>(std::max<int64_t>(dim, 1)));
-      if (!product || *product > kMaxOnnxElements) refuse(named, ": more than ", kMaxOnnxElements, " elements");
-      tensor.elements = *product;
-    }
-    if (is_empty) tensor.elements = 0;
-    const std::optional<OnnxElement> element = onnx_element(tensor.type);
-    if (!element) throw Error(Code::unsupported_model, named, ": element type ", tensor.type);
-    uint64_t others = 0;
-    for (int k = 0; k < 5; ++k) others += k == element->store ? 0 : counts[k];
-    if (element->store == kOnnxStringStore ? others != 0 || raw_bytes : string_count != 0 || others != 0) {
-      refuse(named, ": data in a field of another element type");
-    }
-    if (element->store == kOnnxStringStore) {
-      if (string_count != tensor.elements) refuse(named, ": ", string_count, " strings, expected ", tensor.elements);
-      return;
-    }
-    const uint64_t typed = counts[element->store];
-    if (raw_bytes) {
-      const uint64_t expected = (tensor.elements * element->bits + 7) / 8;
-      if (typed != 0) refuse(named, ": raw_data beside ", typed, " typed elements");
-      if (*raw_bytes != expected) refuse(named, ": ", *raw_bytes, " bytes of raw_data, expected ", expected);
-      return;
-    }
-    // Elements below a byte share an int32 as they share a byte; a complex number takes two.
-    const uint64_t expected =
-        element->bits < 8 ? (tensor.elements * element->bits + 7) / 8 : tensor.elements * element->stored_per_element;
-    if (typed != expected) refuse(named, ": ", typed, " elements, expected ", expected);
   }
 
   // Returns the name.
   std::string_view value_info(Bytes bytes, std::string_view what, int depth, bool must_be_tensor) {
     std::string_view name;
     std::optional<Bytes> of_type;
-    Fields fields(bytes, "ValueInfoProto");
-    Field field;
+    ProtobufFields fields(bytes, "ValueInfoProto");
+    ProtobufField field;
     while (fields.next(field)) {
-      if (field.number == 1) name = string(field, "ValueInfoProto");
-      if (field.number == 2) of_type = message(field, "ValueInfoProto");
-      if (field.number == 3) string(field, "ValueInfoProto");
-      if (field.number == 4) entry(message(field, "ValueInfoProto"));
+      if (field.number == 1) name = field.text();
+      if (field.number == 2) of_type = field.message();
+      if (field.number == 3) field.text();
+      if (field.number == 4) check_onnx_entry(field.message());
     }
     const std::string named = std::string(what) + " \"" + std::string(name) + "\"";
     if (of_type) type(*of_type, named, depth + 1, must_be_tensor);
@@ -617,34 +298,34 @@ class Checker {
   void type(Bytes bytes, const std::string& named, int depth, bool must_be_tensor) {
     check_depth(depth);
     int tensor_count = 0;
-    Fields fields(bytes, "TypeProto");
-    Field field;
+    ProtobufFields fields(bytes, "TypeProto");
+    ProtobufField field;
     while (fields.next(field)) {
       switch (field.number) {
         case 1:
-          tensor_type(message(field, "TypeProto"), named, must_be_tensor);
+          tensor_type(field.message(), named, must_be_tensor);
           ++tensor_count;
           break;
         case 4:
         case 9: {
-          Fields inner(message(field, "TypeProto"), "TypeProto");
-          Field part;
+          ProtobufFields inner(field.message(), "TypeProto");
+          ProtobufField part;
           while (inner.next(part)) {
-            if (part.number == 1) type(message(part, "TypeProto"), named, depth + 1, false);
+            if (part.number == 1) type(part.message(), named, depth + 1, false);
           }
           break;
         }
         case 5: {
-          Fields inner(message(field, "TypeProto"), "TypeProto");
-          Field part;
+          ProtobufFields inner(field.message(), "TypeProto");
+          ProtobufField part;
           while (inner.next(part)) {
-            if (part.number == 1) integer(part, "TypeProto");
-            if (part.number == 2) type(message(part, "TypeProto"), named, depth + 1, false);
+            if (part.number == 1) part.integer();
+            if (part.number == 2) type(part.message(), named, depth + 1, false);
           }
           break;
         }
-        case 6: string(field, "TypeProto"); break;
-        case 8: tensor_type(message(field, "TypeProto"), named, false); break;
+        case 6: field.text(); break;
+        case 8: tensor_type(field.message(), named, false); break;
         default: break;
       }
     }
@@ -654,11 +335,11 @@ class Checker {
   void tensor_type(Bytes bytes, const std::string& named, bool is_endpoint) {
     int64_t element_type = 0;
     std::optional<Bytes> shape;
-    Fields fields(bytes, "TypeProto.Tensor");
-    Field field;
+    ProtobufFields fields(bytes, "TypeProto.Tensor");
+    ProtobufField field;
     while (fields.next(field)) {
-      if (field.number == 1) element_type = integer(field, "TypeProto.Tensor");
-      if (field.number == 2) shape = message(field, "TypeProto.Tensor");
+      if (field.number == 1) element_type = field.integer();
+      if (field.number == 2) shape = field.message();
     }
     const std::optional<OnnxElement> element = onnx_element(element_type);
     if (element_type != 0 && !element) throw Error(Code::unsupported_model, named, ": element type ", element_type);
@@ -672,17 +353,17 @@ class Checker {
   void check_shape(Bytes bytes, const std::string& named, uint64_t bits, bool is_endpoint) {
     uint64_t elements = 1;
     size_t rank = 0;
-    Fields fields(bytes, "TensorShapeProto");
-    Field field;
+    ProtobufFields fields(bytes, "TensorShapeProto");
+    ProtobufField field;
     while (fields.next(field)) {
       if (field.number != 1) continue;
       ++rank;
-      Fields dimension(message(field, "TensorShapeProto"), "TensorShapeProto.Dimension");
-      Field part;
+      ProtobufFields dimension(field.message(), "TensorShapeProto.Dimension");
+      ProtobufField part;
       while (dimension.next(part)) {
-        if (part.number == 2 || part.number == 3) string(part, "TensorShapeProto.Dimension");
+        if (part.number == 2 || part.number == 3) part.text();
         if (part.number != 1) continue;
-        const int64_t dim = integer(part, "TensorShapeProto.Dimension");
+        const int64_t dim = part.integer();
         if (dim < -1) refuse(named, ": dimension ", dim, ", expected at least 0");
         const auto product = checked_multiply<uint64_t>(elements, static_cast<uint64_t>(std::max<int64_t>(dim, 1)));
         if (!product || *product > kMaxOnnxElements) refuse(named, ": more than ", kMaxOnnxElements, " elements");
@@ -698,8 +379,7 @@ class Checker {
     }
   }
 
-  const std::vector<ExternalData>* external_;
-  std::set<std::string_view> locations_;
+  OnnxTensorReader tensors_;
   uint64_t node_count_ = 0;
   uint64_t declared_bytes_ = 0;
 };
