@@ -1,6 +1,7 @@
 """The `edgeward` program from outside: what it prints, how it ends, and that its manual is true."""
 
 import ast
+import errno
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import edgeward
 from edgeward import cli
 from edgeward.commands import demo, doctor, inspect
 from edgeward.errors import EdgewardError
+from edgeward.outcome import Outcome
 
 MANUAL = Path(__file__).parents[1] / "docs" / "cli.md"
 COMMANDS = [command.name for command in cli.COMMANDS]
@@ -68,7 +70,7 @@ def files(tmp_path_factory):
     return place
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run(files):
     """Runs `edgeward` with these arguments where the files are."""
 
@@ -105,6 +107,20 @@ def last_line(done):
 def test_the_version_is_the_librarys(run):
     done = run("--version")
     assert (done.returncode, done.stdout) == (0, f"edgeward {edgeward.__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [["--version", "--json"], ["--json", "--version"]])
+def test_the_version_is_a_document_too(run, arguments):
+    done = run(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert one_document(done) == {"edgeward": edgeward.__version__}
+
+
+@pytest.mark.parametrize("arguments", [["--help", "--json"], ["--json", "inspect", "-h"]])
+def test_help_is_text_always(run, arguments):
+    done = run(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: edgeward ")
 
 
 def test_help_names_every_command_and_gives_examples(run):
@@ -234,6 +250,67 @@ def test_a_failure_is_one_line_a_status_and_a_document(run, arguments, code, sta
     assert "Traceback" not in done.stderr
 
 
+WRONG_USE = {
+    "no command": [],
+    "an unknown command": ["predictt"],
+    "an unknown option": ["doctor", "--fast"],
+    "an argument missing": ["inspect"],
+    "a step missing": ["root"],
+    "an unknown step": ["captures", "lss"],
+    "a value out of range": ["keygen", "--days", "0"],
+}
+
+
+@pytest.mark.parametrize("json_option", ["--json", "--js"])
+@pytest.mark.parametrize("arguments", WRONG_USE.values(), ids=WRONG_USE)
+def test_wrong_use_is_a_document_with_json(typed, arguments, json_option):
+    for words in ([json_option, *arguments], [*arguments, json_option]):
+        status, out, err = typed(shlex.join(words))
+        error = json.loads(out)["error"]
+        assert (status, error["code"]) == (2, "bad_input")
+        assert err == f"edgeward: bad_input: {error['message']}\n"
+
+
+def test_a_file_called_json_is_no_option(typed):
+    assert typed("inspect -- --json") == (
+        5,
+        "",
+        "edgeward: system: --json: No such file or directory\n",
+    )
+
+
+RAISED = {
+    "no memory": (MemoryError(), 5, "out_of_memory", "the system has no more memory"),
+    "a system error": (
+        PermissionError(errno.EACCES, "Permission denied", "m.tflite"),
+        5,
+        "system",
+        "m.tflite: Permission denied: let this user read or write it, or run as its owner",
+    ),
+    "a defect": (LookupError("a defect"), 70, "defect", "LookupError: a defect"),
+    "an interrupt": (KeyboardInterrupt(), 130, "interrupted", "interrupted by Ctrl-C"),
+    "a document that is none": (None, 70, "defect", "TypeError: Object of type set"),
+}
+
+
+@pytest.mark.parametrize(("error", "status", "code", "says"), RAISED.values(), ids=RAISED)
+def test_whatever_ends_a_command_is_one_document(monkeypatch, typed, error, status, code, says):
+    def end(_):
+        if error is not None:
+            raise error
+        return Outcome({"a set": {1}}, "")
+
+    monkeypatch.setattr(inspect, "run", end)
+    got, out, err = typed("inspect model.tflite --json")
+    document = json.loads(out)
+    assert got == status
+    assert document["error"].keys() == {"code", "message"}
+    assert document["error"]["code"] == code
+    assert document["error"]["message"].startswith(says)
+    assert code in {"interrupted"} or says in err
+    assert (code == "defect") == ("Traceback" in err)
+
+
 def test_without_json_a_failure_leaves_standard_output_empty(run):
     assert run("inspect", "broken.tflite").stdout == ""
 
@@ -278,11 +355,13 @@ def test_memory_that_runs_out_is_said(monkeypatch, capsys):
     assert capsys.readouterr().err == "edgeward: out_of_memory: the system has no more memory\n"
 
 
-def test_ctrl_c_ends_quietly(files):
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_ctrl_c_ends_quietly(files, options):
     command = [sys.executable, "-m", "edgeward", "bench", "digits.tflite", "--seconds", "600"]
     with subprocess.Popen(
-        command,
+        command + options,
         cwd=files,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         # Whoever runs the tests may ignore Ctrl-C, as a shell does for what it runs behind.
@@ -291,8 +370,13 @@ def test_ctrl_c_ends_quietly(files):
         assert program.stderr.readline()  # it is at work
         program.send_signal(signal.SIGINT)
         rest = program.stderr.read()
+        output = program.stdout.read()
     assert program.returncode == 130
     assert "Traceback" not in rest
+    assert "edgeward:" not in rest
+    assert (json.loads(output)["error"]["code"] if options else output) == (
+        "interrupted" if options else ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -313,9 +397,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(files, arguments, unbuffered):
         env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     )
     os.close(writing)
-    # Written at once, help is argparse's own affair: some take a closed reader for success.
-    is_argparse_alone = arguments == ["--help"] and unbuffered
-    assert done.returncode in ({0, 141} if is_argparse_alone else {141})
+    assert done.returncode == 141
     assert "Error" not in done.stderr
 
 
@@ -326,6 +408,109 @@ def test_names_that_the_terminal_cannot_show_do_not_end_it(run):
     message = one_document(done)["error"]["message"]
     assert message == "naïve.tflite: No such file or directory"
     assert last_line(done) == "edgeward: system: na\\xefve.tflite: No such file or directory"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "utf-16", "cp500"])
+@pytest.mark.parametrize(
+    "name", ["modèle.tflite", "模型.tflite", os.fsdecode(b"mod\xe8le.tflite")], ids=ascii
+)
+def test_a_document_is_ascii_in_every_encoding(files, tmp_path, name, encoding):
+    shutil.copy(files / "digits.tflite", tmp_path / name)
+    done = subprocess.run(
+        [sys.executable, "-m", "edgeward", "bench", name, "--seconds", "0.001", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.decode("ascii"))["model"] == name
+
+
+# --- standard streams that are closed or full --------------------------------------------------
+
+CLOSED = "edgeward: system: standard output: expected it open, got it closed"
+FULL = "edgeward: system: standard output: No space left on device"
+
+
+def run_with_streams(arguments, directory, closed=(), full=(), **environment):
+    """The program with some of descriptors 1 and 2 closed or on a full disk: all that it says."""
+    with open("/dev/full", "wb") as disk:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=directory,
+            stdout=disk if 1 in full else subprocess.PIPE,
+            stderr=disk if 2 in full else subprocess.PIPE,
+            preexec_fn=lambda: [os.close(descriptor) for descriptor in closed],
+            check=False,
+            env={**os.environ, **environment},
+        )
+
+
+def complaints(done):
+    """What the program says on standard error: an engine's log and progress may stand before."""
+    assert b"Traceback" not in done.stderr
+    assert b"Exception" not in done.stderr
+    return [line for line in done.stderr.decode().splitlines() if line.startswith("edgeward: ")]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize(
+    "words",
+    ["--version", "--version --json", "--help", "predict large.tflite large.npy --json"],
+)
+@pytest.mark.parametrize(("streams", "says"), [({"closed": (1,)}, CLOSED), ({"full": (1,)}, FULL)])
+def test_an_output_that_cannot_be_written_is_one_line(files, words, streams, says, unbuffered):
+    arguments = ["-m", "edgeward", *words.split()]
+    done = run_with_streams(arguments, files, **streams, PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == 5
+    assert complaints(done) == [says]
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        {"closed": (1, 2)},
+        {"closed": (0, 1, 2)},
+        {"full": (1, 2)},
+        {"closed": (1,), "full": (2,)},
+        {"closed": (2,), "full": (1,)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("words", ["--version", "inspect broken.tflite --json"])
+def test_without_any_stream_the_status_tells(files, words, streams):
+    done = run_with_streams(["-m", "edgeward", *words.split()], files, **streams)
+    assert (done.returncode, done.stdout or b"", done.stderr or b"") == (5, b"", b"")
+
+
+@pytest.mark.parametrize("streams", [{"closed": (2,)}, {"full": (2,)}], ids=str)
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("inspect broken.tflite --json", 3),
+        ("bench digits.tflite --seconds 0.001 --json", 0),
+        ("predict digits.tflite digit.npy -o nobody.npy --json", 0),
+    ],
+)
+def test_without_standard_error_the_answer_is_whole(files, words, status, streams):
+    done = run_with_streams(["-m", "edgeward", *words.split()], files, **streams)
+    assert done.returncode == status
+    assert ("error" in json.loads(done.stdout)) == (status != 0)
+
+
+def test_what_an_engine_logs_goes_into_no_file(files):
+    """A file that is opened when standard error is closed must not get its number."""
+    words = ["predict", "digits.tflite", "digit.npy", "-o", "logged.npy"]
+    run_with_streams(["-m", "edgeward", *words], files, closed=(0, 2))
+    with edgeward.load_unsigned(files / "digits.tflite") as model:
+        expected = model.predict(np.load(files / "digit.npy"))
+    assert np.array_equal(np.load(files / "logged.npy"), expected)
+
+
+def test_a_closed_output_is_refused_before_anything_is_done(tmp_path):
+    done = run_with_streams(["-m", "edgeward", "keygen"], tmp_path, closed=(1,))
+    assert (done.returncode, os.listdir(tmp_path)) == (5, [])
 
 
 # --- inspect ---------------------------------------------------------------------------------
@@ -483,12 +668,25 @@ def test_the_manual_shows_every_command():
     assert {shlex.split(command)[1] for command, _ in EXAMPLES} == set(COMMANDS)
 
 
+@pytest.fixture(scope="module")
+def run_manual(run):
+    """Runs the manual's examples in their order, since each uses what those before have made."""
+    results = []
+
+    def run_to(index):
+        while len(results) <= index:
+            program, *arguments = shlex.split(EXAMPLES[len(results)][0])
+            assert program == "edgeward"
+            results.append(run(*arguments))
+        return results[index]
+
+    return run_to
+
+
 @pytest.mark.parametrize(("command", "shown"), EXAMPLES, ids=[command for command, _ in EXAMPLES])
-def test_the_manual_is_true(run, command, shown):
-    program, *arguments = shlex.split(command)
-    assert program == "edgeward"
+def test_the_manual_is_true(run_manual, command, shown):
     status = re.search(r"^\[exit status (\d+)\]\n", shown, re.M)
-    done = run(*arguments)
+    done = run_manual(EXAMPLES.index((command, shown)))
     assert done.returncode == (int(status[1]) if status else 0), done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("edgeward: ")]
     seen = done.stdout or "\n".join([*errors, ""])

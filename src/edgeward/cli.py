@@ -16,7 +16,9 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TextIO
+
+import numpy as np
 
 from edgeward import __version__
 from edgeward.errors import BadInput, EdgewardError, OutOfMemory
@@ -150,35 +152,29 @@ exit status:
   6 not trusted      130 interrupted"""
 
 
+class _Answer(NamedTuple):
+    """What the program writes on its two streams, and its exit status."""
+
+    output: bytes
+    complaint: str
+    status: int
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit status."""
+    """Runs one command, writes what it found or how it failed, and returns the exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        # A file name or tensor name that the terminal cannot show must not end the program.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        try:
-            status = _run(words)
-        except EdgewardError as error:
-            status = _fail(words, error.code, str(error), error.exit_status)
-        except MemoryError:
-            message = "the system has no more memory"
-            status = _fail(words, OutOfMemory.code, message, OutOfMemory.exit_status)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            status = _fail(words, "system", _os_message(error), STATUS_SYSTEM)
-        except Exception:
-            traceback.print_exc()
-            status = STATUS_DEFECT
-        sys.stdout.flush()
-        return status
+        _replace_closed_streams()
+        if sys.stdout is None:
+            # Refused before anything is done: nobody would hear what was.
+            answer = _failed("system", "standard output: expected it open, got it closed", False)
+        else:
+            answer = _written(_answer(words))
+        _complain(answer.complaint)
+        return answer.status
     except KeyboardInterrupt:
+        _drop(sys.stdout)
         return STATUS_INTERRUPTED
-    except BrokenPipeError:
-        # The reader has enough. The interpreter flushes once more at exit: into nothing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return STATUS_BROKEN_PIPE
 
 
 def parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -189,7 +185,13 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    program.add_argument("--version", action="version", version=f"edgeward {__version__}")
+    program.add_argument(
+        "--version",
+        action=_Version,
+        nargs=0,
+        default=argparse.SUPPRESS,  # seal has an option of this name
+        help="show the version and end",
+    )
     parsers = program.add_subparsers(metavar="COMMAND", required=True)
     name = next((word for word in words if not word.startswith("-")), None)
     for command in COMMANDS:
@@ -207,58 +209,69 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     return program
 
 
+class _Answered(Exception):  # noqa: N818 - no error: --help or --version ends the parsing
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+
+class _Version(argparse.Action):
+    def __call__(self, *_: object) -> NoReturn:
+        raise _Answered(Outcome({"edgeward": __version__}, f"edgeward {__version__}"))
+
+
 class _Parser(argparse.ArgumentParser):
-    """Takes --json at every level; raises wrong use as BadInput, so that JSON reports it too."""
+    """Takes --json at every level; prints nothing, and raises wrong use as BadInput."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.add_argument(
-            "--json",
-            action="store_true",
-            default=argparse.SUPPRESS,  # a step's own default would undo its command's --json
-            help="print one JSON document",
-        )
+        self.add_argument("--json", action="store_true", help="print one JSON document")
+
+    def print_help(self, file: object = None) -> NoReturn:
+        raise _Answered(Outcome(None, self.format_help().rstrip()))
 
     def error(self, message: str) -> NoReturn:
         raise BadInput(f"{message} (see {self.prog} --help)")
 
 
-def _run(words: Sequence[str]) -> int:
+def _asks_for_json(words: Sequence[str]) -> bool:
+    """Decided by the words alone, so that wrong use is answered in JSON too."""
+    options = words[: words.index("--")] if "--" in words else words
+    # argparse takes an option's beginning for the option.
+    return any(len(word) > 2 and "--json".startswith(word) for word in options)
+
+
+def _answer(words: Sequence[str]) -> _Answer:
+    """Runs the command that `words` name. Whatever it raises is an answer too."""
+    is_json = _asks_for_json(words)
     try:
-        args = parser(words).parse_args(words)
-    except SystemExit as end:  # --help and --version have printed
-        return int(end.code or 0)
-    outcome: Outcome = args.run(args)
-    if "json" in args:
-        _print_json(outcome.report)
-    else:
-        print(outcome.text)
-    return outcome.status
+        try:
+            args = parser(words).parse_args(words)
+            outcome: Outcome = args.run(args)
+        except _Answered as answered:
+            outcome = answered.outcome
+        if is_json and outcome.report is not None:
+            return _Answer(_document(outcome.report), "", outcome.status)
+        return _Answer(_encoded(outcome.text), "", outcome.status)
+    except EdgewardError as error:
+        return _failed(error.code, str(error), is_json, error.exit_status)
+    except MemoryError:
+        message = "the system has no more memory"
+        return _failed(OutOfMemory.code, message, is_json, OutOfMemory.exit_status)
+    except OSError as error:
+        return _failed("system", _os_message(error), is_json)
+    except KeyboardInterrupt:
+        answer = _failed("interrupted", "interrupted by Ctrl-C", is_json, STATUS_INTERRUPTED)
+        return answer._replace(complaint="")
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        answer = _failed("defect", message, is_json, STATUS_DEFECT)
+        return answer._replace(complaint=traceback.format_exc().rstrip())
 
 
-def _print_json(document: object) -> None:
-    """One JSON document. What JSON has no number for is spelled: "NaN", "Infinity", "-Infinity"."""
-    print(json.dumps(_spelled(document), indent=2, allow_nan=False))
-
-
-def _spelled(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _spelled(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_spelled(item) for item in value]
-    if isinstance(value, complex):
-        return [_spelled(value.real), _spelled(value.imag)]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
-
-
-def _fail(words: Sequence[str], code: str, message: str, status: int) -> int:
-    sys.stdout.flush()
-    print(f"edgeward: {code}: {message}", file=sys.stderr)
-    if "--json" in words:
-        _print_json({"error": {"code": code, "message": message}})
-    return status
+def _failed(code: str, message: str, is_json: bool, status: int = STATUS_SYSTEM) -> _Answer:
+    document = {"error": {"code": code, "message": message}}
+    output = _document(document) if is_json else b""
+    return _Answer(output, f"edgeward: {code}: {message}", status)
 
 
 def _os_message(error: OSError) -> str:
@@ -266,3 +279,79 @@ def _os_message(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         reason += ": let this user read or write it, or run as its owner"
     return ": ".join(str(part) for part in (error.filename, reason) if part)
+
+
+# --- documents and text as bytes -------------------------------------------------------------
+
+
+def _document(report: dict[str, Any]) -> bytes:
+    """One JSON document in ASCII, which is valid whatever the stream's encoding is."""
+    return json.dumps(_plain(report), indent=2, allow_nan=False).encode("ascii") + b"\n"
+
+
+def _encoded(text: str) -> bytes:
+    """A file name or tensor name that the terminal cannot show must not end the program."""
+    return f"{text}\n".encode(sys.stdout.encoding, "backslashreplace")
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no number for is spelled: "NaN", "Infinity", "-Infinity"."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, complex):
+        return [_plain(value.real), _plain(value.imag)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+# --- the standard streams --------------------------------------------------------------------
+
+
+def _replace_closed_streams() -> None:
+    """Opens what is closed of descriptors 0, 1 and 2 to nothing.
+
+    Else a file that is opened later gets such a number, and an engine writes its log into it.
+    """
+    if None not in (sys.stdin, sys.stdout, sys.stderr):
+        return
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
+
+
+def _written(answer: _Answer) -> _Answer:
+    """Writes the answer's output. When that fails, this failure is the answer."""
+    rest = memoryview(answer.output)
+    try:
+        while rest:  # a stream without a buffer may take a part of it
+            rest = rest[sys.stdout.buffer.write(rest) :]
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has enough
+        _drop(sys.stdout)
+        return _Answer(b"", "", STATUS_BROKEN_PIPE)
+    except OSError as error:
+        _drop(sys.stdout)
+        return _failed("system", f"standard output: {_os_message(error)}", False)
+    return answer
+
+
+def _complain(line: str) -> None:
+    """Where standard error cannot be written, the status alone tells."""
+    try:
+        if line:
+            print(line, file=sys.stderr)
+        sys.stderr.flush()
+    except OSError:
+        _drop(sys.stderr)
+
+
+def _drop(stream: TextIO) -> None:
+    """What a stream still holds goes nowhere when the interpreter flushes it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -8,6 +8,6 @@ from typing import Any, NamedTuple
 
 
 class Outcome(NamedTuple):
-    report: dict[str, Any]
+    report: dict[str, Any] | None  # plain values and arrays; None where there is text alone
     text: str
     status: int = 0  # what the program exits with

@@ -63,7 +63,7 @@ def _report(captured: Captured) -> dict[str, Any]:
             name: {
                 "dtype": captured.dtypes[side, name],
                 "shape": list(array.shape),
-                "values": array.tolist(),
+                "values": array,
             }
             for name, array in facts[side].items()
         }

@@ -125,7 +125,7 @@ def values_report(spec: TensorSpec, tensor: NDArray[Any]) -> dict[str, Any]:
         "dtype": spec.dtype,
         "shape": list(tensor.shape),
         "quantization": quantization_report(spec.quantization),
-        "values": tensor.tolist(),
+        "values": tensor,
     }
 
 
