@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from edgeward import cli
 from edgeward.commands import demo, doctor, inspect
 from edgeward.errors import EdgewardError
 from edgeward.outcome import Outcome
+from edgeward.trust import keys
 
 MANUAL = Path(__file__).parents[1] / "docs" / "cli.md"
 COMMANDS = [command.name for command in cli.COMMANDS]
@@ -511,6 +513,117 @@ def test_what_an_engine_logs_goes_into_no_file(files):
 def test_a_closed_output_is_refused_before_anything_is_done(tmp_path):
     done = run_with_streams(["-m", "edgeward", "keygen"], tmp_path, closed=(1,))
     assert (done.returncode, os.listdir(tmp_path)) == (5, [])
+
+
+# --- every command of the table, by its first example ------------------------------------------
+
+FAILING = """
+import importlib, sys
+from edgeward import cli, errors
+(module,) = [command.module for command in cli.COMMANDS if command.name == sys.argv[1]]
+def fail(args):
+    raise errors.MalformedModel('model "naïve": expected one, got another')
+importlib.import_module(module).run = fail
+sys.exit(cli.main())
+"""
+
+
+@pytest.fixture(scope="module")
+def example_files(tmp_path_factory, files):
+    """The files that the first example of each command speaks of."""
+    directory = tmp_path_factory.mktemp("examples")
+    shutil.copy(files / "digits.tflite", directory / "model.tflite")
+    Image.open(files / "digit.png").save(directory / "cat.jpg")
+    shutil.copytree(files / "captures", directory / "captures")
+    keys.make(directory / "edgeward-keys", "ed25519", int(time.time()), 1)
+    for name in ("new", "root1", "root2"):
+        keys.make_key(directory / f"{name}.key", "ed25519")
+    for name in ("camera7", "camera8"):
+        keys.make_key(directory / f"{name}.key", "x25519")
+    edgeward.Package.seal(
+        directory / "model.tflite",
+        directory / "cat-1.ewp",
+        edgeward.Release("cat", "1", 1),
+        [edgeward.PrivateKey.read(str(directory / "edgeward-keys" / keys.PUBLISHER_KEY))],
+        edgeward.Contents(),
+        encrypt_to=[edgeward.PublicKey.read(str(directory / "edgeward-keys" / "device.pub"))],
+    )
+    return directory
+
+
+@pytest.fixture
+def run_example(example_files, tmp_path):
+    """Runs the first example of a command, on files of its own."""
+
+    def run_example(command, *options, fails=False, **streams):
+        directory = tmp_path / "files"
+        if directory.exists():
+            shutil.rmtree(directory)
+        shutil.copytree(example_files, directory)
+        if command.name == "keygen":
+            shutil.rmtree(directory / "edgeward-keys")  # it makes them, and replaces none
+        words = shlex.split(command.examples.splitlines()[0])[1:]
+        if command.name == "bench":
+            words += ["--seconds", "0.001"]
+        program = ["-c", FAILING] if fails else ["-m", "edgeward"]
+        return run_with_streams(
+            [*program, *words, *options],
+            directory,
+            **streams,
+            PYTHONIOENCODING="ascii",
+            EDGEWARD_TRUST="edgeward-keys/trust",
+            EDGEWARD_RINGS=str(tmp_path / "rings"),
+        )
+
+    return run_example
+
+
+each_command = pytest.mark.parametrize("command", cli.COMMANDS, ids=COMMANDS)
+
+
+@each_command
+def test_each_command_answers_in_ascii(run_example, command):
+    done = run_example(command)
+    assert (done.returncode, complaints(done)) == (0, [])
+    assert done.stdout.decode("ascii").strip()
+    done = run_example(command, "--json")
+    assert (done.returncode, complaints(done)) == (0, [])
+    assert "error" not in json.loads(done.stdout.decode("ascii"))
+    done = run_example(command, "--json", "--help")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(f"usage: edgeward {command.name} ".encode())
+
+
+@each_command
+@pytest.mark.parametrize(
+    ("options", "fails", "code", "status"),
+    [
+        (["--no-such-option"], False, "bad_input", 2),
+        ([], True, "malformed_model", 3),
+    ],
+    ids=["wrong use", "failure"],
+)
+def test_each_command_fails_with_a_document(run_example, command, options, fails, code, status):
+    done = run_example(command, *options, fails=fails)
+    assert (done.returncode, done.stdout) == (status, b"")
+    (line,) = complaints(done)
+    assert line.startswith(f"edgeward: {code}: ")
+    done = run_example(command, *options, "--json", fails=fails)
+    assert done.returncode == status
+    assert json.loads(done.stdout.decode("ascii"))["error"]["code"] == code
+    assert complaints(done) == [line]
+    done = run_example(command, *options, "--json", fails=fails, full=(1,))
+    assert (done.returncode, complaints(done)) == (5, [FULL])
+
+
+@each_command
+@pytest.mark.parametrize("options", [[], ["--json"], ["--help"]], ids=str)
+@pytest.mark.parametrize(("streams", "says"), [({"closed": (1,)}, CLOSED), ({"full": (1,)}, FULL)])
+def test_each_command_says_that_its_output_cannot_be_written(
+    run_example, command, options, streams, says
+):
+    done = run_example(command, *options, **streams)
+    assert (done.returncode, complaints(done)) == (5, [says])
 
 
 # --- inspect ---------------------------------------------------------------------------------
