@@ -12,7 +12,7 @@ from typing import Any
 
 from edgeward import EdgewardError, load_unsigned
 from edgeward.commands import bench
-from edgeward.engines.engine import all_installed
+from edgeward.engines.installed import all_installed
 from edgeward.measuring import peers, timing
 
 FORMAT_ENGINES = {"tflite": ("litert", "tflite"), "onnx": ("onnx",)}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgeward.commands.bench import cpu_model
-from edgeward.engines.engine import usable_cpus
+from edgeward.engines.processors import usable_cpus
 
 FILE = Path(__file__).with_name("RESULTS.md")
 

@@ -25,9 +25,9 @@ import sealed
 from models import onnx_models, tflite_models
 
 import edgeward as ew
-from edgeward.engines import engine
+from edgeward.engines.installed import all_installed
 
-ENGINES = tuple(one.name for one in engine.all_installed())
+ENGINES = tuple(engine.name for engine in all_installed())
 CHILD_LIMIT_S = 600
 
 

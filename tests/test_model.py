@@ -20,7 +20,7 @@ from models.tflite_writer import model as tflite_file
 from onnx import helper, numpy_helper
 
 import edgeward as ew
-from edgeward.engines.engine import KINDS
+from edgeward.engines.installed import KINDS
 
 X = np.linspace(-8, 7, 16, dtype=np.float32)
 Y = X + np.arange(16, dtype=np.float32)

@@ -9,7 +9,7 @@ import pytest
 from models import onnx_models, tflite_models
 
 import edgeward as ew
-from edgeward.engines import engine
+from edgeward.engines import choice, installed
 
 MODELS = {"litert": tflite_models, "onnx": onnx_models}
 SHAPE = (16,)
@@ -19,10 +19,10 @@ SHAPE = (16,)
 def model(request, monkeypatch):
     """A model on a fake engine: a run writes the input's address, then the output's, into "y"."""
     library = fakes.libraries()[f"{request.param}_address"]
-    version = engine.KINDS[request.param].lowest
-    fake = engine.Installed(request.param, "fake", version, str(library))
-    monkeypatch.setattr(engine, "installed", lambda name: fake)
-    monkeypatch.setattr(engine, "ensure_usable", lambda candidate: None)
+    version = installed.KINDS[request.param].lowest
+    fake = installed.Installed(request.param, "fake", version, str(library))
+    monkeypatch.setattr(choice, "installed", lambda name: fake)
+    monkeypatch.setattr(choice, "ensure_usable", lambda candidate: None)
     with ew.load_unsigned(MODELS[request.param].add(SHAPE, "uint64")) as model:
         yield model
 
@@ -154,7 +154,7 @@ def test_an_input_that_is_also_the_output_is_copied_and_counted(model, x):
 # --- Real engines do not tell addresses: results appear in memory that was shown before -----------
 
 
-@pytest.fixture(params=[one.name for one in engine.all_installed()])
+@pytest.fixture(params=[engine.name for engine in installed.all_installed()])
 def real(request, monkeypatch, tmp_path_factory):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp()))
     models = MODELS.get(request.param, tflite_models)
@@ -163,7 +163,7 @@ def real(request, monkeypatch, tmp_path_factory):
 
 
 def test_an_engine_is_here_to_test():
-    assert engine.all_installed()
+    assert installed.all_installed()
 
 
 def test_a_real_engine_reads_and_writes_the_views_of_a_session(real):

@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 from edgeward import _core
-from edgeward.engines import engine as engines
+from edgeward.engines.choice import HEAD_BYTES, ready, require_arguments
 from edgeward.errors import BadInput
 from edgeward.packages.package import MAGIC, Package
 from edgeward.trust.trust_directory import Trust
@@ -39,7 +39,7 @@ def load(
     that may not run here, ExpiredRoot, MalformedRoot and UntrustedRoot for the trust root,
     MalformedKey for a key, and as load_unsigned.
     """
-    engines.require_arguments(engine, threads)
+    require_arguments(engine, threads)
     package = Package.open(path, trust=trust, key=key)
     model = package.load(engine=engine, threads=threads)
     if capture is not None:
@@ -70,13 +70,13 @@ def load_unsigned(
     Raises OSError when the file cannot be read, MalformedModel and UnsupportedModel for what is in
     it, EngineMissing, EngineMismatch and EngineFailed for the engine, BadInput for an argument.
     """
-    engines.require_arguments(engine, threads)
+    require_arguments(engine, threads)
     if isinstance(source, (str, os.PathLike)):
         source = os.fsdecode(source)
         if os.path.exists(source) and not (os.path.isfile(source) or os.path.isdir(source)):
             raise BadInput(f'model file "{source}": expected a regular file, got a device or pipe')
         with open(source, "rb") as file:
-            head = file.read(engines.HEAD_BYTES)
+            head = file.read(HEAD_BYTES)
             size_bytes = os.fstat(file.fileno()).st_size
         if head == MAGIC:
             raise BadInput(f'model file "{source}": expected a bare model, got a package: use load')
@@ -86,8 +86,8 @@ def load_unsigned(
         except TypeError:
             kind = type(source).__name__
             raise BadInput(f"model: expected a path or contiguous bytes, got {kind}") from None
-        head, size_bytes = bytes(content[: engines.HEAD_BYTES]), len(content)
-    model = _core.open_model(source, *engines.ready(head, size_bytes, engine, threads))
+        head, size_bytes = bytes(content[:HEAD_BYTES]), len(content)
+    model = _core.open_model(source, *ready(head, size_bytes, engine, threads))
     if capture is not None:
         name = os.path.basename(source) if isinstance(source, str) else ""
         capture.attach(model, name=name)

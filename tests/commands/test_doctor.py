@@ -6,8 +6,8 @@ import fakes
 import pytest
 
 from edgeward.commands import doctor
-from edgeward.engines import engine
-from edgeward.engines.engine import Verdict
+from edgeward.engines import installed, probe
+from edgeward.engines.probe import Verdict
 
 RAN = Verdict(True, "ran a small model")
 
@@ -21,16 +21,16 @@ def site(monkeypatch, tmp_path):
 def verdicts(monkeypatch):
     """What a probe finds out, by engine."""
     found = {}
-    monkeypatch.setattr(engine, "probe", lambda candidate: found[candidate.name])
+    monkeypatch.setattr(probe, "probe", lambda candidate: found[candidate.name])
     return found
 
 
 def test_the_report_is_plain_and_says_which_engines_run_here():
     report = doctor.report()
     assert json.loads(json.dumps(report)) == report
-    assert [found["name"] for found in report["engines"]] == list(engine.KINDS)
+    assert [found["name"] for found in report["engines"]] == list(installed.KINDS)
     usable = {found["name"] for found in report["engines"] if found["is_usable"]}
-    assert usable == {one.name for one in engine.all_installed()}
+    assert usable == {engine.name for engine in installed.all_installed()}
     assert report["is_ready"] is bool(usable)
     assert 1 <= report["usable_cpu_count"] <= report["cpu_count"]
 

@@ -19,7 +19,7 @@ from models import tflite_models, tflite_writer
 from models.tflite_writer import NONE, Builtin, Op, Signature, Subgraph, Tensor, constant, model
 
 import edgeward as ew
-from edgeward.engines import engine
+from edgeward.engines import choice, installed
 from edgeward.errors import BadInput, EngineMismatch, UnsupportedModel
 
 try:
@@ -116,9 +116,9 @@ def use_library(monkeypatch):
     """Makes a library of ours the installed tflite-runtime."""
 
     def use(library, version):
-        fake = engine.Installed("tflite", "tflite-runtime", version, library)
-        monkeypatch.setattr(engine, "installed", lambda name: fake)
-        monkeypatch.setattr(engine, "ensure_usable", lambda candidate: None)
+        fake = installed.Installed("tflite", "tflite-runtime", version, library)
+        monkeypatch.setattr(choice, "installed", lambda name: fake)
+        monkeypatch.setattr(choice, "ensure_usable", lambda candidate: None)
 
     return use
 

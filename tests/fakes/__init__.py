@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeward.engines.engine import KINDS
+from edgeward.engines.installed import KINDS
 
 SOURCES = Path(__file__).parent
 

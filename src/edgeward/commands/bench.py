@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edgeward import Model, UnsupportedModel, __version__, empty, load_unsigned
 from edgeward.commands.options import add_engine
-from edgeward.engines.engine import usable_cpus
+from edgeward.engines.processors import usable_cpus
 from edgeward.measuring import peers
 from edgeward.measuring.timing import (
     Latency,

@@ -14,7 +14,7 @@ import numpy
 
 from edgeward import __version__
 from edgeward._core import libcrypto_version
-from edgeward.engines import engine
+from edgeward.engines import installed, probe, processors
 from edgeward.errors import EngineMismatch, EngineMissing
 from edgeward.outcome import Outcome
 
@@ -76,8 +76,8 @@ class Report(TypedDict):
 
 def report() -> Report:
     """Looks at the machine and probes every installed engine, each in a child process."""
-    findings = [finding(name) for name in engine.KINDS]
-    flags = engine.cpu_flags().split()
+    findings = [finding(name) for name in installed.KINDS]
+    flags = processors.cpu_flags().split()
     return {
         "edgeward": __version__,
         "python": platform.python_version(),
@@ -85,10 +85,10 @@ def report() -> Report:
         "executable": sys.executable or "",
         "platform": platform.platform(),
         "libc": " ".join(platform.libc_ver()).strip() or "unknown",
-        "cpu": cpu_name(engine.cpuinfo()) or platform.machine(),
+        "cpu": cpu_name(processors.cpuinfo()) or platform.machine(),
         "cpu_flags": [flag for flag in KERNEL_FLAGS if flag in flags],
         "cpu_count": os.cpu_count() or 1,
-        "usable_cpu_count": engine.usable_cpus(),
+        "usable_cpu_count": processors.usable_cpus(),
         "numpy": numpy.__version__,
         "libcrypto": libcrypto_version(),
         "engines": findings,
@@ -100,7 +100,7 @@ def report() -> Report:
 
 def finding(name: str) -> EngineFinding:
     """What there is to say about the engine called `name`."""
-    kind = engine.KINDS[name]
+    kind = installed.KINDS[name]
     found: EngineFinding = {
         "name": name,
         "title": kind.title,
@@ -115,12 +115,12 @@ def finding(name: str) -> EngineFinding:
     }
     another = f'pip install "{kind.package}{kind.supported}"'
     try:
-        here = engine.installed(name)
+        here = installed.installed(name)
     except EngineMissing:
         return found
     except EngineMismatch as error:
         return {**found, "is_installed": True, "verdict": str(error), "advice": another}
-    verdict = engine.probe(here)
+    verdict = probe.probe(here)
     if verdict.is_usable:
         remedy = "nothing to do"
     elif kind.supports(here.version):
@@ -150,7 +150,7 @@ def advice(findings: Sequence[EngineFinding]) -> str:
     """One sentence: which files run on what, and what to do for the others."""
     by_format: dict[str, list[EngineFinding]] = {}
     for found in findings:
-        by_format.setdefault(engine.KINDS[found["name"]].formats[0], []).append(found)
+        by_format.setdefault(installed.KINDS[found["name"]].formats[0], []).append(found)
     parts = []
     for model_format, able in by_format.items():
         first = next((found for found in able if found["is_usable"]), None)

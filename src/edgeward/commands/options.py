@@ -6,7 +6,7 @@ import argparse
 import datetime
 from pathlib import Path
 
-from edgeward.engines.engine import KINDS
+from edgeward.engines.installed import KINDS
 
 TRUST_DIRECTORY = "the trust directory (default: $EDGEWARD_TRUST or /var/lib/edgeward/trust)"
 ROOT_DAYS = 365

@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from edgeward import _core
-from edgeward.engines import engine as engines
+from edgeward.engines.choice import HEAD_BYTES, ready, require_arguments
+from edgeward.engines.processors import usable_cpus
 from edgeward.errors import BadInput, MalformedPackage, WrongKey
 from edgeward.packages import key_wraps
 from edgeward.packages.contents import CARD, GOLDEN, LABELS, REFERENCE, Contents
@@ -240,7 +241,7 @@ class Package:
 
     @cached_property
     def _payload(self) -> _core.Payload:
-        return self.core.open_payload(self._content_key(), engines.usable_cpus())
+        return self.core.open_payload(self._content_key(), usable_cpus())
 
     def _content_key(self) -> _core.ContentKey | None:
         if not self.is_encrypted:
@@ -276,10 +277,10 @@ class Package:
         return model
 
     def _model(self, engine: str | None, threads: int | None) -> _core.Model:
-        engines.require_arguments(engine, threads)
+        require_arguments(engine, threads)
         payload, entry = self._payload, self.entry
-        head = payload.read(entry.name)[: engines.HEAD_BYTES].tobytes()
-        return payload.open_model(*engines.ready(head, entry.size_bytes, engine, threads))
+        head = payload.read(entry.name)[:HEAD_BYTES].tobytes()
+        return payload.open_model(*ready(head, entry.size_bytes, engine, threads))
 
     def verify(self) -> None:
         """Hold every byte against what was signed: stored ones, and with the key each member's too.
@@ -287,7 +288,7 @@ class Package:
         Raises MalformedPackage, WrongKey.
         """
         if self._trust is None or (self.is_encrypted and self._key is None):
-            self.core.check_stored(engines.usable_cpus())
+            self.core.check_stored(usable_cpus())
             return
         for member in self.members:
             if not self._payload.has_right_digest(member.name):

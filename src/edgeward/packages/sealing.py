@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgeward import _core
-from edgeward.engines import engine as engines
+from edgeward.engines import choice
 from edgeward.errors import BadInput
 from edgeward.packages import key_wraps
 from edgeward.packages.contents import CARD, GOLDEN, LABELS, ORIGINAL, REFERENCE, Contents
@@ -90,7 +90,7 @@ def model_members(model: "PathLike | Buffer", converts: bool, keeps_original: bo
     is_path = isinstance(model, (str, os.PathLike))
     path = os.fsdecode(model) if isinstance(model, (str, os.PathLike)) else ""
     content = _read(path) if is_path else bytes(memoryview(model).cast("B"))  # type: ignore[arg-type]
-    model_format = _core.model_format(content[: engines.HEAD_BYTES])
+    model_format = _core.model_format(content[: choice.HEAD_BYTES])
     if model_format != "onnx":
         kind = "tflite" if model_format == "tflite" else "onnx"
         return [(ENTRY_NAMES[model_format], kind, True, content)]
@@ -130,9 +130,9 @@ def _opened(members: Sequence[Member], engine: str | None) -> _core.Model:
     """The entry, able to run, as a device will have it."""
     _, _, _, entry = members[0]
     content = memoryview(entry)
-    head = bytes(content[: engines.HEAD_BYTES])
+    head = bytes(content[: choice.HEAD_BYTES])
     external = {name: data for name, kind, _, data in members if kind == "onnx-external"}
-    ready = engines.ready(head, len(content), engine, None)
+    ready = choice.ready(head, len(content), engine, None)
     return _core.open_model(entry, *ready, external)
 
 

@@ -1,0 +1,204 @@
+"""Whether an engine runs on this machine: its first use is probed in a child process.
+
+A wheel can kill the process that opens it (SIGILL, a missing glibc symbol). A good verdict is kept
+in a cache file of this user's. Modules that numpy does not bring are imported where they are used:
+start-up time counts.
+"""
+
+import os
+import re
+import sys
+from typing import NamedTuple
+
+from edgeward.engines.installed import KINDS, Installed
+from edgeward.engines.processors import cpu_flags
+from edgeward.engines.text import text_of
+from edgeward.errors import EdgewardError, EngineMismatch
+
+PROBE_LIMIT_S = 60.0
+
+
+class Verdict(NamedTuple):
+    """What a probe found out, in one clause."""
+
+    is_usable: bool
+    reason: str
+
+
+_RAN = Verdict(True, "ran a small model")
+
+# What kills an engine, by signal name; any other signal is explained by the engine's last words.
+_CAUSES = {
+    "SIGILL": "the wheel uses instructions this CPU lacks",
+    "SIGKILL": "out of memory, or stopped from outside",
+    "SIGSEGV": "it touched memory that is not its own",
+    "SIGSYS": "it made a system call that is forbidden here",
+}
+
+
+def ensure_usable(engine: Installed) -> None:
+    """Raises EngineMismatch, with the reason, when `engine` cannot run a model here.
+
+    A good verdict is remembered for this library, this core and this CPU. A bad one is not: what
+    was missing may be installed the next minute.
+    """
+    identity = _identity(engine)
+    if identity is not None and _is_remembered(engine.library, identity):
+        return
+    verdict = probe(engine)
+    if not verdict.is_usable:
+        raise EngineMismatch(
+            f"engine {engine.name}: {engine.package} {engine.version} at {engine.library}: "
+            f"{verdict.reason}"
+        )
+    if verdict == _RAN and identity is not None:
+        _remember(engine.library, identity)
+
+
+def probe(engine: Installed) -> Verdict:
+    """Runs a small model on `engine` in a child process, which may die of it.
+
+    Where no child can be run (an embedded interpreter, a sandbox) the engine is taken on trust.
+    """
+    import json
+    import subprocess
+
+    if not _is_python(sys.executable):
+        return Verdict(True, "taken on trust: this program has no Python to start for a probe")
+    # Isolated, with our module path: it finds this edgeward and numpy, wherever it is started.
+    start = (
+        "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
+        "from edgeward.engines import probe; probe.answer_probe(*sys.argv[1:])"
+    )
+    path = json.dumps([entry for entry in sys.path if isinstance(entry, str)])
+    question = (engine.name, engine.version, engine.library)
+    try:
+        child = subprocess.run(
+            (sys.executable, "-I", "-c", start, path, *question),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PROBE_LIMIT_S,
+        )
+    except subprocess.TimeoutExpired:
+        return Verdict(False, f"did not finish a small model within {PROBE_LIMIT_S:g} s")
+    except OSError as error:
+        return Verdict(True, f"taken on trust: no probe could be started ({error.strerror})")
+    return judge(child.returncode, child.stdout, child.stderr)
+
+
+def answer_probe(name: str, version: str, library: str) -> None:
+    """The child's side of `probe`: opens the engine, runs a model, says so on standard output."""
+    import resource
+    from importlib.resources import files
+
+    from edgeward import _core
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    answer = os.dup(1)
+    os.dup2(2, 1)  # what the engine prints is no answer
+    os.write(answer, b"opening\n")
+    model = str(files("edgeward") / "digits" / f"digits.{KINDS[name].formats[0]}")
+    try:
+        _core.open_model(model, name, library, version, 1).session().run()
+    except EdgewardError as error:
+        os.write(answer, f"{error}\n".encode())
+        raise
+    os.write(answer, f"{_RAN.reason}\n".encode())
+
+
+def judge(returncode: int, answer: str, noise: str) -> Verdict:
+    """What the end of a probe means, by its return code (negative: a signal) and its output."""
+    import signal
+
+    answers = answer.splitlines()
+    last_words = (noise.strip().splitlines() or ["it printed nothing"])[-1]
+    if not answers:  # it did not come as far as opening the engine
+        return Verdict(True, f"taken on trust: the probe did not start ({last_words})")
+    if returncode < 0:
+        names = {number.value: number.name for number in signal.Signals}
+        killer = names.get(-returncode, f"signal {-returncode}")
+        return Verdict(False, f"killed by {killer}: {_CAUSES.get(killer, last_words)}")
+    has_run = answers[-1] == _RAN.reason
+    if has_run and returncode == 0:
+        return _RAN
+    if len(answers) > 1 and not has_run:
+        return Verdict(False, explained(answers[-1]))
+    when = "after" if has_run else "before"
+    return Verdict(False, f"ended with status {returncode} {when} it ran a model ({last_words})")
+
+
+def explained(message: str) -> str:
+    """The loader's complaint about a symbol version as a sentence; any other message as it is."""
+    lacking = re.search(r"(\S+): version [`'](\w+?)_([\d.]+)' not found", message)
+    if lacking is None:
+        return message
+    library, family, version = lacking.groups()
+    has = os.confstr("CS_GNU_LIBC_VERSION") if family == "GLIBC" else "older"
+    return f"needs {family} {version}, but {os.path.basename(library)} on this system is {has}"
+
+
+def _is_python(executable: str | None) -> bool:
+    """False in an embedded interpreter, whose executable is unknown or the program around it."""
+    return os.path.basename(executable or "").startswith(("python", "pypy"))
+
+
+# --- The cache of verdicts ------------------------------------------------------------------------
+
+
+def _identity(engine: Installed) -> str | None:
+    """All that a verdict depends on; none when the library or the core cannot be looked at."""
+    from edgeward import _core
+
+    try:
+        library, core = os.stat(engine.library), os.stat(_core.__file__)
+    except OSError:
+        return None
+    stamps = (library.st_size, library.st_mtime_ns, core.st_size, core.st_mtime_ns)
+    return " ".join([engine.version, *map(str, stamps), cpu_flags()])
+
+
+def _cache_path() -> str | None:
+    """Where verdicts are kept; none when this user has no place for caches."""
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(root):
+        root = os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(root, "edgeward", "engines.json") if os.path.isabs(root) else None
+
+
+def _is_remembered(library: str, identity: str) -> bool:
+    """True when the cache holds this entry.
+
+    Searched, not parsed: to import json takes longer than all else here. A path with a quotation
+    mark or a backslash is written otherwise, and therefore probed at each load.
+    """
+    path = _cache_path()
+    return path is not None and f'"{library}": "{identity}"' in text_of(path)
+
+
+def _remember(library: str, identity: str) -> None:
+    """Replaces the cache in one step, by one with this entry and without libraries that are gone.
+
+    Where it cannot be written, nothing happens: the next load probes again.
+    """
+    import json
+
+    from edgeward.durable import replace_file
+
+    path = _cache_path()
+    if path is None:
+        return
+    try:
+        known = json.loads(text_of(path))
+    except (ValueError, RecursionError):
+        known = {}
+    kept = known.items() if isinstance(known, dict) else ()
+    entries = {name: value for name, value in kept if os.path.exists(name)}
+    entries[library] = identity
+    text = json.dumps(entries, ensure_ascii=False, indent=1)
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        replace_file(path, text.encode("utf-8", "surrogateescape"))
+    except OSError:
+        return

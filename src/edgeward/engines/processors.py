@@ -1,0 +1,65 @@
+"""The processors that this process may use: how many, and what the kernel says of them."""
+
+import os
+import re
+from collections.abc import Iterable
+
+from edgeward.engines.text import text_of
+
+
+def usable_cpus() -> int:
+    """How many processors this process may keep busy, by its affinity and its cgroup's quota."""
+    files = quota_files(text_of("/proc/self/cgroup"))
+    quotas = [" ".join(text_of(file) for file in pair) for pair in files]
+    return cpus_within(len(os.sched_getaffinity(0)), quotas)
+
+
+def quota_files(groups: str) -> list[tuple[str, ...]]:
+    """The files that hold the CPU quotas of a process whose /proc/self/cgroup reads `groups`.
+
+    For its own group and each above it: cpu.max (cgroup v2), or quota and period (v1). A container
+    may be told a path that only its host has; then the topmost files are its own.
+    """
+    files: list[tuple[str, ...]] = []
+    for line in groups.splitlines():
+        controllers, _, group = line.partition(":")[2].partition(":")
+        parts = [part for part in group.split("/") if part]
+        for depth in range(len(parts), -1, -1):
+            inner = "/".join(["", *parts[:depth]])
+            if not controllers:
+                files.append((f"/sys/fs/cgroup{inner}/cpu.max",))
+            elif "cpu" in controllers.split(","):
+                directory = f"/sys/fs/cgroup/cpu{inner}"
+                files.append((f"{directory}/cpu.cfs_quota_us", f"{directory}/cpu.cfs_period_us"))
+    return files
+
+
+def cpus_within(affinity_count: int, quotas: Iterable[str]) -> int:
+    """The processors that fit into every quota, at least one.
+
+    A quota reads "<us> <us of a period>", or anything else for none ("max 100000", "-1 100000").
+    Part of a processor does not count: a thread that uses it up is stopped until the period ends.
+    """
+    count = affinity_count
+    for quota in quotas:
+        granted = re.fullmatch(r"\s*(\d+)\s+([1-9]\d*)\s*", quota)
+        if granted:
+            count = min(count, int(granted[1]) // int(granted[2]))
+    return max(count, 1)
+
+
+def cpuinfo() -> dict[str, str]:
+    """What the kernel tells of the first processor; x86 lists `flags`, ARM `Features`."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            head = file.read(8192)  # made as it is read: all of it takes long where CPUs are many
+    except OSError:
+        return {}
+    fields = [line.partition(":") for line in head.split("\n\n", 1)[0].splitlines()]
+    return {key.strip(): value.strip() for key, _, value in fields}
+
+
+def cpu_flags() -> str:
+    """The instruction sets of the first processor, as the kernel lists them."""
+    cpu = cpuinfo()
+    return cpu.get("flags") or cpu.get("Features") or ""
