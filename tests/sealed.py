@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from models import tflite_models
 
-from edgeward import Contents, Package, PrivateKey, PublicKey, Release, Trust
+from edgeward import Contents, Package, PrivateKey, PublicKey, Release, Trust, _core
 from edgeward.trust import root_document
 
 MODEL = tflite_models.add((4,))
@@ -79,6 +79,24 @@ def seal(
     facts = Release(**{"name": "demo", "version": f"{counter}.0", "counter": counter, **release})
     Package.seal(model, path, facts, list(keys), contents, encrypt_to=encrypt_to)
     return path
+
+
+def seal_unchecked(path: Path, *members: tuple[str, str, bool, bytes], **facts: Any) -> None:
+    """A package of these (name, type, is_entry, bytes), by a publisher who has not run the model.
+
+    `facts` are fields of a PackageSource where they are not those of "demo".
+    """
+    source = _core.PackageSource()
+    fields = {
+        "name": "demo", "version": "1", "target": "any", "publisher": "default",
+        "release_counter": 1, "min_counter": 1, "created_s": int(time.time()),
+        "chunk_bytes": 1 << 16, "metadata": "{}",
+    }  # fmt: skip
+    for name, value in {**fields, **facts}.items():
+        setattr(source, name, value)
+    for member in members:
+        source.add_member(*member)
+    _core.seal_package(str(path), source, [PUBLISHER], None)
 
 
 def run(path: Path, trust: Trust, device: PrivateKey = DEVICE) -> None:

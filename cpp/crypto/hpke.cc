@@ -33,10 +33,10 @@ class Text {
 
  private:
   // A text that holds a secret never grows past this, so no copy of it is left behind unwiped.
-  static constexpr size_t kMostBytes = 512;
+  static constexpr size_t kMaxBytes = 512;
   std::vector<std::byte> bytes_ = [] {
     std::vector<std::byte> reserved;
-    reserved.reserve(kMostBytes);
+    reserved.reserve(kMaxBytes);
     return reserved;
   }();
 };

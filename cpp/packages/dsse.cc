@@ -11,8 +11,7 @@
 namespace edgeward {
 namespace {
 
-constexpr size_t kMostJsonBytes = size_t{512} << 10;
-constexpr size_t kMostSignatures = 16;
+constexpr size_t kMaxSignatures = 16;
 
 const Json& field(const Json::Object& object, std::string_view name) { return object.find(name)->second; }
 
@@ -53,8 +52,8 @@ std::vector<std::byte> pre_authentication_encoding(std::string_view type, Bytes 
 }
 
 Envelope read_envelope(Bytes json) {
-  if (json.size() > kMostJsonBytes)
-    throw Error(Code::malformed_root, "envelope: expected at most ", kMostJsonBytes, " bytes, got ", json.size());
+  if (json.size() > kMaxEnvelopeBytes)
+    throw Error(Code::malformed_root, "envelope: expected at most ", kMaxEnvelopeBytes, " bytes, got ", json.size());
   const Json document = Json::parse(json);
   const Json::Object& fields = document.object("envelope");
   require_fields(fields, "envelope", {"payload", "payloadType", "signatures"});
@@ -62,8 +61,8 @@ Envelope read_envelope(Bytes json) {
   envelope.type = field(fields, "payloadType").string("payloadType");
   envelope.payload = decoded(field(fields, "payload"), "payload");
   const Json::Array& signatures = field(fields, "signatures").array("signatures");
-  if (signatures.size() > kMostSignatures) {
-    throw Error(Code::malformed_root, "signatures: expected at most ", kMostSignatures, ", got ", signatures.size());
+  if (signatures.size() > kMaxSignatures) {
+    throw Error(Code::malformed_root, "signatures: expected at most ", kMaxSignatures, ", got ", signatures.size());
   }
   for (const Json& signature : signatures) {
     const Json::Object& parts = signature.object("signature");

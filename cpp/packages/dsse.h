@@ -10,6 +10,8 @@
 
 namespace edgeward {
 
+inline constexpr size_t kMaxEnvelopeBytes = size_t{512} << 10;
+
 // The bytes that a signature is made over: "DSSEv1" SP length(type) SP type SP length(payload) SP payload.
 std::vector<std::byte> pre_authentication_encoding(std::string_view type, Bytes payload);
 
@@ -26,7 +28,7 @@ struct Envelope {
 };
 
 // Reads the JSON form: payloadType, payload (base64), signatures of keyid (64 hex digits) and sig (base64).
-// At most 512 KiB. Throws Error(malformed_root).
+// At most kMaxEnvelopeBytes. Throws Error(malformed_root).
 Envelope read_envelope(Bytes json);
 
 // The JSON form, one line and a newline.

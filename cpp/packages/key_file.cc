@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::string_view kPrivateWord = "edgeward-private-key ";
 constexpr std::string_view kPublicWord = "edgeward-public-key ";
-constexpr size_t kMostBytes = 256;
+constexpr size_t kMaxBytes = 256;
 
 // A key's text, wiped however its use ends.
 struct Text {
@@ -28,7 +28,7 @@ struct Text {
   ~Text() { wipe(std::as_writable_bytes(std::span(chars))); }
   Text(const Text&) = delete;
   Text& operator=(const Text&) = delete;
-  std::array<char, kMostBytes> chars;
+  std::array<char, kMaxBytes> chars;
 };
 
 std::string_view view(Bytes text) { return {reinterpret_cast<const char*>(text.data()), text.size()}; }
@@ -52,7 +52,7 @@ std::optional<Line> try_split(std::string_view line, std::string_view word) {
 // What `parse` makes of the file's text, which is wiped.
 template <class Key>
 Key read_key(const File& file, Key (*parse)(Bytes)) {
-  if (file.size_bytes() > kMostBytes) {
+  if (file.size_bytes() > kMaxBytes) {
     throw Error(Code::malformed_key, "key \"", file.path(), "\": expected a line of text, got ", file.size_bytes(),
                 " bytes");
   }

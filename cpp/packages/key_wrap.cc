@@ -28,7 +28,6 @@ static_assert(kCiphertextAt + kCiphertextBytes == kKeyWrapBytes);
 
 constexpr uint16_t kKem = 0x0020;
 constexpr uint16_t kKdf = 0x0001;
-constexpr size_t kMostWraps = 65536;
 
 using WrapBytes = std::array<std::byte, kKeyWrapBytes>;
 
@@ -87,7 +86,7 @@ std::vector<KeyWrap> read_wraps(Bytes file) {
   if (file.empty() || file.size() % kKeyWrapBytes != 0) {
     throw Error(Code::malformed_key, "key wraps: expected a multiple of ", kKeyWrapBytes, " bytes, got ", file.size());
   }
-  if (count > kMostWraps) throw Error(Code::malformed_key, "key wraps: expected at most ", kMostWraps, ", got ", count);
+  if (count > kMaxWraps) throw Error(Code::malformed_key, "key wraps: expected at most ", kMaxWraps, ", got ", count);
   std::vector<KeyWrap> wraps;
   wraps.reserve(count);
   for (size_t index = 0; index < count; ++index) {
@@ -126,8 +125,8 @@ std::vector<std::byte> add_wrap(Bytes file, const Secret& content_key, const Dig
     std::copy(wrap.begin(), wrap.end(), place);
     return made;
   }
-  if (wraps.size() == kMostWraps)
-    throw Error(Code::malformed_key, "key wraps: expected at most ", kMostWraps, ", got one more");
+  if (wraps.size() == kMaxWraps)
+    throw Error(Code::malformed_key, "key wraps: expected at most ", kMaxWraps, ", got one more");
   made.insert(place, wrap.begin(), wrap.end());
   return made;
 }

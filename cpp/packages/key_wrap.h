@@ -11,6 +11,8 @@
 namespace edgeward {
 
 inline constexpr size_t kKeyWrapBytes = 216;
+inline constexpr size_t kMaxWraps = 65536;
+inline constexpr size_t kMaxWrapsBytes = kMaxWraps * kKeyWrapBytes;  // of a .ewk file
 
 // What a wrap says of itself.
 struct KeyWrap {

@@ -27,13 +27,13 @@ struct PackageSource {
   std::string version;
   std::string target;
   std::string publisher;
-  uint64_t release_counter;
-  uint64_t min_counter;
-  uint64_t created_s;
-  uint64_t hard_expiry_s;
+  uint64_t release_counter = 0;
+  uint64_t min_counter = 0;
+  uint64_t created_s = 0;
+  uint64_t hard_expiry_s = 0;
   std::optional<Digest> binding;
   std::optional<AeadAlgorithm> aead;
-  uint32_t chunk_bytes;
+  uint32_t chunk_bytes = package_format::kDefaultChunkBytes;
   std::vector<MemberSource> members;
   std::string metadata;
 };

@@ -10,13 +10,13 @@
 namespace edgeward {
 namespace {
 
-constexpr size_t kMostPayloadBytes = size_t{256} << 10;
-constexpr size_t kMostKeys = 64;
-constexpr size_t kMostPublishers = 64;
-constexpr size_t kMostPrefixes = 256;
+constexpr size_t kMaxPayloadBytes = size_t{256} << 10;
+constexpr size_t kMaxKeys = 64;
+constexpr size_t kMaxPublishers = 64;
+constexpr size_t kMaxPrefixes = 256;
 constexpr std::string_view kRootRole = "root";
 constexpr std::string_view kPublisherWord = "publisher:";
-constexpr size_t kMostPublisherName = 32;  // the field of a package that names it
+constexpr size_t kMaxPublisherName = 32;  // the field of a package that names it
 
 template <class... Parts>
 [[noreturn]] void malformed(const Parts&... parts) {
@@ -95,14 +95,14 @@ Role role_from(const Json& value, const std::string& name, const std::map<Digest
                       is_publisher ? std::set<std::string_view>{"keyids", "threshold", "prefixes"}
                                    : std::set<std::string_view>{"keyids", "threshold"});
   Role role;
-  role.key_ids = distinct_digests(fields.array("keyids", kMostKeys), fields.path("keyids"));
+  role.key_ids = distinct_digests(fields.array("keyids", kMaxKeys), fields.path("keyids"));
   for (const Digest& id : role.key_ids) {
     if (keys.find(id) == keys.end()) malformed(fields.path("keyids"), ": expected ids of listed keys, got ", hex(id));
   }
   if (role.key_ids.empty()) malformed(fields.path("keyids"), ": expected at least one, got none");
   role.threshold = static_cast<uint32_t>(fields.integer("threshold", 1, static_cast<int64_t>(role.key_ids.size())));
   if (!is_publisher) return role;
-  for (const Json& prefix : fields.array("prefixes", kMostPrefixes)) {
+  for (const Json& prefix : fields.array("prefixes", kMaxPrefixes)) {
     role.prefixes.push_back(prefix.string(fields.path("prefixes")));
     if (!std::all_of(role.prefixes.back().begin(), role.prefixes.back().end(), is_name_byte))
       malformed(fields.path("prefixes"), ": expected characters of a-z 0-9 . _ -, got \"", role.prefixes.back(), "\"");
@@ -114,25 +114,25 @@ Role role_from(const Json& value, const std::string& name, const std::map<Digest
 }  // namespace
 
 TrustRoot TrustRoot::parse(Bytes payload) {
-  if (payload.size() > kMostPayloadBytes)
-    malformed("expected at most ", kMostPayloadBytes, " bytes, got ", payload.size());
-  constexpr int64_t kMost = INT64_MAX;
+  if (payload.size() > kMaxPayloadBytes)
+    malformed("expected at most ", kMaxPayloadBytes, " bytes, got ", payload.size());
+  constexpr int64_t kMax = INT64_MAX;
   const Json document = Json::parse(payload);
   const Fields fields(document, "document", {"version", "epoch", "issued", "expires", "keys", "roles", "revoked"});
   TrustRoot root;
-  root.version_ = static_cast<uint64_t>(fields.integer("version", 1, kMost));
+  root.version_ = static_cast<uint64_t>(fields.integer("version", 1, kMax));
   root.epoch_ = static_cast<uint16_t>(fields.integer("epoch", 0, UINT16_MAX));
-  root.issued_s_ = fields.integer("issued", 0, kMost - 1);
-  root.expires_s_ = fields.integer("expires", root.issued_s_ + 1, kMost);
-  for (const Json& value : fields.array("keys", kMostKeys)) {
+  root.issued_s_ = fields.integer("issued", 0, kMax - 1);
+  root.expires_s_ = fields.integer("expires", root.issued_s_ + 1, kMax);
+  for (const Json& value : fields.array("keys", kMaxKeys)) {
     Digest id;
     PublicKey key = key_from(value, id);
     if (!root.keys_.emplace(id, std::move(key)).second) malformed("keys: expected each once, got ", hex(id), " twice");
   }
-  root.revoked_ = distinct_digests(fields.array("revoked", 16 * kMostKeys), fields.path("revoked"));
+  root.revoked_ = distinct_digests(fields.array("revoked", 16 * kMaxKeys), fields.path("revoked"));
   const Json::Object& roles = fields.at("roles").object("roles");
-  if (roles.size() > kMostPublishers + 1)
-    malformed("roles: expected at most ", kMostPublishers + 1, ", got ", roles.size());
+  if (roles.size() > kMaxPublishers + 1)
+    malformed("roles: expected at most ", kMaxPublishers + 1, ", got ", roles.size());
   if (roles.find(kRootRole) == roles.end()) malformed("roles: expected one named \"root\", got none");
   for (const auto& [name, value] : roles) {
     if (name == kRootRole) {
@@ -140,7 +140,7 @@ TrustRoot TrustRoot::parse(Bytes payload) {
       continue;
     }
     const std::string_view publisher = std::string_view(name).substr(std::min(name.size(), kPublisherWord.size()));
-    if (!name.starts_with(kPublisherWord) || publisher.empty() || publisher.size() > kMostPublisherName ||
+    if (!name.starts_with(kPublisherWord) || publisher.empty() || publisher.size() > kMaxPublisherName ||
         publisher[0] == '.' || !std::all_of(publisher.begin(), publisher.end(), is_name_byte))
       malformed("roles: expected \"root\" or \"publisher:NAME\", got \"", name, "\"");
     root.publishers_.emplace(publisher, role_from(value, name, root.keys_));

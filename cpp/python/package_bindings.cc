@@ -35,8 +35,8 @@ class Borrowed {
 
 py::bytes python_bytes(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
-Digest digest_from(const py::buffer& given, const char* what) {
-  const Borrowed borrowed(given);
+Digest digest_from(const py::buffer& bytes, const char* what) {
+  const Borrowed borrowed(bytes);
   Digest digest;
   if (borrowed.bytes().size() != digest.size())
     throw Error(Code::bad_input, what, ": expected ", digest.size(), " bytes, got ", borrowed.bytes().size());
@@ -68,7 +68,8 @@ T value_of(const std::pair<T, const char*> (&words)[kCount], const std::string& 
 
 template <class T, size_t kCount>
 const char* word_of(const std::pair<T, const char*> (&words)[kCount], T value) {
-  return std::find_if(std::begin(words), std::end(words), [&](const auto& one) { return one.first == value; })->second;
+  return std::find_if(std::begin(words), std::end(words), [&](const auto& word) { return word.first == value; })
+      ->second;
 }
 
 KeyAlgorithm algorithm_from(const std::string& word) {
@@ -89,23 +90,31 @@ struct Payload {
   PackageFacts facts;
 };
 
-std::optional<Digest> optional_digest(const std::optional<py::buffer>& given, const char* what) {
-  return given ? std::optional(digest_from(*given, what)) : std::nullopt;
+std::optional<Digest> optional_digest(const std::optional<py::buffer>& bytes, const char* what) {
+  return bytes ? std::optional(digest_from(*bytes, what)) : std::nullopt;
+}
+
+std::optional<py::bytes> optional_bytes(const std::optional<Digest>& digest) {
+  return digest ? std::optional(python_bytes(*digest)) : std::nullopt;
+}
+
+std::optional<std::string> optional_cipher(const std::optional<AeadAlgorithm>& aead) {
+  return aead ? std::optional<std::string>(word_of(kCiphers, *aead)) : std::nullopt;
 }
 
 std::unique_ptr<PackageReader> open_package(const py::object& path, const TrustRoot& root, const std::string& target,
                                             const std::optional<py::buffer>& device_id,
                                             const std::map<std::string, uint64_t>& floors, int64_t now_s) {
-  const std::string place = path_of(path);
+  const std::string file = path_of(path);
   const Policy policy{target, optional_digest(device_id, "device_id"), floors, now_s};
   const Unlocked released;
-  return std::make_unique<PackageReader>(place, root, policy);
+  return std::make_unique<PackageReader>(file, root, policy);
 }
 
 std::unique_ptr<PackageReader> open_unverified(const py::object& path) {
-  const std::string place = path_of(path);
+  const std::string file = path_of(path);
   const Unlocked released;
-  return std::make_unique<PackageReader>(PackageReader::unverified(place));
+  return std::make_unique<PackageReader>(PackageReader::unverified(file));
 }
 
 std::unique_ptr<Payload> open_payload(const PackageReader& package, const ContentKey* key, int threads) {
@@ -115,11 +124,11 @@ std::unique_ptr<Payload> open_payload(const PackageReader& package, const Conten
 }
 
 const Member& member_of(const PackageFacts& facts, const std::string& wanted) {
-  const auto found = std::find_if(facts.members.begin(), facts.members.end(),
-                                  [&](const Member& member) { return member.name == wanted; });
-  if (found == facts.members.end())
+  const auto member =
+      std::find_if(facts.members.begin(), facts.members.end(), [&](const Member& row) { return row.name == wanted; });
+  if (member == facts.members.end())
     throw Error(Code::bad_input, "member: expected one of package \"", facts.name, "\", got \"", wanted, "\"");
-  return *found;
+  return *member;
 }
 
 // A read-only array over the payload's memory, which it keeps alive.
@@ -171,43 +180,44 @@ const Signers& checked(const Signers& signers) {
   return signers;
 }
 
-py::tuple seal(const py::object& path, const std::string& name, const std::string& version, const std::string& target,
-               const std::string& publisher, uint64_t release_counter, uint64_t min_counter, uint64_t created_s,
-               uint64_t hard_expiry_s, const std::optional<py::buffer>& binding,
-               const std::optional<std::string>& cipher, uint32_t chunk_bytes,
-               const std::vector<std::tuple<std::string, std::string, bool, py::buffer>>& members,
-               const std::string& metadata, const Signers& signers, const std::optional<py::function>& progress) {
-  PackageSource source{name,         version,         target,
-                       publisher,    release_counter, min_counter,
-                       created_s,    hard_expiry_s,   optional_digest(binding, "binding"),
-                       std::nullopt, chunk_bytes,     {},
-                       metadata};
-  if (cipher) source.aead = value_of(kCiphers, *cipher, "cipher");
+// What Python fills to have it sealed. The members' bytes stay pinned as long as this lives.
+struct PySource {
+  PackageSource source;
   std::vector<std::unique_ptr<Borrowed>> pinned;
-  for (const auto& [member_name, type, is_entry, bytes] : members) {
-    pinned.push_back(std::make_unique<Borrowed>(bytes));
-    source.members.push_back(
-        {member_name, value_of(kMemberTypes, type, "member type"), is_entry, pinned.back()->bytes()});
-  }
-  const std::string place = path_of(path);
+};
+
+void add_member(PySource& self, const std::string& name, const std::string& type, bool is_entry,
+                const py::buffer& bytes) {
+  const MemberType member_type = value_of(kMemberTypes, type, "member type");
+  self.pinned.push_back(std::make_unique<Borrowed>(bytes));
+  self.source.members.push_back({name, member_type, is_entry, self.pinned.back()->bytes()});
+}
+
+struct PySealed {
+  Digest package_id;
+  std::unique_ptr<ContentKey> content_key;  // null: not encrypted
+};
+
+std::unique_ptr<PySealed> seal(const py::object& path, const PySource& source, const Signers& signers,
+                               const std::optional<py::function>& progress) {
+  const std::string target = path_of(path);
   const SealProgress report = [&](uint64_t done_bytes, uint64_t total_bytes) {
     const py::gil_scoped_acquire acquired;
     if (progress) (*progress)(done_bytes, total_bytes);
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
   };
-  Sealed sealed = [&] {
-    const Unlocked released;
-    return seal_package(source, checked(signers), place, report);
-  }();
-  py::object key = py::none();
-  if (sealed.content_key) key = py::cast(std::make_unique<ContentKey>(ContentKey{std::move(*sealed.content_key)}));
-  return py::make_tuple(python_bytes(sealed.package_id), key);
+  const Unlocked released;
+  Sealed sealed = seal_package(source.source, checked(signers), target, report);
+  auto result = std::make_unique<PySealed>(PySealed{sealed.package_id, nullptr});
+  if (sealed.content_key)
+    result->content_key = std::make_unique<ContentKey>(ContentKey{std::move(*sealed.content_key)});
+  return result;
 }
 
 void resign_package(const PackageReader& package, const py::object& path, const Signers& keys, bool keeps_signatures) {
-  const std::string place = path_of(path);
+  const std::string target = path_of(path);
   const Unlocked released;
-  resign(package, place, checked(keys), keeps_signatures);
+  resign(package, target, checked(keys), keeps_signatures);
 }
 
 // ---- Wraps.
@@ -302,22 +312,21 @@ void bind_trust(py::module_& module) {
       .def(
           "successor",
           [](const TrustRoot& self, const py::buffer& envelope) { return self.successor(Borrowed(envelope).bytes()); },
-          py::arg("envelope"), "The next one, signed by this one's keys and its own. Raises as first, RollbackRefused.")
+          py::arg("envelope"),
+          "The next one, signed by this one's keys and its own. Raises as first does, RollbackRefused.")
       .def_property_readonly("version", &TrustRoot::version)
       .def_property_readonly("epoch", &TrustRoot::epoch, "The high 16 bits that every counter must have.")
       .def_property_readonly("issued_s", &TrustRoot::issued_s, "Unix seconds.")
       .def_property_readonly("expires_s", &TrustRoot::expires_s, "Unix seconds.")
       .def("require_current", &TrustRoot::require_current, py::arg("now_s"), "Raises ExpiredRoot.");
-  module.def("libcrypto_version", &libcrypto_version, "The libcrypto that is at work, with its version.");
+  module.def("libcrypto_version", &libcrypto_version, "The name and version of the libcrypto in use.");
   module.def("sign_document", &sign_document, py::arg("type"), py::arg("payload"), py::arg("signers"),
              "A DSSE envelope around `payload`, as text.");
   module.def("document_payload", &document_payload, py::arg("envelope"),
-             "What an envelope holds, with nobody's word for it. Raises MalformedRoot.");
+             "What an envelope holds; its signatures are not checked. Raises MalformedRoot.");
 }
 
-void bind_package(py::module_& module) {
-  const auto facts = [](auto field) { return [field](const PackageReader& self) { return self.facts().*field; }; };
-
+void bind_members(py::module_& module) {
   py::class_<Member>(module, "Member", "A file in a package.")
       .def_readonly("name", &Member::name)
       .def_property_readonly(
@@ -334,15 +343,19 @@ void bind_package(py::module_& module) {
       .def("read", &read_member, py::arg("member"), "A read-only uint8 array over the member's bytes, not a copy.")
       .def("has_right_digest", &has_right_digest, py::arg("member"), "Whether the member's SHA-256 is the signed one.")
       .def("open_model", &open_entry, py::arg("engine"), py::arg("library"), py::arg("version"), py::arg("threads"),
-           "The entry as a Model, in the engine whose library lies at `library`.");
+           "The entry as a Model, in the engine whose library is at `library`.");
+}
+
+void bind_package(py::module_& module) {
+  const auto facts = [](auto field) { return [field](const PackageReader& self) { return self.facts().*field; }; };
 
   py::class_<PackageReader>(module, "Package", "A package whose head was read. Any thread.")
       .def_static("verified", &open_package, py::arg("path"), py::arg("root"), py::arg("target"), py::arg("device_id"),
                   py::arg("floors"), py::arg("now_s"),
-                  "One that `root` vouches for and that may run here. Raises OSError, MalformedPackage, "
+                  "A package that keys of `root` have signed and that may run here. Raises OSError, MalformedPackage, "
                   "UntrustedPackage, RollbackRefused, WrongTarget, ExpiredPackage.")
       .def_static("unverified", &open_unverified, py::arg("path"),
-                  "One that nobody vouches for. Raises OSError, MalformedPackage.")
+                  "A package whose signatures were not checked. Raises OSError, MalformedPackage.")
       .def_property_readonly("path",
                              [](const PackageReader& self) {
                                return py::reinterpret_steal<py::object>(PyUnicode_DecodeFSDefault(self.path().c_str()));
@@ -359,16 +372,10 @@ void bind_package(py::module_& module) {
       .def_property_readonly("created_s", facts(&PackageFacts::created_s), "Unix seconds.")
       .def_property_readonly("hard_expiry_s", facts(&PackageFacts::hard_expiry_s), "Unix seconds; 0: never.")
       .def_property_readonly(
-          "binding",
-          [](const PackageReader& self) -> py::object {
-            return self.facts().binding ? python_bytes(*self.facts().binding) : py::object(py::none());
-          },
+          "binding", [](const PackageReader& self) { return optional_bytes(self.facts().binding); },
           "Key id of the only device it may run on, or None.")
       .def_property_readonly(
-          "cipher",
-          [](const PackageReader& self) -> py::object {
-            return self.facts().aead ? py::object(py::str(word_of(kCiphers, *self.facts().aead))) : py::none();
-          },
+          "cipher", [](const PackageReader& self) { return optional_cipher(self.facts().aead); },
           "\"aes-256-gcm\", \"chacha20-poly1305\", or None when it is not encrypted.")
       .def_property_readonly("chunk_bytes", facts(&PackageFacts::chunk_bytes))
       .def_property_readonly("payload_bytes", facts(&PackageFacts::payload_bytes))
@@ -395,17 +402,61 @@ void bind_package(py::module_& module) {
            "The Payload, with its ContentKey when it is encrypted. Raises MalformedPackage, WrongKey.")
       .def("resign", &resign_package, py::arg("path"), py::arg("signers"), py::arg("keeps_signatures"),
            "A copy at `path` with other signatures. Raises OSError, MalformedPackage, BadInput.");
+}
 
-  module.def("seal_package", &seal, py::arg("path"), py::kw_only(), py::arg("name"), py::arg("version"),
-             py::arg("target"), py::arg("publisher"), py::arg("release_counter"), py::arg("min_counter"),
-             py::arg("created_s"), py::arg("hard_expiry_s"), py::arg("binding"), py::arg("cipher"),
-             py::arg("chunk_bytes"), py::arg("members"), py::arg("metadata"), py::arg("signers"), py::arg("progress"),
-             "Writes a package, whole or not at all. Returns its id and its ContentKey, or None.\n\n"
-             "`members` are (name, type, is_entry, bytes). Raises OSError, BadInput.");
+// A field of PackageSource, as an attribute of that name.
+template <class T>
+void bind_field(py::class_<PySource>& source, const char* name, T PackageSource::*field, const char* says = "") {
+  source.def_property(
+      name, [field](const PySource& self) { return self.source.*field; },
+      [field](PySource& self, const T& value) { self.source.*field = value; }, says);
+}
 
+void bind_sealing(py::module_& module) {
+  py::class_<PySource> source(module, "PackageSource",
+                              "What is to be sealed. Fields that are not set are empty, or 0.");
+  source.def(py::init<>());
+  bind_field(source, "name", &PackageSource::name);
+  bind_field(source, "version", &PackageSource::version);
+  bind_field(source, "target", &PackageSource::target, "\"any\", or such as \"linux-aarch64\".");
+  bind_field(source, "publisher", &PackageSource::publisher);
+  bind_field(source, "release_counter", &PackageSource::release_counter, "With the epoch above bit 48.");
+  bind_field(source, "min_counter", &PackageSource::min_counter, "With the epoch above bit 48.");
+  bind_field(source, "created_s", &PackageSource::created_s, "Unix seconds.");
+  bind_field(source, "hard_expiry_s", &PackageSource::hard_expiry_s, "Unix seconds; 0: never.");
+  bind_field(source, "chunk_bytes", &PackageSource::chunk_bytes, "A power of two; the format's default if not set.");
+  bind_field(source, "metadata", &PackageSource::metadata, "JSON text.");
+  source
+      .def_property(
+          "binding", [](const PySource& self) { return optional_bytes(self.source.binding); },
+          [](PySource& self, const std::optional<py::buffer>& id) {
+            self.source.binding = optional_digest(id, "binding");
+          },
+          "Key id of the only device it may run on, or None.")
+      .def_property(
+          "cipher", [](const PySource& self) { return optional_cipher(self.source.aead); },
+          [](PySource& self, const std::optional<std::string>& word) {
+            self.source.aead = word ? std::optional(value_of(kCiphers, *word, "cipher")) : std::nullopt;
+          },
+          "One of CIPHERS, or None: not encrypted.")
+      .def("add_member", &add_member, py::arg("name"), py::arg("type"), py::arg("is_entry"), py::arg("bytes"),
+           "Adds a file, by a type that Member.type may be. Its bytes are pinned, not copied.");
+
+  py::class_<PySealed>(module, "Sealed", "A package that was written.")
+      .def_property_readonly(
+          "package_id", [](const PySealed& self) { return python_bytes(self.package_id); }, "32 bytes.")
+      .def_property_readonly(
+          "content_key", [](const PySealed& self) { return self.content_key.get(); },
+          py::return_value_policy::reference_internal, "Its ContentKey, or None when it is not encrypted.");
+
+  module.def("seal_package", &seal, py::arg("path"), py::arg("source"), py::arg("signers"), py::arg("progress"),
+             "Writes a package, whole or not at all, and tells what was Sealed. `progress` is called with payload "
+             "bytes done and to do. Raises OSError, BadInput.");
   module.def("external_data_of", &external_data_of, py::arg("model"),
              "The names of the files that an .onnx keeps tensors in. Raises MalformedModel, UnsupportedModel.");
+}
 
+void bind_wraps(py::module_& module) {
   py::class_<KeyWrap>(module, "KeyWrap", "What a wrapped content key says of itself.")
       .def_property_readonly("package_id", [](const KeyWrap& self) { return python_bytes(self.package_id); })
       .def_property_readonly("device_id", [](const KeyWrap& self) { return python_bytes(self.device_id); })
@@ -421,12 +472,28 @@ void bind_package(py::module_& module) {
              "The ContentKey of a package, by the device's PrivateKey. Raises MalformedKey, WrongKey.");
 }
 
+// What the formats fix and Python needs too.
+void bind_constants(py::module_& module) {
+  module.attr("PACKAGE_MAGIC") = python_bytes(std::as_bytes(std::span(package_format::kMagic)));
+  module.attr("EPOCH_SHIFT") = package_format::kEpochShift;
+  module.attr("ROOT_TYPE") = kRootType;
+  module.attr("MAX_ROOT_BYTES") = kMaxEnvelopeBytes;
+  module.attr("MAX_WRAPS_BYTES") = kMaxWrapsBytes;
+  py::tuple ciphers(std::size(kCiphers));
+  for (size_t i = 0; i < std::size(kCiphers); ++i) ciphers[i] = kCiphers[i].second;
+  module.attr("CIPHERS") = ciphers;
+}
+
 }  // namespace
 
 void bind_packages(py::module_& module) {
   bind_keys(module);
   bind_trust(module);
+  bind_constants(module);
+  bind_members(module);
   bind_package(module);
+  bind_sealing(module);
+  bind_wraps(module);
 }
 
 }  // namespace edgeward

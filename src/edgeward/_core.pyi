@@ -7,6 +7,13 @@ from typing import Any, Literal, SupportsIndex
 from numpy.typing import DTypeLike, NDArray
 from typing_extensions import Buffer, Self
 
+PACKAGE_MAGIC: bytes
+EPOCH_SHIFT: int
+ROOT_TYPE: str
+MAX_ROOT_BYTES: int
+MAX_WRAPS_BYTES: int
+CIPHERS: tuple[str, ...]
+
 _Gil = Literal["auto", "keep", "release"]
 _Shape = SupportsIndex | Iterable[SupportsIndex]
 
@@ -229,25 +236,33 @@ class KeyWrap:
     @property
     def not_after_s(self) -> int: ...
 
+class PackageSource:
+    name: str
+    version: str
+    target: str
+    publisher: str
+    release_counter: int
+    min_counter: int
+    created_s: int
+    hard_expiry_s: int
+    chunk_bytes: int
+    metadata: str
+    binding: bytes | None
+    cipher: str | None
+    def add_member(self, name: str, type: str, is_entry: bool, bytes: Buffer) -> None: ...
+
+class Sealed:
+    @property
+    def package_id(self) -> bytes: ...
+    @property
+    def content_key(self) -> ContentKey | None: ...
+
 def seal_package(
     path: str,
-    *,
-    name: str,
-    version: str,
-    target: str,
-    publisher: str,
-    release_counter: int,
-    min_counter: int,
-    created_s: int,
-    hard_expiry_s: int,
-    binding: Buffer | None,
-    cipher: str | None,
-    chunk_bytes: int,
-    members: list[tuple[str, str, bool, Buffer]],
-    metadata: str,
+    source: PackageSource,
     signers: list[PrivateKey],
     progress: Callable[[int, int], None] | None,
-) -> tuple[bytes, ContentKey | None]: ...
+) -> Sealed: ...
 def add_wrap(
     wraps: Buffer,
     key: ContentKey,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from edgeward import _core
 from edgeward.engines.choice import HEAD_BYTES, ready, require_arguments
 from edgeward.errors import BadInput
-from edgeward.packages.package import MAGIC, Package
+from edgeward.packages.package import Package
 from edgeward.trust.trust_directory import Trust
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def load_unsigned(
         with open(source, "rb") as file:
             head = file.read(HEAD_BYTES)
             size_bytes = os.fstat(file.fileno()).st_size
-        if head == MAGIC:
+        if head == _core.PACKAGE_MAGIC:
             raise BadInput(f'model file "{source}": expected a bare model, got a package: use load')
     else:
         try:

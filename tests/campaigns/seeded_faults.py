@@ -171,8 +171,8 @@ TRUST_ROOT = [
         ROOT_TESTS + "a document that is not a root's is malformed, whoever signed it",
     ),
     (
-        "if (payload.size() > kMostPayloadBytes)",
-        "if (payload.size() > 2 * kMostPayloadBytes)",
+        "if (payload.size() > kMaxPayloadBytes)",
+        "if (payload.size() > 2 * kMaxPayloadBytes)",
         ROOT_TESTS + "each limit holds to the last one",
     ),
     (

@@ -348,7 +348,7 @@ def test_a_packages_signature_is_none_of_a_root(place):
     body_type = "application/vnd.edgeward.ewp.body.v1"
     as_a_body = _core.sign_document(body_type, payload, [OWNER])
     with pytest.raises(UntrustedRoot):
-        device.update(as_a_body.replace(body_type, root_document.TYPE).encode())
+        device.update(as_a_body.replace(body_type, _core.ROOT_TYPE).encode())
 
 
 # --- Packages of others -------------------------------------------------------------------------

@@ -66,6 +66,6 @@ def test_a_file_larger_than_any_is_not_read_whole(opened):
     path = key_wraps.path_of(opened.core.path)
     os.truncate(path, 1 << 40)
     content = key_wraps.read(opened.core.path)
-    assert len(content) == key_wraps.MOST_BYTES + 1
+    assert len(content) == _core.MAX_WRAPS_BYTES + 1
     with pytest.raises(MalformedKey):
         _core.read_wraps(content)

@@ -1,7 +1,6 @@
 """A package as a document and as text, whatever its publisher wrote into it."""
 
 import json
-import time
 
 import pytest
 import sealed
@@ -12,18 +11,8 @@ from edgeward.reports.inspection import size
 
 
 def sealed_with(path, metadata, **facts):
-    fields = {
-        "name": "demo", "version": "1", "target": "any", "publisher": "default",
-        "release_counter": 1, "min_counter": 1, "created_s": int(time.time()), "hard_expiry_s": 0,
-        "binding": None, "cipher": None, "chunk_bytes": 1 << 16,
-    }  # fmt: skip
-    _core.seal_package(
-        str(path),
-        **{**fields, **facts},
-        members=[("model.tflite", "tflite", True, sealed.MODEL)],
-        metadata=metadata,
-        signers=[sealed.PUBLISHER],
-        progress=None,
+    sealed.seal_unchecked(
+        path, ("model.tflite", "tflite", True, sealed.MODEL), metadata=metadata, **facts
     )
     return Package.unverified(path)
 

@@ -195,6 +195,6 @@ def test_a_file_that_is_no_envelope_is_malformed(document):
     "payload", [b"", b"\xff", b"{", b"[]", b"null", b"{}", b'{"version":1}', b"[" * 100_000]
 )
 def test_an_envelope_of_something_else_is_malformed(payload):
-    envelope = _core.sign_document(root_document.TYPE, payload, [OWNER]).encode()
+    envelope = _core.sign_document(_core.ROOT_TYPE, payload, [OWNER]).encode()
     with pytest.raises(MalformedRoot, match="expected an object of epoch, expires"):
         root_document.read(envelope)

@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import Any
 
 from edgeward import Contents, Package, PrivateKey, PublicKey, Release, load_unsigned
+from edgeward._core import CIPHERS
 from edgeward.commands.options import add_engine, add_signing_keys, date
 from edgeward.commands.signing_keys import read_signing_key
 from edgeward.errors import BadInput
 from edgeward.inputs.samples import read_cases
 from edgeward.outcome import Outcome
 from edgeward.packages import key_wraps
-from edgeward.packages.sealing import CIPHERS
 from edgeward.terminal.progress import Progress
 from edgeward.trust import keys, root_document
 from edgeward.trust.release import DEFAULT_PUBLISHER

@@ -11,7 +11,6 @@ from edgeward.durable import replace_file
 from edgeward.errors import WrongKey
 
 PathLike = str | os.PathLike[str]
-MOST_BYTES = 216 << 16  # of as many wraps as a file may hold
 
 
 def path_of(package: PathLike) -> str:
@@ -24,7 +23,8 @@ def read(package: PathLike) -> bytes:
     place = path_of(package)
     try:
         with open(place, "rb") as file:
-            return file.read(MOST_BYTES + 1)  # one more than is allowed: the core then refuses it
+            # One byte more than is allowed: the core then refuses it.
+            return file.read(_core.MAX_WRAPS_BYTES + 1)
     except FileNotFoundError:
         raise WrongKey(
             f'package "{os.fsdecode(package)}": expected its wrapped keys at "{place}", got no '
@@ -50,7 +50,7 @@ def add(
             key,
             package.package_id,
             device,
-            package.cipher or "aes-256-gcm",
+            package.cipher or _core.CIPHERS[0],
             not_before_s,
             not_after_s,
         )

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from edgeward.packages.reference_statistics import ReferenceStatistics
 
 PathLike = str | os.PathLike[str]
-MAGIC = b"EWPK\r\n\x1a\x01"
 
 
 def machine() -> str:
@@ -40,7 +39,7 @@ def is_package(path: PathLike) -> bool:
     """Whether the file at `path` begins as packages do. False for one that cannot be read."""
     try:
         with open(path, "rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
+            return file.read(len(_core.PACKAGE_MAGIC)) == _core.PACKAGE_MAGIC
     except OSError:
         return False
 
@@ -127,18 +126,11 @@ class Package:
         """
         from edgeward.packages import sealing
 
-        return sealing.seal(
-            model,
-            output,
-            release,
-            keys,
-            contents,
-            encrypt_to=encrypt_to,
-            cipher=cipher,
-            converts=converts,
-            engine=engine,
-            progress=progress,
-        )
+        sealing.require_sealable(release, keys, encrypt_to)
+        source = sealing.package_source(model, release, contents, converts, engine, progress)
+        if encrypt_to:
+            source.cipher = cipher
+        return sealing.write(source, output, keys, encrypt_to, progress)
 
     # --- What the signed head says --------------------------------------------------------------
 

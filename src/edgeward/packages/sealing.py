@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from edgeward import _core
 from edgeward.engines import choice
@@ -15,7 +15,7 @@ from edgeward.packages.golden import Golden
 from edgeward.packages.onnx_conversion import to_ort
 from edgeward.packages.reference_statistics import ReferenceStatistics
 from edgeward.schema import signatures_report
-from edgeward.trust.release import EPOCH_SHIFT, Release
+from edgeward.trust.release import Release
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -24,61 +24,79 @@ PathLike = str | os.PathLike[str]
 Progress = Callable[[str, int, int], None]
 
 ENTRY_NAMES = {"tflite": "model.tflite", "onnx": "model.onnx", "ort": "model.ort"}
-CIPHERS = ("aes-256-gcm", "chacha20-poly1305")
-CHUNK_BYTES = 1 << 18
 SEALED_BYTES, CALIBRATION_RUNS = "sealed bytes", "calibration runs"  # what progress counts
 
-Member = tuple[str, str, bool, "Buffer"]  # name, type, is_entry, bytes
+
+class Member(NamedTuple):
+    """A file to be sealed; its type is one that _core.Member.type may be."""
+
+    name: str
+    type: str
+    is_entry: bool
+    content: "Buffer"
 
 
-def seal(
-    model: "PathLike | Buffer",
-    output: PathLike,
-    release: Release,
-    keys: Sequence[_core.PrivateKey],
-    contents: Contents,
-    *,
-    encrypt_to: Sequence[_core.PublicKey],
-    cipher: str,
-    converts: bool,
-    engine: str | None,
-    progress: Progress | None,
-) -> str:
-    """Package.seal, which tells what it promises."""
+def require_sealable(
+    release: Release, keys: Sequence[_core.PrivateKey], devices: Sequence[_core.PublicKey]
+) -> None:
+    """Raises BadInput for a release or keys that no package can have, before a model is opened."""
     release.require_valid()
     for key in keys:
         if key.algorithm == "x25519":
             raise BadInput("signing key: expected an ed25519 or ecdsa-p256 key, got a device's")
-    for device in encrypt_to:
+    for device in devices:
         if device.algorithm != "x25519":
             raise BadInput(f"device key: expected an x25519 key, got {device.algorithm}")
+
+
+def package_source(
+    model: "PathLike | Buffer",
+    release: Release,
+    contents: Contents,
+    converts: bool,
+    engine: str | None,
+    progress: Progress | None,
+) -> _core.PackageSource:
+    """All that a package says and holds, not encrypted. Runs the model; raises as Package.seal."""
     members = model_members(model, converts, contents.keeps_original)
-    metadata: dict[str, Any] = {}
     with _opened(members, engine) as opened:
-        metadata["schema"] = signatures_report(opened)
+        metadata = {"schema": signatures_report(opened)}
         members += _further_members(opened, contents, progress)
-    epoch = release.epoch << EPOCH_SHIFT
-    package_id, content_key = _core.seal_package(
-        os.fsdecode(output),
-        name=release.name,
-        version=release.version,
-        target=release.target,
-        publisher=release.publisher,
-        release_counter=epoch | release.counter,
-        min_counter=epoch | release.min_counter,
-        created_s=int(time.time()),
-        hard_expiry_s=release.not_after_s or 0,
-        binding=release.device_id,
-        cipher=cipher if encrypt_to else None,
-        chunk_bytes=CHUNK_BYTES,
-        members=members,
-        metadata=json.dumps(metadata, ensure_ascii=False, sort_keys=True),
-        signers=list(keys),
-        progress=None if progress is None else lambda done, all: progress(SEALED_BYTES, done, all),
-    )
-    if content_key is not None:
-        key_wraps.add(_core.Package.unverified(os.fsdecode(output)), content_key, encrypt_to)
-    return package_id.hex()
+    epoch = release.epoch << _core.EPOCH_SHIFT
+    source = _core.PackageSource()
+    source.name = release.name
+    source.version = release.version
+    source.target = release.target
+    source.publisher = release.publisher
+    source.release_counter = epoch | release.counter
+    source.min_counter = epoch | release.min_counter
+    source.created_s = int(time.time())
+    source.hard_expiry_s = release.not_after_s or 0
+    source.binding = release.device_id
+    source.metadata = json.dumps(metadata, ensure_ascii=False, sort_keys=True)
+    for member in members:
+        source.add_member(*member)
+    return source
+
+
+def write(
+    source: _core.PackageSource,
+    output: PathLike,
+    keys: Sequence[_core.PrivateKey],
+    devices: Sequence[_core.PublicKey],
+    progress: Progress | None,
+) -> str:
+    """Seal `source` at `output`, its key wrapped for `devices`. Returns the package's id."""
+
+    def report(done: int, total: int) -> None:
+        if progress is not None:
+            progress(SEALED_BYTES, done, total)
+
+    result = _core.seal_package(os.fsdecode(output), source, list(keys), report)
+    if result.content_key is not None:
+        package = _core.Package.unverified(os.fsdecode(output))
+        key_wraps.add(package, result.content_key, devices)
+    return result.package_id.hex()
 
 
 def model_members(model: "PathLike | Buffer", converts: bool, keeps_original: bool) -> list[Member]:
@@ -93,22 +111,20 @@ def model_members(model: "PathLike | Buffer", converts: bool, keeps_original: bo
     model_format = _core.model_format(content[: choice.HEAD_BYTES])
     if model_format != "onnx":
         kind = "tflite" if model_format == "tflite" else "onnx"
-        return [(ENTRY_NAMES[model_format], kind, True, content)]
+        return [Member(ENTRY_NAMES[model_format], kind, True, content)]
     external = _external_data(content, path)
     if not converts:
-        return [(ENTRY_NAMES["onnx"], "onnx", True, content), *external]
-    members: list[Member] = [
-        (ENTRY_NAMES["ort"], "onnx", True, to_ort(path if external else content))
-    ]
+        return [Member(ENTRY_NAMES["onnx"], "onnx", True, content), *external]
+    members = [Member(ENTRY_NAMES["ort"], "onnx", True, to_ort(path if external else content))]
     if keeps_original:
-        members.append((ORIGINAL, "auxiliary", False, content))
-        members += [(name, "auxiliary", False, data) for name, _, _, data in external]
+        members.append(Member(ORIGINAL, "auxiliary", False, content))
+        members += [member._replace(type="auxiliary") for member in external]
     return members
 
 
 def _external_data(model: bytes, path: str) -> list[Member]:
     """The files beside the .onnx at `path` that hold its tensors."""
-    members: list[Member] = []
+    members = []
     for name in _core.external_data_of(model):
         if os.path.basename(name) != name or name in (".", ".."):
             raise BadInput(
@@ -117,7 +133,7 @@ def _external_data(model: bytes, path: str) -> list[Member]:
         if not path:
             raise BadInput(f'model: expected its path, since its data lies in "{name}", got bytes')
         content = _read(os.path.join(os.path.dirname(path), name))
-        members.append((name, "onnx-external", False, content))
+        members.append(Member(name, "onnx-external", False, content))
     return members
 
 
@@ -128,10 +144,10 @@ def _read(path: str) -> bytes:
 
 def _opened(members: Sequence[Member], engine: str | None) -> _core.Model:
     """The entry, able to run, as a device will have it."""
-    _, _, _, entry = members[0]
+    entry = members[0].content
     content = memoryview(entry)
     head = bytes(content[: choice.HEAD_BYTES])
-    external = {name: data for name, kind, _, data in members if kind == "onnx-external"}
+    external = {member.name: member.content for member in members if member.type == "onnx-external"}
     ready = choice.ready(head, len(content), engine, None)
     return _core.open_model(entry, *ready, external)
 
@@ -142,10 +158,10 @@ def _further_members(
     members: list[Member] = []
     if contents.labels:
         text = "".join(f"{label}\n" for label in contents.labels)
-        members.append((LABELS, "labels", False, text.encode()))
+        members.append(Member(LABELS, "labels", False, text.encode()))
     if contents.golden:
         golden = Golden.record(model, contents.golden, contents.tolerances)
-        members.append((GOLDEN, "auxiliary", False, golden.to_bytes()))
+        members.append(Member(GOLDEN, "auxiliary", False, golden.to_bytes()))
     if contents.calibration:
         count = None
         if progress is not None:
@@ -155,7 +171,7 @@ def _further_members(
                 report(CALIBRATION_RUNS, done, total)
 
         reference = ReferenceStatistics.measure(model, contents.calibration, count)
-        members.append((REFERENCE, "auxiliary", False, reference.to_bytes()))
+        members.append(Member(REFERENCE, "auxiliary", False, reference.to_bytes()))
     if contents.card:
-        members.append((CARD, "auxiliary", False, contents.card.encode()))
+        members.append(Member(CARD, "auxiliary", False, contents.card.encode()))
     return members

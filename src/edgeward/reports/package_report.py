@@ -11,9 +11,8 @@ from edgeward.errors import MalformedKey, WrongKey
 from edgeward.packages import key_wraps
 from edgeward.packages.package import Package
 from edgeward.reports.inspection import aligned, real_text, size
-from edgeward.trust.release import EPOCH_SHIFT
 
-COUNT_MASK = (1 << EPOCH_SHIFT) - 1
+COUNT_MASK = (1 << _core.EPOCH_SHIFT) - 1
 ID_DIGITS = 16  # of a key's or package's id, in text
 
 
@@ -27,7 +26,7 @@ def report(package: Package) -> dict[str, Any]:
         "version": core.version,
         "release_counter": core.release_counter & COUNT_MASK,
         "min_counter": core.min_counter & COUNT_MASK,
-        "epoch": core.release_counter >> EPOCH_SHIFT,
+        "epoch": core.release_counter >> _core.EPOCH_SHIFT,
         "target": core.target,
         "publisher": core.publisher,
         "device_id": core.binding.hex() if core.binding else None,

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
+from edgeward._core import EPOCH_SHIFT
 from edgeward.errors import BadInput
 
-EPOCH_SHIFT = 48  # a counter holds its epoch above this bit
 DEFAULT_PUBLISHER = "default"
 
 

@@ -14,7 +14,6 @@ from typing import Any
 from edgeward import _core
 from edgeward.errors import BadInput, MalformedRoot
 
-TYPE = "application/vnd.edgeward.root.v1+json"
 ROOT = "root"
 SECONDS_PER_DAY = 86_400
 FIELDS = {"version", "epoch", "issued", "expires", "keys", "roles", "revoked"}
@@ -155,7 +154,7 @@ def read_file(path: Path) -> Document:
 def sign(document: Mapping[str, Any], keys: Sequence[_core.PrivateKey]) -> bytes:
     """The root file of `document`, signed by `keys`."""
     payload = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-    return _core.sign_document(TYPE, payload, list(keys)).encode()
+    return _core.sign_document(_core.ROOT_TYPE, payload, list(keys)).encode()
 
 
 def require_followable(envelope: bytes, previous: bytes | None) -> None:

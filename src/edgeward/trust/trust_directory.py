@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from edgeward import _core
+from edgeward._core import EPOCH_SHIFT
 from edgeward.durable import replace_file
 from edgeward.errors import EdgewardError, MalformedRoot, RollbackRefused
-from edgeward.trust.release import EPOCH_SHIFT
 
 DEFAULT_DIRECTORY = "/var/lib/edgeward/trust"
 DIRECTORY_VARIABLE = "EDGEWARD_TRUST"
@@ -31,7 +31,6 @@ NEW_STATE: dict[str, Any] = {
     "accepted": {},  # by model name: package ids, the latest last
 }
 MOST_ACCEPTED = 8  # of one model
-MOST_ROOT_BYTES = 512 << 10
 
 
 class Trust:
@@ -149,7 +148,7 @@ class Trust:
     def _root_bytes(self) -> bytes:
         try:
             with open(self._root_path, "rb") as file:
-                return file.read(MOST_ROOT_BYTES + 1)
+                return file.read(_core.MAX_ROOT_BYTES + 1)
         except FileNotFoundError as missing:
             told = (
                 "expected this device's trust root, got no such file: make one with edgeward "
