@@ -3,8 +3,10 @@
 import os
 from contextlib import suppress
 
+from edgeward.paths import PathLike
 
-def replace_file(path: "str | os.PathLike[str]", data: bytes, mode: int = 0o644) -> None:
+
+def replace_file(path: PathLike, data: bytes, mode: int = 0o644) -> None:
     """Put `data` where `path` is: after a power cut it holds all of the old bytes or all of these.
 
     Raises OSError; the file is then as it was, or all of `data` when only the name of it could not
@@ -12,16 +14,16 @@ def replace_file(path: "str | os.PathLike[str]", data: bytes, mode: int = 0o644)
     """
     import tempfile
 
-    place = os.path.abspath(path)
-    directory = os.path.dirname(place)
-    number, draft = tempfile.mkstemp(prefix=f"{os.path.basename(place)}.", dir=directory)
+    target = os.path.abspath(path)
+    directory = os.path.dirname(target)
+    number, draft = tempfile.mkstemp(prefix=f"{os.path.basename(target)}.", dir=directory)
     try:
         with open(number, "wb") as file:
             os.fchmod(number, mode)
             file.write(data)
             file.flush()
             os.fsync(number)
-        os.replace(draft, place)
+        os.replace(draft, target)
     except BaseException:
         # An interrupt may come when the draft has its new name already.
         with suppress(FileNotFoundError):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from edgeward.captures.capture import Capture
-    from edgeward.packages.package import PathLike
+    from edgeward.paths import PathLike
 
 
 def load(

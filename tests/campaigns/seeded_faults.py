@@ -537,8 +537,8 @@ PACKAGE_MODULE = [
 
 DURABLE = [
     (
-        "            os.fsync(number)\n        os.replace(draft, place)\n",
-        "        os.replace(draft, place)\n",
+        "            os.fsync(number)\n        os.replace(draft, target)\n",
+        "        os.replace(draft, target)\n",
         DURABLE_TESTS + "the_bytes_are_durable_before_the_name_and_the_name_before_the_return",
     ),
     (
@@ -547,8 +547,8 @@ DURABLE = [
         DURABLE_TESTS + "the_bytes_are_durable_before_the_name_and_the_name_before_the_return",
     ),
     (
-        "        os.replace(draft, place)\n",
-        '        os.unlink(draft)\n        open(place, "wb").write(data)\n',
+        "        os.replace(draft, target)\n",
+        '        os.unlink(draft)\n        open(target, "wb").write(data)\n',
         TRUST_TESTS + "a_kill_at_any_step_of_accept_leaves_the_old_floor_or_the_new",
     ),
     (

@@ -20,6 +20,7 @@ from edgeward.captures import rings
 from edgeward.captures.rules import Rule, every, fraction
 from edgeward.captures.statistics_file import StatisticsFile
 from edgeward.errors import BadInput, Busy
+from edgeward.paths import PathLike
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
@@ -33,7 +34,6 @@ MOST_BYTES = 1024 * MIB
 LEAST_FREE_BYTES = 128 * MIB
 FLUSH_S = 30.0
 KEPT, EVICTED = ("oldest", "newest"), ("oldest", "closest")
-PathLike = str | os.PathLike[str]
 
 
 class Capture:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeward import _core
 from edgeward.errors import EdgewardError, MalformedCapture, WrongKey
+from edgeward.paths import PathLike
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +19,6 @@ RING_COUNTERS = (
     "sampled_out", "committed", "lost_full", "lost_large", "overwritten", "last_sequence",
     "is_broken",
 )  # fmt: skip
-PathLike = str | os.PathLike[str]
 
 
 class Frame(IntEnum):

@@ -4,11 +4,11 @@ import os
 import stat
 
 from edgeward.errors import BadInput
+from edgeward.paths import PathLike
 
 VARIABLE = "EDGEWARD_RINGS"
 SHARED_MEMORY = "/dev/shm"
 ID_DIGITS = 16
-PathLike = str | os.PathLike[str]
 
 
 def directory_of(captures: PathLike) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from edgeward import _core
 from edgeward.durable import replace_file
 from edgeward.errors import BadInput, MalformedCapture
+from edgeward.paths import PathLike
 
 SUFFIX = ".stats.json"
 FORMAT_VERSION = 1
@@ -79,7 +80,7 @@ class StatisticsFile:
             ) from None
 
 
-def read_statistics(directory: str | os.PathLike[str]) -> list[Counted]:
+def read_statistics(directory: PathLike) -> list[Counted]:
     """What was counted below `directory`, that of one release of a model and signature merged.
 
     In the order of their names. Raises OSError, MalformedCapture, BadInput when two of one release

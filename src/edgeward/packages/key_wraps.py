@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from edgeward import _core
 from edgeward.durable import replace_file
 from edgeward.errors import WrongKey
-
-PathLike = str | os.PathLike[str]
+from edgeward.paths import PathLike
 
 
 def path_of(package: PathLike) -> str:

@@ -16,6 +16,7 @@ from edgeward.engines.processors import usable_cpus
 from edgeward.errors import BadInput, MalformedPackage, WrongKey
 from edgeward.packages import key_wraps
 from edgeward.packages.contents import CARD, GOLDEN, LABELS, REFERENCE, Contents
+from edgeward.paths import PathLike
 from edgeward.trust.device_key import find_device_key, places
 from edgeward.trust.release import Release
 from edgeward.trust.trust_directory import Trust
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     from edgeward.packages.golden import Difference, Golden
     from edgeward.packages.reference_statistics import ReferenceStatistics
-
-PathLike = str | os.PathLike[str]
 
 
 def machine() -> str:

@@ -14,13 +14,13 @@ from edgeward.packages.contents import CARD, GOLDEN, LABELS, ORIGINAL, REFERENCE
 from edgeward.packages.golden import Golden
 from edgeward.packages.onnx_conversion import to_ort
 from edgeward.packages.reference_statistics import ReferenceStatistics
+from edgeward.paths import PathLike
 from edgeward.schema import signatures_report
 from edgeward.trust.release import Release
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-PathLike = str | os.PathLike[str]
 Progress = Callable[[str, int, int], None]
 
 ENTRY_NAMES = {"tflite": "model.tflite", "onnx": "model.onnx", "ort": "model.ort"}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeward.errors import BadInput
+from edgeward.paths import PathLike
 
 Picture = NDArray[np.uint8]
 
@@ -106,7 +106,7 @@ def enlarged(picture: Picture, rows: int, columns: int) -> Picture:
     return np.rint(values).astype(np.uint8)
 
 
-def write_contact_sheet(path: str | os.PathLike[str], title: str, tiles: Sequence[Tile]) -> None:
+def write_contact_sheet(path: PathLike, title: str, tiles: Sequence[Tile]) -> None:
     """Writes a PNG file: the title, then the tiles in rows, each above its caption.
 
     Throws BadInput when Pillow is missing, OSError when the file cannot be written.

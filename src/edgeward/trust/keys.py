@@ -11,13 +11,13 @@ import os
 from edgeward import _core
 from edgeward.durable import replace_file
 from edgeward.errors import BadInput
+from edgeward.paths import PathLike
 from edgeward.trust import root_document
 from edgeward.trust.release import DEFAULT_PUBLISHER
 
 DEFAULT_DIRECTORY = "edgeward-keys"
 ROOT_KEY, PUBLISHER_KEY, DEVICE_KEY = "root.key", "publisher.key", "device.key"
 TRUST, ROOT_FILE = "trust", "root.json"
-PathLike = str | os.PathLike[str]
 
 
 def make(directory: PathLike, algorithm: str, issued_s: int, days: int) -> None:

@@ -18,6 +18,7 @@ from edgeward import _core
 from edgeward._core import EPOCH_SHIFT
 from edgeward.durable import replace_file
 from edgeward.errors import EdgewardError, MalformedRoot, RollbackRefused
+from edgeward.paths import PathLike
 
 DEFAULT_DIRECTORY = "/var/lib/edgeward/trust"
 DIRECTORY_VARIABLE = "EDGEWARD_TRUST"
@@ -41,7 +42,7 @@ class Trust:
     root is older than one that was in force here.
     """
 
-    def __init__(self, directory: "str | os.PathLike[str] | None" = None) -> None:
+    def __init__(self, directory: PathLike | None = None) -> None:
         chosen = directory or os.environ.get(DIRECTORY_VARIABLE) or DEFAULT_DIRECTORY
         self.directory = os.fsdecode(chosen)
         self._parsed: tuple[bytes, _core.TrustRoot] | None = None
