@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "captures/ring.h"
+#include "captures/ring_format.h"
 #include "captures/sampler.h"
 #include "captures/statistics.h"
 

@@ -148,7 +148,7 @@ void Drain::recover() {
 
 // Of writers that were killed before their ring had its name: memory that nobody would give back.
 void Drain::remove_drafts_of_rings() {
-  for (const std::string& path : paths_in(ring_directory_, std::string(kRingSuffix) + std::string(kRingDraftSuffix))) {
+  for (const std::string& path : paths_in(ring_directory_, kRingDraftSuffix)) {
     const int number = open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (number < 0) continue;  // somebody was faster
     const Descriptor draft(number, path);
@@ -166,7 +166,7 @@ void Drain::look_for_rings() {
       auto reader = RingReader::try_open(path);
       if (!reader) {
         // Not one of ours, or damaged. Out of the way, and kept for whoever wants to look.
-        if (rename(path.c_str(), (path + ".refused").c_str()) == 0) ++counters_.refused_rings;
+        if (rename(path.c_str(), (path + std::string(kRefusedSuffix)).c_str()) == 0) ++counters_.refused_rings;
         continue;
       }
       const auto known = known_sequences_.find(reader->facts().ring_id);
@@ -347,7 +347,7 @@ void Drain::remove_ended() {
       continue;
     }
     if (one->second.reader.is_broken()) {
-      rename(one->first.c_str(), (one->first + ".refused").c_str());
+      rename(one->first.c_str(), (one->first + std::string(kRefusedSuffix)).c_str());
     } else {
       unlink(one->first.c_str());
     }

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "captures/ring.h"
+#include "captures/ring_reader.h"
 #include "captures/segment.h"
 #include "system/file.h"
 

@@ -13,7 +13,7 @@
 
 #include "captures/capture.h"
 #include "captures/record.h"
-#include "captures/ring.h"
+#include "captures/ring_writer.h"
 #include "captures/sampler.h"
 #include "captures/statistics.h"
 #include "captures/tick_clock.h"

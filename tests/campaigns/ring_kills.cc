@@ -26,7 +26,8 @@
 #include <string>
 #include <vector>
 
-#include "captures/ring.h"
+#include "captures/ring_reader.h"
+#include "captures/ring_writer.h"
 #include "rigs/numbered_record.h"
 
 using namespace edgeward;
@@ -109,7 +110,7 @@ std::string ring_in(const std::string& directory) {
 // Writes at full speed until it is told to stop, or killed.
 void produce(const std::string& directory, Keep keep, uint64_t seed, Page& page) {
   std::mt19937_64 random(seed);
-  const uint64_t capacity = kLeastRingBytes << random() % 3;
+  const uint64_t capacity = kMinRingBytes << random() % 3;
   RingWriter writer(directory, capacity, keep, "a campaign");
   page.is_ready.store(true);
   for (uint64_t number = 1; number < kMostRecords && !page.is_over.load(std::memory_order_relaxed); ++number) {
@@ -123,7 +124,7 @@ void produce(const std::string& directory, Keep keep, uint64_t seed, Page& page)
     }
     // Most are small; a few are half the ring, or more than that.
     const uint64_t most = what % 64 == 1 ? capacity * 5 / 8 : what % 8 == 2 ? 20'000 : 1500;
-    const auto size_bytes = static_cast<uint32_t>(kLeastNumberedBytes + (what >> 32) % most);
+    const auto size_bytes = static_cast<uint32_t>(kMinNumberedBytes + (what >> 32) % most);
     const std::span<std::byte> room = writer.try_claim(size_bytes);
     if (room.empty()) {
       tell(kLost);
@@ -174,7 +175,7 @@ void consume(const std::string& directory, uint64_t life, uint64_t seed, Page& p
     uint64_t batch = 1 + random() % 32;
     bool is_empty = false;
     while (batch-- > 0 && !is_empty) {
-      const auto record = reader->next(kLeastNumberedBytes);
+      const auto record = reader->next(kMinNumberedBytes);
       is_empty = !record;
       if (!record) continue;
       const auto number = try_read_number(record->bytes);

@@ -1,7 +1,7 @@
-// Every run of a ring's protocol on weak memory (weak_memory.h), by the code of ring.cc itself: what it calls an
-// atomic, a fence, a file or a lock is the machine's here. A writer and a reader publish, take, free, ring and close;
-// either is killed between any two of its steps, and another reader comes. Then each ordering that the code asks for is
-// weakened in turn, and some run must go wrong.
+// Every run of a ring's protocol on weak memory (weak_memory.h), by the code of ring_writer.cc and ring_reader.cc
+// itself: what they call an atomic, a fence, a file or a lock is the machine's here. A writer and a reader publish,
+// take, free, ring and close; either is killed between any two of its steps, and another reader comes. Then each
+// ordering that the code asks for is weakened in turn, and some run must go wrong.
 //
 //   ring_model [WORD]   only the plays whose name has the word in it; orderings are weakened without one
 //
@@ -45,7 +45,7 @@ Machine& machine() {
 
 }  // namespace
 
-// What ring.cc means by std:: is this: the standard library, but for what the machine has of its own.
+// What the ring means by std:: is this: the standard library, but for what the machine has of its own.
 namespace model_std {
 
 using namespace std;
@@ -86,14 +86,16 @@ int madvise(void* place, size_t size, int advice);
 }  // namespace edgeward
 
 #define std model_std
-#include "captures/ring.cc"  // NOLINT(bugprone-suspicious-include)
+#include "captures/ring_format.cc"  // NOLINT(bugprone-suspicious-include)
+#include "captures/ring_reader.cc"  // NOLINT(bugprone-suspicious-include)
+#include "captures/ring_writer.cc"  // NOLINT(bugprone-suspicious-include)
 #undef std
 
 namespace edgeward {
 namespace {
 
-constexpr uint64_t kCapacity = kLeastRingBytes;
-constexpr size_t kFileBytes = kDataAt + kCapacity;
+constexpr uint64_t kCapacity = kMinRingBytes;
+constexpr size_t kFileBytes = kRingDataOffset + kCapacity;
 constexpr int kBell = 50;  // descriptors; those of a thread's file begin at 100
 
 // The file's bytes: all of it once, and the data twice in a row, as a writer maps it. A place's bytes are as its
@@ -105,8 +107,8 @@ class Image {
     whole_ = map(nullptr, kFileBytes, 0, 0);
     twice_ = static_cast<std::byte*>(
         ::mmap(nullptr, 2 * kCapacity, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    map(twice_, kCapacity, kDataAt, MAP_FIXED);
-    map(twice_ + kCapacity, kCapacity, kDataAt, MAP_FIXED);
+    map(twice_, kCapacity, kRingDataOffset, MAP_FIXED);
+    map(twice_ + kCapacity, kCapacity, kRingDataOffset, MAP_FIXED);
   }
   std::byte* at(size_t offset) const { return whole_ + offset; }
   std::byte* data() const { return twice_; }
@@ -114,7 +116,7 @@ class Image {
   size_t offset_of(const void* address) const {
     const auto* byte = static_cast<const std::byte*>(address);
     if (byte >= twice_ && byte < twice_ + 2 * kCapacity)
-      return kDataAt + static_cast<size_t>(byte - twice_) % kCapacity;
+      return kRingDataOffset + static_cast<size_t>(byte - twice_) % kCapacity;
     if (byte < whole_ || byte >= whole_ + kFileBytes) abort();
     return static_cast<size_t>(byte - whole_);
   }
@@ -147,7 +149,7 @@ struct Kernel {
 Kernel kernel;
 
 // Counters are loaded by their writer alone.
-bool is_counter(size_t offset) { return offset >= kCountersAt && offset < kStateAt; }
+bool is_counter(size_t offset) { return offset >= kRingCountersOffset && offset < kRingStateOffset; }
 
 }  // namespace
 
@@ -162,7 +164,7 @@ ssize_t pread(int, void* out, size_t size, off_t offset) {
   const auto begin = static_cast<size_t>(offset);
   auto* bytes = static_cast<std::byte*>(out);
   std::memcpy(bytes, image().at(begin), size);
-  if (begin < kTailAt) return static_cast<ssize_t>(size);
+  if (begin < kRingTailOffset) return static_cast<ssize_t>(size);
   // The words at its two ends are places; what is between says nothing.
   const size_t last = (begin + size - 1) / 8 * 8;
   for (size_t word = begin / 8 * 8;; word = last) {
@@ -176,7 +178,7 @@ ssize_t pread(int, void* out, size_t size, off_t offset) {
 }
 ssize_t pwrite(int, const void* bytes, size_t size, off_t offset) {
   const auto begin = static_cast<size_t>(offset);
-  if (begin < kTailAt) {
+  if (begin < kRingTailOffset) {
     std::memcpy(image().at(begin), bytes, size);
     return static_cast<ssize_t>(size);
   }
@@ -215,7 +217,7 @@ int link(const char*, const char*) {
 int unlink(const char*) { return 0; }
 int posix_fallocate(int, off_t, off_t) { return 0; }
 void* mmap(void* place, size_t, int, int, int number, off_t) {
-  return place != nullptr ? place : number < 0 ? image().data() : image().at(kWriterAt);
+  return place != nullptr ? place : number < 0 ? image().data() : image().at(kRingLinesOffset);
 }
 int munmap(void*, size_t) { return 0; }
 int madvise(void*, size_t, int) { return 0; }
@@ -288,7 +290,7 @@ void write(const Play& play) {
     const std::span<std::byte> room = writer.try_claim(kRecordBytes);
     if (room.empty()) {
       // A head that is on its way has not arrived: of that nobody can speak.
-      const bool is_known = machine().is_fresh(kHeadAt) && machine().is_fresh(kHeadAt + 8);
+      const bool is_known = machine().is_fresh(kRingHeadOffset) && machine().is_fresh(kRingHeadOffset + 8);
       machine().require(!play.waits_for_bell || kernel.is_rung || !told.is_asleep || !is_known,
                         "a record is lost, and the reader sleeps");
       machine().call();
@@ -350,16 +352,19 @@ void read(const Play& play) {
     if (!is_empty && !play.frees_each) reader->free_read();
     if (is_empty && has_ended) return;
     if (!is_empty && !play.waits_for_bell) continue;
-    const auto is_closed = [] { return machine().newest(kStateAt) == kClosed || is_writer_gone(); };
+    const auto is_closed = [] {
+      return machine().newest(kRingStateOffset) == static_cast<uint64_t>(RingState::closed) || is_writer_gone();
+    };
     const auto is_called = [&play, position = reader->position()] {
-      return play.waits_for_bell ? kernel.is_rung : play.keep == Keep::oldest && machine().newest(kTailAt) != position;
+      return play.waits_for_bell ? kernel.is_rung
+                                 : play.keep == Keep::oldest && machine().newest(kRingTailOffset) != position;
     };
     told.is_asleep = true;
     machine().wait_until([&] { return is_closed() || is_called(); });
     told.is_asleep = false;
     // What has come is found sooner or later.
     machine().remember(is_closed() ? 1 : 0);
-    machine().refresh(is_closed() ? kStateAt : kTailAt);
+    machine().refresh(is_closed() ? kRingStateOffset : kRingTailOffset);
   }
 }
 
@@ -381,7 +386,7 @@ void check(const Play& play) {
   if (!kernel.has_ring) return;
   const auto counter = [](size_t index) {
     uint64_t value = 0;
-    std::memcpy(&value, image().at(kCountersAt + 8 * index), sizeof(value));
+    std::memcpy(&value, image().at(kRingCountersOffset + 8 * index), sizeof(value));
     return value;
   };
   const uint64_t committed = counter(1);
@@ -403,8 +408,10 @@ auto begin(const Play& play) {
   return [&play](Machine& on) {
     kernel = {};
     told = {};
-    std::memset(image().at(kCountersAt), 0, kStateAt - kCountersAt);
-    for (const size_t offset : {kTailAt, kOldestAt, kStateAt, kHeadAt, kHeadAt + 8}) on.newest(offset);
+    std::memset(image().at(kRingCountersOffset), 0, kRingStateOffset - kRingCountersOffset);
+    for (const size_t offset :
+         {kRingTailOffset, kRingOldestOffset, kRingStateOffset, kRingHeadOffset, kRingHeadOffset + 8})
+      on.newest(offset);
     on.add_thread("writer", play.kills_writer ? End::killed : End::returned, [&play] { write(play); });
     on.add_thread("reader", play.kills_reader ? End::replaced : End::returned, [&play] { read(play); });
     return [&play] { check(play); };
@@ -459,7 +466,7 @@ void model_std::atomic<T>::store(T value, memory_order order, const char* functi
 
 int main(int count, char** words) {
   machine().word_at = [](size_t offset) {
-    return Machine::Word{reinterpret_cast<uint64_t*>(edgeward::image().at(offset)), offset >= edgeward::kDataAt,
+    return Machine::Word{reinterpret_cast<uint64_t*>(edgeward::image().at(offset)), offset >= edgeward::kRingDataOffset,
                          edgeward::is_counter(offset)};
   };
   machine().on_death = [](size_t thread) {

@@ -14,7 +14,7 @@
 // what a thread does that they can see and its next load, and nowhere else: a load just before the next such deed finds
 // all that it could have found earlier. What a thread does next depends on nothing but what its steps gave it so far:
 // two runs in which all threads and places agree go on alike, and the second is cut off. A loop comes to its end
-// because a load finds what is not the newest kMostStale times running, no more, which is as often as ring.cc loads a
+// because a load finds what is not the newest kMostStale times running, no more, which is as often as the ring loads a
 // place between two deeds.
 #pragma once
 

@@ -23,7 +23,8 @@
 
 #include "bytes/crc32c.h"
 #include "captures/record.h"
-#include "captures/ring.h"
+#include "captures/ring_reader.h"
+#include "captures/ring_writer.h"
 
 using namespace edgeward;
 
@@ -114,8 +115,8 @@ struct Data {
 
 void check_facts(const RingFacts& facts) {
   const uint64_t capacity = facts.capacity_bytes;
-  const bool is_right = capacity >= kLeastRingBytes && capacity <= kMostRingBytes && (capacity & (capacity - 1)) == 0 &&
-                        facts.description.size() <= kMostDescriptionBytes &&
+  const bool is_right = capacity >= kMinRingBytes && capacity <= kMaxRingBytes && (capacity & (capacity - 1)) == 0 &&
+                        facts.description.size() <= kMaxDescriptionBytes &&
                         (facts.keep == Keep::oldest || facts.keep == Keep::newest);
   if (!is_right) abort();
 }
@@ -173,7 +174,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     put(header, 60, crc32c(Bytes(header).first(60)));
   }
 
-  const uint64_t capacity = std::clamp(*try_read<uint64_t>(header, 16), kLeastRingBytes, kMostCapacityBytes);
+  const uint64_t capacity = std::clamp(*try_read<uint64_t>(header, 16), kMinRingBytes, kMostCapacityBytes);
   const bool is_power = (capacity & (capacity - 1)) == 0;
   const bool keeps_newest = try_read<uint32_t>(header, 12) == static_cast<uint32_t>(Keep::newest);
   const uint64_t begin = (how & 2) == 0 ? 0 : *try_read<uint64_t>(lines, keeps_newest ? 8 : 64);

@@ -37,7 +37,7 @@
 namespace edgeward {
 namespace {
 
-constexpr uint64_t kCapacity = kLeastRingBytes;
+constexpr uint64_t kCapacity = kMinRingBytes;
 constexpr uint64_t kSecond_ns = 1'000'000'000;
 constexpr uint64_t kRetry_ns = 5 * kSecond_ns;
 

@@ -33,7 +33,7 @@ struct Place {
   std::unique_ptr<DrainThread> thread() const {
     return std::make_unique<DrainThread>(std::make_unique<Drain>(rings, captures, Budget(), std::nullopt));
   }
-  std::unique_ptr<RingWriter> ring(uint64_t capacity = kLeastRingBytes) const {
+  std::unique_ptr<RingWriter> ring(uint64_t capacity = kMinRingBytes) const {
     return std::make_unique<RingWriter>(rings, capacity, Keep::oldest, "{}");
   }
   // With what is in the segment that is open.

@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "captures/ring_reader.h"
 #include "rigs/directory.h"
 #include "rigs/octets.h"
 #include "rigs/refusal.h"
@@ -206,7 +207,7 @@ TEST_CASE("a run that failed has its inputs, and says so") {
 }
 
 TEST_CASE("what a full ring loses is counted, in the next record too") {
-  Recorded session([](CapturePlan& plan) { plan.ring_bytes = kLeastRingBytes; });
+  Recorded session([](CapturePlan& plan) { plan.ring_bytes = kMinRingBytes; });
   for (int i = 0; i < 1000; ++i) session.run(1);
   const RingCounters counters = session.recorder().counters();
   CHECK(counters.lost_full > 0);
@@ -220,10 +221,10 @@ TEST_CASE("what a full ring loses is counted, in the next record too") {
 TEST_CASE("sequences count what was lost: a gap is a loss") {
   Directory directory;
   const auto capture = std::make_shared<Capture>(CapturePlan{
-      directory.at(""), kLeastRingBytes, Keep::oldest, rule_of(RuleKind::fraction, 1), 1, {}, 0, 0, 0, false, {}, {}});
+      directory.at(""), kMinRingBytes, Keep::oldest, rule_of(RuleKind::fraction, 1), 1, {}, 0, 0, 0, false, {}, {}});
   Recorder recorder(capture, Recorded::signature());
   Octets small(64);
-  Octets large(kLeastRingBytes);
+  Octets large(kMinRingBytes);
   const auto observe = [&](Octets& octets) {
     const TensorView view{DType::uint8, {static_cast<int64_t>(octets.size())}, octets.data(), octets.size()};
     recorder.observe(recorder.now_ns(), std::span(&view, 1), std::span(&view, 1));
@@ -240,7 +241,7 @@ TEST_CASE("sequences count what was lost: a gap is a loss") {
 
 TEST_CASE("a black box keeps the newest, and the last one always") {
   Recorded session([](CapturePlan& plan) {
-    plan.ring_bytes = kLeastRingBytes;
+    plan.ring_bytes = kMinRingBytes;
     plan.keep = Keep::newest;
   });
   for (int i = 0; i < 1000; ++i) session.run(static_cast<uint8_t>(i));
@@ -370,7 +371,7 @@ TEST_CASE("statistics are of every inference, kept or not") {
 TEST_CASE("a plan that does not fit the model is refused, and leaves no record") {
   const Directory directory;
   const auto make = [&](const std::function<void(CapturePlan&)>& change) {
-    CapturePlan plan{directory.at(""), kLeastRingBytes, Keep::oldest, {}, 1, {}, 0, 0, 0, true, {}, {}};
+    CapturePlan plan{directory.at(""), kMinRingBytes, Keep::oldest, {}, 1, {}, 0, 0, 0, true, {}, {}};
     change(plan);
     const auto capture = std::make_shared<Capture>(std::move(plan));
     const Recorder recorder(capture, Recorded::signature());

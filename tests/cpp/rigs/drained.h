@@ -7,25 +7,18 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
-#include <numeric>
 #include <string>
 #include <vector>
 
 #include "captures/record.h"
-#include "captures/ring.h"
+#include "captures/ring_writer.h"
 #include "captures/segment.h"
 #include "rigs/directory.h"
 #include "rigs/numbered_record.h"
 
 namespace edgeward {
 
-using Sequences = std::vector<uint64_t>;
-
-inline Sequences from_to(uint64_t first, uint64_t last) {
-  Sequences sequences(last + 1 - first);
-  std::iota(sequences.begin(), sequences.end(), first);
-  return sequences;
-}
+using Sequences = Numbers;
 
 // A record of one tensor of `tensor_bytes`, with the ring's id as its correlation. False when there is no room.
 inline bool try_put_record(RingWriter& writer, uint64_t sequence, uint32_t tensor_bytes) {

@@ -5,26 +5,28 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <numeric>
 #include <optional>
+#include <vector>
 
 #include "bytes/bytes.h"
-#include "captures/ring.h"
+#include "captures/ring_writer.h"
 
 namespace edgeward {
 
-inline constexpr uint32_t kLeastNumberedBytes = 16;  // size, zero, number
+inline constexpr uint32_t kMinNumberedBytes = 16;  // size, zero, number
 
 // The eight bytes at `offset` of record `number`.
 inline uint64_t numbered_word(uint64_t number, uint64_t offset) {
   return (number * 0x9E3779B97F4A7C15 + offset) ^ number >> 29;
 }
 
-// `room` is at least as large as `size_bytes`, which is at least kLeastNumberedBytes.
+// `room` is at least as large as `size_bytes`, which is at least kMinNumberedBytes.
 inline void write_numbered(std::span<std::byte> room, uint32_t size_bytes, uint64_t number) {
   const uint64_t first = size_bytes;
   std::memcpy(room.data(), &first, sizeof(first));
   std::memcpy(room.data() + 8, &number, sizeof(number));
-  for (uint64_t at = kLeastNumberedBytes; at < size_bytes; at += 8) {
+  for (uint64_t at = kMinNumberedBytes; at < size_bytes; at += 8) {
     const uint64_t word = numbered_word(number, at);
     std::memcpy(room.data() + at, &word, std::min<uint64_t>(8, size_bytes - at));
   }
@@ -35,11 +37,19 @@ inline std::optional<uint64_t> try_read_number(Bytes record) {
   const auto first = try_read<uint64_t>(record, 0);
   const auto number = try_read<uint64_t>(record, 8);
   if (!number || *first != record.size()) return std::nullopt;
-  for (uint64_t at = kLeastNumberedBytes; at < record.size(); at += 8) {
+  for (uint64_t at = kMinNumberedBytes; at < record.size(); at += 8) {
     const uint64_t word = numbered_word(*number, at);
     if (std::memcmp(record.data() + at, &word, std::min<uint64_t>(8, record.size() - at)) != 0) return std::nullopt;
   }
   return number;
+}
+
+using Numbers = std::vector<uint64_t>;
+
+inline Numbers from_to(uint64_t first, uint64_t last) {
+  Numbers numbers(last + 1 - first);
+  std::iota(numbers.begin(), numbers.end(), first);
+  return numbers;
 }
 
 // False when there is no room.
