@@ -49,9 +49,9 @@ void require(bool succeeded, const char* what) {
 }
 
 template <class T>
-T required(T made, const char* what) {
-  require(made != nullptr, what);
-  return made;
+T required(T pointer, const char* what) {
+  require(pointer != nullptr, what);
+  return pointer;
 }
 
 // Fetched once and kept: a fetch takes longer than the hash of a small chunk.
@@ -84,10 +84,10 @@ Key p256_key(Bytes point, Bytes scalar) {
   };
   require(EVP_PKEY_fromdata_init(context.get()) == 1, "P-256");
   EVP_PKEY* key = nullptr;
-  const int made = EVP_PKEY_fromdata(context.get(), &key, scalar.empty() ? EVP_PKEY_PUBLIC_KEY : EVP_PKEY_KEYPAIR,
-                                     const_cast<OSSL_PARAM*>(parameters));
+  const int status = EVP_PKEY_fromdata(context.get(), &key, scalar.empty() ? EVP_PKEY_PUBLIC_KEY : EVP_PKEY_KEYPAIR,
+                                       const_cast<OSSL_PARAM*>(parameters));
   OPENSSL_cleanse(native.data(), native.size());
-  return Key(made == 1 ? key : nullptr);
+  return Key(status == 1 ? key : nullptr);
 }
 
 // What RFC 8032 leaves to the verifier: y must be below p, and the point's order must not divide 8. libcrypto itself
@@ -98,7 +98,7 @@ bool is_strict_ed25519(Bytes public_key) {
   y.back() &= std::byte{0x7F};  // the sign of x
   // p = 2^255 - 19, little-endian: ED FF .. FF 7F.
   const bool is_top = y.back() == std::byte{0x7F} &&
-                      std::all_of(y.begin() + 1, y.end() - 1, [](std::byte one) { return one == std::byte{0xFF}; });
+                      std::all_of(y.begin() + 1, y.end() - 1, [](std::byte byte) { return byte == std::byte{0xFF}; });
   if (is_top && y[0] >= std::byte{0xED}) return false;
   // The y of every point whose order divides 8: 0, 1, p - 1 and those of order 8.
   static constexpr uint8_t kSmallOrder[][kEd25519Bytes] = {
@@ -202,8 +202,8 @@ std::string_view name(KeyAlgorithm algorithm) {
 }
 
 std::optional<KeyAlgorithm> key_algorithm(std::string_view wanted) {
-  for (const auto one : {KeyAlgorithm::ed25519, KeyAlgorithm::ecdsa_p256, KeyAlgorithm::x25519}) {
-    if (name(one) == wanted) return one;
+  for (const auto algorithm : {KeyAlgorithm::ed25519, KeyAlgorithm::ecdsa_p256, KeyAlgorithm::x25519}) {
+    if (name(algorithm) == wanted) return algorithm;
   }
   return std::nullopt;
 }
@@ -235,7 +235,7 @@ PrivateKey generate_key(KeyAlgorithm algorithm) {
 }
 
 PublicKey public_key(const PrivateKey& key) {
-  PublicKey made{key.algorithm, {}};
+  PublicKey result{key.algorithm, {}};
   const Bytes secret = key.secret.bytes();
   if (key.algorithm == KeyAlgorithm::ecdsa_p256) {
     const Group group = p256();
@@ -244,18 +244,18 @@ PublicKey public_key(const PrivateKey& key) {
       throw Error(Code::malformed_key, "ecdsa-p256 key: expected a number from 1 to n - 1, got one outside");
     const Point point(required(EC_POINT_new(group.get()), "a point"));
     require(EC_POINT_mul(group.get(), point.get(), scalar.get(), nullptr, nullptr, nullptr) == 1, "a point");
-    made.bytes.resize(kP256PointBytes);
-    require(EC_POINT_point2oct(group.get(), point.get(), POINT_CONVERSION_UNCOMPRESSED, out(made.bytes),
-                               made.bytes.size(), nullptr) == made.bytes.size(),
+    result.bytes.resize(kP256PointBytes);
+    require(EC_POINT_point2oct(group.get(), point.get(), POINT_CONVERSION_UNCOMPRESSED, out(result.bytes),
+                               result.bytes.size(), nullptr) == result.bytes.size(),
             "a point");
-    return made;
+    return result;
   }
   const char* kind = key.algorithm == KeyAlgorithm::ed25519 ? "ED25519" : "X25519";
   const Key pair(required(EVP_PKEY_new_raw_private_key_ex(nullptr, kind, nullptr, in(secret), secret.size()), "a key"));
-  made.bytes.resize(kEd25519Bytes);
-  size_t size = made.bytes.size();
-  require(EVP_PKEY_get_raw_public_key(pair.get(), out(made.bytes), &size) == 1, "a key");
-  return made;
+  result.bytes.resize(kEd25519Bytes);
+  size_t size = result.bytes.size();
+  require(EVP_PKEY_get_raw_public_key(pair.get(), out(result.bytes), &size) == 1, "a key");
+  return result;
 }
 
 // ---- Signatures.

@@ -125,8 +125,8 @@ class Checker {
         case 2:
         case 10: field.text(); break;
         case 5: {
-          const auto place = outer == nullptr ? OnnxTensorPlace::anywhere : OnnxTensorPlace::inside;
-          const std::string_view name = tensors_.read(field.message(), "initializer", place).name;
+          const auto allowed = outer == nullptr ? OnnxTensorPlace::anywhere : OnnxTensorPlace::inside;
+          const std::string_view name = tensors_.read(field.message(), "initializer", allowed).name;
           if (name.empty()) refuse("an initializer without a name");
           if (!initializers.insert(name).second) refuse("initializer \"", name, "\" is there twice");
           break;

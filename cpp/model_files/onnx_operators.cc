@@ -51,8 +51,8 @@ class Check {
 };
 
 bool is_one_of(std::string_view type, std::initializer_list<std::string_view> types) {
-  for (const std::string_view one : types) {
-    if (type == one) return true;
+  for (const std::string_view allowed : types) {
+    if (type == allowed) return true;
   }
   return false;
 }

@@ -80,7 +80,7 @@ void check_onnx_entry(Bytes bytes) {
   }
 }
 
-OnnxTensor OnnxTensorReader::read(Bytes bytes, std::string_view what, OnnxTensorPlace place) {
+OnnxTensor OnnxTensorReader::read(Bytes bytes, std::string_view what, OnnxTensorPlace allowed) {
   OnnxTensor tensor;
   std::vector<Bytes> entries;
   bool is_elsewhere = false;
@@ -116,7 +116,7 @@ OnnxTensor OnnxTensorReader::read(Bytes bytes, std::string_view what, OnnxTensor
     }
   }
   if (is_elsewhere || !entries.empty()) {
-    if (place == OnnxTensorPlace::inside || !is_elsewhere) {
+    if (allowed == OnnxTensorPlace::inside || !is_elsewhere) {
       throw Error(Code::unsupported_model, what, " \"", tensor.name,
                   "\": data in another file, expected it here: only the main graph's initializers may lie outside");
     }

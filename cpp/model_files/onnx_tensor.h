@@ -34,7 +34,7 @@ class OnnxTensorReader {
 
   // Checks a TensorProto: its data has exactly the elements that its dimensions and type ask for. `what` names the kind
   // of tensor in messages: "initializer".
-  OnnxTensor read(Bytes bytes, std::string_view what, OnnxTensorPlace place);
+  OnnxTensor read(Bytes bytes, std::string_view what, OnnxTensorPlace allowed);
 
   // The names of the files beside the model that tensors have named. Views point into the file.
   const std::set<std::string_view>& locations() const { return locations_; }

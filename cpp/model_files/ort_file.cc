@@ -118,13 +118,13 @@ class Checker {
     if (max_node_index > kMaxNodeIndex || max_node_index < nodes.size()) {
       refuse("graph: max_node_index ", max_node_index, " for ", nodes.size(), " nodes");
     }
-    std::vector<uint32_t> place(max_node_index, kNotANode);  // node index to position in the list
+    std::vector<uint32_t> positions(max_node_index, kNotANode);  // node index to position in the list
     for (uint32_t i = 0; i < nodes.size(); ++i) {
       const auto index = nodes[i].scalar<uint32_t>(node::index, 0);
-      if (index >= max_node_index || place[index] != kNotANode) {
+      if (index >= max_node_index || positions[index] != kNotANode) {
         refuse("node ", i, ": index ", index, ", expected a new one below ", max_node_index);
       }
-      place[index] = i;
+      positions[index] = i;
       for (uint32_t k = 0; k < nodes[i].string_count(node::outputs); ++k) {
         const std::string_view name = nodes[i].string_at(node::outputs, k);
         if (!name.empty() && !scope.producers.emplace(name, i).second) {
@@ -134,7 +134,7 @@ class Checker {
     }
     for (uint32_t i = 0; i < nodes.size(); ++i) check_node(i, nodes[i], scope);
     check_order(nodes, scope.producers);
-    check_edges(graph, nodes, place);
+    check_edges(graph, nodes, positions);
   }
 
   void check_node(uint32_t position, const FlatTable& table, const Scope& scope) {
@@ -242,11 +242,12 @@ class Checker {
   }
 
   // An edge joins an output of one node with the input of another that has the same name.
-  static void check_edges(const FlatTable& graph, const FlatTables& nodes, const std::vector<uint32_t>& place) {
+  static void check_edges(const FlatTable& graph, const FlatTables& nodes, const std::vector<uint32_t>& positions) {
     const FlatTables edges = graph.tables(graph::node_edges);
     const auto position = [&](uint32_t index) {
-      if (index >= place.size() || place[index] == kNotANode) refuse("edge: node index ", index, ", which no node has");
-      return place[index];
+      if (index >= positions.size() || positions[index] == kNotANode)
+        refuse("edge: node index ", index, ", which no node has");
+      return positions[index];
     };
     std::vector<bool> seen(nodes.size(), false);
     for (uint32_t i = 0; i < edges.size(); ++i) {

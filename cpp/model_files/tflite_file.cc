@@ -130,7 +130,7 @@ class Reader {
     }
   }
 
-  static std::string place(size_t subgraph, size_t tensor) {
+  static std::string tensor_text(size_t subgraph, size_t tensor) {
     return "subgraph " + std::to_string(subgraph) + ", tensor " + std::to_string(tensor);
   }
 
@@ -157,10 +157,11 @@ class Reader {
     }
   }
 
-  static void check_index(std::string_view before, size_t place, std::string_view what, uint32_t position,
+  static void check_index(std::string_view before, size_t number, std::string_view what, uint32_t position,
                           int32_t tensor, size_t tensor_count) {
     if (tensor < 0 || static_cast<size_t>(tensor) >= tensor_count) {
-      refuse(before, place, what, position, " is tensor ", tensor, ", but the subgraph has ", tensor_count, " tensors");
+      refuse(before, number, what, position, " is tensor ", tensor, ", but the subgraph has ", tensor_count,
+             " tensors");
     }
   }
 
@@ -185,17 +186,17 @@ class Reader {
     TfliteValue value{};
     const auto type = tensor.scalar<int8_t>(schema::tensor::type, 0);
     if (type < 0 || type >= kTfliteTypeCount) {
-      throw Error(Code::unsupported_model, place(subgraph, index), ": element type ", int{type}, ", expected 0 to ",
-                  kTfliteTypeCount - 1);
+      throw Error(Code::unsupported_model, tensor_text(subgraph, index), ": element type ", int{type},
+                  ", expected 0 to ", kTfliteTypeCount - 1);
     }
     value.type = static_cast<TfliteType>(type);
     value.is_variable = tensor.scalar<uint8_t>(schema::tensor::is_variable, 0) != 0;
     has_variables_ = has_variables_ || value.is_variable;
     if (tensor.has(schema::tensor::sparsity)) {
-      throw Error(Code::unsupported_model, place(subgraph, index), ": sparse weights, expected dense ones");
+      throw Error(Code::unsupported_model, tensor_text(subgraph, index), ": sparse weights, expected dense ones");
     }
     if (tensor.scalar<uint32_t>(schema::tensor::external_buffer, 0) != 0) {
-      throw Error(Code::unsupported_model, place(subgraph, index), ": data in another file, expected one file");
+      throw Error(Code::unsupported_model, tensor_text(subgraph, index), ": data in another file, expected one file");
     }
     check_shape(subgraph, index, tensor, value);
     check_data(subgraph, index, tensor, value);
@@ -207,28 +208,29 @@ class Reader {
     const auto dims = tensor.vector<int32_t>(schema::tensor::shape);
     const auto signature = tensor.vector<int32_t>(schema::tensor::shape_signature);
     if (dims.size() > Shape::kMaxRank) {
-      throw Error(Code::unsupported_model, place(subgraph, index), ": rank ", dims.size(), ", expected at most ",
+      throw Error(Code::unsupported_model, tensor_text(subgraph, index), ": rank ", dims.size(), ", expected at most ",
                   Shape::kMaxRank);
     }
     if (!signature.empty() && signature.size() != dims.size()) {
-      refuse(place(subgraph, index), ": shape_signature has ", signature.size(), " dimensions, shape has ",
+      refuse(tensor_text(subgraph, index), ": shape_signature has ", signature.size(), " dimensions, shape has ",
              dims.size());
     }
     int64_t shape[Shape::kMaxRank] = {};
     uint64_t elements = 1;
     for (uint32_t i = 0; i < dims.size(); ++i) {
-      if (dims[i] < 0) refuse(place(subgraph, index), ": dimension ", i, " is ", dims[i], ", expected at least 0");
+      if (dims[i] < 0)
+        refuse(tensor_text(subgraph, index), ": dimension ", i, " is ", dims[i], ", expected at least 0");
       shape[i] = dims[i];
       if (!signature.empty()) {
         if (signature[i] != -1 && signature[i] != dims[i]) {
-          refuse(place(subgraph, index), ": shape_signature dimension ", i, " is ", signature[i], ", expected -1 or ",
-                 dims[i]);
+          refuse(tensor_text(subgraph, index), ": shape_signature dimension ", i, " is ", signature[i],
+                 ", expected -1 or ", dims[i]);
         }
         shape[i] = signature[i];
       }
       const auto product = checked_multiply<uint64_t>(elements, static_cast<uint64_t>(std::max(dims[i], 1)));
       if (!product || *product > kMaxActivationBytes) {
-        refuse(place(subgraph, index), ": more than ", kMaxActivationBytes, " elements");
+        refuse(tensor_text(subgraph, index), ": more than ", kMaxActivationBytes, " elements");
       }
       elements = *product;
     }
@@ -243,29 +245,29 @@ class Reader {
     const std::optional<DType> element = dtype(value.type);
     const uint64_t expected = element ? (stored_elements_ * bits(*element) + 7) / 8 : 0;
     if (buffer != 0 && buffer >= buffers_.size()) {
-      refuse(place(subgraph, index), ": buffer ", buffer, ", but the model has ", buffers_.size(), " buffers");
+      refuse(tensor_text(subgraph, index), ": buffer ", buffer, ", but the model has ", buffers_.size(), " buffers");
     }
     const bool has_data = buffer != 0 && buffers_[buffer].has(schema::buffer::data) &&
                           (stored_elements_ == 0 || !buffers_[buffer].vector<uint8_t>(schema::buffer::data).empty());
     if (!has_data) {
       activation_bytes_ += expected;
       if (activation_bytes_ > kMaxActivationBytes) {
-        throw Error(Code::unsupported_model, place(subgraph, index),
+        throw Error(Code::unsupported_model, tensor_text(subgraph, index),
                     ": with this tensor, tensors that are not constant need ", activation_bytes_,
                     " bytes, expected at most ", kMaxActivationBytes);
       }
       return;
     }
     const auto data = buffers_[buffer].vector<uint8_t>(schema::buffer::data);
-    if (value.is_variable) refuse(place(subgraph, index), ": a variable with constant data");
+    if (value.is_variable) refuse(tensor_text(subgraph, index), ": a variable with constant data");
     value.is_constant = true;
     value.has_shape = true;
     value.data = Bytes(data.data(), data.size());
-    if (value.shape.is_dynamic()) refuse(place(subgraph, index), ": a constant of shape ", text(value.shape));
+    if (value.shape.is_dynamic()) refuse(tensor_text(subgraph, index), ": a constant of shape ", text(value.shape));
     if (value.type == TfliteType::string) return check_strings(subgraph, index, value);
-    if (!element) refuse(place(subgraph, index), ": a constant of type ", name(value.type));
+    if (!element) refuse(tensor_text(subgraph, index), ": a constant of type ", name(value.type));
     if (data.size() != expected) {
-      refuse(place(subgraph, index), ": ", name(value.type), " ", text(value.shape), " needs ", expected,
+      refuse(tensor_text(subgraph, index), ": ", name(value.type), " ", text(value.shape), " needs ", expected,
              " bytes, buffer ", buffer, " has ", data.size());
     }
   }
@@ -274,14 +276,14 @@ class Reader {
   void check_strings(size_t subgraph, size_t index, const TfliteValue& value) const {
     const auto count = try_read<int32_t>(value.data, 0);
     if (!count || *count < 0 || static_cast<uint64_t>(*count) != stored_elements_) {
-      refuse(place(subgraph, index), ": string ", text(value.shape), " holds ", count.value_or(-1), " strings");
+      refuse(tensor_text(subgraph, index), ": string ", text(value.shape), " holds ", count.value_or(-1), " strings");
     }
     int64_t last = 4 + 4 * (int64_t{*count} + 1);
     for (int64_t i = 0; i <= *count; ++i) {
       const auto offset = try_read<int32_t>(value.data, 4 + 4 * static_cast<uint64_t>(i));
       if (!offset || *offset < last || static_cast<uint64_t>(*offset) > value.data.size() ||
           (i == 0 && *offset != last)) {
-        refuse(place(subgraph, index), ": string ", i, " does not lie inside the buffer of ", value.data.size(),
+        refuse(tensor_text(subgraph, index), ": string ", i, " does not lie inside the buffer of ", value.data.size(),
                " bytes");
       }
       last = *offset;
@@ -300,29 +302,30 @@ class Reader {
     value.zero_points = quantization.vector<int64_t>(schema::quantization::zero_point);
     value.quantized_dimension = quantization.scalar<int32_t>(schema::quantization::quantized_dimension, 0);
     if (value.zero_points.size() != value.scales.size()) {
-      refuse(place(subgraph, index), ": ", value.scales.size(), " scales, but ", value.zero_points.size(),
+      refuse(tensor_text(subgraph, index), ": ", value.scales.size(), " scales, but ", value.zero_points.size(),
              " zero points");
     }
     if (value.scales.empty()) return;
     const int32_t axis = value.quantized_dimension;
     const size_t rank = value.shape.rank();
     if (axis < 0 || (rank != 0 && static_cast<size_t>(axis) >= rank)) {
-      refuse(place(subgraph, index), ": quantized_dimension ", axis, " of shape ", text(value.shape));
+      refuse(tensor_text(subgraph, index), ": quantized_dimension ", axis, " of shape ", text(value.shape));
     }
     const int64_t channels = rank == 0 ? -1 : value.shape[static_cast<size_t>(axis)];
     if (value.scales.size() != 1 && channels != value.scales.size()) {
-      refuse(place(subgraph, index), ": ", value.scales.size(), " scales for dimension ", axis, " of shape ",
+      refuse(tensor_text(subgraph, index), ": ", value.scales.size(), " scales for dimension ", axis, " of shape ",
              text(value.shape));
     }
     const std::optional<ZeroPointRange> range = zero_point_range(value.type);
     if (!range) return;
     for (uint32_t i = 0; i < value.scales.size(); ++i) {
       if (!std::isnormal(value.scales[i]) || value.scales[i] < 0) {
-        refuse(place(subgraph, index), ": scale ", i, " is ", value.scales[i], ", expected a normal positive number");
+        refuse(tensor_text(subgraph, index), ": scale ", i, " is ", value.scales[i],
+               ", expected a normal positive number");
       }
       if (value.zero_points[i] < range->lowest || value.zero_points[i] > range->highest) {
-        refuse(place(subgraph, index), ": zero point ", i, " is ", value.zero_points[i], ", expected ", range->lowest,
-               " to ", range->highest, " for ", name(value.type));
+        refuse(tensor_text(subgraph, index), ": zero point ", i, " is ", value.zero_points[i], ", expected ",
+               range->lowest, " to ", range->highest, " for ", name(value.type));
       }
     }
   }
@@ -336,16 +339,16 @@ class Reader {
     const auto scales = details.scalar<int32_t>(block::scales, 0);
     const auto zero_points = details.scalar<int32_t>(block::zero_points, 0);
     const auto block_size = details.scalar<int32_t>(block::block_size, 0);
-    check_index(place(subgraph, index) + ": scales of block ", 0, ", item ", 0, scales, tensor_count);
+    check_index(tensor_text(subgraph, index) + ": scales of block ", 0, ", item ", 0, scales, tensor_count);
     if (zero_points != -1)
-      check_index(place(subgraph, index) + ": zero points of block ", 0, ", item ", 0, zero_points, tensor_count);
-    if (block_size < (member == kMultiAxis ? 0 : 1)) refuse(place(subgraph, index), ": block size ", block_size);
+      check_index(tensor_text(subgraph, index) + ": zero points of block ", 0, ", item ", 0, zero_points, tensor_count);
+    if (block_size < (member == kMultiAxis ? 0 : 1)) refuse(tensor_text(subgraph, index), ": block size ", block_size);
     if (member != kMultiAxis) return;
     const auto axes = details.vector<int32_t>(schema::multi_axis::quantized_dimensions);
-    if (axes.empty()) refuse(place(subgraph, index), ": no quantized dimensions");
+    if (axes.empty()) refuse(tensor_text(subgraph, index), ": no quantized dimensions");
     for (uint32_t i = 0; i < axes.size(); ++i) {
       if (axes[i] < 0 || static_cast<size_t>(axes[i]) >= value.shape.rank()) {
-        refuse(place(subgraph, index), ": quantized dimension ", axes[i], " of shape ", text(value.shape));
+        refuse(tensor_text(subgraph, index), ": quantized dimension ", axes[i], " of shape ", text(value.shape));
       }
     }
   }
@@ -473,7 +476,7 @@ class Reader {
     }
     std::unordered_map<uint32_t, uint32_t> positions;
     for (uint32_t i = 0; i < list.size(); ++i) positions.emplace(static_cast<uint32_t>(list[i]), i);
-    std::vector<std::pair<uint32_t, TfliteTensor>> found;
+    std::vector<std::pair<uint32_t, TfliteTensor>> sorted;
     for (uint32_t i = 0; i < maps.size(); ++i) {
       const auto tensor = maps[i].scalar<uint32_t>(schema::tensor_map::tensor_index, 0);
       const auto position = positions.find(tensor);
@@ -483,12 +486,12 @@ class Reader {
       }
       std::string name(maps[i].string(schema::tensor_map::name));
       if (name.empty()) refuse(where, ": ", what, " ", i, " has no name");
-      found.emplace_back(position->second, endpoint(where, what, subgraph_index, tensor, std::move(name)));
+      sorted.emplace_back(position->second, endpoint(where, what, subgraph_index, tensor, std::move(name)));
     }
-    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     std::vector<TfliteTensor> tensors;
-    tensors.reserve(found.size());
-    for (auto& [position, tensor] : found) tensors.push_back(std::move(tensor));
+    tensors.reserve(sorted.size());
+    for (auto& [position, tensor] : sorted) tensors.push_back(std::move(tensor));
     return tensors;
   }
 

@@ -18,7 +18,7 @@ const Json& field(const Json::Object& object, std::string_view name) { return ob
 void require_fields(const Json::Object& object, std::string_view what, const std::set<std::string_view>& expected) {
   const bool has_all =
       object.size() == expected.size() &&
-      std::all_of(object.begin(), object.end(), [&](const auto& one) { return expected.count(one.first) != 0; });
+      std::all_of(object.begin(), object.end(), [&](const auto& member) { return expected.count(member.first) != 0; });
   if (has_all) return;
   std::string names;
   for (const std::string_view name : expected) names += (names.empty() ? "" : ", ") + std::string(name);
@@ -76,9 +76,9 @@ Envelope read_envelope(Bytes json) {
 std::string write_envelope(const Envelope& envelope) {
   std::string json = R"({"payloadType":")" + envelope.type + R"(","payload":")" + encode_base64(envelope.payload) +
                      R"(","signatures":[)";
-  for (const EnvelopeSignature& one : envelope.signatures) {
-    if (&one != envelope.signatures.data()) json += ',';
-    json += R"({"keyid":")" + hex(one.key_id) + R"(","sig":")" + encode_base64(one.signature) + R"("})";
+  for (const EnvelopeSignature& signature : envelope.signatures) {
+    if (&signature != envelope.signatures.data()) json += ',';
+    json += R"({"keyid":")" + hex(signature.key_id) + R"(","sig":")" + encode_base64(signature.signature) + R"("})";
   }
   return json + "]}\n";
 }

@@ -57,7 +57,7 @@ KeyWrap read_wrap(Bytes wrap, size_t index) {
       aead != static_cast<uint16_t>(HpkeAead::chacha20_poly1305))
     malformed(index, "aead: expected 2 or 3, got ", aead);
   const Bytes zeros = wrap.subspan(kZerosAt, kCiphertextAt - kZerosAt);
-  if (!std::all_of(zeros.begin(), zeros.end(), [](std::byte one) { return one == std::byte{0}; }))
+  if (!std::all_of(zeros.begin(), zeros.end(), [](std::byte byte) { return byte == std::byte{0}; }))
     malformed(index, "expected zeros after enc, got others");
   return {static_cast<HpkeAead>(aead), digest_at(wrap, kPackageIdAt), digest_at(wrap, kDeviceIdAt),
           *try_read<uint64_t>(wrap, kNotBeforeAt), *try_read<uint64_t>(wrap, kNotAfterAt)};
@@ -69,9 +69,9 @@ Bytes wrap_at(Bytes file, size_t index) { return file.subspan(index * kKeyWrapBy
 std::vector<std::byte> info(Bytes wrap) {
   constexpr char kLabel[] = "edgeward/ewk/v1";  // with its zero
   const Bytes label = std::as_bytes(std::span(kLabel));
-  std::vector<std::byte> made(label.begin(), label.end());
-  made.insert(made.end(), wrap.begin() + kKemAt, wrap.begin() + kEncapsulatedAt);
-  return made;
+  std::vector<std::byte> bytes(label.begin(), label.end());
+  bytes.insert(bytes.end(), wrap.begin() + kKemAt, wrap.begin() + kEncapsulatedAt);
+  return bytes;
 }
 
 template <class T>
@@ -116,53 +116,53 @@ std::vector<std::byte> add_wrap(Bytes file, const Secret& content_key, const Dig
   put(wrap, kEncapsulatedAt, message.encapsulated);
   std::copy(message.ciphertext.begin(), message.ciphertext.end(), wrap.begin() + kCiphertextAt);
 
-  std::vector<std::byte> made(file.begin(), file.end());
+  std::vector<std::byte> result(file.begin(), file.end());
   const auto wraps = file.empty() ? std::vector<KeyWrap>() : read_wraps(file);
   size_t index = 0;
   while (index < wraps.size() && wraps[index].device_id < device_id) ++index;
-  const auto place = made.begin() + static_cast<std::ptrdiff_t>(index * kKeyWrapBytes);
+  const auto position = result.begin() + static_cast<std::ptrdiff_t>(index * kKeyWrapBytes);
   if (index < wraps.size() && wraps[index].device_id == device_id) {
-    std::copy(wrap.begin(), wrap.end(), place);
-    return made;
+    std::copy(wrap.begin(), wrap.end(), position);
+    return result;
   }
   if (wraps.size() == kMaxWraps)
     throw Error(Code::malformed_key, "key wraps: expected at most ", kMaxWraps, ", got one more");
-  made.insert(place, wrap.begin(), wrap.end());
-  return made;
+  result.insert(position, wrap.begin(), wrap.end());
+  return result;
 }
 
 std::vector<std::byte> remove_wrap(Bytes file, const Digest& device_id) {
   const auto wraps = read_wraps(file);
-  const auto found =
+  const auto match =
       std::find_if(wraps.begin(), wraps.end(), [&](const KeyWrap& wrap) { return wrap.device_id == device_id; });
-  if (found == wraps.end())
+  if (match == wraps.end())
     throw Error(Code::bad_input, "key wraps: expected one for device ", hex(device_id), ", got none among ",
                 wraps.size());
-  std::vector<std::byte> made(file.begin(), file.end());
-  const auto place = made.begin() + (found - wraps.begin()) * static_cast<std::ptrdiff_t>(kKeyWrapBytes);
-  made.erase(place, place + kKeyWrapBytes);
-  return made;
+  std::vector<std::byte> result(file.begin(), file.end());
+  const auto position = result.begin() + (match - wraps.begin()) * static_cast<std::ptrdiff_t>(kKeyWrapBytes);
+  result.erase(position, position + kKeyWrapBytes);
+  return result;
 }
 
 Secret unwrap(Bytes file, const Digest& package_id, const PrivateKey& device, int64_t now_s) {
   const auto wraps = read_wraps(file);
   const Digest device_id = key_id(public_key(device));
-  const auto found =
+  const auto match =
       std::find_if(wraps.begin(), wraps.end(), [&](const KeyWrap& wrap) { return wrap.device_id == device_id; });
-  if (found == wraps.end()) {
+  if (match == wraps.end()) {
     throw Error(Code::wrong_key, "key wraps: expected one for this device's key, got ", wraps.size(),
                 " for other devices");
   }
-  if (found->package_id != package_id)
+  if (match->package_id != package_id)
     throw Error(Code::wrong_key, "key wrap: expected one of this package, got one of another package");
   const auto now = static_cast<uint64_t>(std::max<int64_t>(now_s, 0));
-  if (now < found->not_before_s || (found->not_after_s != 0 && now >= found->not_after_s)) {
-    throw Error(Code::wrong_key, "key wrap: expected use from ", found->not_before_s, " until ",
-                found->not_after_s == 0 ? "ever" : std::to_string(found->not_after_s), ", got the time ", now);
+  if (now < match->not_before_s || (match->not_after_s != 0 && now >= match->not_after_s)) {
+    throw Error(Code::wrong_key, "key wrap: expected use from ", match->not_before_s, " until ",
+                match->not_after_s == 0 ? "ever" : std::to_string(match->not_after_s), ", got the time ", now);
   }
-  const Bytes wrap = wrap_at(file, static_cast<size_t>(found - wraps.begin()));
+  const Bytes wrap = wrap_at(file, static_cast<size_t>(match - wraps.begin()));
   Secret content_key;
-  if (!hpke_open(found->aead, device.secret, wrap.subspan(kEncapsulatedAt, kEncapsulatedBytes), info(wrap), {},
+  if (!hpke_open(match->aead, device.secret, wrap.subspan(kEncapsulatedAt, kEncapsulatedBytes), info(wrap), {},
                  wrap.subspan(kCiphertextAt), content_key.bytes()))
     throw Error(Code::wrong_key, "key wrap: expected one that this device's key opens, got an altered one");
   return content_key;

@@ -153,15 +153,15 @@ TrustRoot TrustRoot::parse(Bytes payload) {
 size_t TrustRoot::signature_count(Code code, const Role& role, Bytes message,
                                   const std::vector<ClaimedSignature>& signatures) const {
   std::set<Digest> counted;
-  for (const ClaimedSignature& one : signatures) {
-    const auto key = keys_.find(one.key_id);
-    if (key == keys_.end() || is_revoked(one.key_id)) continue;
-    const bool is_claimed_rightly = !one.algorithm || *one.algorithm == key->second.algorithm;
-    if (!is_claimed_rightly || !verify(key->second, message, one.signature)) {
-      throw Error(code, "signature: expected one that key ", hex(one.key_id), " made of these bytes, got another");
+  for (const ClaimedSignature& claim : signatures) {
+    const auto key = keys_.find(claim.key_id);
+    if (key == keys_.end() || is_revoked(claim.key_id)) continue;
+    const bool is_claimed_rightly = !claim.algorithm || *claim.algorithm == key->second.algorithm;
+    if (!is_claimed_rightly || !verify(key->second, message, claim.signature)) {
+      throw Error(code, "signature: expected one that key ", hex(claim.key_id), " made of these bytes, got another");
     }
-    if (std::find(role.key_ids.begin(), role.key_ids.end(), one.key_id) != role.key_ids.end())
-      counted.insert(one.key_id);
+    if (std::find(role.key_ids.begin(), role.key_ids.end(), claim.key_id) != role.key_ids.end())
+      counted.insert(claim.key_id);
   }
   return counted.size();
 }
@@ -172,7 +172,8 @@ bool TrustRoot::is_revoked(const Digest& id) const {
 
 void TrustRoot::require_root_signatures(const Envelope& envelope, std::string_view whose) const {
   std::vector<ClaimedSignature> claimed;
-  for (const EnvelopeSignature& one : envelope.signatures) claimed.push_back({one.key_id, one.signature});
+  for (const EnvelopeSignature& signature : envelope.signatures)
+    claimed.push_back({signature.key_id, signature.signature});
   const size_t count = signature_count(Code::untrusted_root, root_,
                                        pre_authentication_encoding(envelope.type, envelope.payload), claimed);
   if (count < root_.threshold) {
@@ -228,11 +229,11 @@ void TrustRoot::require_current(int64_t now_s) const {
 
 void TrustRoot::require_publisher(std::string_view publisher, std::string_view model_name, Bytes message,
                                   const std::vector<ClaimedSignature>& signatures) const {
-  const auto found = publishers_.find(publisher);
-  if (found == publishers_.end()) {
+  const auto match = publishers_.find(publisher);
+  if (match == publishers_.end()) {
     throw Error(Code::untrusted_package, "publisher: expected one that the trust root lists, got \"", publisher, "\"");
   }
-  const Role& role = found->second;
+  const Role& role = match->second;
   const size_t count = signature_count(Code::untrusted_package, role, message, signatures);
   if (count < role.threshold) {
     throw Error(Code::untrusted_package, "signatures: expected ", role.threshold, " by keys of publisher \"", publisher,

@@ -85,11 +85,11 @@ int main(int count, char** words) {
       }
     }
     Tally all;
-    for (const Tally& one : tallies) {
-      all.flips += one.flips;
-      all.accepted += one.accepted;
-      all.unexpected += one.unexpected;
-      for (const auto& [code, times] : one.refused) all.refused[code] += times;
+    for (const Tally& tally : tallies) {
+      all.flips += tally.flips;
+      all.accepted += tally.accepted;
+      all.unexpected += tally.unexpected;
+      for (const auto& [code, times] : tally.refused) all.refused[code] += times;
     }
     std::printf("%s: %zu bytes, %lu flips from bit %zu by %zu: %lu accepted, %lu unexpected", name, whole.size(),
                 all.flips, offset, stride, all.accepted, all.unexpected);

@@ -181,20 +181,20 @@ TRUST_ROOT = [
         ATTACKS + "duplicate_signatures_toward_a_threshold",
     ),
     (
-        "if (key == keys_.end() || is_revoked(one.key_id)) continue;",
+        "if (key == keys_.end() || is_revoked(claim.key_id)) continue;",
         "if (key == keys_.end()) continue;",
         ROOT_TESTS + "a revoked key counts for nothing, and its signature is not even looked at",
     ),
     (
-        "if (!is_claimed_rightly || !verify(key->second, message, one.signature)) {",
-        "if (!is_claimed_rightly || !verify(key->second, message, one.signature)) {\n"
+        "if (!is_claimed_rightly || !verify(key->second, message, claim.signature)) {",
+        "if (!is_claimed_rightly || !verify(key->second, message, claim.signature)) {\n"
         "      if (true) continue;",
         ROOT_TESTS + "a listed key whose signature fails rejects the package, whoever else "
         "signed it",
     ),
     (
-        "|| !verify(key->second, message, one.signature)) {",
-        "|| one.signature.empty()) {",
+        "|| !verify(key->second, message, claim.signature)) {",
+        "|| claim.signature.empty()) {",
         ATTACKS + "mix_and_match",
     ),
     (
@@ -203,7 +203,7 @@ TRUST_ROOT = [
         ROOT_TESTS + "an algorithm that is claimed must be the key's",
     ),
     (
-        "if (std::find(role.key_ids.begin(), role.key_ids.end(), one.key_id) != "
+        "if (std::find(role.key_ids.begin(), role.key_ids.end(), claim.key_id) != "
         "role.key_ids.end())",
         "if (!role.key_ids.empty())",
         ATTACKS + "a_root_by_a_publisher",
@@ -297,28 +297,28 @@ BASE64 = [
 
 KEY_WRAP = [
     (
-        "if (found->package_id != package_id)",
-        "if (found->package_id == Digest{})",
+        "if (match->package_id != package_id)",
+        "if (match->package_id == Digest{})",
         ATTACKS + "a_wrap_of_another_package",
     ),
     (
-        "if (now < found->not_before_s || ",
-        "if (now + 1 < found->not_before_s || ",
+        "if (now < match->not_before_s || ",
+        "if (now + 1 < match->not_before_s || ",
         ATTACKS + "a_wrap_outside_its_time",
     ),
     (
-        "now >= found->not_after_s)) {",
-        "now > found->not_after_s)) {",
+        "now >= match->not_after_s)) {",
+        "now > match->not_after_s)) {",
         ATTACKS + "a_wrap_outside_its_time",
     ),
     (
-        "made.insert(made.end(), wrap.begin() + kKemAt, wrap.begin() + kEncapsulatedAt);",
-        "made.insert(made.end(), wrap.begin() + kKemAt, wrap.begin() + kNotBeforeAt);",
+        "bytes.insert(bytes.end(), wrap.begin() + kKemAt, wrap.begin() + kEncapsulatedAt);",
+        "bytes.insert(bytes.end(), wrap.begin() + kKemAt, wrap.begin() + kNotBeforeAt);",
         ATTACKS + "an_altered_wrap",
     ),
     (
-        "made.insert(made.end(), wrap.begin() + kKemAt, wrap.begin() + kEncapsulatedAt);",
-        "made.insert(made.end(), wrap.begin() + kNotBeforeAt, wrap.begin() + kEncapsulatedAt);",
+        "bytes.insert(bytes.end(), wrap.begin() + kKemAt, wrap.begin() + kEncapsulatedAt);",
+        "bytes.insert(bytes.end(), wrap.begin() + kNotBeforeAt, wrap.begin() + kEncapsulatedAt);",
         ATTACKS + "a_wrap_of_another_package",
     ),
     (

@@ -40,16 +40,16 @@ Octets next(Octets number, int step) {
 
 // The Ed25519 signature with the group's order added to S: the same equation holds.
 Octets with_order_added(const SignatureBytes& signature) {
-  Octets made(signature.begin(), signature.end());
+  Octets shifted(signature.begin(), signature.end());
   const Octets order = from_hex(kEd25519Order);
   unsigned carry = 0;
   for (size_t i = 0; i < order.size(); ++i) {
-    carry += std::to_integer<unsigned>(made[32 + i]) + std::to_integer<unsigned>(order[i]);
-    made[32 + i] = static_cast<std::byte>(carry);
+    carry += std::to_integer<unsigned>(shifted[32 + i]) + std::to_integer<unsigned>(order[i]);
+    shifted[32 + i] = static_cast<std::byte>(carry);
     carry >>= 8;
   }
   REQUIRE(carry == 0);
-  return made;
+  return shifted;
 }
 
 const char* const kAeadNames[] = {"aes_256_gcm", "chacha20_poly1305"};
@@ -60,9 +60,9 @@ struct Sealed {
 };
 
 Sealed seal(Aead& aead, const Nonce& nonce, Bytes associated_data, Bytes plaintext) {
-  Sealed made{Octets(plaintext.size()), {}};
-  aead.seal(nonce, associated_data, plaintext, made.ciphertext, made.tag);
-  return made;
+  Sealed sealed{Octets(plaintext.size()), {}};
+  aead.seal(nonce, associated_data, plaintext, sealed.ciphertext, sealed.tag);
+  return sealed;
 }
 
 Sealed seal(AeadAlgorithm algorithm, Bytes key, const Nonce& nonce, Bytes associated_data, Bytes plaintext) {
@@ -118,7 +118,7 @@ TEST_CASE("a hash of parts is the hash of the whole, wherever it is cut, and the
     hash.add(Bytes(whole).subspan(cut));
     CHECK(hash.finish() == expected);
   }
-  for (const std::byte& one : whole) hash.add(Bytes(&one, 1));
+  for (const std::byte& byte : whole) hash.add(Bytes(&byte, 1));
   CHECK(hash.finish() == expected);
 }
 
@@ -147,7 +147,7 @@ TEST_CASE("random bytes fill all of what they are asked for, and come once") {
   }
   CHECK(drawn.size() == 100);
   // Each bit stays 0 in a hundred draws with a probability of 2^-100.
-  CHECK(std::all_of(seen.begin(), seen.end() - 1, [](std::byte one) { return one == std::byte{0xFF}; }));
+  CHECK(std::all_of(seen.begin(), seen.end() - 1, [](std::byte byte) { return byte == std::byte{0xFF}; }));
   CHECK_NOTHROW(fill_random({}));
 }
 
@@ -155,9 +155,9 @@ TEST_CASE("random bytes fill all of what they are asked for, and come once") {
 
 TEST_CASE("a key algorithm has one name, and no other name has an algorithm") {
   std::set<std::string_view> names;
-  for (const KeyAlgorithm one : kAlgorithms) {
-    CHECK(key_algorithm(name(one)) == one);
-    names.insert(name(one));
+  for (const KeyAlgorithm algorithm : kAlgorithms) {
+    CHECK(key_algorithm(name(algorithm)) == algorithm);
+    names.insert(name(algorithm));
   }
   CHECK(names == std::set<std::string_view>{"ed25519", "ecdsa-p256", "x25519"});
   for (const char* other : {"", "unknown", "ED25519", "ed25519 ", "ecdsa_p256", "rsa", "x25519\n"}) {
@@ -196,21 +196,21 @@ TEST_CASE("keys that are made are different, and what one of a pair signs the ot
 
 TEST_CASE("a P-256 scalar is a key from 1 to n - 1, and no other number is") {
   const Octets order = from_hex(kP256Order);
-  Octets one(32);
-  one.back() = std::byte{1};
+  Octets generator_scalar(32);
+  generator_scalar.back() = std::byte{1};
   const auto key_of = [](const Octets& scalar) { return private_key(KeyAlgorithm::ecdsa_p256, scalar); };
 
-  CHECK(is_same(public_key(key_of(one)).bytes, from_hex(kP256Generator)));
+  CHECK(is_same(public_key(key_of(generator_scalar)).bytes, from_hex(kP256Generator)));
   // The last one's point is the first one's, mirrored: the same x.
   const PublicKey last = public_key(key_of(next(order, -1)));
   CHECK(is_same(Bytes(last.bytes).first(33), Bytes(from_hex(kP256Generator)).first(33)));
   CHECK_FALSE(is_same(last.bytes, from_hex(kP256Generator)));
-  CHECK(verify(last, one, sign(key_of(next(order, -1)), one)));
+  CHECK(verify(last, generator_scalar, sign(key_of(next(order, -1)), generator_scalar)));
 
   for (const Octets& scalar : {Octets(32), order, next(order, 1), Octets(32, std::byte{0xFF})}) {
     const PrivateKey key = key_of(scalar);
     check_refusal(Code::malformed_key, {"ecdsa-p256", "from 1 to n - 1"}, [&] { public_key(key); });
-    check_refusal(Code::malformed_key, {"ecdsa-p256", "from 1 to n - 1"}, [&] { sign(key, one); });
+    check_refusal(Code::malformed_key, {"ecdsa-p256", "from 1 to n - 1"}, [&] { sign(key, generator_scalar); });
   }
 }
 
@@ -560,10 +560,10 @@ TEST_CASE("every primitive works in several threads at once") {
         const PrivateKey key = generate_key(algorithm);
         is_good = is_good && verify(public_key(key), message, sign(key, message));
       }
-      const PrivateKey one = generate_key(KeyAlgorithm::x25519);
-      const PrivateKey two = generate_key(KeyAlgorithm::x25519);
-      const auto here = x25519(one.secret, public_key(two).bytes);
-      const auto there = x25519(two.secret, public_key(one).bytes);
+      const PrivateKey first = generate_key(KeyAlgorithm::x25519);
+      const PrivateKey second = generate_key(KeyAlgorithm::x25519);
+      const auto here = x25519(first.secret, public_key(second).bytes);
+      const auto there = x25519(second.secret, public_key(first).bytes);
       is_good = is_good && here && there && is_equal_secretly(here->bytes(), there->bytes());
       Octets key(32);
       hkdf(sha256(message), here->bytes(), message, key);
@@ -575,7 +575,7 @@ TEST_CASE("every primitive works in several threads at once") {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  CHECK(std::all_of(is_right.begin(), is_right.end(), [](bool one) { return one; }));
+  CHECK(std::all_of(is_right.begin(), is_right.end(), [](bool is_ok) { return is_ok; }));
 }
 
 }  // namespace edgeward

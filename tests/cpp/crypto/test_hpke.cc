@@ -25,12 +25,12 @@ struct Letter {
 };
 
 Letter letter(HpkeAead aead) {
-  Letter made{aead, Octets(32, std::byte{5}), from_text("info"), from_text("data"), from_text("plaintext"), {}, {}};
-  const PublicKey recipient = public_key({KeyAlgorithm::x25519, Secret(made.recipient)});
-  const HpkeMessage message = hpke_seal(aead, recipient.bytes, made.info, made.associated_data, made.plaintext);
-  made.encapsulated = {message.encapsulated.begin(), message.encapsulated.end()};
-  made.ciphertext = message.ciphertext;
-  return made;
+  Letter letter{aead, Octets(32, std::byte{5}), from_text("info"), from_text("data"), from_text("plaintext"), {}, {}};
+  const PublicKey recipient = public_key({KeyAlgorithm::x25519, Secret(letter.recipient)});
+  const HpkeMessage message = hpke_seal(aead, recipient.bytes, letter.info, letter.associated_data, letter.plaintext);
+  letter.encapsulated = {message.encapsulated.begin(), message.encapsulated.end()};
+  letter.ciphertext = message.ciphertext;
+  return letter;
 }
 
 // The plaintext, or nothing; what is left behind after a refusal must be zeros.
@@ -87,10 +87,10 @@ TEST_CASE("what is sealed opens, whatever is empty and whatever is long") {
 }
 
 TEST_CASE("two messages of the same words have nothing in common") {
-  const Letter one = letter(HpkeAead::aes_256_gcm);
-  const Letter two = letter(HpkeAead::aes_256_gcm);
-  CHECK(one.encapsulated != two.encapsulated);
-  CHECK(one.ciphertext != two.ciphertext);
+  const Letter first = letter(HpkeAead::aes_256_gcm);
+  const Letter second = letter(HpkeAead::aes_256_gcm);
+  CHECK(first.encapsulated != second.encapsulated);
+  CHECK(first.ciphertext != second.ciphertext);
 }
 
 TEST_CASE("no bit of what opens a message can be another, the bit that X25519 ignores included") {

@@ -77,8 +77,8 @@ bool is_hidden(const Secret& secret) {
 }
 
 void* page_of(const Secret& secret) {
-  auto* place = const_cast<std::byte*>(secret.bytes().data());
-  return place - reinterpret_cast<uintptr_t>(place) % kPageBytes;
+  auto* bytes = const_cast<std::byte*>(secret.bytes().data());
+  return bytes - reinterpret_cast<uintptr_t>(bytes) % kPageBytes;
 }
 
 bool is_forked_refusal(Secret& secret) {
@@ -125,14 +125,14 @@ TEST_CASE("a secret is zeros until it is filled, or a copy of 32 bytes") {
 }
 
 TEST_CASE("a secret that moves keeps its place, and two that change places keep theirs") {
-  Secret one(Octets(32, std::byte{1}));
-  const std::byte* page = one.bytes().data();
-  Secret two(std::move(one));
-  CHECK(two.bytes().data() == page);
-  CHECK(is_same(two.bytes(), Octets(32, std::byte{1})));
+  Secret first(Octets(32, std::byte{1}));
+  const std::byte* page = first.bytes().data();
+  Secret second(std::move(first));
+  CHECK(second.bytes().data() == page);
+  CHECK(is_same(second.bytes(), Octets(32, std::byte{1})));
 
   Secret three(Octets(32, std::byte{3}));
-  three = std::move(two);
+  three = std::move(second);
   CHECK(three.bytes().data() == page);
   CHECK(is_same(three.bytes(), Octets(32, std::byte{1})));
 }
@@ -152,7 +152,7 @@ TEST_CASE("secrets share no byte, and a place that served before is zeros again"
     std::sort(begins.begin(), begins.end());
     for (size_t i = 1; i < begins.size(); ++i) CHECK(begins[i] - begins[i - 1] >= std::ptrdiff_t{kSecretBytes});
     // The second round needs no page that the first did not.
-    if (round == 1) CHECK(std::all_of(begins.begin(), begins.end(), [&](auto* place) { return places.count(place); }));
+    if (round == 1) CHECK(std::all_of(begins.begin(), begins.end(), [&](auto* begin) { return places.count(begin); }));
     places.insert(begins.begin(), begins.end());
   }
 }
@@ -261,9 +261,9 @@ TEST_CASE("a secret's bytes are zeros once it ended, also one that moved, on a p
   const auto is_wiped = [] {
     const auto left_by = [](auto&& use) {
       Secret secret(Octets(32, std::byte{6}));
-      const Bytes place = std::as_const(secret).bytes();
+      const Bytes bytes = std::as_const(secret).bytes();
       use(secret);
-      return place;
+      return bytes;
     };
     // Pages of secrets stay, so their places may be read.
     const Bytes ended = left_by([](Secret& secret) { Secret(std::move(secret)); });

@@ -46,7 +46,7 @@ std::string node(const std::string& type, const std::vector<std::string>& inputs
 }
 std::string ints_attribute(const std::string& name, const std::vector<int64_t>& values) {
   std::string packed;
-  for (const int64_t one : values) packed += varint(static_cast<uint64_t>(one));
+  for (const int64_t value : values) packed += varint(static_cast<uint64_t>(value));
   return text(5, text(1, name) + text(8, packed) + number(20, 7));
 }
 

@@ -241,8 +241,8 @@ TEST_CASE("an initializer has exactly its bytes") {
 }
 
 TEST_CASE("an attribute has the value of its type") {
-  const auto with = [](FlatNode one) {
-    return [one](FlatNode& root) { set(node_of(root, 1), tables(node::attributes, {one})); };
+  const auto with = [](FlatNode attribute) {
+    return [attribute](FlatNode& root) { set(node_of(root, 1), tables(node::attributes, {attribute})); };
   };
   FlatNode root = sound();
   with({string(attribute::name, "axes"), scalar<int32_t>(attribute::type, 7), vector<int64_t>(attribute::ints, {1})})(

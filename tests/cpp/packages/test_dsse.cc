@@ -22,19 +22,19 @@ void check_refused(std::string_view text, const std::vector<std::string_view>& w
 }
 
 Envelope envelope(size_t signatures) {
-  Envelope made{"application/vnd.edgeward.test+json", from_text("{\"version\":1}"), {}};
+  Envelope envelope{"application/vnd.edgeward.test+json", from_text("{\"version\":1}"), {}};
   for (size_t i = 0; i < signatures; ++i) {
     const Octets number{static_cast<std::byte>(i)};
-    made.signatures.push_back({sha256(number), Octets(64, static_cast<std::byte>(i))});
+    envelope.signatures.push_back({sha256(number), Octets(64, static_cast<std::byte>(i))});
   }
-  return made;
+  return envelope;
 }
 
 bool is_same_envelope(const Envelope& a, const Envelope& b) {
   return a.type == b.type && a.payload == b.payload &&
          std::equal(a.signatures.begin(), a.signatures.end(), b.signatures.begin(), b.signatures.end(),
-                    [](const EnvelopeSignature& one, const EnvelopeSignature& two) {
-                      return one.key_id == two.key_id && one.signature == two.signature;
+                    [](const EnvelopeSignature& a, const EnvelopeSignature& b) {
+                      return a.key_id == b.key_id && a.signature == b.signature;
                     });
 }
 

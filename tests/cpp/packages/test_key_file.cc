@@ -175,10 +175,10 @@ TEST_CASE("a text that is not a key is refused, and the message shows nothing of
           digits,
       "-----BEGIN PRIVATE KEY-----\n" + digits + "\n-----END PRIVATE KEY-----\n",
   };
-  for (const std::string& one : texts) {
-    CAPTURE(one);
-    check_malformed({"edgeward-private-key ALGORITHM HEX"}, [&] { parsed_private(one); });
-    std::string other = one;
+  for (const std::string& text : texts) {
+    CAPTURE(text);
+    check_malformed({"edgeward-private-key ALGORITHM HEX"}, [&] { parsed_private(text); });
+    std::string other = text;
     const size_t at = other.find("private");
     if (at != std::string::npos) other.replace(at, 7, "public");
     check_malformed({"edgeward-public-key ALGORITHM HEX"}, [&] { parsed_public(other); });
@@ -314,9 +314,9 @@ TEST_CASE("a key stays nowhere else in memory when it was written, read, used or
   const auto is_elsewhere = [](const Secret& secret) {
     const Bytes bytes = secret.bytes();
     Octets text;
-    for (const std::byte one : complement_of(bytes)) {
+    for (const std::byte byte : complement_of(bytes)) {
       constexpr std::string_view kDigits = "0123456789abcdef";
-      const auto value = std::to_integer<size_t>(~one);
+      const auto value = std::to_integer<size_t>(~byte);
       for (const size_t half : {value / 16, value % 16}) text.push_back(~static_cast<std::byte>(kDigits[half]));
     }
     const Octets forwards = complement_of(bytes);

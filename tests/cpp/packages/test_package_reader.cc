@@ -189,9 +189,9 @@ TEST_CASE("a file that changes while it is open gives the signed bytes or an err
       const int file = open(bench.path().c_str(), O_WRONLY | O_CLOEXEC);
       for (uint32_t round = 0; !is_over; ++round) {
         const char junk = static_cast<char>(round);
-        const auto place = static_cast<off_t>(kPayloadAt + round * 7919 % 900'000);
-        if (pwrite(file, &junk, 1, place) != 1) break;
-        if (round % 16 == 0 && ftruncate(file, place) != 0) break;
+        const auto offset = static_cast<off_t>(kPayloadAt + round * 7919 % 900'000);
+        if (pwrite(file, &junk, 1, offset) != 1) break;
+        if (round % 16 == 0 && ftruncate(file, offset) != 0) break;
         if (pwrite(file, whole.data(), whole.size(), 0) != static_cast<ssize_t>(whole.size())) break;
       }
       close(file);

@@ -27,9 +27,9 @@ TEST_CASE("the published vectors come out byte for byte") {
   for (const auto& row : rows) {
     CAPTURE(row.file);
     CHECK(hex(bench.seal(demo_source(model, row.aead))) == row.package_id);
-    const std::string made = content_of(bench.path());
-    CHECK(made.size() == 77'832);
-    CHECK(made == content_of(std::string(VECTORS_PATH) + "/package/" + row.file));
+    const std::string content = content_of(bench.path());
+    CHECK(content.size() == 77'832);
+    CHECK(content == content_of(std::string(VECTORS_PATH) + "/package/" + row.file));
     bench.open_whole();
   }
   CHECK(hex(sha256(bytes_of(content_of(std::string(VECTORS_PATH) + "/package/sealed-aes.ewp")))) ==
@@ -45,10 +45,10 @@ TEST_CASE("two packages of one source have different keys") {
   REQUIRE(first.content_key.has_value());
   CHECK(first.package_id != second.package_id);
   CHECK_FALSE(is_equal_secretly(first.content_key->bytes(), second.content_key->bytes()));
-  const std::string one = content_of(bench.directory.at("first.ewp"));
-  const std::string other = content_of(bench.directory.at("second.ewp"));
-  CHECK(one.substr(kPayloadAt) != other.substr(kPayloadAt));
-  CHECK(one.find(text_of(Bytes(model).first(64))) == std::string::npos);
+  const std::string first_content = content_of(bench.directory.at("first.ewp"));
+  const std::string second_content = content_of(bench.directory.at("second.ewp"));
+  CHECK(first_content.substr(kPayloadAt) != second_content.substr(kPayloadAt));
+  CHECK(first_content.find(text_of(Bytes(model).first(64))) == std::string::npos);
 }
 
 TEST_CASE("progress ends with everything, and what it throws leaves no file") {

@@ -32,16 +32,16 @@ struct Signer {
 };
 
 std::string quoted(std::string_view text) {
-  std::string made(1, '"');
-  made += text;
-  made += '"';
-  return made;
+  std::string json(1, '"');
+  json += text;
+  json += '"';
+  return json;
 }
 
 std::string list(const std::vector<std::string>& parts) {
-  std::string made = "[";
-  for (const std::string& part : parts) made += (made.size() > 1 ? "," : "") + part;
-  return made + "]";
+  std::string json = "[";
+  for (const std::string& part : parts) json += (json.size() > 1 ? "," : "") + part;
+  return json + "]";
 }
 
 std::string id_text(const Signer& signer) { return quoted(hex(signer.id)); }
@@ -56,9 +56,9 @@ std::string key_text(const Signer& signer) {
 }
 
 std::vector<std::string> ids(const std::vector<const Signer*>& signers) {
-  std::vector<std::string> made;
-  for (const Signer* signer : signers) made.push_back(id_text(*signer));
-  return made;
+  std::vector<std::string> texts;
+  for (const Signer* signer : signers) texts.push_back(id_text(*signer));
+  return texts;
 }
 
 std::string role_text(const std::vector<std::string>& key_ids, std::string_view threshold) {
@@ -86,7 +86,7 @@ struct Draft {
   std::string text() const {
     std::string role_texts;
     for (const auto& [role, value] : roles) add(role_texts, role, value);
-    std::string made;
+    std::string json;
     for (const auto& [field, value] : std::map<std::string_view, std::string>{{"version", version},
                                                                               {"epoch", epoch},
                                                                               {"issued", issued},
@@ -94,29 +94,29 @@ struct Draft {
                                                                               {"keys", list(keys)},
                                                                               {"roles", "{" + role_texts + "}"},
                                                                               {"revoked", list(revoked)}}) {
-      if (field != left_out) add(made, field, value);
+      if (field != left_out) add(json, field, value);
     }
-    return "{" + made + further + "}";
+    return "{" + json + further + "}";
   }
 
  private:
-  static void add(std::string& made, std::string_view field, const std::string& value) {
-    if (!made.empty()) made += ',';
-    made += quoted(field) + ":" + value;
+  static void add(std::string& json, std::string_view field, const std::string& value) {
+    if (!json.empty()) json += ',';
+    json += quoted(field) + ":" + value;
   }
 };
 
 // `threshold` of these sign roots; nobody publishes.
 Draft draft(const std::vector<const Signer*>& root_signers, size_t threshold = 1) {
-  Draft made;
-  for (const Signer* signer : root_signers) made.keys.push_back(key_text(*signer));
-  made.roles["root"] = role_text(ids(root_signers), std::to_string(threshold));
-  return made;
+  Draft draft;
+  for (const Signer* signer : root_signers) draft.keys.push_back(key_text(*signer));
+  draft.roles["root"] = role_text(ids(root_signers), std::to_string(threshold));
+  return draft;
 }
 
 EnvelopeSignature signature_of(const Signer& signer, std::string_view type, std::string_view payload) {
-  const SignatureBytes made = sign(signer.key, pre_authentication_encoding(type, bytes(payload)));
-  return {signer.id, {made.begin(), made.end()}};
+  const SignatureBytes signature = sign(signer.key, pre_authentication_encoding(type, bytes(payload)));
+  return {signer.id, {signature.begin(), signature.end()}};
 }
 
 std::string envelope_of(std::string_view payload, const std::vector<EnvelopeSignature>& signatures,
@@ -656,7 +656,7 @@ struct Published {
   void require(std::string_view publisher, const std::vector<EnvelopeSignature>& signatures,
                std::string_view model = "demo") const {
     std::vector<ClaimedSignature> claims;
-    for (const EnvelopeSignature& one : signatures) claims.push_back(claim(one));
+    for (const EnvelopeSignature& signature : signatures) claims.push_back(claim(signature));
     root.require_publisher(publisher, model, message, claims);
   }
 };
