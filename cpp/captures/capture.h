@@ -20,7 +20,7 @@ namespace edgeward {
 struct CapturePlan {
   std::string ring_directory;  // on tmpfs
   uint64_t ring_bytes;         // of each session's ring: a power of two
-  Keep keep;
+  Keep keep = Keep::oldest;
   std::optional<Rule> rule;                         // none: nothing but what capture_next() asks for
   uint64_t seed;                                    // of the first session; each further one adds 1
   std::optional<std::vector<std::string>> tensors;  // names of those that a record holds; none: all

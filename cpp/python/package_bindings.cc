@@ -14,6 +14,7 @@
 #include "packages/package_writer.h"
 #include "packages/trust_root.h"
 #include "python/bindings.h"
+#include "python/words.h"
 
 namespace edgeward {
 namespace {
@@ -46,31 +47,15 @@ Digest digest_from(const py::buffer& bytes, const char* what) {
 
 // ---- Words for the format's numbers.
 
-constexpr std::pair<MemberType, const char*> kMemberTypes[] = {{MemberType::tflite, "tflite"},
-                                                               {MemberType::onnx, "onnx"},
-                                                               {MemberType::onnx_external, "onnx-external"},
-                                                               {MemberType::labels, "labels"},
-                                                               {MemberType::auxiliary, "auxiliary"}};
-constexpr std::pair<AeadAlgorithm, const char*> kCiphers[] = {{AeadAlgorithm::aes_256_gcm, "aes-256-gcm"},
-                                                              {AeadAlgorithm::chacha20_poly1305, "chacha20-poly1305"}};
-constexpr std::pair<HpkeAead, const char*> kWrapCiphers[] = {{HpkeAead::aes_256_gcm, "aes-256-gcm"},
-                                                             {HpkeAead::chacha20_poly1305, "chacha20-poly1305"}};
-
-template <class T, size_t kCount>
-T value_of(const std::pair<T, const char*> (&words)[kCount], const std::string& word, const char* what) {
-  std::string known;
-  for (const auto& [value, spelled] : words) {
-    if (word == spelled) return value;
-    known += (known.empty() ? "\"" : ", \"") + std::string(spelled) + "\"";
-  }
-  throw Error(Code::bad_input, what, ": expected ", known, ", got \"", word, "\"");
-}
-
-template <class T, size_t kCount>
-const char* word_of(const std::pair<T, const char*> (&words)[kCount], T value) {
-  return std::find_if(std::begin(words), std::end(words), [&](const auto& word) { return word.first == value; })
-      ->second;
-}
+constexpr Word<MemberType> kMemberTypes[] = {{MemberType::tflite, "tflite"},
+                                             {MemberType::onnx, "onnx"},
+                                             {MemberType::onnx_external, "onnx-external"},
+                                             {MemberType::labels, "labels"},
+                                             {MemberType::auxiliary, "auxiliary"}};
+constexpr Word<AeadAlgorithm> kCiphers[] = {{AeadAlgorithm::aes_256_gcm, "aes-256-gcm"},
+                                            {AeadAlgorithm::chacha20_poly1305, "chacha20-poly1305"}};
+constexpr Word<HpkeAead> kWrapCiphers[] = {{HpkeAead::aes_256_gcm, "aes-256-gcm"},
+                                           {HpkeAead::chacha20_poly1305, "chacha20-poly1305"}};
 
 KeyAlgorithm algorithm_from(const std::string& word) {
   const auto algorithm = key_algorithm(word);
@@ -479,9 +464,7 @@ void bind_constants(py::module_& module) {
   module.attr("ROOT_TYPE") = kRootType;
   module.attr("MAX_ROOT_BYTES") = kMaxEnvelopeBytes;
   module.attr("MAX_WRAPS_BYTES") = kMaxWrapsBytes;
-  py::tuple ciphers(std::size(kCiphers));
-  for (size_t i = 0; i < std::size(kCiphers); ++i) ciphers[i] = kCiphers[i].second;
-  module.attr("CIPHERS") = ciphers;
+  module.attr("CIPHERS") = all_words(kCiphers);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 # The types of the C++ core as Python sees it; what each thing does is told by its docstring. A test
 # holds names, parameters and properties against the module.
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, SupportsIndex
 
@@ -13,6 +13,9 @@ ROOT_TYPE: str
 MAX_ROOT_BYTES: int
 MAX_WRAPS_BYTES: int
 CIPHERS: tuple[str, ...]
+RULE_KINDS: tuple[str, ...]
+KEEPS: tuple[str, ...]
+EVICTS: tuple[str, ...]
 
 _Gil = Literal["auto", "keep", "release"]
 _Shape = SupportsIndex | Iterable[SupportsIndex]
@@ -279,6 +282,31 @@ def libcrypto_version() -> str: ...
 def sign_document(type: str, payload: Buffer, signers: list[PrivateKey]) -> str: ...
 def document_payload(envelope: Buffer) -> bytes: ...
 
+class Rule:
+    kind: str
+    limit: float
+    upper: float
+    count: int
+    window_ns: int
+    output: str
+    classes: Sequence[int]
+    parts: Sequence[Rule]
+
+class CapturePlan:
+    ring_directory: str
+    ring_bytes: int
+    keep: str
+    rule: Rule | None
+    seed: int
+    tensors: Sequence[str] | None
+    pre_roll_count: int
+    pre_roll_ns: int
+    pre_roll_bytes: int
+    has_statistics: bool
+    edges: Mapping[str, Sequence[float]]
+    descriptions: Mapping[str, str]
+    def copy(self) -> CapturePlan: ...
+
 class Capture:
     @property
     def counters(self) -> dict[str, int]: ...
@@ -295,6 +323,13 @@ class Statistics:
     def merge(self, other: Statistics) -> None: ...
     def report(self) -> dict[str, Any]: ...
 
+class Budget:
+    segment_bytes: int
+    most_bytes: int
+    least_free_bytes: int
+    most_age_ns: int
+    evict: str
+
 class Drain:
     @property
     def counters(self) -> dict[str, int]: ...
@@ -303,6 +338,48 @@ class Drain:
     def flush(self, timeout_ms: int) -> bool: ...
     def close(self) -> None: ...
 
+class RecordTensor:
+    @property
+    def is_output(self) -> bool: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def array(self) -> NDArray[Any]: ...
+
+class Record:
+    @property
+    def ring_id(self) -> int: ...
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def monotonic_ns(self) -> int: ...
+    @property
+    def wall_ns(self) -> int: ...
+    @property
+    def latency_ns(self) -> int: ...
+    @property
+    def lost_before(self) -> int: ...
+    @property
+    def correlation_id(self) -> int: ...
+    @property
+    def replaces(self) -> int: ...
+    @property
+    def reason(self) -> int: ...
+    @property
+    def user(self) -> bytes: ...
+    @property
+    def tensors(self) -> list[RecordTensor]: ...
+
+class Frame:
+    @property
+    def type(self) -> Literal["ring", "record", "counters", "footer"]: ...
+    @property
+    def ring_id(self) -> int: ...
+    @property
+    def payload(self) -> bytes: ...
+
 class SegmentReader:
     @property
     def is_complete(self) -> bool: ...
@@ -310,35 +387,15 @@ class SegmentReader:
     def is_encrypted(self) -> bool: ...
     @property
     def hole_count(self) -> int: ...
-    def next(self) -> tuple[int, int, Any] | None: ...
+    def next(self) -> Record | Frame | None: ...
 
-def make_capture(
-    ring_directory: str,
-    ring_bytes: int,
-    keeps_newest: bool,
-    rule: tuple[Any, ...] | None,
-    seed: int,
-    tensors: list[str] | None,
-    pre_roll_count: int,
-    pre_roll_ns: int,
-    pre_roll_bytes: int,
-    has_statistics: bool,
-    edges: Mapping[str, Iterable[float]],
-    descriptions: Mapping[str, str],
-) -> Capture: ...
+def make_capture(plan: CapturePlan) -> Capture: ...
 def attach(model: Model, capture: Capture) -> None: ...
 def detach(model: Model, capture: Capture) -> None: ...
 def least_latencies() -> NDArray[Any]: ...
 def bit_bins() -> list[tuple[int, float]]: ...
 def make_drain(
-    ring_directory: str,
-    capture_directory: str,
-    segment_bytes: int,
-    most_bytes: int,
-    least_free_bytes: int,
-    most_age_ns: int,
-    evicts_closest: bool,
-    recipient: PublicKey | None,
+    ring_directory: str, capture_directory: str, budget: Budget, recipient: PublicKey | None
 ) -> Drain: ...
 def open_segment(path: str, key: PrivateKey | None) -> SegmentReader: ...
 def recover_segment(path: str) -> dict[str, Any]: ...

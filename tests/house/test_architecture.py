@@ -244,7 +244,7 @@ def test_the_map_sees_the_whole_code(top, read, least):
 
 def test_only_the_bindings_know_python():
     aware = {path.stem for path in (ROOT / CORE).rglob("*.*") if "py::" in path.read_text()}
-    assert aware == {"bindings", "capture_bindings", "hot_bindings", "package_bindings"}
+    assert aware == {"bindings", "captures", "hot_bindings", "package_bindings", "words"}
 
 
 def test_each_c_abi_is_known_to_one_file():

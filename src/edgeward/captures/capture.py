@@ -33,7 +33,6 @@ SEGMENT_BYTES = 64 * MIB
 MOST_BYTES = 1024 * MIB
 LEAST_FREE_BYTES = 128 * MIB
 FLUSH_S = 30.0
-KEPT, EVICTED = ("oldest", "newest"), ("oldest", "closest")
 
 
 class Capture:
@@ -78,10 +77,10 @@ class Capture:
 
         The same `seed` and the same inferences give the same choice. Raises BadInput, OSError.
         """
-        if keep not in KEPT:
-            raise BadInput(f"keep: expected {' or '.join(KEPT)}, got {keep!r}")
-        if evict not in EVICTED:
-            raise BadInput(f"evict: expected {' or '.join(EVICTED)}, got {evict!r}")
+        if keep not in _core.KEEPS:
+            raise BadInput(f"keep: expected {' or '.join(_core.KEEPS)}, got {keep!r}")
+        if evict not in _core.EVICTS:
+            raise BadInput(f"evict: expected {' or '.join(_core.EVICTS)}, got {evict!r}")
         if encrypt_to is not None and encrypt_to.algorithm != "x25519":
             raise BadInput(f"encrypt_to: expected an x25519 key, got {encrypt_to.algorithm}")
         for name, number in (("pre_roll", pre_roll), ("pre_roll_s", pre_roll_s),
@@ -92,21 +91,24 @@ class Capture:
         self._ring_directory = rings.directory_of(directory)
         rings.make_directory(self._ring_directory)
         self._rule = _together(sample, when)
-        self._plan: dict[str, Any] = {
-            "ring_bytes": ring_bytes,
-            "keeps_newest": keep == "newest",
-            "rule": None if self._rule is None else self._rule.form,
-            "tensors": None if tensors is None else list(tensors),
-            "pre_roll_count": pre_roll,
-            "pre_roll_ns": int(pre_roll_s * 1e9),
-            "pre_roll_bytes": ring_bytes // 2,
-            "has_statistics": statistics,
-        }
-        self._seed = seed
-        self._drain_plan = (
-            self._ring_directory, self.directory, segment_bytes, most_bytes, least_free_bytes,
-            int(most_age_s * 1e9), evict == "closest", encrypt_to,
-        )  # fmt: skip
+        self._plan = plan = _core.CapturePlan()
+        plan.ring_directory = self._ring_directory
+        plan.ring_bytes = ring_bytes
+        plan.keep = keep
+        plan.rule = None if self._rule is None else self._rule.core()
+        plan.seed = seed
+        plan.tensors = None if tensors is None else list(tensors)
+        plan.pre_roll_count = pre_roll
+        plan.pre_roll_ns = int(pre_roll_s * 1e9)
+        plan.pre_roll_bytes = ring_bytes // 2
+        plan.has_statistics = statistics
+        self._budget = budget = _core.Budget()
+        budget.segment_bytes = segment_bytes
+        budget.most_bytes = most_bytes
+        budget.least_free_bytes = least_free_bytes
+        budget.most_age_ns = int(most_age_s * 1e9)
+        budget.evict = evict
+        self._recipient = encrypt_to
         self._parts = _Parts(self.directory)
         self._parts.drain = self._drain()
         self._finalizer = weakref.finalize(self, self._parts.close)
@@ -129,32 +131,28 @@ class Capture:
         self._require_open()
         signatures = model.signatures
         known = {spec.name for one in signatures.values() for spec in (*one.inputs, *one.outputs)}
-        unknown = [tensor for tensor in self._plan["tensors"] or () if tensor not in known]
+        unknown = [tensor for tensor in self._plan.tensors or () if tensor not in known]
         if unknown:
             raise BadInput(
                 f"tensors: expected names of the model's, {_listed(sorted(known))}, got "
                 f"{_listed(unknown)}"
             )
         identity = {"name": name, "version": version, "package_id": package_id}
-        edges = {one.name: one.edges for one in reference.tensors} if reference else {}
-        core = _core.make_capture(
-            self._ring_directory,
-            **self._plan,
-            seed=self._seed,
-            edges=edges,
-            descriptions={
-                one.name: json.dumps(
-                    {
-                        "model": identity,
-                        "signature": one.name,
-                        "has_reservoir": bool(self._rule and self._rule.has_reservoir),
-                        **_specs(one),
-                    },
-                    ensure_ascii=False,
-                )
-                for one in signatures.values()
-            },
-        )
+        plan = self._plan.copy()
+        plan.edges = {row.name: row.edges for row in reference.tensors} if reference else {}
+        plan.descriptions = {
+            signature.name: json.dumps(
+                {
+                    "model": identity,
+                    "signature": signature.name,
+                    "has_reservoir": bool(self._rule and self._rule.has_reservoir),
+                    **_specs(signature),
+                },
+                ensure_ascii=False,
+            )
+            for signature in signatures.values()
+        }
+        core = _core.make_capture(plan)
         _core.attach(model, core)
         self._parts.attached.append(_Attached(weakref.ref(model), core, identity))
 
@@ -228,7 +226,9 @@ class Capture:
 
     def _drain(self) -> "_core.Drain | None":
         try:
-            return _core.make_drain(*self._drain_plan)
+            return _core.make_drain(
+                self._ring_directory, self.directory, self._budget, self._recipient
+            )
         except Busy:
             return None  # another process has the directory, and takes our rings along
 

@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from enum import IntEnum
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeward import _core
@@ -19,15 +18,6 @@ RING_COUNTERS = (
     "sampled_out", "committed", "lost_full", "lost_large", "overwritten", "last_sequence",
     "is_broken",
 )  # fmt: skip
-
-
-class Frame(IntEnum):
-    """What a frame of a segment holds."""
-
-    RING = 1
-    RECORD = 2
-    COUNTERS = 3
-    FOOTER = 4
 
 
 class Captured(NamedTuple):
@@ -90,9 +80,9 @@ def read_captures(
 
 def segment_paths(directory: PathLike) -> list[str]:
     """Sealed and open segments, the oldest first. Raises OSError."""
-    place = os.fsdecode(directory)
-    names = sorted(name for name in os.listdir(place) if name.endswith((SEALED, OPEN)))
-    return [os.path.join(place, name) for name in names]
+    path = os.fsdecode(directory)
+    names = sorted(name for name in os.listdir(path) if name.endswith((SEALED, OPEN)))
+    return [os.path.join(path, name) for name in names]
 
 
 def segment_report(path: str, key: _core.PrivateKey | None = None) -> Segment:
@@ -105,13 +95,13 @@ def segment_report(path: str, key: _core.PrivateKey | None = None) -> Segment:
     count, times = 0, []
     models: dict[str, None] = {}
     while (frame := reader.next()) is not None:
-        kind, _, content = frame
-        if kind == Frame.RECORD:
+        if isinstance(frame, _core.Record):
             count += 1
-            if isinstance(content, tuple):
-                times.append(content[2])
-        elif kind == Frame.RING and (key is not None or not reader.is_encrypted):
-            models[_title(_description(content))] = None
+            times.append(frame.wall_ns)
+        elif frame.type == "record":
+            count += 1
+        elif frame.type == "ring" and (key is not None or not reader.is_encrypted):
+            models[_Description.parsed(frame.payload).title] = None
     state = "sealed" if reader.is_complete else "open" if path.endswith(OPEN) else "damaged"
     return Segment(
         path,
@@ -139,11 +129,11 @@ def read_counters(directory: PathLike, key: _core.PrivateKey | None = None) -> d
         if reader.is_encrypted and key is None:
             continue
         while (frame := reader.next()) is not None:
-            kind, ring_id, content = frame
-            if kind != Frame.COUNTERS or ring_id == 0 or len(content) != 8 * len(RING_COUNTERS):
+            if isinstance(frame, _core.Record) or frame.type != "counters":
                 continue
-            values = np.frombuffer(content, "<u8").tolist()
-            last[ring_id] = dict(zip(RING_COUNTERS, values, strict=True))
+            if frame.ring_id != 0 and len(frame.payload) == 8 * len(RING_COUNTERS):
+                values = np.frombuffer(frame.payload, "<u8").tolist()
+                last[frame.ring_id] = dict(zip(RING_COUNTERS, values, strict=True))
     return last
 
 
@@ -153,92 +143,113 @@ def _records(path: str, key: _core.PrivateKey | None) -> Iterator[Captured]:
         raise WrongKey(
             f'segment "{path}": expected the private key of who it is encrypted to, got none'
         )
-    descriptions: dict[int, Mapping[str, Any]] = {}
+    descriptions: dict[int, _Description] = {}
     while (frame := reader.next()) is not None:
-        kind, ring_id, content = frame
-        if kind == Frame.RING:
-            descriptions[ring_id] = _description(content)
-        elif kind == Frame.RECORD and isinstance(content, tuple):
-            yield _captured(ring_id, descriptions.get(ring_id, {}), content)
+        if isinstance(frame, _core.Record):
+            yield _captured(descriptions.get(frame.ring_id, UNDESCRIBED), frame)
+        elif frame.type == "ring":
+            descriptions[frame.ring_id] = _Description.parsed(frame.payload)
 
 
 def _replaced(paths: list[str], key: _core.PrivateKey | None) -> set[tuple[int, int]]:
     """Records that a reservoir gave up: a look at all of them, where a ring has such a rule."""
-    found: set[tuple[int, int]] = set()
+    replaced: set[tuple[int, int]] = set()
     for path in paths:
         reader = _core.open_segment(path, key)
         has_reservoir = False
         while (frame := reader.next()) is not None:
-            kind, ring_id, content = frame
-            if kind == Frame.RING:
-                has_reservoir |= bool(_description(content).get("has_reservoir"))
+            if isinstance(frame, _core.Record):
+                if frame.replaces != 0:
+                    replaced.add((frame.ring_id, frame.replaces))
+            elif frame.type == "ring":
+                has_reservoir |= _Description.parsed(frame.payload).has_reservoir
                 if not has_reservoir:
                     break
-            elif kind == Frame.RECORD and isinstance(content, tuple) and content[6] != 0:
-                found.add((ring_id, content[6]))
-    return found
+    return replaced
 
 
-def _description(content: bytes) -> Mapping[str, Any]:
-    """What the writer of a ring said of it; it may be anything."""
-    try:
-        described = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    return described if isinstance(described, dict) else {}
+class _Description(NamedTuple):
+    """What the writer of a ring says of its records. Empty where it says nothing of use."""
+
+    model: str = ""
+    version: str = ""
+    package_id: str = ""
+    signature: str = ""
+    has_reservoir: bool = False
+    inputs: tuple[str, ...] = ()  # names
+    outputs: tuple[str, ...] = ()
+
+    @classmethod
+    def parsed(cls, payload: bytes) -> "_Description":
+        """The payload may be anything: it is a program's own word."""
+        try:
+            document = json.loads(payload)
+        except (ValueError, RecursionError):
+            return UNDESCRIBED
+        fields = _mapping(document)
+        model = _mapping(fields.get("model"))
+        return cls(
+            _text(model.get("name")),
+            _text(model.get("version")),
+            _text(model.get("package_id")),
+            _text(fields.get("signature")),
+            bool(fields.get("has_reservoir")),
+            _names(fields.get("inputs"), "input"),
+            _names(fields.get("outputs"), "output"),
+        )
+
+    @property
+    def title(self) -> str:
+        return " ".join(filter(None, (self.model or "unnamed", self.version)))
 
 
-def _captured(ring_id: int, described: Mapping[str, Any], content: tuple[Any, ...]) -> Captured:
-    sequence, monotonic_ns, wall_ns, latency_ns, lost, correlation, _, reason, user, tensors = (
-        content
-    )
-    sides: dict[str, dict[str, NDArray[Any]]] = {"inputs": {}, "outputs": {}}
+UNDESCRIBED = _Description()
+
+
+def _captured(description: _Description, record: _core.Record) -> Captured:
+    inputs: dict[str, NDArray[Any]] = {}
+    outputs: dict[str, NDArray[Any]] = {}
     dtypes = {}
-    for is_output, index, dtype, array in tensors:
-        side = "outputs" if is_output else "inputs"
-        name = _name(described, side, index)
-        sides[side][name] = array
-        dtypes[side, name] = dtype
-    name, version, package_id = _identity(described)
+    for tensor in record.tensors:
+        index = tensor.index
+        if tensor.is_output:
+            side, names, arrays = "outputs", description.outputs, outputs
+        else:
+            side, names, arrays = "inputs", description.inputs, inputs
+        name = names[index] if index < len(names) else f"{side[:-1]}_{index}"
+        arrays[name] = tensor.array
+        dtypes[side, name] = tensor.dtype
+    reason = record.reason
     return Captured(
-        name,
-        version,
-        package_id,
-        _text(described.get("signature")),
-        ring_id,
-        sequence,
-        wall_ns,
-        monotonic_ns,
-        latency_ns,
+        description.model,
+        description.version,
+        description.package_id,
+        description.signature,
+        record.ring_id,
+        record.sequence,
+        record.wall_ns,
+        record.monotonic_ns,
+        record.latency_ns,
         tuple(word for bit, word in enumerate(REASONS) if reason >> bit & 1),
-        correlation,
-        user,
-        lost,
-        sides["inputs"],
-        sides["outputs"],
+        record.correlation_id,
+        record.user,
+        record.lost_before,
+        inputs,
+        outputs,
         dtypes,
     )
 
 
-def _identity(described: Mapping[str, Any]) -> tuple[str, str, str]:
-    model = described.get("model")
-    model = model if isinstance(model, dict) else {}
-    return _text(model.get("name")), _text(model.get("version")), _text(model.get("package_id"))
+def _names(rows: object, side: str) -> tuple[str, ...]:
+    """The tensors' names; the index of a tensor where the description does not name it."""
+    if not isinstance(rows, list):
+        return ()
+    return tuple(_text(_mapping(row).get("name"), f"{side}_{at}") for at, row in enumerate(rows))
 
 
-def _title(described: Mapping[str, Any]) -> str:
-    name, version, _ = _identity(described)
-    return " ".join(filter(None, (name or "unnamed", version)))
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _name(described: Mapping[str, Any], side: str, index: int) -> str:
-    """A tensor's name; its place where the description does not say."""
-    try:
-        name = described[side][index]["name"]
-    except (KeyError, IndexError, TypeError):
-        name = None
-    return name if isinstance(name, str) else f"{side[:-1]}_{index}"
+def _text(value: object, default: str = "") -> str:
+    return value if isinstance(value, str) else default

@@ -8,8 +8,8 @@ value is its largest element. A run that failed has no outputs, and only failed(
 """
 
 from collections.abc import Iterable
-from typing import Any
 
+from edgeward import _core
 from edgeward.errors import BadInput
 
 HOUR_S = 3600.0
@@ -19,7 +19,9 @@ SECOND_NS = 1_000_000_000
 class Rule:
     """A rule, or several together. Made by the functions below; immutable."""
 
-    __slots__ = ("_form",)
+    __slots__ = (
+        "_classes", "_count", "_kind", "_limit", "_output", "_parts", "_upper", "_window_ns",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -36,20 +38,28 @@ class Rule:
             raise BadInput(f"count: expected at least 1, got {count}")
         if not 0 <= window_s < 1e9:
             raise BadInput(f"window: expected seconds, got {window_s}")
-        self._form = (
-            kind, float(limit), float(upper), count, int(window_s * SECOND_NS), output, classes,
-            tuple(part.form for part in parts),
-        )  # fmt: skip
+        self._kind = kind
+        self._limit, self._upper = float(limit), float(upper)
+        self._count = count
+        self._window_ns = int(window_s * SECOND_NS)
+        self._output = output
+        self._classes = classes
+        self._parts = parts
 
     @property
     def has_reservoir(self) -> bool:
         """Whether later records may take the place of earlier ones."""
-        return _holds_reservoir(self._form)
+        return self._kind == "reservoir" or any(part.has_reservoir for part in self._parts)
 
-    @property
-    def form(self) -> tuple[Any, ...]:
-        """As the core takes it."""
-        return self._form
+    def core(self) -> _core.Rule:
+        """The same rule, as the core takes it."""
+        rule = _core.Rule()
+        rule.kind = self._kind
+        rule.limit, rule.upper = self._limit, self._upper
+        rule.count, rule.window_ns = self._count, self._window_ns
+        rule.output, rule.classes = self._output, self._classes
+        rule.parts = [part.core() for part in self._parts]
+        return rule
 
     def __or__(self, other: "Rule") -> "Rule":
         return Rule("any", parts=(self, other))
@@ -126,7 +136,3 @@ def not_a_number(output: str) -> Rule:
 def failed() -> Rule:
     """The engine failed."""
     return Rule("failed")
-
-
-def _holds_reservoir(form: tuple[Any, ...]) -> bool:
-    return form[0] == "reservoir" or any(map(_holds_reservoir, form[-1]))

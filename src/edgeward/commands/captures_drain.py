@@ -24,16 +24,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     ring_directory = rings.directory_of(args.directory)
     rings.make_directory(ring_directory)
-    drain = _core.make_drain(
-        ring_directory,
-        str(args.directory),
-        SEGMENT_BYTES,
-        args.most_bytes,
-        LEAST_FREE_BYTES,
-        0,
-        False,
-        None,
-    )
+    budget = _core.Budget()
+    budget.segment_bytes = SEGMENT_BYTES
+    budget.most_bytes = args.most_bytes
+    budget.least_free_bytes = LEAST_FREE_BYTES
+    drain = _core.make_drain(ring_directory, str(args.directory), budget, None)
     try:
         while args.follow:
             time.sleep(LOOK_EVERY_S)

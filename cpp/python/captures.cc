@@ -1,0 +1,396 @@
+// What Python sees of captures: one line per method. Whatever waits for a disk does so without the interpreter lock.
+#include <pybind11/stl.h>
+
+#include <algorithm>
+
+#include "captures/capture.h"
+#include "captures/drain_thread.h"
+#include "captures/record.h"
+#include "captures/segment.h"
+#include "captures/statistics.h"
+#include "error.h"
+#include "python/bindings.h"
+#include "python/words.h"
+
+namespace edgeward {
+namespace {
+
+constexpr Word<RuleKind> kRuleKinds[] = {
+    {RuleKind::fraction, "fraction"},   {RuleKind::every, "every"},     {RuleKind::per_second, "per_second"},
+    {RuleKind::reservoir, "reservoir"}, {RuleKind::quota, "quota"},     {RuleKind::below, "below"},
+    {RuleKind::above, "above"},         {RuleKind::between, "between"}, {RuleKind::argmax_in, "argmax_in"},
+    {RuleKind::margin, "margin"},       {RuleKind::entropy, "entropy"}, {RuleKind::not_a_number, "nan"},
+    {RuleKind::failed, "failed"},       {RuleKind::all, "all"},         {RuleKind::any, "any"},
+};
+
+constexpr Word<Keep> kKeeps[] = {{Keep::oldest, "oldest"}, {Keep::newest, "newest"}};
+constexpr Word<Evict> kEvicts[] = {{Evict::oldest, "oldest"}, {Evict::closest, "closest"}};
+constexpr Word<FrameType> kFrameTypes[] = {
+    {FrameType::ring, "ring"},
+    {FrameType::record, "record"},
+    {FrameType::counters, "counters"},
+    {FrameType::footer, "footer"},
+};
+
+// A field that Python reads and sets as one of `words`.
+template <class Struct, class T, size_t kCount>
+void bind_word(py::class_<Struct>& type, const char* name, T Struct::*field, const Word<T> (&words)[kCount],
+               const char* says) {
+  type.def_property(
+      name, [field, &words](const Struct& self) { return word_of(words, self.*field); },
+      [field, name, &words](Struct& self, const std::string& word) { self.*field = value_of(words, word, name); },
+      says);
+}
+
+py::dict counters_dict(const RingCounters& counters) {
+  py::dict dict;
+  dict["sampled_out"] = counters.sampled_out;
+  dict["committed"] = counters.committed;
+  dict["lost_full"] = counters.lost_full;
+  dict["lost_large"] = counters.lost_large;
+  dict["overwritten"] = counters.overwritten;
+  return dict;
+}
+
+py::dict drain_dict(const DrainCounters& counters) {
+  py::dict dict;
+  dict["records"] = counters.records;
+  dict["duplicates"] = counters.duplicates;
+  dict["recovered_frames"] = counters.recovered_frames;
+  dict["lost_bytes"] = counters.lost_bytes;
+  dict["evicted_segments"] = counters.evicted_segments;
+  dict["evicted_records"] = counters.evicted_records;
+  dict["evicted_bytes"] = counters.evicted_bytes;
+  dict["refused_rings"] = counters.refused_rings;
+  dict["failures"] = counters.failures;
+  return dict;
+}
+
+void capture_next(Capture& self, uint64_t correlation_id, const py::bytes& user) {
+  const std::string_view bytes = user;
+  const Bytes copied = std::as_bytes(std::span(bytes));
+  self.capture_next({correlation_id, {copied.begin(), copied.end()}});
+}
+
+// ---- Statistics.
+
+py::array counts_array(const std::vector<uint64_t>& counts) {
+  return py::array_t<uint64_t>(static_cast<py::ssize_t>(counts.size()), counts.data());
+}
+
+py::dict statistics_dict(const Statistics& self) {
+  py::dict report;
+  report["run_count"] = self.run_count();
+  report["error_count"] = self.error_count();
+  report["latency_counts"] = counts_array(self.latency().counts());
+  py::list tensors;
+  for (const Statistics::Tensor& tensor : self.tensors()) {
+    const TensorStatistics& counted = tensor.statistics;
+    py::dict row;
+    row["side"] = tensor.is_output ? "output" : "input";
+    row["name"] = tensor.name;
+    row["dtype"] = std::string(name(tensor.dtype));
+    row["finite_count"] = counted.finite_count;
+    row["nan_count"] = counted.nan_count;
+    row["infinite_count"] = counted.infinite_count;
+    row["min"] = counted.min;
+    row["max"] = counted.max;
+    row["mean"] = counted.mean;
+    row["variance"] = counted.finite_count == 0 ? 0.0 : counted.squares / static_cast<double>(counted.finite_count);
+    row["edges"] = counted.edges;
+    row["counts"] = counts_array(counted.bins);
+    row["class_counts"] = counts_array(counted.classes);
+    tensors.append(row);
+  }
+  report["tensors"] = tensors;
+  return report;
+}
+
+py::array least_latencies() {
+  std::vector<uint64_t> edges(LatencyHistogram::kBuckets);
+  for (size_t i = 0; i < edges.size(); ++i) edges[i] = LatencyHistogram::least_of(i);
+  return counts_array(edges);
+}
+
+// The bins of a tensor without reference, in order of value: index, least, most.
+py::list bit_bins() {
+  std::vector<std::tuple<float, size_t>> bins;
+  for (size_t bin = 0; bin < TensorStatistics::kBitBins; ++bin) {
+    const float value = TensorStatistics::least_of_bits(bin);
+    if (value == value && value - value == 0) bins.emplace_back(value, bin);
+  }
+  std::sort(bins.begin(), bins.end());
+  py::list rows;
+  for (const auto& [value, bin] : bins) rows.append(py::make_tuple(bin, value));
+  return rows;
+}
+
+// ---- Drain.
+
+// Ends the thread without the interpreter lock, whoever drops the last reference.
+class PyDrain {
+ public:
+  explicit PyDrain(std::unique_ptr<DrainThread> thread) : thread_(std::move(thread)) {}
+  ~PyDrain() { close(); }
+  void close() {
+    if (thread_ == nullptr) return;
+    const Unlocked released;
+    last_ = thread_->counters();
+    thread_.reset();
+  }
+  DrainThread* thread() const { return thread_.get(); }
+  DrainCounters counters() const { return thread_ == nullptr ? last_ : thread_->counters(); }
+
+ private:
+  std::unique_ptr<DrainThread> thread_;
+  DrainCounters last_;
+};
+
+std::unique_ptr<PyDrain> make_drain(const py::object& ring_directory, const py::object& capture_directory,
+                                    const Budget& budget, const std::optional<PublicKey>& recipient) {
+  const std::string rings = path_of(ring_directory);
+  const std::string captures = path_of(capture_directory);
+  const Unlocked released;
+  return std::make_unique<PyDrain>(
+      std::make_unique<DrainThread>(std::make_unique<Drain>(rings, captures, budget, recipient)));
+}
+
+// ---- Reading.
+
+py::bytes python_bytes(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+
+struct PyTensor {
+  bool is_output;
+  uint32_t index;
+  std::string_view dtype;
+  py::array array;
+};
+
+struct PyRecord {
+  uint64_t ring_id;
+  RecordHead head;
+  py::bytes user;
+  py::list tensors;
+};
+
+// A frame that holds no record, or one that cannot be read without the key.
+struct PyFrame {
+  FrameType type;
+  uint64_t ring_id;
+  py::bytes payload;
+};
+
+// Nothing when `payload` is no record.
+std::optional<PyRecord> record_of(uint64_t ring_id, Bytes payload) {
+  // The tensors become views of one piece of memory, which the arrays keep alive.
+  auto block = std::make_unique<Block>(Block::uninitialized(payload.size()));
+  std::memcpy(block->data(), payload.data(), payload.size());
+  std::byte* data = block->data();
+  const auto record = try_read_record({data, payload.size()});
+  if (!record) return std::nullopt;
+  const py::capsule owner(block.release(), [](void* held) { delete static_cast<Block*>(held); });
+  py::list tensors(record->tensors.size());
+  for (size_t i = 0; i < record->tensors.size(); ++i) {
+    const RecordTensor& tensor = record->tensors[i];
+    const Shape shape = storage_shape(tensor.dtype, tensor.shape);
+    py::array view(array_dtype(tensor.dtype), std::vector<py::ssize_t>(shape.begin(), shape.end()),
+                   data + tensor.offset, owner);
+    py::detail::array_proxy(view.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+    tensors[i] = py::cast(PyTensor{tensor.side == RecordSide::output, tensor.index, name(tensor.dtype), view});
+  }
+  return PyRecord{ring_id, record->head, python_bytes(record->user), tensors};
+}
+
+py::object frame_of(SegmentReader& self) {
+  std::optional<Frame> frame;
+  {
+    const Unlocked released;
+    frame = self.next();
+  }
+  if (!frame) return py::none();
+  if (frame->type == FrameType::record) {
+    if (auto record = record_of(frame->ring_id, frame->payload)) return py::cast(std::move(*record));
+  }
+  return py::cast(PyFrame{frame->type, frame->ring_id, python_bytes(frame->payload)});
+}
+
+py::dict recovered_dict(const py::object& path) {
+  const std::string segment = path_of(path);
+  Recovered recovered{{}, 0, 0, 0};
+  {
+    const Unlocked released;
+    recovered = recover_segment(segment);
+  }
+  py::dict dict;
+  dict["path"] = recovered.path.empty() ? py::object(py::none()) : py::str(recovered.path);
+  dict["frame_count"] = recovered.frame_count;
+  dict["lost_bytes"] = recovered.lost_bytes;
+  dict["hole_count"] = recovered.hole_count;
+  return dict;
+}
+
+// ---- The tables.
+
+void bind_rule(py::module_& module) {
+  py::class_<Rule> rule(module, "Rule", "Which inferences are kept, a tree. Fields that are not set are empty, or 0.");
+  rule.def(py::init<>())
+      .def_readwrite("limit", &Rule::limit)
+      .def_readwrite("upper", &Rule::upper, "Of \"between\".")
+      .def_readwrite("count", &Rule::count)
+      .def_readwrite("window_ns", &Rule::window_ns)
+      .def_readwrite("output", &Rule::output, "The name of the output that the rule looks at.")
+      .def_readwrite("classes", &Rule::classes)
+      .def_readwrite("parts", &Rule::parts, "The rules that \"all\" and \"any\" join.");
+  bind_word(rule, "kind", &Rule::kind, kRuleKinds, "One of RULE_KINDS.");
+  module.attr("RULE_KINDS") = all_words(kRuleKinds);
+}
+
+void bind_plan(py::module_& module) {
+  py::class_<CapturePlan> plan(module, "CapturePlan",
+                               "What a Capture keeps and where. Fields that are not set are empty, or 0.");
+  plan.def(py::init<>())
+      .def_property(
+          "ring_directory",
+          [](const CapturePlan& self) {
+            return py::reinterpret_steal<py::str>(PyUnicode_DecodeFSDefault(self.ring_directory.c_str()));
+          },
+          [](CapturePlan& self, const py::object& path) { self.ring_directory = path_of(path); }, "On tmpfs.")
+      .def_readwrite("ring_bytes", &CapturePlan::ring_bytes, "Of each session's ring, a power of two.")
+      .def_readwrite("rule", &CapturePlan::rule, "None: only what capture_next asks for.")
+      .def_readwrite("seed", &CapturePlan::seed, "Of the first session; each further one adds 1.")
+      .def_readwrite("tensors", &CapturePlan::tensors, "The names of those that a record holds; None: all.")
+      .def_readwrite("pre_roll_count", &CapturePlan::pre_roll_count)
+      .def_readwrite("pre_roll_ns", &CapturePlan::pre_roll_ns, "How old a record of the pre-roll may be; 0: any age.")
+      .def_readwrite("pre_roll_bytes", &CapturePlan::pre_roll_bytes, "Room for the pre-roll in each session.")
+      .def_readwrite("has_statistics", &CapturePlan::has_statistics)
+      .def_readwrite("edges", &CapturePlan::edges, "Of the statistics' bins, by tensor.")
+      .def_readwrite("descriptions", &CapturePlan::descriptions, "By signature: JSON for readers of its rings.")
+      .def(
+          "copy", [](const CapturePlan& self) { return self; }, "Another plan with the same fields.");
+  bind_word(plan, "keep", &CapturePlan::keep, kKeeps, "One of KEEPS.");
+  module.attr("KEEPS") = all_words(kKeeps);
+}
+
+void bind_capture(py::module_& module) {
+  py::class_<Capture, std::shared_ptr<Capture>>(module, "Capture", "What one model's sessions capture.")
+      .def_property_readonly("counters", [](const Capture& self) { return counters_dict(self.counters()); })
+      .def_property_readonly("failure", &Capture::failure, "Why a session captures nothing; empty when all do.")
+      .def_property_readonly("statistics", &Capture::statistics, "A Statistics for each signature that ran.")
+      .def("capture_next", &capture_next, py::arg("correlation_id"), py::arg("user"),
+           "Keep the next inference, with these bytes of the caller's.");
+  module.def(
+      "make_capture", [](const CapturePlan& plan) { return std::make_shared<Capture>(plan); }, py::arg("plan"),
+      "A Capture, to be attached to a model.");
+  module.def(
+      "attach", [](PyModel& model, std::shared_ptr<Capture> capture) { model.core->attach(std::move(capture)); },
+      py::arg("model"), py::arg("capture"), "Let `capture` record what `model` runs.");
+  module.def(
+      "detach",
+      [](PyModel& model, const std::shared_ptr<Capture>& capture) {
+        if (model.core->capture() == capture) model.core->attach(nullptr);
+      },
+      py::arg("model"), py::arg("capture"), "End the capture of `model`, if `capture` is the one it has.");
+}
+
+void bind_drain(py::module_& module) {
+  py::class_<Budget> budget(module, "Budget", "How much the segments of a directory may take.");
+  budget.def(py::init<>())
+      .def_readwrite("segment_bytes", &Budget::segment_bytes, "A segment of this size is sealed.")
+      .def_readwrite("most_bytes", &Budget::most_bytes, "Of all sealed segments.")
+      .def_readwrite("least_free_bytes", &Budget::least_free_bytes, "Of the file system.")
+      .def_readwrite("most_age_ns", &Budget::most_age_ns, "Of a segment; 0: any.");
+  bind_word(budget, "evict", &Budget::evict, kEvicts, "One of EVICTS.");
+  module.attr("EVICTS") = all_words(kEvicts);
+
+  py::class_<PyDrain>(module, "Drain", "A thread that brings records from rings to disk.")
+      .def_property_readonly("counters", [](const PyDrain& self) { return drain_dict(self.counters()); })
+      .def_property_readonly(
+          "complaint",
+          [](const PyDrain& self) { return self.thread() == nullptr ? std::string() : self.thread()->complaint(); })
+      .def(
+          "flush",
+          [](const PyDrain& self, int timeout_ms) {
+            const Unlocked released;
+            return self.thread() == nullptr || self.thread()->flush(timeout_ms);
+          },
+          py::arg("timeout_ms"), "Whether all that was committed before the call is on the disk.")
+      .def("close", &PyDrain::close, "Bring everything to disk, seal it, and end the thread.");
+  module.def("make_drain", &make_drain, py::arg("ring_directory"), py::arg("capture_directory"), py::arg("budget"),
+             py::arg("recipient"), "A Drain that has begun. Raises Busy when another one has the directory.");
+}
+
+void bind_records(py::module_& module) {
+  py::class_<PyTensor>(module, "RecordTensor", "One tensor of a Record.")
+      .def_readonly("is_output", &PyTensor::is_output)
+      .def_readonly("index", &PyTensor::index, "Of the signature's inputs or outputs.")
+      .def_readonly("dtype", &PyTensor::dtype, "The model's.")
+      .def_readonly("array", &PyTensor::array, "A read-only view of the record's memory, which it keeps alive.");
+
+  const auto head = [](auto field) { return [field](const PyRecord& self) { return self.head.*field; }; };
+  py::class_<PyRecord>(module, "Record", "A frame that holds one captured inference.")
+      .def_readonly("ring_id", &PyRecord::ring_id)
+      .def_property_readonly("sequence", head(&RecordHead::sequence), "Of its ring, from 1; gaps are losses.")
+      .def_property_readonly("monotonic_ns", head(&RecordHead::monotonic_ns), "When the run began.")
+      .def_property_readonly("wall_ns", head(&RecordHead::wall_ns), "The same in Unix time.")
+      .def_property_readonly("latency_ns", head(&RecordHead::latency_ns))
+      .def_property_readonly("lost_before", head(&RecordHead::lost_before), "Records of its ring that were lost.")
+      .def_property_readonly("correlation_id", head(&RecordHead::correlation_id))
+      .def_property_readonly("replaces", head(&RecordHead::replaces),
+                             "Sequence of the record that a reservoir gave up for this one; 0: none.")
+      .def_property_readonly("reason", head(&RecordHead::reason), "Bits.")
+      .def_readonly("user", &PyRecord::user)
+      .def_readonly("tensors", &PyRecord::tensors, "A list of RecordTensor.");
+}
+
+void bind_segments(py::module_& module) {
+  py::class_<PyFrame>(module, "Frame", "A frame of a segment: what is no record, or is encrypted.")
+      .def_property_readonly("type", [](const PyFrame& self) { return word_of(kFrameTypes, self.type); })
+      .def_readonly("ring_id", &PyFrame::ring_id)
+      .def_readonly("payload", &PyFrame::payload);
+
+  py::class_<SegmentReader>(module, "SegmentReader", "The frames of a segment, one by one.")
+      .def("next", &frame_of, "The next frame, a Record or a Frame; None after the last whole one.")
+      .def_property_readonly("is_complete", &SegmentReader::is_complete, "Whether it was sealed, and read to its end.")
+      .def_property_readonly("is_encrypted", &SegmentReader::is_encrypted)
+      .def_property_readonly("hole_count", &SegmentReader::hole_count, "Whole frames behind the first broken one.");
+  module.def(
+      "open_segment",
+      [](const py::object& path, const PrivateKey* key) { return std::make_unique<SegmentReader>(path_of(path), key); },
+      py::arg("path"), py::arg("key"), "A SegmentReader at its first frame. Raises MalformedCapture, WrongKey.");
+  module.def("recover_segment", &recovered_dict, py::arg("path"), "Seal a segment that a crash left open.");
+}
+
+}  // namespace
+
+void bind_statistics(py::module_& module) {
+  py::class_<Statistics>(module, "Statistics", "Counts over every inference of a signature.")
+      .def_static(
+          "from_bytes",
+          [](const py::bytes& bytes) {
+            const std::string_view text = bytes;
+            return Statistics::from_bytes(std::as_bytes(std::span(text)));
+          },
+          py::arg("data"), "What to_bytes made. Raises MalformedCapture.")
+      .def(
+          "to_bytes",
+          [](const Statistics& self) {
+            const auto bytes = self.bytes();
+            return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+          },
+          "Versioned bytes, for from_bytes.")
+      .def("merge", &Statistics::merge, py::arg("other"), "Add what another session or device counted.")
+      .def("report", &statistics_dict, "All of it as a dict; counts are arrays.");
+}
+
+void bind_captures(py::module_& module) {
+  bind_rule(module);
+  bind_plan(module);
+  bind_capture(module);
+  bind_drain(module);
+  bind_records(module);
+  bind_segments(module);
+  module.def("least_latencies", &least_latencies, "The least nanoseconds of each bucket of latency_counts.");
+  module.def("bit_bins", &bit_bins, "(bin, value nearest to zero) of each bin of a tensor without edges, by value.");
+}
+
+}  // namespace edgeward
