@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import importlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from PIL import Image
 import edgeward
 from edgeward import cli
 from edgeward.commands import demo, doctor, inspect
-from edgeward.errors import EdgewardError
+from edgeward.errors import EdgewardError, MalformedModel
 from edgeward.outcome import Outcome
 from edgeward.trust import keys
 
@@ -412,21 +414,23 @@ def test_names_that_the_terminal_cannot_show_do_not_end_it(run):
     assert last_line(done) == "edgeward: system: na\\xefve.tflite: No such file or directory"
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "utf-16", "cp500"])
 @pytest.mark.parametrize(
     "name", ["modèle.tflite", "模型.tflite", os.fsdecode(b"mod\xe8le.tflite")], ids=ascii
 )
-def test_a_document_is_ascii_in_every_encoding(files, tmp_path, name, encoding):
+def test_a_document_is_ascii_whatever_the_model_is_called(files, tmp_path, name):
     shutil.copy(files / "digits.tflite", tmp_path / name)
-    done = subprocess.run(
-        [sys.executable, "-m", "edgeward", "bench", name, "--seconds", "0.001", "--json"],
-        cwd=tmp_path,
-        capture_output=True,
-        check=False,
-        env={**os.environ, "PYTHONIOENCODING": encoding},
-    )
+    arguments = ["-m", "edgeward", "bench", name, "--seconds", "0.001", "--json"]
+    done = run_with_streams(arguments, tmp_path, PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.decode("ascii"))["model"] == name
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "utf-16", "cp500"])
+def test_a_document_is_ascii_in_every_encoding(files, encoding):
+    arguments = ["-m", "edgeward", "inspect", "模型.tflite", "--json"]
+    done = run_with_streams(arguments, files, PYTHONIOENCODING=encoding)
+    message = json.loads(done.stdout.decode("ascii"))["error"]["message"]
+    assert message == "模型.tflite: No such file or directory"
 
 
 # --- standard streams that are closed or full --------------------------------------------------
@@ -517,16 +521,6 @@ def test_a_closed_output_is_refused_before_anything_is_done(tmp_path):
 
 # --- every command of the table, by its first example ------------------------------------------
 
-FAILING = """
-import importlib, sys
-from edgeward import cli, errors
-(module,) = [command.module for command in cli.COMMANDS if command.name == sys.argv[1]]
-def fail(args):
-    raise errors.MalformedModel('model "naïve": expected one, got another')
-importlib.import_module(module).run = fail
-sys.exit(cli.main())
-"""
-
 
 @pytest.fixture(scope="module")
 def example_files(tmp_path_factory, files):
@@ -551,23 +545,23 @@ def example_files(tmp_path_factory, files):
     return directory
 
 
+def example(command):
+    words = shlex.split(command.examples.splitlines()[0])[1:]
+    return words + (["--seconds", "0.001"] if command.name == "bench" else [])
+
+
 @pytest.fixture
 def run_example(example_files, tmp_path):
-    """Runs the first example of a command, on files of its own."""
+    """Runs the first example of a command in a child, on files of its own."""
 
-    def run_example(command, *options, fails=False, **streams):
+    def run_program(command, *options, **streams):
         directory = tmp_path / "files"
-        if directory.exists():
-            shutil.rmtree(directory)
+        shutil.rmtree(directory, ignore_errors=True)
         shutil.copytree(example_files, directory)
         if command.name == "keygen":
             shutil.rmtree(directory / "edgeward-keys")  # it makes them, and replaces none
-        words = shlex.split(command.examples.splitlines()[0])[1:]
-        if command.name == "bench":
-            words += ["--seconds", "0.001"]
-        program = ["-c", FAILING] if fails else ["-m", "edgeward"]
         return run_with_streams(
-            [*program, *words, *options],
+            ["-m", "edgeward", *example(command), *options],
             directory,
             **streams,
             PYTHONIOENCODING="ascii",
@@ -575,7 +569,41 @@ def run_example(example_files, tmp_path):
             EDGEWARD_RINGS=str(tmp_path / "rings"),
         )
 
-    return run_example
+    return run_program
+
+
+@pytest.fixture
+def run_on(monkeypatch, capsys):
+    """Runs the program here, with standard output on a descriptor of its own, or closed.
+
+    Nothing starts but argparse and the module of a command, so a child would tell no more.
+    """
+
+    def run_program(words, path):
+        with ExitStack() as stack:
+            stream = None if path is None else stack.enter_context(open(path, "w", 1, "ascii"))
+            with monkeypatch.context() as patch:
+                patch.setattr(sys, "stdout", stream)
+                status = cli.main(words)
+        return status, capsys.readouterr().err.splitlines()
+
+    return run_program
+
+
+@pytest.fixture(params=["wrong use", "failure"])
+def failing(request, monkeypatch):
+    """Words with which a command fails, by its name; the code and the status."""
+    if request.param == "wrong use":
+        return lambda command: ([*example(command), "--no-such-option"], "bad_input", 2)
+
+    def fail(_):
+        raise MalformedModel('model "naïve": expected a signature, got none')
+
+    def words(command):
+        monkeypatch.setattr(importlib.import_module(command.module), "run", fail)
+        return example(command), "malformed_model", 3
+
+    return words
 
 
 each_command = pytest.mark.parametrize("command", cli.COMMANDS, ids=COMMANDS)
@@ -589,41 +617,49 @@ def test_each_command_answers_in_ascii(run_example, command):
     done = run_example(command, "--json")
     assert (done.returncode, complaints(done)) == (0, [])
     assert "error" not in json.loads(done.stdout.decode("ascii"))
-    done = run_example(command, "--json", "--help")
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.startswith(f"usage: edgeward {command.name} ".encode())
 
 
 @each_command
-@pytest.mark.parametrize(
-    ("options", "fails", "code", "status"),
-    [
-        (["--no-such-option"], False, "bad_input", 2),
-        ([], True, "malformed_model", 3),
-    ],
-    ids=["wrong use", "failure"],
-)
-def test_each_command_fails_with_a_document(run_example, command, options, fails, code, status):
-    done = run_example(command, *options, fails=fails)
-    assert (done.returncode, done.stdout) == (status, b"")
-    (line,) = complaints(done)
-    assert line.startswith(f"edgeward: {code}: ")
-    done = run_example(command, *options, "--json", fails=fails)
-    assert done.returncode == status
-    assert json.loads(done.stdout.decode("ascii"))["error"]["code"] == code
-    assert complaints(done) == [line]
-    done = run_example(command, *options, "--json", fails=fails, full=(1,))
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_each_command_says_that_its_disk_is_full(run_example, command, options):
+    done = run_example(command, *options, full=(1,))
     assert (done.returncode, complaints(done)) == (5, [FULL])
 
 
 @each_command
-@pytest.mark.parametrize("options", [[], ["--json"], ["--help"]], ids=str)
-@pytest.mark.parametrize(("streams", "says"), [({"closed": (1,)}, CLOSED), ({"full": (1,)}, FULL)])
-def test_each_command_says_that_its_output_cannot_be_written(
-    run_example, command, options, streams, says
+def test_each_command_fails_with_a_document(run_on, failing, command, tmp_path):
+    words, code, status = failing(command)
+    path = tmp_path / "output"
+    got, (line,) = run_on(words, path)
+    assert (got, path.read_bytes()) == (status, b"")
+    assert line.startswith(f"edgeward: {code}: ")
+    assert run_on([*words, "--json"], path) == (status, [line])
+    error = json.loads(path.read_bytes().decode("ascii"))["error"]
+    assert line == f"edgeward: {error['code']}: {error['message']}"
+    assert run_on([*words, "--json"], "/dev/full") == (5, [FULL])
+    for options in ([], ["--json"]):
+        assert run_on([*words, *options], None) == (5, [CLOSED])
+
+
+@each_command
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_each_command_has_help_or_says_that_it_cannot_be_written(
+    run_on, command, options, tmp_path
 ):
-    done = run_example(command, *options, **streams)
-    assert (done.returncode, complaints(done)) == (5, [says])
+    path = tmp_path / "output"
+    words = [command.name, *options, "--help"]
+    assert run_on(words, path) == (0, [])
+    assert path.read_bytes().startswith(f"usage: edgeward {command.name} ".encode())
+    assert run_on(words, "/dev/full") == (5, [FULL])
+    assert run_on(words, None) == (5, [CLOSED])
+
+
+@each_command
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_each_command_is_refused_when_its_output_is_closed(run_on, command, options, monkeypatch):
+    module = importlib.import_module(command.module)
+    monkeypatch.setattr(module, "run", lambda _: pytest.fail("it started"))
+    assert run_on([*example(command), *options], None) == (5, [CLOSED])
 
 
 # --- inspect ---------------------------------------------------------------------------------
