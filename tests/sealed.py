@@ -40,17 +40,17 @@ def document(
     owners: Sequence[PrivateKey] = (OWNER,), publishers: Sequence[PrivateKey] = (PUBLISHER,)
 ) -> root_document.Document:
     """A first root, issued now, under which each of `publishers` signs any model."""
-    made = root_document.first([one.public for one in owners], int(time.time()), ROOT_DAYS)
-    for one in publishers:
-        root_document.add_key(made, DEFAULT_ROLE, one.public)
-    return made
+    content = root_document.first([owner.public for owner in owners], int(time.time()), ROOT_DAYS)
+    for publisher in publishers:
+        root_document.add_key(content, DEFAULT_ROLE, publisher.public)
+    return content
 
 
 def successor(before: root_document.Document) -> root_document.Document:
     """The next version of `before`, issued now, to be changed."""
-    made = root_document.read(root_document.sign(before, [OWNER]))
-    root_document.succeed(made, int(time.time()), ROOT_DAYS)
-    return made
+    content = root_document.read(root_document.sign(before, [OWNER]))
+    root_document.succeed(content, int(time.time()), ROOT_DAYS)
+    return content
 
 
 def signed(content: root_document.Document, owners: Sequence[PrivateKey] = (OWNER,)) -> bytes:

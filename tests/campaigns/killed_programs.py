@@ -47,11 +47,11 @@ def each_kill(count: int, seed: int) -> Iterator[int]:
             tempfile.TemporaryDirectory(dir="/dev/shm") as folder,
             patch.dict(os.environ, EDGEWARD_RINGS=str(Path(folder, "rings"))),
         ):
-            place = Path(folder, "captures")
-            returned = _killed(place, keep, generator.uniform(0, MOST_S))
-            with ew.Capture(place):  # the next one who comes finds the ring
+            directory = Path(folder, "captures")
+            returned = _killed(directory, keep, generator.uniform(0, MOST_S))
+            with ew.Capture(directory):  # the next one who comes finds the ring
                 pass
-            kept = [int(one.inputs["b"][0]) for one in ew.read_captures(place)]
+            kept = [int(captured.inputs["b"][0]) for captured in ew.read_captures(directory)]
         what = f"{number} of seed {seed}: {returned} runs, kept {kept}"
         if keep == "newest":
             assert kept[-1] in (returned, returned + 1), what
@@ -71,13 +71,13 @@ def _picked(runs: int) -> list[int]:
     ]
 
 
-def _killed(place: Path, keep: str, life_s: float) -> int:
+def _killed(directory: Path, keep: str, life_s: float) -> int:
     with mmap.mmap(-1, mmap.PAGESIZE) as page:
         returned: Runs = np.frombuffer(page, np.int64, 1)
         child = os.fork()
         if child == 0:
             try:
-                _run(place, keep, returned)
+                _run(directory, keep, returned)
             finally:
                 traceback.print_exc()
                 os._exit(1)
@@ -94,11 +94,11 @@ def _killed(place: Path, keep: str, life_s: float) -> int:
     return runs
 
 
-def _run(place: Path, keep: str, returned: Runs) -> None:
+def _run(directory: Path, keep: str, returned: Runs) -> None:
     if keep == "newest":
-        capture = ew.Capture(place, keep="newest", ring_bytes=1 << 16)
+        capture = ew.Capture(directory, keep="newest", ring_bytes=1 << 16)
     else:
-        capture = ew.Capture(place, when=rules.above("s", 5e6), pre_roll=PRE_ROLL)
+        capture = ew.Capture(directory, when=rules.above("s", 5e6), pre_roll=PRE_ROLL)
     model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)
     run = 0
     while True:

@@ -84,8 +84,8 @@ class Outcome:
 
     def counts(self) -> dict[str, int]:
         """How many of each verdict, every verdict present."""
-        found = Counter(self.verdicts)
-        return {verdict.name.lower(): found[verdict] for verdict in Verdict if verdict}
+        counts = Counter(self.verdicts)
+        return {verdict.name.lower(): counts[verdict] for verdict in Verdict if verdict}
 
 
 @cache
@@ -94,8 +94,8 @@ def seeds(engine: str) -> tuple[tuple[Seed, ...], ...]:
     if engine == "onnx":
         small = [Seed(f"{name}.onnx", make()) for name, make in onnx_models.ALL.items()]
         networks = [Seed("mobilenet.onnx", onnx_models.mobilenet(NETWORK_WIDTH))]
-        small += [Seed(f"{one.name}>ort", onnx_models.to_ort(one.data)) for one in small]
-        networks += [Seed(f"{one.name}>ort", onnx_models.to_ort(one.data)) for one in networks]
+        small += [Seed(f"{seed.name}>ort", onnx_models.to_ort(seed.data)) for seed in small]
+        networks += [Seed(f"{seed.name}>ort", onnx_models.to_ort(seed.data)) for seed in networks]
     else:
         small = [Seed(f"{name}.tflite", make()) for name, make in tflite_models.ALL.items()]
         networks = [
@@ -266,14 +266,14 @@ def campaign(
             signals[indices[done]] = number
             done += 1
         progress(done)
-    return Outcome([Verdict(record[place]) for place in range(len(indices))], signals)
+    return Outcome([Verdict(record[position]) for position in range(len(indices))], signals)
 
 
 def run_batch(
     engine: str,
     seed: int,
     indices: range,
-    places: range,
+    positions: range,
     run: Callable[[bytes], Verdict],
     record: mmap.mmap,
 ) -> None:
@@ -285,12 +285,12 @@ def run_batch(
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     try:
-        for place in places:
-            file = mutation(engine, seed, indices[place])[1]
+        for position in positions:
+            file = mutation(engine, seed, indices[position])[1]
             signal.alarm(TIME_LIMIT_S)
             verdict = run(file)
             signal.alarm(0)
-            record[place] = verdict
+            record[position] = verdict
     except BaseException:
         os._exit(1)
     os._exit(0)

@@ -580,9 +580,9 @@ FAULTS = [
 
 def flaw(fault: Fault) -> str:
     """What keeps a fault from being tried; empty when nothing does."""
-    found = (ROOT / fault.file).read_text().count(fault.source)
-    if found != 1:
-        return f"{fault.file}: expected this once, found {found} times: {fault.source!r}"
+    count = (ROOT / fault.file).read_text().count(fault.source)
+    if count != 1:
+        return f"{fault.file}: expected this once, found {count} times: {fault.source!r}"
     if fault.source == fault.replacement:
         return f"{fault.file}: expected a change, got none: {fault.source!r}"
     file, name = fault.test.split("::")
@@ -595,8 +595,8 @@ def flaw(fault: Fault) -> str:
 class Tree:
     """A copy of the sources, and what is built of it: the tests of the core, and the extension."""
 
-    def __init__(self, place: Path) -> None:
-        self._tree = place / "tree"
+    def __init__(self, directory: Path) -> None:
+        self._tree = directory / "tree"
         shutil.rmtree(self._tree, ignore_errors=True)
         self._tree.mkdir(parents=True)
         ignored = shutil.ignore_patterns("__pycache__", "*.so")
@@ -608,9 +608,11 @@ class Tree:
             else:
                 shutil.copy2(source, target)
         self._package = self._tree / "src" / "edgeward"
-        self._core, self._extension = place / "core", place / "extension"
-        found = [sys.executable, "-m", "pybind11", "--cmakedir"]
-        pybind11 = subprocess.run(found, capture_output=True, text=True, check=True).stdout.strip()
+        self._core, self._extension = directory / "core", directory / "extension"
+        command = [sys.executable, "-m", "pybind11", "--cmakedir"]
+        pybind11 = subprocess.run(
+            command, capture_output=True, text=True, check=True
+        ).stdout.strip()
         self._configure(self._core, "-DEDGEWARD_TESTS=ON")
         self._configure(
             self._extension,
@@ -619,8 +621,8 @@ class Tree:
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={self._package}",
         )
 
-    def _configure(self, place: Path, *options: str) -> None:
-        command = ["cmake", "-S", self._tree, "-B", place, "-G", "Ninja"]
+    def _configure(self, directory: Path, *options: str) -> None:
+        command = ["cmake", "-S", self._tree, "-B", directory, "-G", "Ninja"]
         subprocess.run(
             [*command, "-DCMAKE_BUILD_TYPE=Debug", *options], check=True, stdout=subprocess.DEVNULL
         )
@@ -637,10 +639,11 @@ class Tree:
 
     def is_built_for(self, tests: Sequence[str]) -> bool:
         """Builds what the tests need."""
-        places = {self._core if _is_of_core(test) else self._extension for test in tests}
+        directories = {self._core if _is_of_core(test) else self._extension for test in tests}
         return all(
-            subprocess.run(["cmake", "--build", place, "-j2"], capture_output=True).returncode == 0
-            for place in places
+            subprocess.run(["cmake", "--build", directory, "-j2"], capture_output=True).returncode
+            == 0
+            for directory in directories
         )
 
     def outcome(self, test: str) -> str:
@@ -682,15 +685,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", metavar="WORD", default="", help="faults with this in a name")
     word = parser.parse_args().only
-    faults = [one for one in FAULTS if word in one.file or word in one.test]
-    flaws = [found for one in faults if (found := flaw(one))]
+    faults = [fault for fault in FAULTS if word in fault.file or word in fault.test]
+    flaws = [reason for fault in faults if (reason := flaw(fault))]
     if flaws or not faults:
         print("\n".join(flaws) or f"no fault has {word!r} in its name")
         return 1
 
     start_s = time.monotonic()
     tree = Tree(SCRATCH)
-    tests = sorted({one.test for one in faults})
+    tests = sorted({fault.test for fault in faults})
     if not tree.is_built_for(tests):
         print("the tree does not build as it is")
         return 1

@@ -50,9 +50,9 @@ def test_a_mutation_is_made_again_from_its_number() -> None:
 
 
 def test_a_death_and_a_hang_cost_one_file_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = [mutation("litert", 3, index)[1] for index in range(100)]
-    first = next(start for start in range(95) if len(set(made[start : start + 6])) == 6)
-    indices, files = range(first, first + 6), made[first : first + 6]
+    files_in_order = [mutation("litert", 3, index)[1] for index in range(100)]
+    first = next(start for start in range(95) if len(set(files_in_order[start : start + 6])) == 6)
+    indices, files = range(first, first + 6), files_in_order[first : first + 6]
 
     def run(file: bytes) -> Verdict:
         if file == files[1]:

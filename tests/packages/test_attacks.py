@@ -65,13 +65,13 @@ pytestmark = pytest.mark.usefixtures("clock")
 
 
 @pytest.fixture
-def place(tmp_path):
+def directory(tmp_path):
     return tmp_path / "trust"
 
 
 @pytest.fixture
-def device(place):
-    return trust_at(place)
+def device(directory):
+    return trust_at(directory)
 
 
 def wraps_of(path):
@@ -81,7 +81,7 @@ def wraps_of(path):
 # --- Old releases -------------------------------------------------------------------------------
 
 
-def test_rollback(tmp_path, place, device, run_child):
+def test_rollback(tmp_path, directory, device, run_child):
     older, allowed = seal(tmp_path / "2.ewp", 2), seal(tmp_path / "3.ewp", 3, min_counter=2)
     newer = seal(tmp_path / "4.ewp", 4, min_counter=3)
     run(older, device)
@@ -103,7 +103,7 @@ for path in sys.argv[2:]:
     else:
         print("ran")
 """
-    assert run_child(program, place, older, allowed, newer) == "refused\nran\nran\n"
+    assert run_child(program, directory, older, allowed, newer) == "refused\nran\nran\n"
 
 
 def test_rollback_by_a_release_that_names_a_high_floor_and_a_low_counter(tmp_path):
@@ -112,16 +112,16 @@ def test_rollback_by_a_release_that_names_a_high_floor_and_a_low_counter(tmp_pat
         seal(tmp_path / "demo.ewp", 2, min_counter=3)
 
 
-def test_an_older_trust_root(tmp_path, place):
+def test_an_older_trust_root(tmp_path, directory):
     """Put in the place of the one in force, with the keys that were revoked since."""
     first = document(publishers=[PUBLISHER, SECOND])
-    device = trust_at(place, first)
+    device = trust_at(directory, first)
     second = successor(first)
     root_document.revoke(second, SECOND.public.id.hex())
     device.update(signed(second))
-    (place / "root.json").write_bytes(signed(first))
+    (directory / "root.json").write_bytes(signed(first))
     for attempt in (
-        lambda: Trust(place),
+        lambda: Trust(directory),
         lambda: run(seal(tmp_path / "demo.ewp", keys=[SECOND]), device),
         lambda: device.update(signed(first)),
     ):
@@ -175,27 +175,27 @@ def test_a_clock_ten_years_behind_and_a_root_issued_since(tmp_path, device, cloc
         run(path, device)
 
 
-def test_a_clock_ten_years_ahead(tmp_path, place, device, clock):
+def test_a_clock_ten_years_ahead(tmp_path, directory, device, clock):
     """New packages are refused, known ones load, and nothing of that day is kept."""
     known, new = seal(tmp_path / "1.ewp", 1), seal(tmp_path / "2.ewp", 2)
     dated = seal(tmp_path / "dated.ewp", 1, name="dated", not_after_s=NOW_S + 500)
     run(known, device)
     run(dated, device)
-    before = {one.name: one.read_bytes() for one in place.iterdir()}
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
     clock(NOW_S + TEN_YEARS_S)
     run(known, device)
     with pytest.raises(ExpiredRoot):
         run(new, device)
     with pytest.raises(ExpiredPackage):
         run(dated, device)
-    run(known, Trust(place))
-    assert {one.name: one.read_bytes() for one in place.iterdir()} == before
+    run(known, Trust(directory))
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
     clock(NOW_S)
     run(new, device)
     run(dated, device)
 
 
-def test_a_clock_ten_years_ahead_while_a_root_comes(tmp_path, place, device, clock):
+def test_a_clock_ten_years_ahead_while_a_root_comes(tmp_path, directory, device, clock):
     clock(NOW_S + 60)
     second = signed(successor(document()))
     clock(NOW_S + TEN_YEARS_S)
@@ -208,10 +208,10 @@ def test_a_clock_ten_years_ahead_while_a_root_comes(tmp_path, place, device, clo
 # --- A stolen publisher key ---------------------------------------------------------------------
 
 
-def test_fast_forward(tmp_path, place, clock):
+def test_fast_forward(tmp_path, directory, clock):
     """The counter is driven to its end; a root of a new epoch opens the way again."""
     first = document()
-    device = trust_at(place, first)
+    device = trust_at(directory, first)
     run(seal(tmp_path / "1.ewp", 1), device)
     clock(NOW_S + TEN_YEARS_S)  # the thief tells the time, too
     last = seal(tmp_path / "last.ewp", LAST_COUNTER, min_counter=LAST_COUNTER)
@@ -235,38 +235,38 @@ def test_fast_forward(tmp_path, place, clock):
         run(last, device)
     with pytest.raises(RollbackRefused, match="expected epoch 1 of the trust root, got 0"):
         run(seal(tmp_path / "old.ewp", LAST_COUNTER, keys=[SECOND]), device)
-    run(genuine, Trust(place))
+    run(genuine, Trust(directory))
 
 
-def test_a_revoked_key(tmp_path, place):
+def test_a_revoked_key(tmp_path, directory):
     first = document(publishers=[PUBLISHER, SECOND])
-    device = trust_at(place, first)
+    device = trust_at(directory, first)
     stolen = seal(tmp_path / "1.ewp", keys=[SECOND])
     run(stolen, device)
-    late = Trust(place)
+    late = Trust(directory)
     second = successor(first)
     root_document.revoke(second, SECOND.public.id.hex())
     late.update(signed(second))
-    for knows in (device, late, Trust(place)):
+    for knows in (device, late, Trust(directory)):
         with pytest.raises(UntrustedPackage, match="got 0 among 1"):
             run(stolen, knows)
     run(seal(tmp_path / "2.ewp", keys=[PUBLISHER, SECOND]), device)
 
 
-def test_one_stolen_key_of_two(tmp_path, place):
+def test_one_stolen_key_of_two(tmp_path, directory):
     content = document(publishers=[PUBLISHER, SECOND])
     root_document.set_threshold(content, DEFAULT_ROLE, 2)
-    device = trust_at(place, content)
+    device = trust_at(directory, content)
     for signers in ([SECOND], [SECOND, STRANGER], [SECOND, OWNER]):
         with pytest.raises(UntrustedPackage, match="expected 2 by keys"):
             run(seal(tmp_path / "1.ewp", keys=signers), device)
     run(seal(tmp_path / "2.ewp", keys=[SECOND, PUBLISHER]), device)
 
 
-def test_duplicate_signatures_toward_a_threshold(tmp_path, place):
+def test_duplicate_signatures_toward_a_threshold(tmp_path, directory):
     content = document(publishers=[PUBLISHER, SECOND])
     root_document.set_threshold(content, DEFAULT_ROLE, 2)
-    device = trust_at(place, content)
+    device = trust_at(directory, content)
     path = seal(tmp_path / "1.ewp", keys=[PUBLISHER])
     for copies in range(2, 17):
         again = tmp_path / f"{copies}.ewp"
@@ -289,50 +289,52 @@ def with_role(content, **changes):
     return {**content, "roles": {**content["roles"], DEFAULT_ROLE: role}}
 
 
-def refuse_as_first_and_next(place, content, refusal):
+def refuse_as_first_and_next(directory, content, refusal):
     """No device begins with the root, and none goes on with it."""
     with pytest.raises(refusal):
-        trust_at(place.with_name("first"), content)
-    device = trust_at(place)
-    before = (place / "root.json").read_bytes()
+        trust_at(directory.with_name("first"), content)
+    device = trust_at(directory)
+    before = (directory / "root.json").read_bytes()
     with pytest.raises(refusal):
         device.update(signed({**content, "version": 2}))
-    assert (place / "root.json").read_bytes() == before
+    assert (directory / "root.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("threshold", [0, -1])
-def test_threshold_zero(place, threshold):
-    refuse_as_first_and_next(place, with_role(document(), threshold=threshold), MalformedRoot)
+def test_threshold_zero(directory, threshold):
+    refuse_as_first_and_next(directory, with_role(document(), threshold=threshold), MalformedRoot)
 
 
-def test_a_root_role_with_threshold_zero(place):
+def test_a_root_role_with_threshold_zero(directory):
     content = document()
     content["roles"]["root"]["threshold"] = 0
-    refuse_as_first_and_next(place, content, MalformedRoot)
+    refuse_as_first_and_next(directory, content, MalformedRoot)
 
 
-def test_duplicate_key(place):
+def test_duplicate_key(directory):
     """One key that is listed twice, or in a role twice, does not make two signers."""
     content = document()
-    refuse_as_first_and_next(place, {**content, "keys": 2 * content["keys"]}, MalformedRoot)
+    refuse_as_first_and_next(directory, {**content, "keys": 2 * content["keys"]}, MalformedRoot)
 
 
-def test_duplicate_key_in_a_role(place):
+def test_duplicate_key_in_a_role(directory):
     content = document()
     twice = 2 * content["roles"][DEFAULT_ROLE]["keyids"]
-    refuse_as_first_and_next(place, with_role(content, keyids=twice, threshold=2), MalformedRoot)
+    refuse_as_first_and_next(
+        directory, with_role(content, keyids=twice, threshold=2), MalformedRoot
+    )
 
 
-def test_duplicate_key_under_another_id(place):
+def test_duplicate_key_under_another_id(directory):
     content = document()
     other = {**content["keys"][1], "id": STRANGER.public.id.hex()}
     content = {**content, "keys": [*content["keys"], other]}
-    refuse_as_first_and_next(place, content, MalformedRoot)
+    refuse_as_first_and_next(directory, content, MalformedRoot)
 
 
-def test_a_root_by_a_publisher(place):
+def test_a_root_by_a_publisher(directory):
     """Who signs packages does not say who signs packages."""
-    device = trust_at(place)
+    device = trust_at(directory)
     second = successor(document())
     root_document.add_key(second, DEFAULT_ROLE, STRANGER.public)
     for signers in ([PUBLISHER], [STRANGER], [PUBLISHER, STRANGER]):
@@ -340,9 +342,9 @@ def test_a_root_by_a_publisher(place):
             device.update(signed(second, signers))
 
 
-def test_a_packages_signature_is_none_of_a_root(place):
+def test_a_packages_signature_is_none_of_a_root(directory):
     """What is signed says what it is."""
-    device = trust_at(place)
+    device = trust_at(directory)
     forged = signed(successor(document()), []).decode()
     payload = _core.document_payload(forged.encode())
     body_type = "application/vnd.edgeward.ewp.body.v1"
@@ -365,19 +367,19 @@ def test_unknown_publisher(tmp_path, device):
             run(seal(tmp_path / "1.ewp", publisher=publisher, keys=signers), device)
 
 
-def test_a_publisher_under_anothers_name(tmp_path, place):
+def test_a_publisher_under_anothers_name(tmp_path, directory):
     content = document()
     root_document.add_key(content, publisher_role("lab"), SECOND.public)
-    device = trust_at(place, content)
+    device = trust_at(directory, content)
     run(seal(tmp_path / "1.ewp", publisher="lab", keys=[SECOND]), device)
     with pytest.raises(UntrustedPackage):
         run(seal(tmp_path / "2.ewp", publisher="default", keys=[SECOND]), device)
 
 
-def test_wrong_name(tmp_path, place):
+def test_wrong_name(tmp_path, directory):
     content = document()
     root_document.add_key(content, publisher_role("lab"), SECOND.public, ["lab-"])
-    device = trust_at(place, content)
+    device = trust_at(directory, content)
     facts = {"publisher": "lab", "keys": [SECOND]}
     run(seal(tmp_path / "1.ewp", name="lab-demo", **facts), device)
     for name in ("demo", "lab", "xlab-demo"):
@@ -393,12 +395,12 @@ def test_wrong_target(tmp_path, device):
         run(seal(tmp_path / "2.ewp", target=target), device)
 
 
-def test_bound_to_another_device(tmp_path, place, device):
+def test_bound_to_another_device(tmp_path, directory, device):
     path = seal(tmp_path / "1.ewp", device_id=DEVICE.public.id)
     run(path, device)
     with pytest.raises(WrongTarget, match="bound to another"):
         run(path, device, OTHER_DEVICE)
-    (place / "device.key").unlink()
+    (directory / "device.key").unlink()
     with pytest.raises(WrongTarget, match="bound to another"):
         Package.open(path, trust=device)
 
@@ -450,7 +452,7 @@ def test_mix_and_match(tmp_path, device, encrypt_to):
     mixed = tmp_path / "mixed.ewp"
     genuine = []
     for choice in itertools.product((0, 1), repeat=len(pieces)):
-        chosen = [piece[one] for piece, one in zip(pieces, choice, strict=True)]
+        chosen = [piece[index] for piece, index in zip(pieces, choice, strict=True)]
         if encrypt_to:
             wraps_of(mixed).write_bytes(chosen.pop())
         mixed.write_bytes(b"".join(chosen))
@@ -479,7 +481,7 @@ def test_chunks_in_another_order(tmp_path, device, encrypt_to, rows):
         if rows:
             places.append((64 + body_bytes + 16 * 144, 48))
         for start, size in places:
-            a, b = (slice(start + one * size, start + (one + 1) * size) for one in pair)
+            a, b = (slice(start + chunk * size, start + (chunk + 1) * size) for chunk in pair)
             swapped[a], swapped[b] = swapped[b], swapped[a]
         path.write_bytes(swapped)
         with pytest.raises(MalformedPackage, match="table" if rows else "chunk"):
@@ -569,14 +571,14 @@ def encrypted(tmp_path):
     return seal(tmp_path / "encrypted.ewp", encrypt_to=[DEVICE.public])
 
 
-def test_an_encrypted_package_without_a_key(place, device, encrypted):
-    (place / "device.key").unlink()
+def test_an_encrypted_package_without_a_key(directory, device, encrypted):
+    (directory / "device.key").unlink()
     with pytest.raises(WrongKey, match=r"device\.key"):
         Package.open(encrypted, trust=device).load()
     wraps_of(encrypted).unlink()
     with pytest.raises(WrongKey, match=r"encrypted\.ewk"):
         run(encrypted, device)
-    assert not (place / "state.json").exists()
+    assert not (directory / "state.json").exists()
 
 
 def test_an_encrypted_package_for_device_a_given_to_b(tmp_path, device, encrypted):
@@ -652,29 +654,29 @@ def test_a_wrap_outside_its_time(device, encrypted, clock):
 # --- The trust directory ------------------------------------------------------------------------
 
 
-def test_a_damaged_state(tmp_path, place, device):
+def test_a_damaged_state(tmp_path, directory, device):
     """What was remembered is not begun anew: that would let older releases in."""
     older, newer = seal(tmp_path / "1.ewp", 1), seal(tmp_path / "2.ewp", 2, min_counter=2)
     run(newer, device)
-    whole = (place / "state.json").read_bytes()
+    whole = (directory / "state.json").read_bytes()
     damages = [b"", b"{}", whole[:-1], whole[len(whole) // 2 :], bytes(len(whole)), b"\xff" + whole]
     for damaged in damages:
-        (place / "state.json").write_bytes(damaged)
+        (directory / "state.json").write_bytes(damaged)
         for path in (older, newer):
             with pytest.raises(MalformedRoot, match="trust state"):
                 run(path, device)
-    (place / "state.json").write_bytes(whole)
+    (directory / "state.json").write_bytes(whole)
     run(newer, device)
     with pytest.raises(RollbackRefused):
         run(older, device)
 
 
-def test_a_damaged_root(tmp_path, place, device):
+def test_a_damaged_root(tmp_path, directory, device):
     path = seal(tmp_path / "1.ewp")
     run(path, device)
-    whole = (place / "root.json").read_bytes()
+    whole = (directory / "root.json").read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], bytes(len(whole)), whole.replace(b"A", b"B", 1)):
-        (place / "root.json").write_bytes(damaged)
+        (directory / "root.json").write_bytes(damaged)
         with pytest.raises((MalformedRoot, UntrustedRoot)):
             run(path, device)
 

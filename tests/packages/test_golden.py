@@ -113,9 +113,9 @@ def test_what_counts_as_the_same(dtype, expected, got, is_right):
 
 
 def test_a_bfloat16_is_compared_as_the_number_that_its_bits_are():
-    one, near, far = (np.array([bits], np.uint16) for bits in (0x3F80, 0x3F81, 0x3F90))
-    assert compared("bfloat16", one, near)[1] == ""
-    assert compared("bfloat16", one, far)[1] != ""
+    exact, near, far = (np.array([bits], np.uint16) for bits in (0x3F80, 0x3F81, 0x3F90))
+    assert compared("bfloat16", exact, near)[1] == ""
+    assert compared("bfloat16", exact, far)[1] != ""
 
 
 def test_another_shape_or_dtype_is_no_match():
@@ -146,11 +146,11 @@ def test_bytes_and_back():
     back = Golden.from_bytes(data, "here")
     assert back.tolerances == golden().tolerances
     assert len(back.cases) == 3
-    for one, other in zip(back.cases, golden().cases, strict=True):
+    for case, original in zip(back.cases, golden().cases, strict=True):
         for side in ("inputs", "outputs"):
-            assert list(getattr(one, side)) == list(getattr(other, side))
-            for name, array in getattr(one, side).items():
-                expected = getattr(other, side)[name]
+            assert list(getattr(case, side)) == list(getattr(original, side))
+            for name, array in getattr(case, side).items():
+                expected = getattr(original, side)[name]
                 assert array.dtype == expected.dtype
                 assert np.array_equal(array, expected)
 
@@ -167,9 +167,9 @@ def refused(data):
 def test_bytes_that_are_cut_or_changed_do_no_harm():
     data = golden().to_bytes()
     assert all(refused(data[:size]) for size in range(len(data)))
-    for place in range(0, 8 * len(data), 3):
+    for bit in range(0, 8 * len(data), 3):
         changed = bytearray(data)
-        changed[place // 8] ^= 1 << place % 8
+        changed[bit // 8] ^= 1 << bit % 8
         refused(bytes(changed))
 
 

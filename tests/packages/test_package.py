@@ -26,7 +26,7 @@ FIRST, SECOND, THIRD = (sealed.key(f"device {n}", "x25519") for n in (1, 2, 3))
 def inputs_of(model, seed):
     """One input of each kind that a model takes; extreme values in the first."""
     generator = np.random.default_rng(seed)
-    made = {}
+    arrays = {}
     for spec in model.inputs:
         array = ew.empty([max(1, size) for size in spec.shape], spec.dtype)
         if array.dtype.kind == "f":
@@ -37,13 +37,13 @@ def inputs_of(model, seed):
         else:
             info = np.iinfo(array.dtype)
             array[...] = generator.integers(info.min, info.max, array.shape, array.dtype)
-        made[spec.name] = array
-    return made
+        arrays[spec.name] = array
+    return arrays
 
 
 def outputs_of(model, inputs):
-    given = model.predict(inputs)
-    return given if isinstance(given, dict) else {"": given}
+    outputs = model.predict(inputs)
+    return outputs if isinstance(outputs, dict) else {"": outputs}
 
 
 MODELS = {
@@ -98,12 +98,12 @@ def test_an_onnx_is_sealed_as_the_form_that_opens_in_place(tmp_path):
     trust = sealed.trust_at(tmp_path / "trust")
     content = onnx_models.conv()
     samples = [inputs_of(ew.load_unsigned(content), 7)]
-    samples = [{name: np.nan_to_num(one, neginf=0) for name, one in samples[0].items()}]
+    samples = [{name: np.nan_to_num(array, neginf=0) for name, array in samples[0].items()}]
     path = tmp_path / "conv.ewp"
     contents = Contents(golden=[Case(samples[0])], keeps_original=True)
     sealed.seal(path, model=content, contents=contents, encrypt_to=[sealed.DEVICE.public])
     package = Package.open(path, trust=trust)
-    assert [(one.name, one.type) for one in package.members] == [
+    assert [(member.name, member.type) for member in package.members] == [
         ("model.ort", "onnx"),
         ("original.onnx", "auxiliary"),
         ("golden.npz", "auxiliary"),
@@ -113,7 +113,7 @@ def test_an_onnx_is_sealed_as_the_form_that_opens_in_place(tmp_path):
         expected, got = outputs_of(plain, samples[0]), outputs_of(model, samples[0])
     for name in expected:
         np.testing.assert_allclose(got[name], expected[name], rtol=1e-4, atol=1e-5)
-    assert all(one.passed for one in package.replay())
+    assert all(difference.passed for difference in package.replay())
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_external_data_comes_out_of_the_package(converts, outside, tmp_path):
     )
     shutil.rmtree(outside.parent)  # nothing is left beside the package
     package = Package.open(path, trust=trust)
-    kinds = {one.name: one.type for one in package.members}
+    kinds = {member.name: member.type for member in package.members}
     assert kinds == (
         {"model.ort": "onnx"}
         if converts
@@ -208,7 +208,7 @@ def test_a_package_tells_what_was_put_into_it(tmp_path):
     assert package.card == "# Adds\n"
     assert package.labels == ["one", "two", "drei", "vier ü"]
     assert package.schema["<placeholder signature>"]["inputs"][0]["shape"] == [4]
-    assert [one.passed for one in package.replay()] == [True, True]
+    assert [difference.passed for difference in package.replay()] == [True, True]
     assert package.reference.sample_count == 5
     package.verify()
     plain = Package.open(sealed.seal(tmp_path / "bare.ewp", counter=10), trust=trust)

@@ -20,7 +20,7 @@ MANIFEST = json.loads((HERE / "manifest.json").read_text())
 WRAPS = json.loads((HERE / "wraps.json").read_text())
 NOW_S, TARGET, FLOOR = MANIFEST["now_s"], MANIFEST["target"], MANIFEST["floor"]
 DEVICE_KEY = bytes.fromhex(MANIFEST["device_key"])
-ROOTS = {one["name"]: base64.b64decode(one["content"]) for one in MANIFEST["roots"]}
+ROOTS = {root["name"]: base64.b64decode(root["content"]) for root in MANIFEST["roots"]}
 SEALED = ("signed", "sealed-aes", "sealed-chacha")
 CODES = {  # all that a reader of packages can say
     "malformed_package", "untrusted_package", "rollback_refused", "wrong_target",
@@ -45,7 +45,7 @@ def by_core(path: Path, root: bytes, now_s: int = NOW_S) -> dict[str, str] | str
                 return "wrong_key"
             content_key = _core.unwrap(wraps.read_bytes(), package.package_id, key, now_s)
         payload = package.open_payload(content_key, 2)
-        members = {one.name: payload.read(one.name).tobytes() for one in package.members}
+        members = {member.name: payload.read(member.name).tobytes() for member in package.members}
         assert all(payload.has_right_digest(name) for name in members)
     except EdgewardError as error:
         return error.code
@@ -65,7 +65,7 @@ READERS = pytest.mark.parametrize("reader", [by_core, by_document])
 
 
 def wraps_named(name: str) -> bytes:
-    return base64.b64decode(next(one["content"] for one in WRAPS if one["name"] == name))
+    return base64.b64decode(next(wraps["content"] for wraps in WRAPS if wraps["name"] == name))
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +149,9 @@ def test_the_readers_agree_on_random_damage(tmp_path, wraps_of):
         whole = (HERE / f"base-{cipher}.ewp").read_bytes()
         path.with_suffix(".ewk").write_bytes(wraps_of.wrap(whole, DEVICE_KEY))
         for step in range(300):
-            place = int.from_bytes(hashlib.sha256(b"%d %d" % (seed, step)).digest()[:4], "little")
+            bit = int.from_bytes(hashlib.sha256(b"%d %d" % (seed, step)).digest()[:4], "little")
             damaged = bytearray(whole)
-            damaged[place // 8 % len(whole)] ^= 1 << place % 8
+            damaged[bit // 8 % len(whole)] ^= 1 << bit % 8
             path.write_bytes(damaged)
             answers = by_core(path, ROOTS["right"]), by_document(path, ROOTS["right"])
             assert answers[0] == answers[1], (seed, step)
@@ -160,9 +160,11 @@ def test_the_readers_agree_on_random_damage(tmp_path, wraps_of):
 
 def test_there_is_a_vector_for_every_code_and_a_valid_one_for_every_mode():
     everything = [*MANIFEST["packages"], *MANIFEST["roots"], *WRAPS]
-    named = {one["expected"] for one in everything if isinstance(one["expected"], str)}
+    named = {vector["expected"] for vector in everything if isinstance(vector["expected"], str)}
     assert named | {"expired_root"} == CODES
-    valid = {one["cipher"] for one in MANIFEST["packages"] if isinstance(one["expected"], dict)}
+    valid = {
+        vector["cipher"] for vector in MANIFEST["packages"] if isinstance(vector["expected"], dict)
+    }
     assert valid == {0, 1, 2}
     assert len(MANIFEST["packages"]) >= 80
 

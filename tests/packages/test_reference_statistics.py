@@ -32,16 +32,16 @@ def test_moments_counts_and_bins_are_numpys(dtype):
     generator = np.random.default_rng(SEED)
     arrays = [(generator.standard_normal((3, 50)) * 20 + 5).astype(dtype) for _ in range(40)]
     every = np.concatenate(arrays).astype(np.float64).ravel()
-    one = measured(arrays)
-    assert one.finite_count == every.size
-    assert (one.min, one.max) == (every.min(), every.max())
-    assert one.mean == pytest.approx(every.mean(), rel=1e-12, abs=1e-12)
-    assert one.variance == pytest.approx(every.var(), rel=1e-12), SEED
-    assert sum(one.counts) == every.size
-    bounds = [-np.inf, *one.edges, np.inf]
-    for index, count in enumerate(one.counts):
+    statistics = measured(arrays)
+    assert statistics.finite_count == every.size
+    assert (statistics.min, statistics.max) == (every.min(), every.max())
+    assert statistics.mean == pytest.approx(every.mean(), rel=1e-12, abs=1e-12)
+    assert statistics.variance == pytest.approx(every.var(), rel=1e-12), SEED
+    assert sum(statistics.counts) == every.size
+    bounds = [-np.inf, *statistics.edges, np.inf]
+    for index, count in enumerate(statistics.counts):
         assert count == ((bounds[index] <= every) & (every < bounds[index + 1])).sum(), SEED
-    assert list(one.edges) == sorted(set(one.edges))
+    assert list(statistics.edges) == sorted(set(statistics.edges))
 
 
 def test_bins_hold_about_as_many_each():
@@ -53,15 +53,15 @@ def test_bins_hold_about_as_many_each():
 
 
 def test_a_value_that_repeats_has_an_edge_of_its_own():
-    one = measured([np.array([0] * 90 + list(range(1, 11)), np.float32)])
-    assert 0.0 in one.edges
+    statistics = measured([np.array([0] * 90 + list(range(1, 11)), np.float32)])
+    assert 0.0 in statistics.edges
     assert measured([np.zeros(8, np.float32)]).edges == (0.0,)
 
 
 def test_what_is_not_finite_is_counted_apart():
-    one = measured([np.array([1, np.nan, np.inf, -np.inf, 3], np.float32)])
-    assert (one.finite_count, one.nan_count, one.infinite_count) == (2, 1, 2)
-    assert (one.min, one.max, one.mean, one.variance) == (1, 3, 2, 1)
+    statistics = measured([np.array([1, np.nan, np.inf, -np.inf, 3], np.float32)])
+    assert (statistics.finite_count, statistics.nan_count, statistics.infinite_count) == (2, 1, 2)
+    assert (statistics.min, statistics.max, statistics.mean, statistics.variance) == (1, 3, 2, 1)
     nothing = measured([np.array([np.nan], np.float32)])
     assert (nothing.finite_count, nothing.min, nothing.max, nothing.variance) == (0, 0, 0, 0)
     assert (nothing.edges, nothing.counts) == ((), (0,))
@@ -85,15 +85,15 @@ def reference():
             {"a": np.full(4, n, np.float32), "b": np.arange(4, dtype=np.float32)} for n in range(9)
         ]
         seen = []
-        made = ReferenceStatistics.measure(model, samples, lambda *step: seen.append(step))
+        reference = ReferenceStatistics.measure(model, samples, lambda *step: seen.append(step))
     assert seen == [(n, 18) for n in range(1, 19)]
-    return made
+    return reference
 
 
 def test_a_model_is_run_over_every_sample():
-    made = reference()
-    assert made.sample_count == 9
-    tensors = {(one.side, one.name): one for one in made.tensors}
+    statistics = reference()
+    assert statistics.sample_count == 9
+    tensors = {(tensor.side, tensor.name): tensor for tensor in statistics.tensors}
     assert set(tensors) == {("input", "a"), ("input", "b"), ("output", "s"), ("output", "p")}
     assert tensors["input", "a"].mean == 4
     assert tensors["output", "s"].mean == 4 + 1.5
@@ -108,8 +108,8 @@ def test_no_samples_and_foreign_ones_are_refused():
 
 
 def test_bytes_and_back():
-    made = reference()
-    assert ReferenceStatistics.from_bytes(made.to_bytes(), "here") == made
+    statistics = reference()
+    assert ReferenceStatistics.from_bytes(statistics.to_bytes(), "here") == statistics
 
 
 def refused(data):
@@ -123,14 +123,14 @@ def refused(data):
 def test_bytes_that_are_cut_or_changed_do_no_harm():
     data = reference().to_bytes()
     assert all(refused(data[:size]) for size in range(len(data)))
-    for place in range(0, 8 * len(data), 5):
+    for bit in range(0, 8 * len(data), 5):
         changed = bytearray(data)
-        changed[place // 8] ^= 1 << place % 8
+        changed[bit // 8] ^= 1 << bit % 8
         refused(bytes(changed))
 
 
 @pytest.mark.parametrize(
-    ("place", "value"),
+    ("field", "value"),
     [
         (("version",), 2), (("version",), None), (("sample_count",), -1), (("more",), 1),
         (("tensors",), 3), (("tensors", 0), {}), (("tensors", 0, "side"), "middle"),
@@ -142,12 +142,12 @@ def test_bytes_that_are_cut_or_changed_do_no_harm():
     ],
     ids=str,
 )  # fmt: skip
-def test_other_documents_are_refused(place, value):
+def test_other_documents_are_refused(field, value):
     document = json.loads(reference().to_bytes())
     at = document
-    for step in place[:-1]:
+    for step in field[:-1]:
         at = at[step]
-    at[place[-1]] = value
+    at[field[-1]] = value
     assert refused(json.dumps(document).encode())
     assert refused(b"[" * 100_000)
     assert refused(b"null")

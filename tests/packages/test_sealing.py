@@ -45,18 +45,18 @@ def test_the_id_is_the_packages(tmp_path):
 
 
 def test_progress_counts_what_takes_long_to_its_end(tmp_path):
-    told = {}
+    counted = {}
 
     def note(noun, done, total):
-        assert told.get(noun, 0) <= done <= total
-        told[noun] = done
+        assert counted.get(noun, 0) <= done <= total
+        counted[noun] = done
         totals[noun] = total
 
     totals = {}
     seal(tmp_path / "p.ewp", contents=Contents(calibration=[{"x": X}] * 5), progress=note)
-    assert set(told) == {sealing.SEALED_BYTES, sealing.CALIBRATION_RUNS}
-    assert told == totals
-    assert told[sealing.CALIBRATION_RUNS] == 2 * 5  # the range first, then what lies in its bins
+    assert set(counted) == {sealing.SEALED_BYTES, sealing.CALIBRATION_RUNS}
+    assert counted == totals
+    assert counted[sealing.CALIBRATION_RUNS] == 2 * 5  # the range first, then what lies in its bins
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,8 @@ def package(tmp_path, canary):
         contents=Contents(card="a card"),
     )
     places = {"HOME": "home", "XDG_CACHE_HOME": "cache", "TMPDIR": "temporary"}
-    for place in places.values():
-        (tmp_path / place).mkdir()
+    for directory in places.values():
+        (tmp_path / directory).mkdir()
     environment = {**os.environ, **{name: str(tmp_path / at) for name, at in places.items()}}
     return path, trust, environment
 
@@ -175,7 +175,7 @@ def test_the_payload_is_neither_dumped_nor_swapped(package, canary):
         finish(child)
     assert flags, "the payload was not found"
     can_lock = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] >= 4 * ELEMENTS + 8192
-    assert all("dd" in one and ("lo" in one or not can_lock) for one in flags)
+    assert all("dd" in line and ("lo" in line or not can_lock) for line in flags)
 
 
 def test_a_core_dump_holds_no_plaintext_and_no_key(package, canary, tmp_path):
@@ -216,9 +216,9 @@ def traced(package, tmp_path):
     lines = log.read_text(errors="replace").splitlines()
     opened = []
     for line in lines:
-        found = OPENED.search(line)
-        if found and re.search(r"O_WRONLY|O_RDWR|O_CREAT", found[1]):
-            quoted = re.search(r'"((?:\\x[0-9a-f]{2})*)"', found[1])[1]
+        match = OPENED.search(line)
+        if match and re.search(r"O_WRONLY|O_RDWR|O_CREAT", match[1]):
+            quoted = re.search(r'"((?:\\x[0-9a-f]{2})*)"', match[1])[1]
             opened.append(bytes.fromhex(quoted.replace("\\x", "")).decode())
     written = "".join(line for line in lines if not OPENED.search(line)).replace("\\x", "")
     return [path for path in opened if not path.startswith(HARMLESS)], written
@@ -234,8 +234,8 @@ def test_loading_writes_nothing_but_what_the_device_must_remember(package, canar
     os.unlink(os.path.join(trust.directory, "state.json"))
 
     first, written_first = traced(package, tmp_path)
-    assert {os.path.dirname(place) for place in first} == {trust.directory}
-    assert all(os.path.basename(place).startswith("state.json") for place in first)
+    assert {os.path.dirname(path) for path in first} == {trust.directory}
+    assert all(os.path.basename(path).startswith("state.json") for path in first)
     again, written_again = traced(package, tmp_path)
     assert again == []
     for mark in marks(canary):
@@ -247,13 +247,13 @@ def test_no_folder_holds_plaintext_afterwards(package, canary, tmp_path):
     with start(package) as child:
         expect(child, "loaded")
         finish(child)
-    files = [place for place in tmp_path.rglob("*") if place.is_file()]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) >= 4
-    for place in files:
-        content = place.read_bytes()
-        assert not any(mark in content for mark in marks(canary)), place
-    made = {str(place.relative_to(tmp_path)) for place in set(tmp_path.rglob("*")) - before}
-    assert made <= {"trust/state.json", "cache/edgeward", "cache/edgeward/engines.json"}
+    for path in files:
+        content = path.read_bytes()
+        assert not any(mark in content for mark in marks(canary)), path
+    written = {str(path.relative_to(tmp_path)) for path in set(tmp_path.rglob("*")) - before}
+    assert written <= {"trust/state.json", "cache/edgeward", "cache/edgeward/engines.json"}
 
 
 def test_what_is_read_by_hand_is_the_callers(package, canary):

@@ -108,7 +108,7 @@ def strict_json(data: bytes) -> Any:
         raise Refused("malformed_root", str(error)) from None
     require(not data.startswith(b"\xef\xbb\xbf"), "malformed_root", "a byte order mark")
     require("\0" not in text and depth(document) <= 8, "malformed_root", "zeros, or too deep")
-    require(not any("\0" in one for one in texts(document)), "malformed_root", "a zero character")
+    require(not any("\0" in text for text in texts(document)), "malformed_root", "a zero character")
     return document
 
 
@@ -122,9 +122,9 @@ def depth(value: Any) -> int:
 
 def texts(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return [one for key, item in value.items() for one in [key, *texts(item)]]
+        return [text for key, item in value.items() for text in [key, *texts(item)]]
     if isinstance(value, list):
-        return [one for item in value for one in texts(item)]
+        return [text for item in value for text in texts(item)]
     return [value] if isinstance(value, str) else []
 
 
@@ -172,8 +172,8 @@ class Root:
         self.payload = from_base64(outer["payload"])
         require(isinstance(outer["payloadType"], str), "malformed_root", "payloadType")
         self.signatures = []
-        for one in listed(outer["signatures"], 0, 16):
-            signature = fields(one, {"keyid", "sig"})
+        for entry in listed(outer["signatures"], 0, 16):
+            signature = fields(entry, {"keyid", "sig"})
             self.signatures.append((hex_id(signature["keyid"]), from_base64(signature["sig"])))
         require(outer["payloadType"] == ROOT_TYPE, "malformed_root", "payloadType")
         self._parse()
@@ -190,8 +190,8 @@ class Root:
         self.issued = whole_number(document["issued"], 0, 2**63 - 2)
         self.expires = whole_number(document["expires"], self.issued + 1)
         self.keys: dict[bytes, tuple[int, bytes]] = {}
-        for one in listed(document["keys"], 0, 64):
-            key = fields(one, {"id", "alg", "pub"})
+        for entry in listed(document["keys"], 0, 64):
+            key = fields(entry, {"id", "alg", "pub"})
             require(key["alg"] in ALGORITHMS, "malformed_root", f"algorithm {key['alg']!r}")
             algorithm, public = ALGORITHMS[key["alg"]], from_base64(key["pub"])
             require(len(public) == KEY_BYTES[algorithm], "malformed_root", "length of a key")
@@ -199,7 +199,7 @@ class Root:
             require(name == key_id(algorithm, public), "malformed_root", "id of a key")
             require(name not in self.keys, "malformed_root", "a key twice")
             self.keys[name] = algorithm, public
-        self.revoked = [hex_id(one) for one in listed(document["revoked"], 0, 1024)]
+        self.revoked = [hex_id(value) for value in listed(document["revoked"], 0, 1024)]
         require(len(set(self.revoked)) == len(self.revoked), "malformed_root", "revoked twice")
         roles = document["roles"]
         is_right = isinstance(roles, dict) and "root" in roles and len(roles) <= 65
@@ -214,7 +214,7 @@ class Root:
         require(is_name, "malformed_root", f"role {name}")
         names = {"keyids", "threshold"} | (set() if name == "root" else {"prefixes"})
         role = fields(value, names)
-        ids = [hex_id(one) for one in listed(role["keyids"], 1, 64)]
+        ids = [hex_id(value) for value in listed(role["keyids"], 1, 64)]
         require(len(set(ids)) == len(ids) and set(ids) <= set(self.keys), "malformed_root", "ids")
         threshold = whole_number(role["threshold"], 1, len(ids))
         prefixes = [] if name == "root" else listed(role["prefixes"], 1, 256)
@@ -455,7 +455,7 @@ def parse_body(body: bytes, minor: int, file_length: int) -> Facts:
 def unwrap(path: Path, package_id: bytes, device: Device) -> bytes:
     require(device.private_key is not None, "wrong_key", "no key")
     require(path.exists(), "wrong_key", "no wraps")
-    data, found, before = path.read_bytes(), None, b""
+    data, wrap_of_device, before = path.read_bytes(), None, b""
     is_row = len(data) % 216 == 0 and 1 <= len(data) // 216 <= 65_536
     require(is_row, "malformed_key", "length of the wraps")
     for at in range(0, len(data), 216):
@@ -466,18 +466,20 @@ def unwrap(path: Path, package_id: bytes, device: Device) -> bytes:
         require(before < wrap[48:80], "malformed_key", "order of the wraps")
         before = wrap[48:80]
         if wrap[48:80] == device.id:
-            found = wrap
-    require(found is not None, "wrong_key", "no wrap for this device")
-    assert found is not None
+            wrap_of_device = wrap
+    require(wrap_of_device is not None, "wrong_key", "no wrap for this device")
+    assert wrap_of_device is not None
     assert device.private_key is not None
-    require(found[16:48] == package_id, "wrong_key", "another package's wrap")
-    begin, end = struct.unpack_from("<QQ", found, 80)
+    require(wrap_of_device[16:48] == package_id, "wrong_key", "another package's wrap")
+    begin, end = struct.unpack_from("<QQ", wrap_of_device, 80)
     is_in_time = begin <= device.now_s and (end == 0 or device.now_s < end)
     require(is_in_time, "wrong_key", "time")
-    aead = struct.unpack_from("<H", found, 12)[0]
-    info = b"edgeward/ewk/v1\0" + found[8:96]
+    aead = struct.unpack_from("<H", wrap_of_device, 12)[0]
+    info = b"edgeward/ewk/v1\0" + wrap_of_device[8:96]
     try:
-        return hpke_open(aead, device.private_key, found[96:128], info, found[168:])
+        return hpke_open(
+            aead, device.private_key, wrap_of_device[96:128], info, wrap_of_device[168:]
+        )
     except (InvalidTag, ValueError):
         raise Refused("wrong_key", "the wrap does not open") from None
 

@@ -22,26 +22,26 @@ def environment(monkeypatch):
 @pytest.fixture
 def directory(tmp_path):
     """A trust directory with a key in it."""
-    made = tmp_path / "trust"
-    made.mkdir()
-    IN_FILE.write(str(made / FILE))
-    return made
+    path = tmp_path / "trust"
+    path.mkdir()
+    IN_FILE.write(str(path / FILE))
+    return path
 
 
 @pytest.fixture
 def credentials(tmp_path, monkeypatch):
     """A credentials directory as systemd gives it: its files' modes keep nobody out."""
-    made = tmp_path / "credentials"
-    made.mkdir()
-    IN_CREDENTIALS.write(str(made / CREDENTIAL))
-    os.chmod(made / CREDENTIAL, 0o444)
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(made))
-    return made
+    path = tmp_path / "credentials"
+    path.mkdir()
+    IN_CREDENTIALS.write(str(path / CREDENTIAL))
+    os.chmod(path / CREDENTIAL, 0o444)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(path))
+    return path
 
 
 def found_id(directory):
-    found = find_device_key(str(directory))
-    return None if found is None else found.public.id
+    device_key = find_device_key(str(directory))
+    return None if device_key is None else device_key.public.id
 
 
 def test_without_a_key_anywhere_there_is_none(tmp_path, monkeypatch):
@@ -95,8 +95,8 @@ NO_KEYS = {
 def test_a_key_that_is_there_and_is_none_is_refused_without_showing_it(
     directory, credentials, monkeypatch, text
 ):
-    def check(place):
-        with pytest.raises(MalformedKey, match=re.escape(str(place))) as refusal:
+    def check(source):
+        with pytest.raises(MalformedKey, match=re.escape(str(source))) as refusal:
             find_device_key(str(directory))
         assert SECRET[:16] not in str(refusal.value)
 
@@ -112,7 +112,7 @@ def test_a_key_that_is_there_and_is_none_is_refused_without_showing_it(
 
 
 def test_every_place_is_named(directory):
-    told = places(str(directory))
-    assert str(directory / FILE) in told
-    assert VARIABLE in told
-    assert CREDENTIAL in told
+    named = places(str(directory))
+    assert str(directory / FILE) in named
+    assert VARIABLE in named
+    assert CREDENTIAL in named

@@ -12,19 +12,19 @@ from edgeward.trust import keys
 
 
 def test_the_files_are_those_that_the_module_names(tmp_path):
-    place = tmp_path / "keys"
-    keys.make(place, "ed25519", int(time.time()), 30)
-    found = {os.path.relpath(os.path.join(at, name), place) for at, _, names in os.walk(place)
-             for name in names}  # fmt: skip
+    directory = tmp_path / "keys"
+    keys.make(directory, "ed25519", int(time.time()), 30)
+    paths = (path for path in directory.rglob("*") if not path.is_dir())
+    files = {str(path.relative_to(directory)) for path in paths}
     private = {"root.key", "publisher.key", "trust/device.key"}
-    assert found == private | {"root.pub", "publisher.pub", "device.pub", "trust/root.json"}
+    assert files == private | {"root.pub", "publisher.pub", "device.pub", "trust/root.json"}
     for name in private:
-        assert stat.S_IMODE(os.stat(place / name).st_mode) == 0o600
-    assert stat.S_IMODE(os.stat(place / "trust").st_mode) == 0o700
+        assert stat.S_IMODE(os.stat(directory / name).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(directory / "trust").st_mode) == 0o700
     halves = {"root.key": "root.pub", "trust/device.key": "device.pub"}
     for key, public in halves.items():
-        made = ew.PrivateKey.read(str(place / key))
-        assert made.public.text == ew.PublicKey.read(str(place / public)).text
+        private_key = ew.PrivateKey.read(str(directory / key))
+        assert private_key.public.text == ew.PublicKey.read(str(directory / public)).text
 
 
 def test_the_publisher_is_believed_and_the_root_key_is_the_only_owner(tmp_path):
@@ -46,5 +46,5 @@ def test_no_key_is_ever_written_over(tmp_path):
 
 
 def test_a_key_without_the_usual_ending_has_its_public_half_beside_it(tmp_path):
-    made = keys.make_key(tmp_path / "camera", "x25519")
-    assert ew.PublicKey.read(str(tmp_path / "camera.pub")).text == made.public.text
+    key = keys.make_key(tmp_path / "camera", "x25519")
+    assert ew.PublicKey.read(str(tmp_path / "camera.pub")).text == key.public.text

@@ -20,10 +20,10 @@ LAB_ROLE = publisher_role("lab")
 def document():
     """Two of three owners replace it; PUBLISHER signs any model, THIRD those of the lab."""
     owners = [OWNER.public, SECOND.public, THIRD.public]
-    made = root_document.first(owners, ISSUED_S, DAYS, threshold=2)
-    root_document.add_key(made, DEFAULT_ROLE, PUBLISHER.public)
-    root_document.add_key(made, LAB_ROLE, THIRD.public, ["lab-", "test-"])
-    return made
+    content = root_document.first(owners, ISSUED_S, DAYS, threshold=2)
+    root_document.add_key(content, DEFAULT_ROLE, PUBLISHER.public)
+    root_document.add_key(content, LAB_ROLE, THIRD.public, ["lab-", "test-"])
+    return content
 
 
 def believed(document, keys=(OWNER, SECOND)):
@@ -49,7 +49,7 @@ def test_what_is_read_is_what_was_signed(document):
 
 
 def test_one_key_may_act_in_several_roles_and_is_listed_once(document):
-    assert [one["id"] for one in document["keys"]].count(THIRD.public.id.hex()) == 1
+    assert [key["id"] for key in document["keys"]].count(THIRD.public.id.hex()) == 1
     assert THIRD.public.id.hex() in key_ids(document, ROOT)
     assert key_ids(document, LAB_ROLE) == [THIRD.public.id.hex()]
     assert document["roles"][LAB_ROLE]["prefixes"] == ["lab-", "test-"]
@@ -93,8 +93,8 @@ def test_a_root_without_owners_cannot_be_made():
 @pytest.mark.parametrize(
     "change",
     [
-        lambda made: root_document.set_threshold(made, publisher_role("nobody"), 1),
-        lambda made: root_document.drop_key(made, publisher_role("nobody"), "00"),
+        lambda content: root_document.set_threshold(content, publisher_role("nobody"), 1),
+        lambda content: root_document.drop_key(content, publisher_role("nobody"), "00"),
     ],
     ids=["set_threshold", "drop_key"],
 )

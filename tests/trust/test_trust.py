@@ -31,48 +31,48 @@ EPOCH = 1 << 48
 
 
 @pytest.fixture
-def place(tmp_path):
+def directory(tmp_path):
     return tmp_path / "trust"
 
 
 @pytest.fixture
-def device(place):
-    return trust_at(place)
+def device(directory):
+    return trust_at(directory)
 
 
 @pytest.fixture
 def package(tmp_path):
     """Makes a verified package of the core's, as accept() takes it."""
 
-    def made(device, counter=1, **release):
+    def open_package(device, counter=1, **release):
         name = "-".join(map(str, [counter, *release.values()]))
         return Package.open(seal(tmp_path / f"{name}.ewp", counter, **release), trust=device).core
 
-    return made
+    return open_package
 
 
-def state_of(place):
-    return json.loads((place / "state.json").read_text())
+def state_of(directory):
+    return json.loads((directory / "state.json").read_text())
 
 
-def files(place):
-    return {one.name: one.read_bytes() for one in place.iterdir()}
+def files(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
 # --- Which directory, which root ----------------------------------------------------------------
 
 
 def test_the_directory_is_the_one_given_or_the_environments_or_the_systems(
-    place, device, tmp_path, monkeypatch
+    directory, device, tmp_path, monkeypatch
 ):
-    assert Trust(place).directory == str(place)
-    monkeypatch.setattr(trust, "DEFAULT_DIRECTORY", str(place))
+    assert Trust(directory).directory == str(directory)
+    monkeypatch.setattr(trust, "DEFAULT_DIRECTORY", str(directory))
     monkeypatch.delenv("EDGEWARD_TRUST", raising=False)
-    assert Trust().directory == str(place)
-    shutil.copytree(place, tmp_path / "other")
+    assert Trust().directory == str(directory)
+    shutil.copytree(directory, tmp_path / "other")
     monkeypatch.setenv("EDGEWARD_TRUST", str(tmp_path / "other"))
     assert Trust().directory == str(tmp_path / "other")
-    assert Trust(place).directory == str(place)
+    assert Trust(directory).directory == str(directory)
 
 
 def test_a_directory_without_a_root_says_how_to_get_one(tmp_path):
@@ -93,21 +93,21 @@ def test_a_directory_without_a_root_says_how_to_get_one(tmp_path):
     ],
     ids=["empty", "no envelope", "cut", "too long", "signed by another", "not signed"],
 )
-def test_a_root_that_cannot_be_believed_is_named(place, content, refusal):
-    place.mkdir()
-    (place / "root.json").write_bytes(content)
-    with pytest.raises(refusal, match=f'^trust root "{place}/root.json": '):
-        Trust(place)
+def test_a_root_that_cannot_be_believed_is_named(directory, content, refusal):
+    directory.mkdir()
+    (directory / "root.json").write_bytes(content)
+    with pytest.raises(refusal, match=f'^trust root "{directory}/root.json": '):
+        Trust(directory)
 
 
-def test_the_root_in_force_is_seen_by_who_opened_the_directory_before(place, device):
-    other = Trust(place)
+def test_the_root_in_force_is_seen_by_who_opened_the_directory_before(directory, device):
+    other = Trust(directory)
     other.update(signed(successor(document())))
     assert device.root.version == other.root.version == 2
 
 
-def test_a_root_that_goes_missing_is_missed(place, device):
-    (place / "root.json").unlink()
+def test_a_root_that_goes_missing_is_missed(directory, device):
+    (directory / "root.json").unlink()
     with pytest.raises(FileNotFoundError):
         _ = device.root
 
@@ -115,8 +115,8 @@ def test_a_root_that_goes_missing_is_missed(place, device):
 # --- Time ---------------------------------------------------------------------------------------
 
 
-def test_the_time_is_the_clocks_but_never_before_what_is_certain(clock, place, package):
-    device = trust_at(place)
+def test_the_time_is_the_clocks_but_never_before_what_is_certain(clock, directory, package):
+    device = trust_at(directory)
     assert device.now_s() == NOW_S
     clock(NOW_S - 1)
     assert device.now_s() == NOW_S  # when the root was issued
@@ -129,33 +129,33 @@ def test_the_time_is_the_clocks_but_never_before_what_is_certain(clock, place, p
     assert device.now_s() == NOW_S + 50
     clock(NOW_S + 60)
     assert device.now_s() == NOW_S + 60
-    assert state_of(place)["time_floor_s"] == NOW_S + 50  # the clock's word is not kept
+    assert state_of(directory)["time_floor_s"] == NOW_S + 50  # the clock's word is not kept
 
 
-def test_a_successor_tells_the_time_too(clock, place):
+def test_a_successor_tells_the_time_too(clock, directory):
     first = document()
-    device = trust_at(place, first)
+    device = trust_at(directory, first)
     clock(NOW_S + 70)
     device.update(signed(successor(first)))
     clock(0)
     assert device.now_s() == NOW_S + 70
 
 
-def test_a_publisher_cannot_push_the_time_past_the_roots_own_day(clock, place):
-    device = trust_at(place)
+def test_a_publisher_cannot_push_the_time_past_the_roots_own_day(clock, directory):
+    device = trust_at(directory)
     clock(NOW_S + 1000 * DAY_S)
-    path = seal(place.parent / "ahead.ewp")
+    path = seal(directory.parent / "ahead.ewp")
     clock(NOW_S)
     run(path, device)
     assert device.now_s() == device.root.expires_s - 1
     device.root.require_current(device.now_s())
 
 
-def test_a_new_epoch_voids_the_time_that_packages_told(clock, place):
+def test_a_new_epoch_voids_the_time_that_packages_told(clock, directory):
     first = document()
-    device = trust_at(place, first)
+    device = trust_at(directory, first)
     clock(NOW_S + 1000 * DAY_S)
-    path = seal(place.parent / "ahead.ewp")
+    path = seal(directory.parent / "ahead.ewp")
     clock(NOW_S)
     run(path, device)
     assert device.now_s() > NOW_S
@@ -166,12 +166,12 @@ def test_a_new_epoch_voids_the_time_that_packages_told(clock, place):
     root_document.raise_epoch(third)
     device.update(signed(third))
     assert device.now_s() == NOW_S
-    run(seal(place.parent / "next.ewp", epoch=1), device)
+    run(seal(directory.parent / "next.ewp", epoch=1), device)
     assert device.now_s() == NOW_S
 
 
-def test_an_expired_root_stops_what_has_not_run_here(clock, place, package):
-    device = trust_at(place)
+def test_an_expired_root_stops_what_has_not_run_here(clock, directory, package):
+    device = trust_at(directory)
     known = package(device, 1)
     device.accept(known)
     clock(device.root.expires_s - 1)
@@ -207,48 +207,48 @@ def test_the_floors_are_handed_out_as_a_copy(device):
     assert trust.NEW_STATE["floors"] == {}
 
 
-def test_what_was_opened_before_a_floor_rose_does_not_run_after(place, device, package):
+def test_what_was_opened_before_a_floor_rose_does_not_run_after(directory, device, package):
     older, newer = package(device, 1), package(device, 2, min_counter=2)
-    Trust(place).accept(newer)
+    Trust(directory).accept(newer)
     with pytest.raises(RollbackRefused, match="release_counter: expected at least 2 of epoch 0"):
         device.accept(older)
     device.accept(newer)
 
 
-def test_what_was_opened_before_an_epoch_rose_does_not_run_after(place, tmp_path, package):
+def test_what_was_opened_before_an_epoch_rose_does_not_run_after(directory, tmp_path, package):
     first = document()
-    device = trust_at(place, first)
+    device = trust_at(directory, first)
     older = package(device, 5)
     second = successor(first)
     root_document.raise_epoch(second)
-    Trust(place).update(signed(second))
+    Trust(directory).update(signed(second))
     with pytest.raises(RollbackRefused, match=r"at least 1 of epoch 1.* got 5 of epoch 0"):
         device.accept(older)
 
 
-def test_the_latest_packages_that_ran_are_remembered(place, device, package):
-    made = [package(device, counter) for counter in range(1, trust.MOST_ACCEPTED + 3)]
-    ids = [one.package_id.hex() for one in made]
-    for one in made[:-2]:
-        device.accept(one)
-    assert state_of(place)["accepted"] == {"demo": ids[:-2]}
+def test_the_latest_packages_that_ran_are_remembered(directory, device, package):
+    packages = [package(device, counter) for counter in range(1, trust.MOST_ACCEPTED + 3)]
+    ids = [verified.package_id.hex() for verified in packages]
+    for verified in packages[:-2]:
+        device.accept(verified)
+    assert state_of(directory)["accepted"] == {"demo": ids[:-2]}
     # The first runs again, so that the second is the one that is longest ago.
-    device.accept(made[0])
-    device.accept(made[-2])
-    assert state_of(place)["accepted"] == {"demo": [*ids[2:-2], ids[0], ids[-2]]}
-    device.accept(made[-1])
-    assert state_of(place)["accepted"] == {"demo": [*ids[3:-2], ids[0], *ids[-2:]]}
+    device.accept(packages[0])
+    device.accept(packages[-2])
+    assert state_of(directory)["accepted"] == {"demo": [*ids[2:-2], ids[0], ids[-2]]}
+    device.accept(packages[-1])
+    assert state_of(directory)["accepted"] == {"demo": [*ids[3:-2], ids[0], *ids[-2:]]}
 
 
-def test_what_is_remembered_already_is_not_written_again(place, device, package):
+def test_what_is_remembered_already_is_not_written_again(directory, device, package):
     core = package(device, 2, min_counter=2)
     device.accept(core)
-    before = (place / "state.json").stat()
+    before = (directory / "state.json").stat()
     device.accept(core)
-    assert (place / "state.json").stat() == before
+    assert (directory / "state.json").stat() == before
 
 
-def test_what_a_refused_package_says_is_not_remembered(place, device, tmp_path):
+def test_what_a_refused_package_says_is_not_remembered(directory, device, tmp_path):
     path = seal(tmp_path / "other.ewp", 9, min_counter=9, keys=[OWNER])
     with pytest.raises(UntrustedPackage):
         run(path, device)
@@ -257,27 +257,27 @@ def test_what_a_refused_package_says_is_not_remembered(place, device, tmp_path):
     (tmp_path / "changed.ewp").write_bytes(bytes_)
     with pytest.raises(MalformedPackage):
         run(tmp_path / "changed.ewp", device)
-    assert sorted(files(place)) == ["device.key", "root.json"]
+    assert sorted(files(directory)) == ["device.key", "root.json"]
 
 
 # --- The next root ------------------------------------------------------------------------------
 
 
-def test_roots_follow_one_another(place):
+def test_roots_follow_one_another(directory):
     content = document()
-    device = trust_at(place, content)
+    device = trust_at(directory, content)
     for version in (2, 3, 4):
         content = successor(content)
         device.update(signed(content))
-        assert device.root.version == Trust(place).root.version == version
-        assert state_of(place)["root_version"] == version
+        assert device.root.version == Trust(directory).root.version == version
+        assert state_of(directory)["root_version"] == version
 
 
-def test_a_root_that_does_not_follow_changes_nothing(place, device):
+def test_a_root_that_does_not_follow_changes_nothing(directory, device):
     second, third = successor(document()), successor(successor(document()))
     backwards = {**successor(second), "issued": 0}
     device.update(signed(second))
-    before = files(place)
+    before = files(directory)
     for content, keys, refusal in [
         (document(), [OWNER], RollbackRefused),
         ({**second, "expires": second["expires"] + 1}, [OWNER], RollbackRefused),
@@ -289,66 +289,68 @@ def test_a_root_that_does_not_follow_changes_nothing(place, device):
     ]:
         with pytest.raises(refusal):
             device.update(signed(content, keys))
-        assert files(place) == before
+        assert files(directory) == before
         assert device.root.version == 2
     device.update(signed(third))
 
 
-def test_the_same_root_again_changes_nothing(place, device):
+def test_the_same_root_again_changes_nothing(directory, device):
     second = signed(successor(document()))
     device.update(second)
-    before = files(place)
+    before = files(directory)
     device.update(second)
-    assert files(place) == before
+    assert files(directory) == before
 
 
-def test_who_opened_the_directory_before_cannot_take_its_root_back(place, device):
-    late = Trust(place)
+def test_who_opened_the_directory_before_cannot_take_its_root_back(directory, device):
+    late = Trust(directory)
     second = successor(document())
     device.update(signed(second))
     device.update(signed(successor(second)))
     with pytest.raises(RollbackRefused):
         late.update(signed({**second, "expires": second["expires"] + 1}))
-    assert late.root.version == Trust(place).root.version == 3
+    assert late.root.version == Trust(directory).root.version == 3
 
 
-def test_a_root_that_follows_the_one_another_process_brought_is_taken(place, device):
-    late = Trust(place)
+def test_a_root_that_follows_the_one_another_process_brought_is_taken(directory, device):
+    late = Trust(directory)
     second = successor(document())
     device.update(signed(second))
     late.update(signed(successor(second)))
     assert device.root.version == 3
 
 
-def test_what_an_update_could_not_note_the_next_run_notes(place, device, package):
+def test_what_an_update_could_not_note_the_next_run_notes(directory, device, package):
     """A crash between the two files: the root is the successor, the state does not say so."""
     second = signed(successor(document()))
     device.update(second)
-    (place / "state.json").unlink()
+    (directory / "state.json").unlink()
     device.accept(package(device))
-    assert state_of(place)["root_version"] == 2
+    assert state_of(directory)["root_version"] == 2
 
 
-def test_an_update_that_is_repeated_notes_what_the_first_could_not(place, device):
+def test_an_update_that_is_repeated_notes_what_the_first_could_not(directory, device):
     second = signed(successor(document()))
     device.update(second)
-    complete = files(place)
-    (place / "state.json").unlink()
+    complete = files(directory)
+    (directory / "state.json").unlink()
     device.update(second)
-    assert files(place) == complete
+    assert files(directory) == complete
 
 
 # --- A state that is not ours -------------------------------------------------------------------
 
 
-def test_a_state_that_is_cut_anywhere_is_refused(place, device, package):
+def test_a_state_that_is_cut_anywhere_is_refused(directory, device, package):
     device.accept(package(device, 2, min_counter=2))
-    whole = (place / "state.json").read_bytes()
+    whole = (directory / "state.json").read_bytes()
     assert len(whole) > 100
     for size in range(len(whole)):
-        (place / "state.json").write_bytes(whole[:size])
-        with pytest.raises(MalformedRoot, match=f'trust state "{place}/state.json": .* restore it'):
-            Trust(place)
+        (directory / "state.json").write_bytes(whole[:size])
+        with pytest.raises(
+            MalformedRoot, match=f'trust state "{directory}/state.json": .* restore it'
+        ):
+            Trust(directory)
 
 
 FINE = {
@@ -387,23 +389,25 @@ FINE = {
     ],
     ids=str,
 )
-def test_a_state_with_another_meaning_is_refused(place, device, change):
-    (place / "state.json").write_text(json.dumps(FINE))
-    assert Trust(place).floors() == {"demo": 3}
-    (place / "state.json").write_text(json.dumps({**FINE, **change}))
+def test_a_state_with_another_meaning_is_refused(directory, device, change):
+    (directory / "state.json").write_text(json.dumps(FINE))
+    assert Trust(directory).floors() == {"demo": 3}
+    (directory / "state.json").write_text(json.dumps({**FINE, **change}))
     with pytest.raises(MalformedRoot, match="trust state"):
-        Trust(place)
+        Trust(directory)
     for name in FINE:
-        (place / "state.json").write_text(json.dumps({k: v for k, v in FINE.items() if k != name}))
+        (directory / "state.json").write_text(
+            json.dumps({k: v for k, v in FINE.items() if k != name})
+        )
         with pytest.raises(MalformedRoot, match="trust state"):
-            Trust(place)
+            Trust(directory)
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{}", "\x00" * 300, "[" * 100_000, "\xff"])
-def test_a_state_that_is_something_else_is_refused(place, device, text):
-    (place / "state.json").write_bytes(text.encode("latin-1"))
+def test_a_state_that_is_something_else_is_refused(directory, device, text):
+    (directory / "state.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(MalformedRoot, match="trust state"):
-        Trust(place)
+        Trust(directory)
 
 
 # --- Crashes ------------------------------------------------------------------------------------
@@ -427,11 +431,11 @@ reset()
 
 
 def test_a_kill_at_any_step_of_accept_leaves_the_old_floor_or_the_new(
-    place, device, package, run_child
+    directory, device, package, run_child
 ):
     device.accept(package(device, 3, min_counter=3))
     newer = package(device, 5, min_counter=5)
-    told = run_child(
+    output = run_child(
         KILLED
         + """
 core = Package.open(sys.argv[3], trust=template).core
@@ -447,23 +451,23 @@ for step in each_kill(lambda: trust.accept(core)):
     print(step, floor)
     reset()
 """,
-        place,
-        place.with_name("copy"),
+        directory,
+        directory.with_name("copy"),
         newer.path,
     )
-    steps = told.splitlines()
+    steps = output.splitlines()
     assert {"after flock 3", "before write 3", "before replace 3"} <= set(steps)
     assert {"after replace 5", "before flock 5", "before close 5"} <= set(steps)
     assert [step.split()[-1] for step in steps] == sorted(step.split()[-1] for step in steps)
 
 
 def test_a_kill_at_any_step_of_update_leaves_the_old_root_or_the_new(
-    place, device, package, run_child
+    directory, device, package, run_child
 ):
     device.accept(package(device, 3, min_counter=3))
-    second = place.with_name("second.json")
+    second = directory.with_name("second.json")
     second.write_bytes(signed(successor(document())))
-    told = run_child(
+    output = run_child(
         KILLED
         + """
 envelope = Path(sys.argv[3]).read_bytes()
@@ -477,11 +481,11 @@ for step in each_kill(lambda: trust.update(envelope)):
     assert found.root.version == state()["root_version"] == 2, step
     reset()
 """,
-        place,
-        place.with_name("copy"),
+        directory,
+        directory.with_name("copy"),
         second,
     )
-    steps = told.splitlines()
+    steps = output.splitlines()
     assert {"before replace 1 1", "after replace 2 1", "before replace 2 1"} <= set(steps)
     assert {"after replace 2 2", "after flock 2 2"} <= set(steps)
 
@@ -510,7 +514,7 @@ def with_limit(size_bytes, work):
 """
 
 
-def test_a_disk_that_is_full_keeps_the_floor_and_says_so(place, device, package, run_child):
+def test_a_disk_that_is_full_keeps_the_floor_and_says_so(directory, device, package, run_child):
     """A limit on a file's size stands for the disk: it lets so many bytes through, and no more."""
     device.accept(package(device, 3, min_counter=3))
     run_child(
@@ -525,13 +529,13 @@ while not with_limit(limit, lambda: trust.accept(core)):
 assert limit == len(files()["state.json"]) > 100
 assert trust.floors() == {"demo": 5}
 """,
-        place,
+        directory,
         package(device, 5, min_counter=5).path,
     )
 
 
-def test_a_full_disk_keeps_the_root_and_says_so(place, device, run_child):
-    second = place.with_name("second.json")
+def test_a_full_disk_keeps_the_root_and_says_so(directory, device, run_child):
+    second = directory.with_name("second.json")
     second.write_bytes(signed(successor(document())))
     run_child(
         FULL
@@ -545,7 +549,7 @@ for limit in range(len(envelope)):
 assert with_limit(len(envelope), lambda: trust.update(envelope))
 assert trust.root.version == 2
 """,
-        place,
+        directory,
         second,
     )
 
@@ -556,10 +560,10 @@ def has_mount_namespaces():
 
 
 @pytest.mark.skipif(not has_mount_namespaces(), reason="may not mount a disk of its own")
-def test_a_disk_that_really_is_full_keeps_what_it_had(place, device, package):
+def test_a_disk_that_really_is_full_keeps_what_it_had(directory, device, package):
     device.accept(package(device, 3, min_counter=3))
     newer = package(device, 5, min_counter=5)
-    disk = place.with_name("disk")
+    disk = directory.with_name("disk")
     disk.mkdir()
     program = """
 import errno, os, shutil, sys
@@ -589,7 +593,7 @@ trust.accept(core)
 print(trust.floors()["demo"])
 """
     shell = 'mount -t tmpfs -o size=64k none "$3" && exec "$0" -c "$1" "$2" "$3" "$4"'
-    words = [sys.executable, program, str(place), str(disk), newer.path]
+    words = [sys.executable, program, str(directory), str(disk), newer.path]
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", shell, *words], capture_output=True, text=True
     )
@@ -597,11 +601,11 @@ print(trust.floors()["demo"])
 
 
 def test_a_directory_that_cannot_be_written_lets_run_what_sets_no_floor(
-    place, device, package, run_child
+    directory, device, package, run_child
 ):
     first, raises = package(device, 1), package(device, 2, min_counter=2)
     # As another user, who may reach neither this user's temporary directory nor write in this one.
-    told = run_child(
+    output = run_child(
         """
 import fcntl, os, shutil, sys, tempfile
 from pathlib import Path
@@ -626,43 +630,43 @@ with tempfile.TemporaryDirectory() as directory:
         os.seteuid(user)
         os.chmod(place, 0o755)
 """,
-        place,
+        directory,
         first.path,
         raises.path,
     )
-    assert told == "first\n['device.key', 'root.json'] {}\n"
+    assert output == "first\n['device.key', 'root.json'] {}\n"
 
 
 # --- Several at once ----------------------------------------------------------------------------
 
 
-def is_waited_for(place):
+def is_waited_for(directory):
     """Whether someone waits for the lock of the directory."""
-    inode = f":{place.stat().st_ino} "
+    inode = f":{directory.stat().st_ino} "
     return any("->" in line and inode in line for line in open("/proc/locks"))
 
 
-def test_what_another_process_noted_meanwhile_is_kept(place, device, package):
+def test_what_another_process_noted_meanwhile_is_kept(directory, device, package):
     mine, theirs = package(device, 5, min_counter=5), package(device, 7, min_counter=7, name="it")
-    copy = place.with_name("copy")
-    shutil.copytree(place, copy)
+    copy = directory.with_name("copy")
+    shutil.copytree(directory, copy)
     Trust(copy).accept(theirs)
 
-    number = os.open(place, os.O_RDONLY)
+    number = os.open(directory, os.O_RDONLY)
     fcntl.flock(number, fcntl.LOCK_EX)
     late = threading.Thread(target=device.accept, args=[mine])
     late.start()
     end_s = time.monotonic() + WAIT_S
-    while not is_waited_for(place):
+    while not is_waited_for(directory):
         assert late.is_alive(), "went ahead without the lock"
         assert time.monotonic() < end_s
-    shutil.copyfile(copy / "state.json", place / "state.json")
+    shutil.copyfile(copy / "state.json", directory / "state.json")
     os.close(number)
     late.join(WAIT_S)
     assert device.floors() == {"demo": 5, "it": 7}
 
 
-def test_processes_that_accept_at_once_lose_nothing(place, device, package):
+def test_processes_that_accept_at_once_lose_nothing(directory, device, package):
     process_count, each_count = 4, 6
     program = """
 import sys
@@ -677,7 +681,7 @@ for core in cores:
     names = [[f"m{p}-{n}" for n in range(each_count)] for p in range(process_count)]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", program, str(place)]
+            [sys.executable, "-c", program, str(directory)]
             + [package(device, 2, min_counter=2, name=name).path for name in mine],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -694,10 +698,10 @@ for core in cores:
         process.communicate(timeout=WAIT_S)
         assert process.returncode == 0
     expected = sorted(name for mine in names for name in mine)
-    assert sorted(device.floors()) == sorted(state_of(place)["accepted"]) == expected
+    assert sorted(device.floors()) == sorted(state_of(directory)["accepted"]) == expected
 
 
-def test_threads_that_accept_at_once_lose_nothing(place, device, package):
+def test_threads_that_accept_at_once_lose_nothing(directory, device, package):
     cores = [package(device, 2, min_counter=2, name=f"m{n}") for n in range(12)]
     start = threading.Barrier(len(cores))
 
@@ -713,8 +717,8 @@ def test_threads_that_accept_at_once_lose_nothing(place, device, package):
     assert sorted(device.floors()) == sorted(core.name for core in cores)
 
 
-def test_a_child_forked_under_the_lock_does_not_keep_it(place, device, package, run_child):
-    told = run_child(
+def test_a_child_forked_under_the_lock_does_not_keep_it(directory, device, package, run_child):
+    output = run_child(
         """
 import fcntl, os, sys
 from edgeward import Package, Trust
@@ -737,7 +741,7 @@ number = os.open(sys.argv[1], os.O_RDONLY)
 fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
 print("free")
 """,
-        place,
+        directory,
         package(device, 2, min_counter=2).path,
     )
-    assert told == "free\n"
+    assert output == "free\n"

@@ -95,19 +95,19 @@ class Golden:
     def replay(self, model: _core.Model) -> list[Difference]:
         """How `model` does on each output of each case. Raises BadInput when its inputs differ."""
         dtypes = {spec.name: spec.dtype for spec in model.outputs}
-        found = []
+        differences = []
         for index, case in enumerate(self.cases):
-            given = answer(model, case.inputs)
+            outputs = answer(model, case.inputs)
             for name, expected in case.outputs.items():
                 where = f'golden case {index}: output "{name}"'
-                if name not in given:
-                    text = f"{where}: expected one of this name, got {', '.join(given)}"
-                    found.append(Difference(index, name, False, text, float("inf")))
+                if name not in outputs:
+                    text = f"{where}: expected one of this name, got {', '.join(outputs)}"
+                    differences.append(Difference(index, name, False, text, float("inf")))
                     continue
                 dtype = dtypes[name]
-                error, text = self._compare(where, dtype, expected, given[name])
-                found.append(Difference(index, name, not text, text, error))
-        return found
+                error, text = self._compare(where, dtype, expected, outputs[name])
+                differences.append(Difference(index, name, not text, text, error))
+        return differences
 
     def _compare(
         self, where: str, dtype: str, expected: NDArray[Any], got: NDArray[Any]
@@ -133,9 +133,9 @@ class Golden:
         if not excess.any():
             return worst, ""
         flat = int(np.where(excess, error, -1.0).argmax())
-        place = [int(axis) for axis in np.unravel_index(flat, expected.shape)]
+        position = [int(axis) for axis in np.unravel_index(flat, expected.shape)]
         return worst, (
-            f"{where}: expected {wanted.flat[flat]:.9g} ± {allowed.flat[flat]:.3g} at {place}, "
+            f"{where}: expected {wanted.flat[flat]:.9g} ± {allowed.flat[flat]:.3g} at {position}, "
             f"got {real.flat[flat]:.9g}"
         )
 
@@ -201,11 +201,14 @@ def _arrays(data: bytes, where: str) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
-            if any(one.compress_type != zipfile.ZIP_STORED for one in entries):
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
                 raise ValueError("compressed")
-            if sum(one.file_size for one in entries) > len(data):
+            if sum(entry.file_size for entry in entries) > len(data):
                 raise ValueError("sizes that are not there")
-            return {one.filename.removesuffix(".npy"): _array(archive.read(one)) for one in entries}
+            return {
+                entry.filename.removesuffix(".npy"): _array(archive.read(entry))
+                for entry in entries
+            }
     except (ValueError, RuntimeError, zipfile.BadZipFile, EOFError, KeyError) as error:
         raise MalformedPackage(
             f"{where}: {NAME}: expected arrays in an uncompressed .npz, got others ({error})"

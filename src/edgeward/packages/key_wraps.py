@@ -19,14 +19,14 @@ def path_of(package: PathLike) -> str:
 
 def read(package: PathLike) -> bytes:
     """The bytes of the wraps of the package at `package`. Raises WrongKey when there are none."""
-    place = path_of(package)
+    path = path_of(package)
     try:
-        with open(place, "rb") as file:
+        with open(path, "rb") as file:
             # One byte more than is allowed: the core then refuses it.
             return file.read(_core.MAX_WRAPS_BYTES + 1)
     except FileNotFoundError:
         raise WrongKey(
-            f'package "{os.fsdecode(package)}": expected its wrapped keys at "{place}", got no '
+            f'package "{os.fsdecode(package)}": expected its wrapped keys at "{path}", got no '
             "such file: copy it along with the package"
         ) from None
 

@@ -248,9 +248,9 @@ class Package:
         try:
             return _core.unwrap(wraps, self.core.package_id, self._key, self._trust.now_s())
         except WrongKey as error:
-            place, device = key_wraps.path_of(self.core.path), self._key.public.id.hex()
+            wraps_path, device = key_wraps.path_of(self.core.path), self._key.public.id.hex()
             raise WrongKey(
-                f'"{place}": {error}; this device is {device}: add it with edgeward wrap'
+                f'"{wraps_path}": {error}; this device is {device}: add it with edgeward wrap'
             ) from None
 
     # --- Running --------------------------------------------------------------------------------

@@ -82,11 +82,11 @@ class ReferenceStatistics(NamedTuple):
         for see in (_Gathered.lay, _Gathered.count):
             for index, sample in enumerate(samples):
                 outputs = answer(model, sample)
-                for one in gathered:
-                    see(one, (sample if one.side == INPUT else outputs)[one.name])
+                for tensor in gathered:
+                    see(tensor, (sample if tensor.side == INPUT else outputs)[tensor.name])
                 if progress is not None:
                     progress(index + 1 + (len(samples) if see is _Gathered.count else 0), total)
-        return cls(len(samples), tuple(one.statistics() for one in gathered))
+        return cls(len(samples), tuple(tensor.statistics() for tensor in gathered))
 
     def to_bytes(self) -> bytes:
         document = {
@@ -107,7 +107,7 @@ class ReferenceStatistics(NamedTuple):
                 raise ValueError("other fields")
             if document["version"] != FORMAT_VERSION:
                 raise ValueError(f"version {document['version']}")
-            tensors = tuple(_tensor(one) for one in document["tensors"])
+            tensors = tuple(_tensor(tensor) for tensor in document["tensors"])
             return cls(_count(document["sample_count"]), tensors)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise MalformedPackage(
@@ -205,41 +205,41 @@ def _finite(tensor: NDArray[Any]) -> NDArray[np.float64]:
     return values[np.isfinite(values)]
 
 
-def _tensor(given: Mapping[str, Any]) -> TensorStatistics:
+def _tensor(document: Mapping[str, Any]) -> TensorStatistics:
     """Raises ValueError, TypeError or KeyError for what TensorStatistics does not allow."""
-    if set(given) != set(TensorStatistics._fields):
+    if set(document) != set(TensorStatistics._fields):
         raise ValueError("other fields of a tensor")
-    texts = [given[field] for field in ("side", "name", "dtype")]
-    if not all(isinstance(text, str) for text in texts) or given["side"] not in (INPUT, OUTPUT):
+    texts = [document[field] for field in ("side", "name", "dtype")]
+    if not all(isinstance(text, str) for text in texts) or document["side"] not in (INPUT, OUTPUT):
         raise ValueError("a tensor without a name")
-    edges = tuple(_number(edge) for edge in given["edges"])
-    counts = tuple(_count(count) for count in given["counts"])
+    edges = tuple(_number(edge) for edge in document["edges"])
+    counts = tuple(_count(count) for count in document["counts"])
     if len(counts) != len(edges) + 1 or list(edges) != sorted(set(edges)):
-        raise ValueError(f'bins of tensor "{given["name"]}"')
+        raise ValueError(f'bins of tensor "{document["name"]}"')
     return TensorStatistics(
-        given["side"],
-        given["name"],
-        given["dtype"],
-        _count(given["finite_count"]),
-        _count(given["nan_count"]),
-        _count(given["infinite_count"]),
-        _number(given["min"]),
-        _number(given["max"]),
-        _number(given["mean"]),
-        _number(given["variance"]),
+        document["side"],
+        document["name"],
+        document["dtype"],
+        _count(document["finite_count"]),
+        _count(document["nan_count"]),
+        _count(document["infinite_count"]),
+        _number(document["min"]),
+        _number(document["max"]),
+        _number(document["mean"]),
+        _number(document["variance"]),
         edges,
         counts,
-        tuple(_count(count) for count in given["class_counts"]),
+        tuple(_count(count) for count in document["class_counts"]),
     )
 
 
-def _count(given: object) -> int:
-    if type(given) is not int or not 0 <= given < MOST_COUNT:
-        raise ValueError(f"the count {given!r}")
-    return given
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 <= value < MOST_COUNT:
+        raise ValueError(f"the count {value!r}")
+    return value
 
 
-def _number(given: object) -> float:
-    if type(given) not in (int, float) or not math.isfinite(given):  # type: ignore[arg-type]
-        raise ValueError(f"the number {given!r}")
-    return float(given)  # type: ignore[arg-type]
+def _number(value: object) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
+        raise ValueError(f"the number {value!r}")
+    return float(value)  # type: ignore[arg-type]

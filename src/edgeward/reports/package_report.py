@@ -91,7 +91,7 @@ def _encryption(report: Mapping[str, Any]) -> str:
 
 
 def _ids(ids: list[str]) -> str:
-    return ", ".join(one[:ID_DIGITS] for one in ids) or "nobody"
+    return ", ".join(key_id[:ID_DIGITS] for key_id in ids) or "nobody"
 
 
 def _recipients(core: _core.Package) -> list[str] | None:

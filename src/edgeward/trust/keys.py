@@ -26,19 +26,19 @@ def make(directory: PathLike, algorithm: str, issued_s: int, days: int) -> None:
     `algorithm` is of the keys that sign: "ed25519" or "ecdsa-p256". Raises BadInput when there are
     keys already, which stay as they are, and OSError.
     """
-    place = os.fsdecode(directory)
-    if os.path.exists(os.path.join(place, ROOT_KEY)):
+    path = os.fsdecode(directory)
+    if os.path.exists(os.path.join(path, ROOT_KEY)):
         raise BadInput(
-            f'keys "{place}": expected a directory without keys, got one that has them: '
+            f'keys "{path}": expected a directory without keys, got one that has them: '
             "they stay as they are; name another directory"
         )
-    trust = os.path.join(place, TRUST)
+    trust = os.path.join(path, TRUST)
     os.makedirs(trust, mode=0o700, exist_ok=True)
-    root = make_key(os.path.join(place, ROOT_KEY), algorithm)
-    publisher = make_key(os.path.join(place, PUBLISHER_KEY), algorithm)
+    root = make_key(os.path.join(path, ROOT_KEY), algorithm)
+    publisher = make_key(os.path.join(path, PUBLISHER_KEY), algorithm)
     device = _core.PrivateKey.generate("x25519")
     device.write(os.path.join(trust, DEVICE_KEY))
-    replace_file(os.path.join(place, "device.pub"), device.public.text.encode())
+    replace_file(os.path.join(path, "device.pub"), device.public.text.encode())
     document = root_document.first([root.public], issued_s, days)
     root_document.add_key(
         document, root_document.publisher_role(DEFAULT_PUBLISHER), publisher.public
@@ -51,8 +51,8 @@ def make_key(path: PathLike, algorithm: str) -> _core.PrivateKey:
 
     Raises FileExistsError, OSError.
     """
-    place = os.fsdecode(path)
+    key_path = os.fsdecode(path)
     key = _core.PrivateKey.generate(algorithm)
-    key.write(place)
-    replace_file(place.removesuffix(".key") + ".pub", key.public.text.encode())
+    key.write(key_path)
+    replace_file(key_path.removesuffix(".key") + ".pub", key.public.text.encode())
     return key

@@ -105,7 +105,7 @@ def revoke(document: Document, key_id: str) -> None:
     if key_id not in [key["id"] for key in document["keys"]]:
         raise BadInput(f"root: expected the id of a key that it lists, got {key_id}")
     left = {
-        name: [one for one in role["keyids"] if one != key_id]
+        name: [listed_id for listed_id in role["keyids"] if listed_id != key_id]
         for name, role in document["roles"].items()
     }
     for name, role in document["roles"].items():

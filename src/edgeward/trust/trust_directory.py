@@ -151,11 +151,11 @@ class Trust:
             with open(self._root_path, "rb") as file:
                 return file.read(_core.MAX_ROOT_BYTES + 1)
         except FileNotFoundError as missing:
-            told = (
+            message = (
                 "expected this device's trust root, got no such file: make one with edgeward "
                 f"keygen, or name its directory with --trust or ${DIRECTORY_VARIABLE}"
             )
-            raise FileNotFoundError(missing.errno, told, self._root_path) from None
+            raise FileNotFoundError(missing.errno, message, self._root_path) from None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -226,7 +226,11 @@ def _after(root: _core.TrustRoot, state: dict[str, Any], package: _core.Package)
     if package.min_counter > floor:
         floors = {**floors, package.name: package.min_counter}
     package_id = package.package_id.hex()
-    earlier = [one for one in state["accepted"].get(package.name, []) if one != package_id]
+    earlier = [
+        accepted_id
+        for accepted_id in state["accepted"].get(package.name, [])
+        if accepted_id != package_id
+    ]
     # A publisher may not push the time past the root's own day, which would end the root.
     certain_s = min(package.created_s, root.expires_s - 1)
     return {
@@ -256,5 +260,5 @@ def _is_state(state: object) -> bool:
         all(type(number) is int and 0 <= number < 1 << bits for number, bits in limits)
         and isinstance(accepted, dict)
         and all(isinstance(ids, list) for ids in accepted.values())
-        and all(isinstance(one, str) for ids in accepted.values() for one in ids)
+        and all(isinstance(package_id, str) for ids in accepted.values() for package_id in ids)
     )

@@ -61,15 +61,15 @@ def device_id(private: bytes) -> bytes:
 
 def root_document() -> dict[str, Any]:
     keys = [PUBLISHER, SECOND, OWNER, REVOKED]
-    ids = {one: one.id.hex() for one in keys}
+    ids = {key: key.id.hex() for key in keys}
     return {
         "version": 1,
         "epoch": 0,
         "issued": ISSUED_S,
         "expires": EXPIRES_S,
         "keys": [
-            {"id": ids[one], "alg": "ed25519", "pub": base64.b64encode(one.public).decode()}
-            for one in keys
+            {"id": ids[key], "alg": "ed25519", "pub": base64.b64encode(key.public).decode()}
+            for key in keys
         ],
         "roles": {
             "root": {"keyids": [ids[OWNER]], "threshold": 1},
@@ -183,16 +183,16 @@ class Draft:
         )
         body += (self.salt + commitment) if self.cipher else bytes(64)
         body += name + b"".join(
-            one.encode().ljust(32, b"\0") for one in (self.version, self.target, self.publisher)
+            text.encode().ljust(32, b"\0") for text in (self.version, self.target, self.publisher)
         )
         body += bytes(64) + self.binding + rows + self.metadata
         body += bytes(size - len(body))
         self.change_body(body)
         signed = bytes(body)
         slots = b"".join(
-            struct.pack("<HHI32s64s40x", 1, 0, 64, one.id,
-                        one.sign("application/vnd.edgeward.ewp.body.v1", signed))
-            for one in self.signers
+            struct.pack("<HHI32s64s40x", 1, 0, 64, signer.id,
+                        signer.sign("application/vnd.edgeward.ewp.body.v1", signed))
+            for signer in self.signers
         )  # fmt: skip
         file = bytearray(
             struct.pack("<8sHHIIIQ32s", b"EWPK\r\n\x1a\x01", 1, 0, len(signed), len(self.signers),
@@ -339,17 +339,17 @@ ACCEPTED: list[tuple[str, int, dict[str, Any]]] = [
 
 
 def draft(cipher: int, changes: dict[str, Any]) -> Draft:
-    made = Draft(cipher, SMALL)
+    result = Draft(cipher, SMALL)
     for name, value in changes.items():
-        setattr(made, name, value)
-    return made
+        setattr(result, name, value)
+    return result
 
 
 def difference(base: bytes, changed: bytes) -> list[list[Any]]:
     """[offset, hex] of the runs of bytes that differ; of files of one length."""
     runs: list[list[Any]] = []
-    for offset, (one, other) in enumerate(zip(base, changed, strict=True)):
-        if one == other:
+    for offset, (left, right) in enumerate(zip(base, changed, strict=True)):
+        if left == right:
             continue
         if runs and offset - runs[-1][0] - len(runs[-1][1]) < 8:
             runs[-1][1] += changed[runs[-1][0] + len(runs[-1][1]) : offset + 1]
@@ -358,27 +358,27 @@ def difference(base: bytes, changed: bytes) -> list[list[Any]]:
     return [[offset, content.hex()] for offset, content in runs]
 
 
-def members_of(made: Draft) -> dict[str, str]:
-    return {name: sha256(content).hex() for name, _, _, content in made.members}
+def members_of(package: Draft) -> dict[str, str]:
+    return {name: sha256(content).hex() for name, _, _, content in package.members}
 
 
 def cases(bases: dict[int, bytes]) -> list[dict[str, Any]]:
-    found = []
+    cases = []
     for name, cipher, changes, code in BODIES:
-        found.append(case(name, cipher, draft(cipher, changes).build(), bases[cipher], code))
+        cases.append(case(name, cipher, draft(cipher, changes).build(), bases[cipher], code))
     for name, cipher, changes in ACCEPTED:
-        made = draft(cipher, changes)
-        found.append(case(name, cipher, made.build(), bases[cipher], members_of(made)))
-    return found
+        package = draft(cipher, changes)
+        cases.append(case(name, cipher, package.build(), bases[cipher], members_of(package)))
+    return cases
 
 
 def case(name: str, cipher: int, data: bytes, base: bytes, expected: Any) -> dict[str, Any]:
-    made: dict[str, Any] = {"name": name, "cipher": cipher, "expected": expected}
+    vector: dict[str, Any] = {"name": name, "cipher": cipher, "expected": expected}
     if len(data) == len(base):
-        made["changes"] = difference(base, data)
+        vector["changes"] = difference(base, data)
     else:
-        made["content"] = base64.b64encode(data).decode()
-    return made
+        vector["content"] = base64.b64encode(data).decode()
+    return vector
 
 
 def roots() -> dict[str, tuple[bytes, str | None]]:
@@ -432,7 +432,7 @@ def wraps(packages: dict[int, bytes]) -> dict[str, tuple[bytes, str | None]]:
     package = packages[1]
     right = wrap(package, DEVICE_KEY)
     other = wrap(package, OTHER_KEY)
-    pair = sorted((right, other), key=lambda one: one[48:80])
+    pair = sorted((right, other), key=lambda wrap: wrap[48:80])
     altered = bytearray(right)
     altered[170] ^= 1
     kem = bytearray(right)
@@ -459,8 +459,8 @@ def wraps(packages: dict[int, bytes]) -> dict[str, tuple[bytes, str | None]]:
 
 def packages() -> dict[str, bytes]:
     """The files that are committed whole: the reference vectors, and the bases of the cases."""
-    made = {f"{name}.ewp": Draft(cipher, LARGE).build() for name, cipher in CIPHERS.items()}
-    return made | {f"base-{n}.ewp": Draft(n, SMALL).build() for n in CIPHERS.values()}
+    files = {f"{name}.ewp": Draft(cipher, LARGE).build() for name, cipher in CIPHERS.items()}
+    return files | {f"base-{n}.ewp": Draft(n, SMALL).build() for n in CIPHERS.values()}
 
 
 def bases() -> dict[int, bytes]:
