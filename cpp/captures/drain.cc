@@ -16,6 +16,8 @@
 #include <utility>
 
 #include "captures/record.h"
+#include "captures/segment_reader.h"
+#include "captures/segment_recovery.h"
 #include "error.h"
 
 namespace edgeward {
@@ -24,10 +26,6 @@ namespace {
 constexpr uint64_t kSyncEvery_ns = 1'000'000'000;
 constexpr uint64_t kSyncEveryBytes = uint64_t{4} << 20;
 constexpr uint64_t kRetryEvery_ns = 5'000'000'000;
-constexpr const char* kLockName = "drain.lock";
-constexpr std::string_view kSealedSuffix = ".ewc";
-constexpr std::string_view kOpenSuffix = ".open";
-constexpr std::string_view kDraftSuffix = ".draft";
 constexpr time_t kYoungDraft_s = 60;
 
 void make_directory(const std::string& path) {
@@ -39,7 +37,7 @@ void make_directory(const std::string& path) {
 
 Descriptor open_lock(const std::string& directory) {
   make_directory(directory);
-  const std::string path = directory + "/" + kLockName;
+  const std::string path = directory + "/" + std::string(kDrainLockName);
   Descriptor lock(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640), path);
   if (flock(lock.number(), LOCK_EX | LOCK_NB) != 0) {
     throw Error(Code::busy, "captures \"", directory,
@@ -128,7 +126,7 @@ void Drain::skip_known() {
 // What was left open is sealed as far as it is whole.
 void Drain::recover() {
   // Of a recovery that was killed.
-  for (const std::string& path : paths_in(capture_directory_, kDraftSuffix)) {
+  for (const std::string& path : paths_in(capture_directory_, NewFile::kDraftSuffix)) {
     if (path.find(std::string(kSealedSuffix) + ".") != std::string::npos) unlink(path.c_str());
   }
   for (const std::string& path : paths_in(capture_directory_, kOpenSuffix)) {
@@ -139,7 +137,7 @@ void Drain::recover() {
     } catch (const Error&) {
       // Not even a head: the crash came before the first byte was down.
       std::error_code ignored;
-      std::filesystem::rename(path, path + ".damaged", ignored);
+      std::filesystem::rename(path, path + std::string(kDamagedSuffix), ignored);
     } catch (const std::filesystem::filesystem_error& error) {
       complaint_ = error.what();
     }
@@ -451,17 +449,11 @@ std::vector<std::byte> Drain::counters_payload(const Source* source) const {
   std::vector<uint64_t> values;
   if (source != nullptr) {
     const RingCounters counters = source->reader.counters();
-    values = {counters.sampled_out,
-              counters.committed,
-              counters.lost_full,
-              counters.lost_large,
-              counters.overwritten,
-              source->last_sequence,
-              source->reader.is_broken() ? uint64_t{1} : uint64_t{0}};
+    for (const RingCounter& counter : kRingCounters) values.push_back(counters.*counter.member);
+    values.push_back(source->last_sequence);
+    values.push_back(source->reader.is_broken() ? 1 : 0);
   } else {
-    values = {counters_.records,       counters_.duplicates,       counters_.recovered_frames,
-              counters_.lost_bytes,    counters_.evicted_segments, counters_.evicted_records,
-              counters_.evicted_bytes, counters_.refused_rings,    counters_.failures};
+    for (const DrainCounter& counter : kDrainCounters) values.push_back(counters_.*counter.member);
   }
   const Bytes bytes = std::as_bytes(std::span(values));
   return {bytes.begin(), bytes.end()};

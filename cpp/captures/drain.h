@@ -3,15 +3,17 @@
 // and is tried again. One thread; a lock on the captures' directory lets one drain in at a time, in any process.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "captures/ring_reader.h"
-#include "captures/segment.h"
+#include "captures/segment_writer.h"
 #include "system/file.h"
 
 namespace edgeward {
@@ -31,16 +33,38 @@ struct Budget {
 };
 
 struct DrainCounters {
-  uint64_t records = 0;           // brought to disk
-  uint64_t duplicates = 0;        // that were there already, from a drain that died
+  uint64_t records = 0;           // brought to the disk
+  uint64_t duplicates = 0;        // were on the disk already, from a drain that died
   uint64_t recovered_frames = 0;  // of segments that a crash left open
-  uint64_t lost_bytes = 0;        // behind them
-  uint64_t evicted_segments = 0;  //
-  uint64_t evicted_records = 0;   //
-  uint64_t evicted_bytes = 0;     //
-  uint64_t refused_rings = 0;     // whose bytes break the protocol
-  uint64_t failures = 0;          // of the disk, or of memory: the segment was given up, and its records written again
+  uint64_t lost_bytes = 0;        // behind the recovered frames
+  uint64_t evicted_segments = 0;
+  uint64_t evicted_records = 0;
+  uint64_t evicted_bytes = 0;
+  uint64_t refused_rings = 0;  // whose bytes break the protocol
+  uint64_t failures = 0;       // of the disk, or of memory: the segment was abandoned, its records are written again
 };
+
+struct DrainCounter {
+  std::string_view name;
+  uint64_t DrainCounters::*member;
+};
+// The one list of the counters, in the order of a segment's counters frame.
+inline constexpr std::array<DrainCounter, 9> kDrainCounters = {{
+    {"records", &DrainCounters::records},
+    {"duplicates", &DrainCounters::duplicates},
+    {"recovered_frames", &DrainCounters::recovered_frames},
+    {"lost_bytes", &DrainCounters::lost_bytes},
+    {"evicted_segments", &DrainCounters::evicted_segments},
+    {"evicted_records", &DrainCounters::evicted_records},
+    {"evicted_bytes", &DrainCounters::evicted_bytes},
+    {"refused_rings", &DrainCounters::refused_rings},
+    {"failures", &DrainCounters::failures},
+}};
+static_assert(sizeof(DrainCounters) == kDrainCounters.size() * sizeof(uint64_t), "each counter is in the list");
+
+// Names in a directory of captures, beside those of segment_format.h.
+inline constexpr std::string_view kDrainLockName = "drain.lock";
+inline constexpr std::string_view kDamagedSuffix = ".damaged";  // behind the name of a segment without a head
 
 class Drain {
  public:

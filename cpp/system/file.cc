@@ -40,7 +40,7 @@ int create_draft(std::string& path) {
     uint32_t salt = 0;
     if (getrandom(&salt, sizeof(salt), 0) != sizeof(salt)) return -1;
     path.resize(stem_size);
-    path += "." + std::to_string(salt) + ".draft";
+    path += "." + std::to_string(salt) + std::string(NewFile::kDraftSuffix);
     number = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   } while (number < 0 && errno == EEXIST);
   return number;
@@ -93,6 +93,13 @@ Block read_file(const std::string& path) {
   return block;
 }
 
+void sync_directory_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const Descriptor descriptor(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), directory);
+  if (fsync(descriptor.number()) != 0) refuse(directory);
+}
+
 NewFile::NewFile(std::string path)
     : path_(std::move(path)), draft_path_(path_), descriptor_(create_draft(draft_path_), path_) {}
 
@@ -114,11 +121,7 @@ void NewFile::write_at(uint64_t offset, Bytes bytes) {
 void NewFile::commit() {
   if (fsync(descriptor_.number()) != 0 || rename(draft_path_.c_str(), path_.c_str()) != 0) refuse(path_);
   is_committed_ = true;
-  // The name is durable only with its directory.
-  const size_t slash = path_.rfind('/');
-  const std::string directory = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
-  const Descriptor place(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), directory);
-  if (fsync(place.number()) != 0) refuse(directory);
+  sync_directory_of(path_);
 }
 
 }  // namespace edgeward

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "bytes/bytes.h"
 #include "system/memory.h"
@@ -56,9 +57,14 @@ class File {
 // The whole of a model file.
 Block read_file(const std::string& path);
 
+// Makes the name of `path` durable, or that it is gone. Throws std::filesystem::filesystem_error.
+void sync_directory_of(const std::string& path);
+
 // A file under construction beside its place, there only after commit(); without it, gone. One thread.
 class NewFile {
  public:
+  // Behind the name of the file while it is under construction.
+  static constexpr std::string_view kDraftSuffix = ".draft";
   // Permissions are 0666 less the umask. Throws std::filesystem::filesystem_error, as do the others.
   explicit NewFile(std::string path);
   ~NewFile();

@@ -15,7 +15,8 @@
 
 #include "bytes/crc32c.h"
 #include "captures/record.h"
-#include "captures/segment.h"
+#include "captures/segment_reader.h"
+#include "captures/segment_recovery.h"
 #include "error.h"
 
 using namespace edgeward;

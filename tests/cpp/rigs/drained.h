@@ -12,7 +12,7 @@
 
 #include "captures/record.h"
 #include "captures/ring_writer.h"
-#include "captures/segment.h"
+#include "captures/segment_reader.h"
 #include "rigs/directory.h"
 #include "rigs/numbered_record.h"
 

@@ -3,13 +3,18 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <random>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "bytes/crc32c.h"
-#include "captures/segment.h"
+#include "captures/segment_reader.h"
+#include "captures/segment_writer.h"
+#include "error.h"
 #include "rigs/directory.h"
 #include "rigs/octets.h"
 
@@ -86,6 +91,74 @@ inline void mend_frame(Octets& segment, size_t offset) {
   put(segment, offset + 36, uint32_t{0});
   const auto payload_bytes = *try_read<uint32_t>(segment, offset + 32);
   put(segment, offset + 36, crc32c(Bytes(segment).subspan(offset, kFrameHeadBytes + payload_bytes)));
+}
+
+inline constexpr uint64_t kRing = 0x1122334455667788;
+inline constexpr uint64_t kOtherRing = 0x99AABBCCDDEEFF00;
+
+// One frame of each type that is written, and records whose payloads end everywhere around a multiple of 64.
+inline std::vector<KeptFrame> some_frames(uint64_t seed = 1) {
+  std::mt19937_64 random(seed);
+  std::vector<KeptFrame> frames = {{FrameType::ring, kRing, 0, from_text("{\"model\": \"demo\"}")},
+                                   {FrameType::ring, kOtherRing, 0, {}}};
+  uint64_t sequence = 0;
+  for (const size_t size : {1, 63, 64, 65, 128, 200})
+    frames.push_back({FrameType::record, kRing, ++sequence, random_octets(random, size)});
+  frames.push_back({FrameType::record, kOtherRing, UINT64_MAX, random_octets(random, 7)});
+  frames.push_back({FrameType::counters, kRing, 0, random_octets(random, 56)});
+  return frames;
+}
+
+inline PrivateKey device_key(char name) {
+  return {KeyAlgorithm::x25519, Secret(Octets(32, static_cast<std::byte>(name)))};
+}
+
+inline std::string sealed_segment(const Directory& directory, const std::vector<KeptFrame>& frames,
+                                  const std::optional<PublicKey>& recipient = std::nullopt) {
+  SegmentWriter writer(directory.at(""), recipient);
+  append(writer, frames);
+  return writer.seal();
+}
+
+// Left open, as by a crash.
+inline std::string open_segment(const Directory& directory, const std::vector<KeptFrame>& frames,
+                                const std::optional<PublicKey>& recipient = std::nullopt) {
+  SegmentWriter writer(directory.at(""), recipient);
+  append(writer, frames);
+  writer.sync();
+  return writer.path();
+}
+
+// Whether `some` are the first of `all`, each of them the same.
+inline bool is_beginning(const std::vector<KeptFrame>& some, const std::vector<KeptFrame>& all) {
+  return some.size() <= all.size() && std::equal(some.begin(), some.end(), all.begin());
+}
+
+// How many frames lie before `size_bytes`.
+inline size_t frames_before(const std::vector<size_t>& offsets, size_t size_bytes) {
+  size_t count = 0;
+  while (count + 1 < offsets.size() && offsets[count + 1] <= size_bytes) ++count;
+  return count;
+}
+
+// Nothing when the head is refused.
+inline std::optional<SegmentContent> try_content(const std::string& path, const PrivateKey* key = nullptr) {
+  try {
+    return content_of_segment(path, key);
+  } catch (const Error& error) {
+    const bool is_expected = error.code() == Code::malformed_capture || error.code() == Code::wrong_key;
+    CHECK(is_expected);
+    return std::nullopt;
+  }
+}
+
+inline bool is_refused_by_system(auto&& call, std::errc expected) {
+  try {
+    call();
+    return false;
+  } catch (const std::filesystem::filesystem_error& error) {
+    return error.code() == expected;
+  }
 }
 
 }  // namespace edgeward

@@ -1,0 +1,93 @@
+#include "captures/segment_format.h"
+
+#include <cstring>
+#include <span>
+
+#include "bytes/crc32c.h"
+#include "bytes/hex.h"
+
+namespace edgeward {
+namespace {
+
+constexpr std::array<char, 8> kSegmentMagic = {'E', 'W', 'S', 'E', 'G', '0', '1', '\0'};
+constexpr uint32_t kFrameMagic = 0x52465745;  // "EWFR"
+constexpr char kInfo[] = "edgeward/ewc/v1";   // with its zero
+constexpr size_t kTimeDigits = 20;
+
+template <class T>
+Bytes bytes_of(const T& value) {
+  return std::as_bytes(std::span(&value, 1));
+}
+
+}  // namespace
+
+std::string open_segment_path(const std::string& directory, int64_t created_ns, uint64_t salt) {
+  std::string time = std::to_string(created_ns);
+  time.insert(0, time.size() < kTimeDigits ? kTimeDigits - time.size() : 0, '0');
+  return directory + "/" + time + "-" + hex(bytes_of(salt)) + std::string(kOpenSuffix);
+}
+
+std::string sealed_segment_path(const std::string& open_path) {
+  return open_path.substr(0, open_path.size() - kOpenSuffix.size()) + std::string(kSealedSuffix);
+}
+
+SegmentHead segment_head(uint64_t salt, int64_t created_ns) {
+  SegmentHead head{};
+  head.magic = kSegmentMagic;
+  head.salt = salt;
+  head.created_ns = created_ns;
+  return head;
+}
+
+uint32_t crc_of(const SegmentHead& head) { return crc32c(bytes_of(head).first(sizeof(head) - sizeof(head.crc))); }
+
+bool is_segment_head(const SegmentHead& head) {
+  return head.magic == kSegmentMagic && head.crc == crc_of(head) && head.flags <= kEncryptedFlag && head.zero == 0;
+}
+
+bool is_frame_head(const FrameHead& head, uint64_t salt) {
+  const auto type = static_cast<FrameType>(head.type);
+  return head.magic == kFrameMagic && head.salt == salt && type >= FrameType::ring && type <= FrameType::footer &&
+         (head.sequence == 0 || type == FrameType::record) && head.payload_bytes <= kMaxPayloadBytes;
+}
+
+uint32_t crc_of(FrameHead head, Bytes stored_payload) {
+  head.crc = 0;
+  return crc32c(stored_payload, crc32c(bytes_of(head)));
+}
+
+uint64_t frame_bytes(uint32_t payload_bytes) {
+  return (sizeof(FrameHead) + payload_bytes + kFrameAlignment - 1) / kFrameAlignment * kFrameAlignment;
+}
+
+void lay_frame(FrameHead head, Bytes stored_payload, std::vector<std::byte>& frame) {
+  head.magic = kFrameMagic;
+  head.payload_bytes = static_cast<uint32_t>(stored_payload.size());
+  head.crc = crc_of(head, stored_payload);
+  frame.assign(frame_bytes(head.payload_bytes), std::byte{0});
+  std::memcpy(frame.data(), &head, sizeof(head));
+  if (!stored_payload.empty()) std::memcpy(frame.data() + sizeof(head), stored_payload.data(), stored_payload.size());
+}
+
+void lay_footer(uint64_t salt, const SegmentFooter& footer, std::vector<std::byte>& frame) {
+  FrameHead head{};
+  head.type = static_cast<uint32_t>(FrameType::footer);
+  head.salt = salt;
+  head.index = footer.frame_count;
+  lay_frame(head, bytes_of(footer), frame);
+}
+
+Nonce nonce_of(uint64_t frame_index) {
+  Nonce nonce{};
+  for (size_t i = 0; i < 8; ++i) nonce[4 + i] = static_cast<std::byte>(frame_index >> (8 * (7 - i)));
+  return nonce;
+}
+
+std::vector<std::byte> info_of(uint64_t salt) {
+  std::vector<std::byte> info(sizeof(kInfo) + sizeof(salt));
+  std::memcpy(info.data(), kInfo, sizeof(kInfo));
+  std::memcpy(info.data() + sizeof(kInfo), &salt, sizeof(salt));
+  return info;
+}
+
+}  // namespace edgeward

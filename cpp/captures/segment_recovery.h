@@ -1,0 +1,21 @@
+// Recovery of a segment that its writer left open: its whole frames, sealed. What each crash leaves:
+// docs/capture-format.md, section 3. Any thread, but nobody may be writing to the segment.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace edgeward {
+
+struct Recovered {
+  std::string path;         // of the sealed file; empty when it had no whole frame
+  uint64_t frame_count;     // whole ones, which the sealed file has
+  uint64_t lost_bytes;      // behind them
+  uint64_t hole_count = 0;  // whole frames among the lost bytes: a crash alone leaves none
+};
+
+// Makes a sealed segment of NAME.open, and removes that. A recovery that is interrupted is done again by the next call.
+// Throws std::filesystem::filesystem_error, Error(malformed_capture).
+Recovered recover_segment(const std::string& path);
+
+}  // namespace edgeward

@@ -1,0 +1,124 @@
+#include "captures/segment_writer.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <span>
+
+#include "crypto/hpke.h"
+
+namespace edgeward {
+namespace {
+
+[[noreturn]] void refuse(const std::string& path) {
+  throw std::filesystem::filesystem_error("segment", path, {errno, std::generic_category()});
+}
+
+void write_all(const Descriptor& file, const std::string& path, Bytes bytes) {
+  while (!bytes.empty()) {
+    const ssize_t put = write(file.number(), bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) refuse(path);
+    bytes = bytes.subspan(static_cast<size_t>(put));
+  }
+}
+
+// With `recipient`, `cipher` seals payloads under a content key that is wrapped for it.
+SegmentHead new_head(const std::optional<PublicKey>& recipient, std::optional<Aead>& cipher) {
+  uint64_t salt = 0;
+  fill_random(std::as_writable_bytes(std::span(&salt, 1)));
+  SegmentHead head =
+      segment_head(salt, std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
+  if (recipient) {
+    Secret content_key;
+    fill_random(content_key.bytes());
+    const HpkeMessage wrapped =
+        hpke_seal(HpkeAead::chacha20_poly1305, recipient->bytes, info_of(salt), {}, content_key.bytes());
+    head.flags = kEncryptedFlag;
+    head.encapsulated = wrapped.encapsulated;
+    std::copy(wrapped.ciphertext.begin(), wrapped.ciphertext.end(), head.wrapped_key.begin());
+    head.recipient = key_id(*recipient);
+    cipher.emplace(AeadAlgorithm::chacha20_poly1305, content_key.bytes(), Aead::Direction::seal);
+  }
+  head.crc = crc_of(head);
+  return head;
+}
+
+}  // namespace
+
+SegmentWriter::SegmentWriter(const std::string& directory, const std::optional<PublicKey>& recipient)
+    : file_([&] {
+        const SegmentHead head = new_head(recipient, cipher_);
+        const Bytes bytes = std::as_bytes(std::span(&head, 1));
+        salt_ = head.salt;
+        path_ = open_segment_path(directory, head.created_ns, head.salt);
+        Descriptor file(open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640), path_);
+        try {
+          write_all(file, path_, bytes);
+        } catch (...) {
+          unlink(path_.c_str());
+          throw;
+        }
+        hash_.add(bytes);
+        size_bytes_ = bytes.size();
+        return file;
+      }()) {}
+
+SegmentWriter::~SegmentWriter() = default;
+
+void SegmentWriter::write(Bytes bytes) {
+  require_whole();
+  has_failed_ = true;
+  write_all(file_, path_, bytes);
+  has_failed_ = false;
+}
+
+// A frame behind one that is cut short would never be read. A sync that failed is not retried: the kernel has dropped
+// the pages and would report success.
+void SegmentWriter::require_whole() const {
+  if (!has_failed_) return;
+  errno = EIO;
+  refuse(path_);
+}
+
+void SegmentWriter::append(FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload) {
+  FrameHead head{};
+  head.type = static_cast<uint32_t>(type);
+  head.salt = salt_;
+  head.ring_id = ring_id;
+  head.index = frame_count_;
+  head.sequence = sequence;
+  std::vector<std::byte> stored;
+  if (cipher_) {
+    stored.resize(payload.size());
+    cipher_->seal(nonce_of(frame_count_), {}, payload, stored, head.tag);
+    payload = stored;
+  }
+  lay_frame(head, payload, frame_);
+  write(frame_);
+  hash_.add(frame_);
+  size_bytes_ += frame_.size();
+  ++frame_count_;
+}
+
+void SegmentWriter::sync() {
+  require_whole();
+  has_failed_ = fdatasync(file_.number()) != 0;
+  if (has_failed_) refuse(path_);
+}
+
+std::string SegmentWriter::seal() {
+  lay_footer(salt_, {frame_count_, size_bytes_, 0, 0, hash_.finish()}, frame_);
+  write(frame_);
+  sync();
+  std::string sealed = sealed_segment_path(path_);
+  if (rename(path_.c_str(), sealed.c_str()) != 0) refuse(sealed);
+  sync_directory_of(sealed);
+  return sealed;
+}
+
+}  // namespace edgeward

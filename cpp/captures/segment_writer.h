@@ -1,0 +1,54 @@
+// SegmentWriter: appends frames to NAME.open and seals it by a rename to NAME.ewc. A crash damages nothing but the end
+// of the file; a file that was open when its writer died is never appended to, but recovered. Bytes, states and what
+// each crash leaves: docs/capture-format.md, section 3. One thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "captures/segment_format.h"
+#include "crypto/crypto.h"
+#include "system/file.h"
+
+namespace edgeward {
+
+class SegmentWriter {
+ public:
+  // Makes `directory`/NAME.open. With `recipient`, an X25519 public key, every payload is encrypted under a key that
+  // only its owner can find again. Throws std::filesystem::filesystem_error.
+  SegmentWriter(const std::string& directory, const std::optional<PublicKey>& recipient);
+  // Leaves the file open, as a crash would.
+  ~SegmentWriter();
+  SegmentWriter(const SegmentWriter&) = delete;
+  SegmentWriter& operator=(const SegmentWriter&) = delete;
+
+  // `sequence` is a record's, 0 for other frames. Throws std::filesystem::filesystem_error; the frame is then not whole
+  // in the file, and every later call throws too.
+  void append(FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload);
+  // Makes what was appended durable. Throws as append().
+  void sync();
+  // Ends the segment: footer, sync, rename. Returns its path. Throws as append().
+  std::string seal();
+
+  uint64_t size_bytes() const { return size_bytes_; }
+  uint64_t frame_count() const { return frame_count_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  void write(Bytes bytes);
+  void require_whole() const;
+
+  std::string path_;  // of NAME.open
+  uint64_t salt_ = 0;
+  uint64_t size_bytes_ = 0;
+  uint64_t frame_count_ = 0;
+  bool has_failed_ = false;  // what the file ends with is not known
+  std::optional<Aead> cipher_;
+  Sha256 hash_;
+  std::vector<std::byte> frame_;
+  Descriptor file_;  // initialised last: its initialiser sets the others
+};
+
+}  // namespace edgeward
