@@ -2,6 +2,7 @@
 // A message is one line: what, which, expected, got. The code survives every boundary; nobody parses the text.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <sstream>
@@ -11,57 +12,46 @@
 
 namespace edgeward {
 
+// The one list: each code is spelled here, and its class in edgeward.errors. clang-format keeps its columns.
+// clang-format off
+#define EDGEWARD_CODES(X) \
+  X(bad_input)         /* a tensor, name, shape or option given by the caller does not fit the model */ \
+  X(malformed_model)   /* the model's bytes break their own format */ \
+  X(unsupported_model) /* well formed, but outside what this engine or this core can run */ \
+  X(engine_missing)    /* the engine's library could not be opened */ \
+  X(engine_mismatch)   /* the library opened, but lacks a symbol or is outside the checked versions */ \
+  X(engine_failed)     /* the engine itself reported an error */ \
+  X(out_of_memory)     /* the system refused pages */ \
+  X(closed)            /* use after close */ \
+  X(busy)              /* a session entered by a second thread */ \
+  X(forked)            /* use in a child process of the one that loaded the model */ \
+  X(malformed_package) /* the package's bytes break the format, or are not the ones that were signed */ \
+  X(untrusted_package) /* no signature that the trust root asks for */ \
+  X(rollback_refused)  /* an older release than this device may still run */ \
+  X(wrong_key)         /* the content key cannot be had with this device's key */ \
+  X(wrong_target)      /* sealed for another kind of machine, or for another device */ \
+  X(expired_package)   /* past the day its publisher set */ \
+  X(malformed_root)    /* the trust root's bytes break their format */ \
+  X(untrusted_root)    /* a trust root without the signatures it needs */ \
+  X(expired_root)      /* the trust root is past its day */ \
+  X(malformed_key)     /* the bytes of a key or a key wrap break their format */ \
+  X(malformed_capture) /* the bytes of a segment break their format */
+// clang-format on
+
 enum class Code : uint8_t {
-  bad_input,          // a tensor, name, shape or option given by the caller does not fit the model
-  malformed_model,    // the model's bytes break their own format
-  unsupported_model,  // well formed, but outside what this engine or this core can run
-  engine_missing,     // the engine's library could not be opened
-  engine_mismatch,    // the library opened, but lacks a symbol or is outside the checked versions
-  engine_failed,      // the engine itself reported an error
-  out_of_memory,      // the system refused pages
-  closed,             // use after close
-  busy,               // a session entered by a second thread
-  forked,             // use in a child process of the one that loaded the model
-  malformed_package,  // the package's bytes break the format, or are not the ones that were signed
-  untrusted_package,  // no signature that the trust root asks for
-  rollback_refused,   // an older release than this device may still run
-  wrong_key,          // the content key cannot be had with this device's key
-  wrong_target,       // sealed for another kind of machine, or for another device
-  expired_package,    // past the day its publisher set
-  malformed_root,     // the trust root's bytes break their format
-  untrusted_root,     // a trust root without the signatures it needs
-  expired_root,       // the trust root is past its day
-  malformed_key,      // the bytes of a key or a key wrap break their format
-  malformed_capture,  // the bytes of a segment break their format
+#define EDGEWARD_CODE(name) name,
+  EDGEWARD_CODES(EDGEWARD_CODE)
+#undef EDGEWARD_CODE
 };
 
-// The code as it is spelled in every language and in --json.
-constexpr std::string_view code_name(Code code) {
-  switch (code) {
-    case Code::bad_input: return "bad_input";
-    case Code::malformed_model: return "malformed_model";
-    case Code::unsupported_model: return "unsupported_model";
-    case Code::engine_missing: return "engine_missing";
-    case Code::engine_mismatch: return "engine_mismatch";
-    case Code::engine_failed: return "engine_failed";
-    case Code::out_of_memory: return "out_of_memory";
-    case Code::closed: return "closed";
-    case Code::busy: return "busy";
-    case Code::forked: return "forked";
-    case Code::malformed_package: return "malformed_package";
-    case Code::untrusted_package: return "untrusted_package";
-    case Code::rollback_refused: return "rollback_refused";
-    case Code::wrong_key: return "wrong_key";
-    case Code::wrong_target: return "wrong_target";
-    case Code::expired_package: return "expired_package";
-    case Code::malformed_root: return "malformed_root";
-    case Code::untrusted_root: return "untrusted_root";
-    case Code::expired_root: return "expired_root";
-    case Code::malformed_key: return "malformed_key";
-    case Code::malformed_capture: return "malformed_capture";
-  }
-  return "unknown";
-}
+// By the value of the code: as it is spelled in every language and in --json.
+inline constexpr std::string_view kCodeNames[] = {
+#define EDGEWARD_CODE(name) #name,
+    EDGEWARD_CODES(EDGEWARD_CODE)
+#undef EDGEWARD_CODE
+};
+
+constexpr std::string_view code_name(Code code) { return kCodeNames[static_cast<size_t>(code)]; }
 
 class Error : public std::exception {
  public:

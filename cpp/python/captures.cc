@@ -10,7 +10,10 @@
 #include "captures/segment_recovery.h"
 #include "captures/statistics.h"
 #include "error.h"
+#include "python/arrays.h"
 #include "python/bindings.h"
+#include "python/interpreter.h"
+#include "python/models.h"
 #include "python/words.h"
 
 namespace edgeward {

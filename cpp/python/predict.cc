@@ -4,7 +4,9 @@
 #include <chrono>
 
 #include "error.h"
-#include "python/bindings.h"
+#include "python/arrays.h"
+#include "python/errors.h"
+#include "python/models.h"
 
 namespace edgeward {
 namespace {
@@ -45,9 +47,9 @@ void run_within(GilPace& pace, Run run) {
 // numpy's own descriptor object for each dtype, so that the usual array is recognised by one comparison.
 PyObject* descriptor(DType dtype) {
   static PyObject* const* const table = [] {
-    static PyObject* made[kDTypeCount];
-    for (size_t i = 0; i < kDTypeCount; ++i) made[i] = array_dtype(static_cast<DType>(i)).release().ptr();
-    return made;
+    static PyObject* descriptors[kDTypeCount];
+    for (size_t i = 0; i < kDTypeCount; ++i) descriptors[i] = array_dtype(static_cast<DType>(i)).release().ptr();
+    return descriptors;
   }();
   return table[static_cast<size_t>(dtype)];
 }
@@ -62,8 +64,8 @@ std::string shape_text(const PyArray_Proxy* array) {
 }
 
 // Same elements under another descriptor object: int64 has two type numbers, bfloat16 may come from ml_dtypes.
-bool is_same_dtype(PyObject* given, DType wanted) {
-  const auto dtype = py::reinterpret_borrow<py::dtype>(given);
+bool is_same_dtype(PyObject* numpy_dtype, DType wanted) {
+  const auto dtype = py::reinterpret_borrow<py::dtype>(numpy_dtype);
   const auto expected = py::reinterpret_borrow<py::dtype>(descriptor(wanted));
   if (dtype.itemsize() != expected.itemsize() || dtype.byteorder() == '>') return false;
   if (dtype.kind() == expected.kind()) return true;
@@ -163,7 +165,7 @@ void take_input(Session& session, size_t index, PyObject* object, Temporaries& t
 
 std::string names_text(const std::vector<py::object>& names) {
   std::string line;
-  for (const py::object& one : names) line += (line.empty() ? "\"" : ", \"") + one.cast<std::string>() + "\"";
+  for (const py::object& known : names) line += (line.empty() ? "\"" : ", \"") + known.cast<std::string>() + "\"";
   return line;
 }
 
@@ -353,7 +355,7 @@ bool GilPace::is_due() {
   return releases() || run % kRunsBetweenMeasures == 0;
 }
 
-void add_hot_methods(py::handle model_class, py::handle session_class) {
+void add_predict(py::handle model_class, py::handle session_class) {
   add_method(model_class, kPredict);
   add_method(session_class, kRun);
 }

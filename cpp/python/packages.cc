@@ -14,6 +14,8 @@
 #include "packages/package_writer.h"
 #include "packages/trust_root.h"
 #include "python/bindings.h"
+#include "python/interpreter.h"
+#include "python/models.h"
 #include "python/words.h"
 
 namespace edgeward {

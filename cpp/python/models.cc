@@ -1,0 +1,325 @@
+// Cold methods are plain pybind11; the two that a loop calls are in predict.cc.
+#include "python/models.h"
+
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "error.h"
+#include "model_files/model_format.h"
+#include "python/arrays.h"
+#include "system/file.h"
+
+namespace edgeward {
+namespace {
+
+// ---- Views of a session's memory.
+
+// What a view of session memory keeps alive: the memory, and the session with its model.
+struct ViewOwner {
+  std::shared_ptr<const void> keeper;
+  std::shared_ptr<Session> session;
+};
+
+py::array view_of(const Session::Own& own, const std::shared_ptr<Session>& session) {
+  const py::capsule owner(new ViewOwner{own.keeper, session}, [](void* held) { delete static_cast<ViewOwner*>(held); });
+  return array_over(own.view.dtype, own.view.shape, own.view.data, owner);
+}
+
+py::object read_only(py::dict mapping) {
+  return py::module_::import("types").attr("MappingProxyType")(std::move(mapping));
+}
+
+py::object session_inputs(PySession& self) {
+  if (self.inputs) return self.inputs;
+  py::dict views;
+  const auto& specs = self.core->signature().inputs;
+  for (size_t i = 0; i < specs.size(); ++i) views[py::str(specs[i].name)] = view_of(self.core->own_input(i), self.core);
+  self.inputs = read_only(views);
+  return self.inputs;
+}
+
+py::object session_outputs(PySession& self) {
+  if (self.outputs) return self.outputs;
+  py::dict views;
+  const auto& specs = self.core->signature().outputs;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const Session::Own own = self.core->own_output(i);
+    if (own.keeper != nullptr) views[py::str(specs[i].name)] = view_of(own, self.core);
+  }
+  self.outputs = read_only(views);
+  return self.outputs;
+}
+
+// ---- Models and sessions.
+
+Block copy_of(const py::buffer& buffer) {
+  const py::buffer_info info = buffer.request();
+  const auto bytes = static_cast<size_t>(info.size) * static_cast<size_t>(info.itemsize);
+  Block block = Block::uninitialized(bytes);
+  if (PyBuffer_ToContiguous(block.data(), info.view(), static_cast<py::ssize_t>(bytes), 'C') != 0)
+    throw py::error_already_set();
+  return block;
+}
+
+Block read_source(const py::object& source) {
+  if (!py::isinstance<py::str>(source)) return copy_of(py::reinterpret_borrow<py::buffer>(source));
+  const std::string path = path_of(source);
+  const Unlocked released;
+  return read_file(path);
+}
+
+std::unique_ptr<PyModel> make_model(const py::object& source, const std::string& engine,
+                                    const std::string& library_path, const std::string& version, int threads,
+                                    const std::map<std::string, py::buffer>& files) {
+  std::vector<ExternalData> external;
+  for (const auto& [name, bytes] : files) external.push_back({name, copy_of(bytes)});
+  return model_of(read_source(source), {engine, library_path, version}, threads, std::move(external));
+}
+
+std::unique_ptr<PySession> make_session(const PyModel& model, const std::optional<std::string>& signature) {
+  const auto& signatures = model.core->signatures();
+  std::string known;
+  for (size_t i = 0; i < signatures.size(); ++i) {
+    known += (i == 0 ? "\"" : ", \"") + signatures[i].name + "\"";
+    if (signature && signatures[i].name != *signature) continue;
+    auto session = std::make_unique<PySession>();
+    session->gil.policy = model.gil.policy;
+    const Unlocked released;
+    session->core = model.core->make_session(i);
+    return session;
+  }
+  throw Error(Code::bad_input, "signature: expected one of ", known, ", got \"", *signature, "\"");
+}
+
+void resize(PySession& self, const py::dict& wanted) {
+  const auto& specs = self.core->signature().inputs;
+  std::vector<Shape> shapes;
+  for (size_t i = 0; i < specs.size(); ++i) shapes.push_back(self.core->input_shape(i));
+  for (const auto& [key, shape] : wanted) {
+    const std::string wanted_name = py::str(key);
+    const auto spec =
+        std::find_if(specs.begin(), specs.end(), [&](const TensorSpec& other) { return other.name == wanted_name; });
+    if (spec == specs.end())
+      throw Error(Code::bad_input, "resize: expected names of inputs, got \"", wanted_name, "\"");
+    shapes[static_cast<size_t>(spec - specs.begin())] =
+        shape_from(py::reinterpret_borrow<py::object>(shape), "input \"" + wanted_name + "\"");
+  }
+  self.core->resize(shapes);
+  self.inputs = py::object();
+  self.outputs = py::object();
+}
+
+void close_session(PySession& self) {
+  self.inputs = py::object();
+  self.outputs = py::object();
+  const Unlocked released;
+  self.core->close();
+}
+
+// The end of a with block. A forked child that leaves one has nothing of its own to close.
+template <class Close>
+void leave(Close close) {
+  try {
+    close();
+  } catch (const Error& error) {
+    if (error.code() != Code::forked) throw;
+  }
+}
+
+double time_bare_runs(PySession& self, size_t count) {
+  const Unlocked released;
+  const auto start = std::chrono::steady_clock::now();
+  self.core->run_bare(count);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// ---- Values.
+
+py::tuple shape_tuple(const Shape& shape) {
+  py::tuple dims(shape.rank());
+  for (size_t axis = 0; axis < shape.rank(); ++axis) dims[axis] = shape[axis];
+  return dims;
+}
+
+template <class T>
+py::tuple tuple_of(const std::vector<T>& values) {
+  py::tuple items(values.size());
+  for (size_t i = 0; i < values.size(); ++i) items[i] = py::cast(values[i]);
+  return items;
+}
+
+py::object quantization_of(const TensorSpec& spec) {
+  return spec.quantization.scales.empty() ? py::none() : py::cast(spec.quantization);
+}
+
+std::string spec_text(const TensorSpec& spec) {
+  return "TensorSpec(\"" + spec.name + "\", " + std::string(name(spec.dtype)) + ", " + text(spec.shape) + ")";
+}
+
+py::dict signatures_of(const PyModel& model) {
+  py::dict signatures;
+  for (const Signature& signature : model.core->signatures()) signatures[py::str(signature.name)] = py::cast(signature);
+  return signatures;
+}
+
+constexpr std::pair<GilPolicy, const char*> kGilPolicies[] = {
+    {GilPolicy::automatic, "auto"}, {GilPolicy::keep, "keep"}, {GilPolicy::release, "release"}};
+
+template <class T>
+std::string gil(const T& self) {
+  for (const auto& [policy, word] : kGilPolicies) {
+    if (policy == self.gil.policy) return word;
+  }
+  return "";
+}
+
+template <class T>
+void set_gil(T& self, const std::string& wanted) {
+  for (const auto& [policy, word] : kGilPolicies) {
+    if (wanted != word) continue;
+    self.gil.policy = policy;
+    return;
+  }
+  throw Error(Code::bad_input, "gil: expected \"auto\", \"keep\" or \"release\", got \"", wanted, "\"");
+}
+
+constexpr const char* kGilText =
+    "Whether a run lets other Python threads go on: \"auto\" (when it takes 1 ms or more), \"keep\", \"release\".";
+
+void bind_values(py::module_& module) {
+  py::class_<Quantization>(module, "Quantization",
+                           "real = scale * (stored - zero_point), for the tensor or along `axis`.")
+      .def_property_readonly("scales", [](const Quantization& q) { return tuple_of(q.scales); })
+      .def_property_readonly("zero_points", [](const Quantization& q) { return tuple_of(q.zero_points); })
+      .def_readonly("axis", &Quantization::axis);
+
+  py::class_<TensorSpec>(module, "TensorSpec", "What a model says of one input or output.")
+      .def_readonly("name", &TensorSpec::name)
+      .def_property_readonly(
+          "dtype", [](const TensorSpec& spec) { return std::string(name(spec.dtype)); }, "For example \"float32\".")
+      .def_property_readonly(
+          "shape", [](const TensorSpec& spec) { return shape_tuple(spec.shape); }, "-1: any size from 1.")
+      .def_property_readonly("quantization", &quantization_of, "A Quantization, or None.")
+      .def("__repr__", &spec_text);
+
+  py::class_<Signature>(module, "Signature", "One way to call a model.")
+      .def_readonly("name", &Signature::name)
+      .def_property_readonly("inputs", [](const Signature& signature) { return tuple_of(signature.inputs); })
+      .def_property_readonly("outputs", [](const Signature& signature) { return tuple_of(signature.outputs); });
+
+  py::class_<EngineReport>(module, "EngineReport", "Which engine runs a model, and how much of it with which kernels.")
+      .def_readonly("name", &EngineReport::name, "\"litert\", \"onnx\" or \"tflite\".")
+      .def_readonly("version", &EngineReport::version)
+      .def_readonly("delegate", &EngineReport::delegate)
+      .def_readonly("node_count", &EngineReport::node_count, "Nodes of the model; -1 when the engine does not tell.")
+      .def_readonly("fallback_count", &EngineReport::fallback_count,
+                    "Nodes left to reference kernels; -1 when not told.");
+}
+
+void bind_model_and_session(py::module_& module) {
+  py::class_<PyModel> model(module, "Model",
+                            "A model that is open and able to run. Any thread. Made by edgeward.load_unsigned.");
+  py::class_<PySession> session(module, "Session",
+                                "A model with memory of its own, run in place. One thread at a time.");
+  model
+      .def_property_readonly(
+          "inputs", [](const PyModel& self) { return tuple_of(self.core->signatures()[0].inputs); },
+          "A TensorSpec for each input of the first signature, in the order predict takes them.")
+      .def_property_readonly("outputs",
+                             [](const PyModel& self) { return tuple_of(self.core->signatures()[0].outputs); })
+      .def_property_readonly("signatures", &signatures_of,
+                             "Every way to call the model, by name; predict uses the first.")
+      .def_property_readonly(
+          "engine", [](const PyModel& self) { return self.core->report(); },
+          "An EngineReport. Found out at the first look, which may run the model once.")
+      .def_property_readonly(
+          "threads", [](const PyModel& self) { return self.threads; }, "Threads that one run may use.")
+      .def_property_readonly(
+          "copies", [](const PyModel& self) { return self.core->copies(); },
+          "Inputs and outputs that predict had to copy, so far.")
+      .def_property_readonly(
+          "statistics",
+          [](const PyModel& self) {
+            const auto capture = self.core->capture();
+            return capture == nullptr ? std::map<std::string, Statistics>() : capture->statistics();
+          },
+          "By signature, the Statistics of what a Capture has seen so far; empty without one.")
+      .def_property("gil", &gil<PyModel>, &set_gil<PyModel>, kGilText)
+      .def("session", &make_session, py::arg("signature") = py::none(),
+           "A session of one's own, for `signature` or the first.")
+      .def(
+          "close", [](PyModel& self) { self.core->close(); }, py::call_guard<Unlocked>(),
+          "Give the engine's memory back. Sessions and arrays that were handed out stay usable.")
+      .def("__enter__", [](py::object self) { return self; })
+      .def("__exit__", [](PyModel& self, const py::args&) { leave([&] { self.core->close(); }); });
+
+  session
+      .def_property_readonly("inputs", &session_inputs,
+                             "By name: arrays over the memory the engine reads. Fill them in place.")
+      .def_property_readonly(
+          "outputs", &session_outputs,
+          "By name: arrays over the memory the engine writes. One whose shape depends on values is here after "
+          "a run, and is another array each time.")
+      .def_property_readonly("signature", [](const PySession& self) { return self.core->signature(); })
+      .def_property_readonly(
+          "copies", [](const PySession& self) { return self.core->copies(); }, "Tensors copied so far: none.")
+      .def_property("gil", &gil<PySession>, &set_gil<PySession>, kGilText)
+      .def("resize", &resize, py::arg("shapes"),
+           "Set the shapes of dynamic inputs, by name. `inputs` and `outputs` are other arrays afterwards.")
+      .def(
+          "reset", [](PySession& self) { self.core->reset(); }, "Back to the initial state of a model that keeps one.")
+      .def("time_bare_runs", &time_bare_runs, py::arg("count"),
+           "Seconds that `count` calls of the engine take in a native loop, with nothing of ours around each.")
+      .def("close", &close_session, "End the engine's session. Arrays that were handed out stay readable.")
+      .def("__enter__", [](py::object self) { return self; })
+      .def("__exit__", [](PySession& self, const py::args&) { leave([&] { close_session(self); }); });
+  add_predict(model, session);
+  // Only the functions below and Model.session make them: an object without a model behind it cannot come to be.
+  for (const py::handle type : {py::handle(model), py::handle(session)}) {
+    reinterpret_cast<PyTypeObject*>(type.ptr())->tp_new = nullptr;
+  }
+  module.def("open_model", &make_model, py::arg("source"), py::arg("engine"), py::arg("library"), py::arg("version"),
+             py::arg("threads"), py::arg("external") = py::dict(),
+             "A Model from a path (str) or bytes, in the engine whose library lies at `library`.\n\n"
+             "`external` are the bytes of the files that an .onnx keeps tensors in, by name.");
+}
+
+}  // namespace
+
+std::unique_ptr<PyModel> model_of(Block file, const EngineLibrary& library, int threads,
+                                  std::vector<ExternalData> external) {
+  if (threads < 1) throw Error(Code::bad_input, "threads: expected at least 1, got ", threads);
+  auto model = std::make_unique<PyModel>();
+  {
+    const Unlocked released;
+    model->core = std::make_unique<Model>(library, std::move(file), threads, std::move(external));
+  }
+  model->threads = threads;
+  const auto intern = [](const std::vector<TensorSpec>& specs, std::vector<py::object>& names) {
+    for (const TensorSpec& spec : specs) {
+      names.push_back(py::reinterpret_steal<py::object>(PyUnicode_InternFromString(spec.name.c_str())));
+    }
+  };
+  intern(model->core->signatures()[0].inputs, model->input_names);
+  intern(model->core->signatures()[0].outputs, model->output_names);
+  return model;
+}
+
+void bind_models(py::module_& module) {
+  bind_values(module);
+  bind_model_and_session(module);
+  module.def(
+      "model_format",
+      [](const py::bytes& head) {
+        const std::string_view bytes = head;
+        return std::string(name(model_format(std::as_bytes(std::span(bytes.data(), bytes.size())))));
+      },
+      py::arg("head"), "\"tflite\", \"ort\" or \"onnx\", told by the first 8 bytes of a file.");
+}
+
+}  // namespace edgeward

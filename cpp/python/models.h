@@ -1,0 +1,68 @@
+// The objects behind edgeward.Model and edgeward.Session, and whether a run keeps the interpreter lock.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "models/model.h"
+#include "python/interpreter.h"
+
+namespace edgeward {
+
+namespace py = pybind11;
+
+// Whether a run gives the interpreter lock to other threads. Taking it back costs a whole switch interval (5 ms) beside
+// a busy Python thread, so that short runs keep it.
+enum class GilPolicy : uint8_t {
+  automatic,
+  keep,
+  release
+};
+
+// Decides for one session or one model; any thread.
+class GilPace {
+ public:
+  GilPolicy policy = GilPolicy::automatic;
+
+  bool releases() const;
+  // True when the coming run should be measured, so that the decision follows the model.
+  bool is_due();
+  void note(int64_t run_ns) { last_run_ns_.store(run_ns, std::memory_order_relaxed); }
+
+ private:
+  static constexpr int64_t kLongRunNs = 1'000'000;
+  static constexpr uint32_t kRunsBetweenMeasures = 64;
+  std::atomic<int64_t> last_run_ns_{kLongRunNs};  // until one is measured, a run is taken for long
+  std::atomic<uint32_t> runs_{0};
+};
+
+struct PyModel {
+  std::unique_ptr<Model> core;
+  int threads;
+  GilPace gil;
+  std::vector<py::object> input_names;  // interned
+  std::vector<py::object> output_names;
+};
+
+struct PySession {
+  std::shared_ptr<Session> core;
+  GilPace gil;
+  py::object inputs;  // the mappings as last shown; empty when they must be made anew
+  py::object outputs;
+};
+
+// A Model in the engine, the GIL given up meanwhile.
+std::unique_ptr<PyModel> model_of(Block file, const EngineLibrary& library, int threads,
+                                  std::vector<ExternalData> external = {});
+
+// Adds Model, Session, what describes them, and the functions that open one.
+void bind_models(py::module_& module);
+
+// Adds predict and run to the classes as bare method descriptors: a pybind11 method costs 100 ns a call, these cost 10.
+void add_predict(py::handle model_class, py::handle session_class);
+
+}  // namespace edgeward
