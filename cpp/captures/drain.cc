@@ -25,8 +25,8 @@ namespace {
 
 constexpr uint64_t kSyncEvery_ns = 1'000'000'000;
 constexpr uint64_t kSyncEveryBytes = uint64_t{4} << 20;
-constexpr uint64_t kRetryEvery_ns = 5'000'000'000;
-constexpr time_t kYoungDraft_s = 60;
+constexpr uint64_t kRetryAfter_ns = 5'000'000'000;
+constexpr time_t kMinDraftAge_s = 60;
 
 void make_directory(const std::string& path) {
   std::filesystem::create_directories(path);
@@ -51,7 +51,7 @@ Descriptor open_bell(const std::string& directory) {
   const std::string path = directory + "/" + std::string(kBellName);
   if (mkfifo(path.c_str(), 0600) != 0 && errno != EEXIST)
     throw std::filesystem::filesystem_error("bell", path, {errno, std::generic_category()});
-  // Both ends, so that it is never at its end.
+  // Open both ends, so that reading never reports the end of the file.
   return Descriptor(open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW), path);
 }
 
@@ -67,13 +67,30 @@ std::vector<std::string> paths_in(const std::string& directory, std::string_view
   return paths;
 }
 
+// As far as the segment is whole.
+uint64_t record_count(const std::string& path) {
+  uint64_t count = 0;
+  try {
+    SegmentReader reader(path, nullptr);
+    while (const auto frame = reader.next()) count += frame->type == FrameType::record ? 1 : 0;
+  } catch (const std::exception&) {
+    return 0;  // it is damaged: its bytes are counted all the same
+  }
+  return count;
+}
+
+// A writer rings when more than half of its ring is used, and then not again before it has room.
+bool is_past_half(const RingReader& reader, uint64_t used_bytes) {
+  return used_bytes > reader.facts().capacity_bytes / 2;
+}
+
 }  // namespace
 
 Drain::Drain(std::string ring_directory, std::string capture_directory, const Budget& budget,
              std::optional<PublicKey> recipient)
     : ring_directory_(std::move(ring_directory)), capture_directory_(std::move(capture_directory)), budget_(budget),
       recipient_(std::move(recipient)), lock_(open_lock(capture_directory_)), bell_(open_bell(ring_directory_)) {
-  // First: a ring that has its name and its draft's is one file, whose lock is ours as soon as it is read.
+  // Remove drafts first: a ring that has both its name and its draft's is one file, which we lock once it is read.
   remove_drafts_of_rings();
   learn_known();
   look_for_rings();
@@ -82,17 +99,17 @@ Drain::Drain(std::string ring_directory, std::string capture_directory, const Bu
 }
 
 Drain::~Drain() {
-  // By word: a forked child has the descriptor too, and would keep the lock.
+  // Unlock explicitly: a forked child shares the descriptor and would keep the lock.
   flock(lock_.number(), LOCK_UN);
 }
 
-// What an earlier drain left open tells which records need not be written again. It is read before it is sealed: killed
-// in between, we leave to the next drain all that we found.
+// Learns from the segments that an earlier drain left open which records need not be written again. They are read
+// before they are sealed: a drain that is killed in between leaves them to the next one.
 void Drain::learn_known() {
   for (const std::string& path : paths_in(capture_directory_, kOpenSuffix)) {
     try {
       const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), path);
-      // Its writer died, maybe before it had synced: what we count on is on the disk first.
+      // Its writer died, maybe before it synced: make durable what we count on.
       if (fdatasync(file.number()) != 0)
         throw std::filesystem::filesystem_error("segment", path, {errno, std::generic_category()});
       SegmentReader reader(path, nullptr);
@@ -101,7 +118,7 @@ void Drain::learn_known() {
         last = std::max(last, frame->sequence);
       }
     } catch (const Error&) {
-      // Not even a head: nothing is known from it.
+      // It has not even a head: nothing is known from it.
     } catch (const std::filesystem::filesystem_error& error) {
       complaint_ = error.what();
     }
@@ -123,9 +140,9 @@ void Drain::skip_known() {
   }
 }
 
-// What was left open is sealed as far as it is whole.
+// Seals what was left open, as far as it is whole.
 void Drain::recover() {
-  // Of a recovery that was killed.
+  // Drafts of a recovery that was killed.
   for (const std::string& path : paths_in(capture_directory_, NewFile::kDraftSuffix)) {
     if (path.find(std::string(kSealedSuffix) + ".") != std::string::npos) unlink(path.c_str());
   }
@@ -135,7 +152,7 @@ void Drain::recover() {
       counters_.recovered_frames += recovered.frame_count;
       counters_.lost_bytes += recovered.lost_bytes;
     } catch (const Error&) {
-      // Not even a head: the crash came before the first byte was down.
+      // It has not even a head: the crash came before the head was durable.
       std::error_code ignored;
       std::filesystem::rename(path, path + std::string(kDamagedSuffix), ignored);
     } catch (const std::filesystem::filesystem_error& error) {
@@ -144,15 +161,15 @@ void Drain::recover() {
   }
 }
 
-// Of writers that were killed before their ring had its name: memory that nobody would give back.
+// Removes drafts of writers that were killed before their ring had its name: memory that nobody else would free.
 void Drain::remove_drafts_of_rings() {
   for (const std::string& path : paths_in(ring_directory_, kRingDraftSuffix)) {
     const int number = open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (number < 0) continue;  // somebody was faster
+    if (number < 0) continue;  // another process removed it first
     const Descriptor draft(number, path);
     struct stat facts {};
-    // A young one's writer may be at taking its lock.
-    const bool is_old = fstat(number, &facts) == 0 && time(nullptr) - facts.st_mtime > kYoungDraft_s;
+    // The writer of a young draft may not have taken its lock yet.
+    const bool is_old = fstat(number, &facts) == 0 && time(nullptr) - facts.st_mtime > kMinDraftAge_s;
     if (is_old && flock(number, LOCK_EX | LOCK_NB) == 0) unlink(path.c_str());
   }
 }
@@ -163,14 +180,14 @@ void Drain::look_for_rings() {
     try {
       auto reader = RingReader::try_open(path);
       if (!reader) {
-        // Not one of ours, or damaged. Out of the way, and kept for whoever wants to look.
+        // It is no ring of this version, or damaged: move it out of the way, and keep it for whoever investigates.
         if (rename(path.c_str(), (path + std::string(kRefusedSuffix)).c_str()) == 0) ++counters_.refused_rings;
         continue;
       }
       const auto known = known_sequences_.find(reader->facts().ring_id);
       sources_.emplace(path, Source{std::move(*reader), known == known_sequences_.end() ? 0 : known->second});
     } catch (const std::filesystem::filesystem_error& error) {
-      complaint_ = error.what();  // looked for again by the next step
+      complaint_ = error.what();  // the next step looks again
     }
   }
 }
@@ -185,10 +202,9 @@ uint64_t Drain::step(uint64_t now_ns) {
     }
     for (auto& [path, source] : sources_) count += read(source);
     const bool is_due = unsynced_bytes_ >= kSyncEveryBytes || now_ns - last_sync_ns_ >= kSyncEvery_ns ||
-                        std::any_of(sources_.begin(), sources_.end(), [](const auto& one) {
-                          // Its writer rings when half is used, and then no more until it has room.
-                          return one.second.is_counted ||
-                                 one.second.reader.unfreed_bytes() > one.second.reader.facts().capacity_bytes / 2;
+                        std::any_of(sources_.begin(), sources_.end(), [](const auto& entry) {
+                          const RingReader& reader = entry.second.reader;
+                          return entry.second.is_counted || is_past_half(reader, reader.unfreed_bytes());
                         });
     if (is_due && unsynced_bytes_ > 0) {
       sync();
@@ -196,30 +212,31 @@ uint64_t Drain::step(uint64_t now_ns) {
     }
     if (segment_ != nullptr && segment_->size_bytes() >= budget_.segment_bytes) seal();
     complaint_.clear();
-  } catch (const std::exception& error) {  // of the disk, or no memory
-    give_up_segment(error.what(), now_ns);
+  } catch (const std::exception& error) {  // the disk failed, or memory did
+    abandon_segment(error.what(), now_ns);
     count = 0;
   }
   if (unsynced_bytes_ == 0) remove_ended();
   return count;
 }
 
-// A writer that is faster than the disk must not keep the drain from the other rings, nor from ever being done.
+// Fixes up to where each ring is read: a writer that is faster than the disk must keep the drain neither from the other
+// rings nor from an end.
 void Drain::set_goals() {
   for (auto& [path, source] : sources_) {
-    // Asked first: what is committed before its end lies before the goal.
+    // Ask has_ended() first: what is committed before the end lies before the goal.
     source.has_ended = source.reader.has_ended();
     source.goal = source.reader.tail().value_or(source.reader.position() + 1);
   }
 }
 
 bool Drain::has_more() const {
-  return std::any_of(sources_.begin(), sources_.end(), [](const auto& one) {
-    return !one.second.is_counted && one.second.goal != one.second.reader.position();
+  return std::any_of(sources_.begin(), sources_.end(), [](const auto& entry) {
+    return !entry.second.is_counted && entry.second.goal != entry.second.reader.position();
   });
 }
 
-// What a ring holds before its goal, as far as a segment takes it.
+// Copies what a ring holds before its goal into the segment, as much as is synced at once.
 uint64_t Drain::read(Source& source) {
   if (source.is_counted) return 0;
   uint64_t count = 0;
@@ -260,7 +277,7 @@ uint64_t Drain::read(Source& source) {
 
 void Drain::append(FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload) {
   if (segment_ == nullptr) {
-    recover();  // what a full disk had no room for
+    recover();  // segments for which a full disk had no room before
     keep_within_budget();
     segment_ = std::make_unique<SegmentWriter>(capture_directory_, recipient_);
     synced_bytes_ = 0;
@@ -297,19 +314,19 @@ void Drain::seal() {
       append(FrameType::counters, source.reader.facts().ring_id, 0, counters_payload(&source));
   }
   append(FrameType::counters, 0, 0, counters_payload(nullptr));
-  // Freed before it is sealed: a segment that is open tells the next drain what need not be written again.
+  // Free the rings before the segment is sealed: only an open one tells the next drain what is on the disk already.
   sync();
   segment_->seal();
   segment_.reset();
   keep_within_budget();
 }
 
-// What the disk took before it failed is kept as far as it was synced; everything else is read from the rings again. An
-// fsync that failed is not asked again: the kernel has dropped the pages and would say yes.
-void Drain::give_up_segment(const std::string& reason, uint64_t now_ns) {
+// Keeps what was synced before the disk failed; everything else is read from the rings again. A sync that failed is not
+// retried: the kernel has dropped the pages and would report success.
+void Drain::abandon_segment(const std::string& reason, uint64_t now_ns) {
   complaint_ = reason;
   ++counters_.failures;
-  retry_at_ns_ = now_ns + kRetryEvery_ns;
+  retry_at_ns_ = now_ns + kRetryAfter_ns;
   for (auto& [path, source] : sources_) {
     if (source.is_counted && source.reader.is_broken()) --counters_.refused_rings;
     source.reader.rewind();
@@ -330,8 +347,8 @@ void Drain::give_up_segment(const std::string& reason, uint64_t now_ns) {
     std::filesystem::resize_file(path, synced_bytes_, ignored);
     recover();
   }
-  // The sequence goes back to what is on the disk for sure.
-  for (auto& [ring, source] : sources_) {
+  // Reset each sequence to what is durable.
+  for (auto& [path, source] : sources_) {
     const auto known = known_sequences_.find(source.reader.facts().ring_id);
     source.last_sequence = known == known_sequences_.end() ? 0 : known->second;
   }
@@ -339,24 +356,25 @@ void Drain::give_up_segment(const std::string& reason, uint64_t now_ns) {
 }
 
 void Drain::remove_ended() {
-  for (auto one = sources_.begin(); one != sources_.end();) {
-    if (!one->second.is_counted) {
-      ++one;
+  for (auto entry = sources_.begin(); entry != sources_.end();) {
+    const auto& [path, source] = *entry;
+    if (!source.is_counted) {
+      ++entry;
       continue;
     }
-    if (one->second.reader.is_broken()) {
-      rename(one->first.c_str(), (one->first + std::string(kRefusedSuffix)).c_str());
+    if (source.reader.is_broken()) {
+      rename(path.c_str(), (path + std::string(kRefusedSuffix)).c_str());
     } else {
-      unlink(one->first.c_str());
+      unlink(path.c_str());
     }
-    known_sequences_.erase(one->second.reader.facts().ring_id);
-    one = sources_.erase(one);
+    known_sequences_.erase(source.reader.facts().ring_id);
+    entry = sources_.erase(entry);
   }
 }
 
 void Drain::wait(int timeout_ms) {
-  const bool is_urgent = std::any_of(sources_.begin(), sources_.end(), [](const auto& one) {
-    return one.second.reader.used_bytes() > one.second.reader.facts().capacity_bytes / 2;
+  const bool is_urgent = std::any_of(sources_.begin(), sources_.end(), [](const auto& entry) {
+    return is_past_half(entry.second.reader, entry.second.reader.used_bytes());
   });
   if ((is_urgent || has_more()) && complaint_.empty()) return;
   pollfd bell{bell_.number(), POLLIN, 0};
@@ -367,9 +385,9 @@ void Drain::wait(int timeout_ms) {
 }
 
 void Drain::wake() {
-  constexpr char kOnce = 1;
-  if (::write(bell_.number(), &kOnce, 1) != 1) {
-    // Full: there is enough in it to wake up for.
+  constexpr char kRing = 1;
+  if (::write(bell_.number(), &kRing, 1) != 1) {
+    // The pipe is full: it holds enough to end a wait.
   }
 }
 
@@ -377,8 +395,8 @@ void Drain::flush() {
   try {
     if (segment_ != nullptr && unsynced_bytes_ > 0) sync();
     remove_ended();
-  } catch (const std::exception& error) {  // of the disk, or no memory
-    give_up_segment(error.what(), 0);
+  } catch (const std::exception& error) {  // the disk failed, or memory did
+    abandon_segment(error.what(), 0);
   }
 }
 
@@ -386,65 +404,40 @@ void Drain::close() {
   try {
     seal();
     remove_ended();
-  } catch (const std::exception& error) {  // of the disk, or no memory
-    give_up_segment(error.what(), 0);
+  } catch (const std::exception& error) {  // the disk failed, or memory did
+    abandon_segment(error.what(), 0);
   }
 }
 
 void Drain::keep_within_budget() {
-  struct Sealed {
-    std::string path;
-    uint64_t size_bytes;
-    int64_t time_ns;
-  };
-  std::vector<Sealed> all;
-  uint64_t total = 0;
+  std::vector<std::string> paths;
+  std::vector<SealedSegment> segments;
   for (const std::string& path : paths_in(capture_directory_, kSealedSuffix)) {
     struct stat facts {};
     if (stat(path.c_str(), &facts) != 0) continue;
-    all.push_back({path, static_cast<uint64_t>(facts.st_size),
-                   facts.st_mtim.tv_sec * int64_t{1'000'000'000} + facts.st_mtim.tv_nsec});
-    total += all.back().size_bytes;
+    paths.push_back(path);
+    segments.push_back(
+        {static_cast<uint64_t>(facts.st_size), facts.st_mtim.tv_sec * int64_t{1'000'000'000} + facts.st_mtim.tv_nsec});
   }
   const int64_t now_ns = std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
-  const auto evict = [&](size_t index) {
-    uint64_t records = 0;
-    try {
-      SegmentReader reader(all[index].path, nullptr);
-      while (const auto frame = reader.next()) records += frame->type == FrameType::record ? 1 : 0;
-    } catch (const std::exception&) {
-      // Damaged: its bytes are counted all the same.
-    }
-    unlink(all[index].path.c_str());
-    ++counters_.evicted_segments;
-    counters_.evicted_records += records;
-    counters_.evicted_bytes += all[index].size_bytes;
-    total -= all[index].size_bytes;
-    all.erase(all.begin() + static_cast<std::ptrdiff_t>(index));
-  };
-  const auto next_to_go = [&]() -> size_t {
-    if (budget_.evict == Evict::oldest || all.size() < 3) return 0;
-    size_t best = 1;
-    int64_t least = INT64_MAX;
-    for (size_t i = 1; i + 1 < all.size(); ++i) {
-      const int64_t gap = all[i + 1].time_ns - all[i - 1].time_ns;
-      if (gap >= least) continue;
-      least = gap;
-      best = i;
-    }
-    return best;
-  };
-  while (!all.empty() && budget_.most_age_ns > 0 && now_ns - all.front().time_ns > budget_.most_age_ns) evict(0);
-  const auto is_short = [&] {
-    if (total > budget_.most_bytes) return true;
+  const auto free_bytes = [&] {
     struct statvfs facts {};
-    return budget_.least_free_bytes > 0 && statvfs(capture_directory_.c_str(), &facts) == 0 &&
-           facts.f_bavail * facts.f_frsize < budget_.least_free_bytes;
+    const bool is_known = budget_.least_free_bytes > 0 && statvfs(capture_directory_.c_str(), &facts) == 0;
+    return is_known ? facts.f_bavail * facts.f_frsize : UINT64_MAX;
   };
-  while (!all.empty() && is_short()) evict(next_to_go());
+  // The file system is asked again after each: what a removed file frees is known to it alone.
+  while (const auto index = next_eviction(budget_, segments, now_ns, free_bytes())) {
+    const auto offset = static_cast<std::ptrdiff_t>(*index);
+    counters_.evicted_records += record_count(paths[*index]);
+    counters_.evicted_bytes += segments[*index].size_bytes;
+    ++counters_.evicted_segments;
+    unlink(paths[*index].c_str());
+    paths.erase(paths.begin() + offset);
+    segments.erase(segments.begin() + offset);
+  }
 }
 
-// Capture-format 3: a ring's counters, or with ring 0 the drain's own.
+// The payload of a counters frame (capture-format 3): a ring's, or without `source` the drain's own.
 std::vector<std::byte> Drain::counters_payload(const Source* source) const {
   std::vector<uint64_t> values;
   if (source != nullptr) {

@@ -1,6 +1,6 @@
-// Drain: the one reader of a directory of rings, which brings their records into segments on disk. Room in a ring is
-// given back only when what was in it is on the disk. A disk that is full or fails costs records, which are counted,
-// and is tried again. One thread; a lock on the captures' directory lets one drain in at a time, in any process.
+// Drain: the only reader of a directory of rings, which brings their records into segments on the disk. It frees room
+// in a ring only when the records that were there are durable. A disk that is full or fails costs records, which are
+// counted, and is retried. One thread; a lock on the captures' directory lets one drain in at a time, in any process.
 #pragma once
 
 #include <array>
@@ -12,25 +12,12 @@
 #include <string_view>
 #include <vector>
 
+#include "captures/budget.h"
 #include "captures/ring_reader.h"
 #include "captures/segment_writer.h"
 #include "system/file.h"
 
 namespace edgeward {
-
-// Which sealed segments go when there is no room for all.
-enum class Evict : uint8_t {
-  oldest,  // the one that was sealed first
-  closest  // the one nearest in time to its neighbours: what is left stays spread over all of the time
-};
-
-struct Budget {
-  uint64_t segment_bytes = uint64_t{16} << 20;  // a segment is sealed from here on
-  uint64_t most_bytes = uint64_t{256} << 20;    // of all sealed segments
-  uint64_t least_free_bytes = 0;                // of the file system
-  int64_t most_age_ns = 0;                      // of a segment; 0: any
-  Evict evict = Evict::oldest;
-};
 
 struct DrainCounters {
   uint64_t records = 0;           // brought to the disk
@@ -69,27 +56,27 @@ inline constexpr std::string_view kDamagedSuffix = ".damaged";  // behind the na
 class Drain {
  public:
   // Takes the lock, makes the directories, recovers what a crash left open. Throws Error(busy) when another drain has
-  // it, std::filesystem::filesystem_error.
+  // the lock, std::filesystem::filesystem_error.
   Drain(std::string ring_directory, std::string capture_directory, const Budget& budget,
         std::optional<PublicKey> recipient);
   ~Drain();
   Drain(const Drain&) = delete;
   Drain& operator=(const Drain&) = delete;
 
-  // Brings what the rings hold to the disk, or as much as is synced at once: then has_more(). Returns how many records.
-  // `now_ns` is monotonic. Throws nothing for a disk that fails, or for want of memory.
+  // Brings what the rings hold to the disk, or as much as is synced at once: then has_more(). Returns the number of
+  // records. `now_ns` is monotonic. A disk that fails, or a lack of memory, throws nothing: complaint() names it.
   uint64_t step(uint64_t now_ns);
-  // Whether the next step goes on where the last one stopped, before it looks for what came meanwhile.
+  // Whether the next step continues where the last one stopped, before it looks for what came meanwhile.
   bool has_more() const;
-  // Until a ring is half full, or the time is over, or wake(). At once when a ring is more than half full already.
+  // Waits until a ring is half full, the time is over, or wake(). Returns at once when one is.
   void wait(int timeout_ms);
-  // Ends a wait(). Any thread.
+  // Ends a wait() of another thread. Any thread.
   void wake();
-  // What was read is on the disk, or complaint() says why not.
+  // Makes what was read durable, or complaint() says why not.
   void flush();
-  // The same, with the segment sealed.
+  // Does the same, and seals the segment.
   void close();
-  // True when no ring is left, whose writer lives or not.
+  // True when no ring is left, not even one whose writer lives.
   bool is_idle() const { return sources_.empty(); }
 
   const DrainCounters& counters() const { return counters_; }
@@ -100,7 +87,7 @@ class Drain {
   struct Source {
     RingReader reader;
     uint64_t last_sequence = 0;
-    uint64_t goal = 0;          // what was committed before is read before any ring is looked at again
+    uint64_t goal = 0;          // position up to which it is read before any ring is looked at again
     bool has_ended = false;     // nothing comes behind the goal
     bool is_described = false;  // in the open segment
     bool is_counted = false;    // its end is written
@@ -117,7 +104,7 @@ class Drain {
   void describe(Source& source);
   void sync();
   void seal();
-  void give_up_segment(const std::string& reason, uint64_t now_ns);
+  void abandon_segment(const std::string& reason, uint64_t now_ns);
   void free_all();
   void remove_ended();
   void keep_within_budget();
@@ -130,7 +117,7 @@ class Drain {
   Descriptor lock_;
   Descriptor bell_;
   std::map<std::string, Source> sources_;         // by the path of the ring
-  std::map<uint64_t, uint64_t> known_sequences_;  // by ring: the last one that an earlier drain brought to disk
+  std::map<uint64_t, uint64_t> known_sequences_;  // by ring id: the last one that an earlier drain brought to the disk
   std::unique_ptr<SegmentWriter> segment_;
   uint64_t unsynced_bytes_ = 0;
   uint64_t unsynced_records_ = 0;
