@@ -43,7 +43,7 @@ constexpr size_t kTagBytes = 16;
 const unsigned char* in(Bytes bytes) { return reinterpret_cast<const unsigned char*>(bytes.data()); }
 unsigned char* out(std::span<std::byte> bytes) { return reinterpret_cast<unsigned char*>(bytes.data()); }
 
-// For what fails only when libcrypto has no memory or lacks an algorithm that every OpenSSL 3 has.
+// Throws for a call that fails only when libcrypto has no memory or lacks an algorithm that every OpenSSL 3 has.
 void require(bool succeeded, const char* what) {
   if (!succeeded) throw Error(Code::out_of_memory, "libcrypto: expected ", what, ", got none");
 }
@@ -54,7 +54,7 @@ T required(T pointer, const char* what) {
   return pointer;
 }
 
-// Fetched once and kept: a fetch takes longer than the hash of a small chunk.
+// The algorithm is fetched once and kept: a fetch takes longer than the hash of a small chunk.
 const EVP_MD* sha256_method() {
   static const EVP_MD* const method = required(EVP_MD_fetch(nullptr, "SHA256", nullptr), "SHA-256");
   return method;
@@ -69,7 +69,7 @@ const EVP_CIPHER* cipher(AeadAlgorithm algorithm) {
 
 Group p256() { return Group(required(EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1), "P-256")); }
 
-// Null for a point that is not on the curve. `scalar` may be empty.
+// Returns null for a point that is not on the curve. `scalar` may be empty.
 Key p256_key(Bytes point, Bytes scalar) {
   const KeyContext context(required(EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr), "P-256"));
   char curve[] = "P-256";
@@ -90,8 +90,8 @@ Key p256_key(Bytes point, Bytes scalar) {
   return Key(status == 1 ? key : nullptr);
 }
 
-// What RFC 8032 leaves to the verifier: y must be below p, and the point's order must not divide 8. libcrypto itself
-// refuses S >= L, and any R but the canonical one, since it compares encodings.
+// Checks what RFC 8032 leaves to the verifier: y must be below p, and the point's order must not divide 8. libcrypto
+// itself refuses S >= L, and any R but the canonical one, since it compares encodings.
 bool is_strict_ed25519(Bytes public_key) {
   std::array<std::byte, kEd25519Bytes> y;
   std::copy(public_key.begin(), public_key.end(), y.begin());
@@ -115,7 +115,7 @@ bool is_strict_ed25519(Bytes public_key) {
                       [&](const auto& small) { return std::memcmp(small, y.data(), y.size()) == 0; });
 }
 
-// r | s as the DER that libcrypto takes.
+// Converts r | s to the DER that libcrypto takes.
 std::vector<unsigned char> der_signature(Bytes signature) {
   const PlainSignature plain(required(ECDSA_SIG_new(), "a signature"));
   Number r(BN_bin2bn(in(signature), kP256NumberBytes, nullptr));
@@ -303,7 +303,7 @@ bool verify(const PublicKey& key, Bytes message, Bytes signature) {
            EVP_DigestVerify(context.get(), in(signature), signature.size(), in(message), message.size()) == 1;
   }
   if (key.algorithm != KeyAlgorithm::ecdsa_p256) return false;
-  // A compressed or hybrid point would be the same key under a second key id.
+  // A compressed or hybrid encoding would give the same key a second key id.
   if (key.bytes.size() != kP256PointBytes || key.bytes[0] != std::byte{4}) return false;
   const Key known = p256_key(key.bytes, {});
   if (known == nullptr) return false;
@@ -326,7 +326,7 @@ std::optional<Secret> x25519(const Secret& private_key, Bytes public_key) {
           "X25519");
   Secret shared;
   size_t size = kX25519Bytes;
-  // Fails for a shared secret of zeros (RFC 7748, 6.1); the comparison holds where a library does not.
+  // libcrypto refuses a shared secret of zeros (RFC 7748, 6.1); the comparison covers libraries that do not.
   if (EVP_PKEY_derive(context.get(), out(shared.bytes()), &size) != 1) return std::nullopt;
   static constexpr std::array<std::byte, kX25519Bytes> kZeros{};
   if (is_equal_secretly(shared.bytes(), kZeros)) return std::nullopt;

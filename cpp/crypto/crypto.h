@@ -14,7 +14,7 @@
 
 namespace edgeward {
 
-// The libcrypto that is at work, such as "OpenSSL 3.0.19 27 Jan 2026". Static.
+// The name and version of the libcrypto in use, such as "OpenSSL 3.0.19 27 Jan 2026". Static.
 const char* libcrypto_version();
 
 using Digest = std::array<std::byte, 32>;  // SHA-256
@@ -36,10 +36,10 @@ class Sha256 {
 
 Digest sha256(Bytes bytes);
 
-// Equal, in a time that depends on the sizes alone.
+// Compares in constant time: it depends on the sizes alone.
 bool is_equal_secretly(Bytes a, Bytes b);
 
-// Bytes from the system's random source. Throws Error(out_of_memory) when it has none.
+// Fills with bytes from the system's random source. Throws Error(out_of_memory) when it has none.
 void fill_random(std::span<std::byte> bytes);
 
 // ---- Keys. A private key is a Secret: an Ed25519 seed (RFC 8032), a P-256 scalar, an X25519 scalar (RFC 7748).
@@ -75,20 +75,20 @@ PublicKey public_key(const PrivateKey& key);
 
 using SignatureBytes = std::array<std::byte, 64>;
 
-// Of a signing key. P-256 draws a fresh nonce, so two signatures differ.
+// Signs with an ed25519 or ecdsa_p256 key. P-256 draws a fresh nonce, so two signatures of one message differ.
 SignatureBytes sign(const PrivateKey& key, Bytes message);
 
 // Ed25519 is strict: a public key of small order, a public key or R that is not canonical and S >= L are refused, so
-// that every verifier agrees. False too for a key of a wrong size, off the curve, or of no signature algorithm.
+// that every verifier agrees. Also false for a key of a wrong size, off the curve, or of no signature algorithm.
 bool verify(const PublicKey& key, Bytes message, Bytes signature);
 
 // ---- Agreement and derivation.
 
-// X25519 (RFC 7748). Nothing when the shared secret is zero or a size is wrong.
+// X25519 (RFC 7748). Returns nullopt when the shared secret is zero or a size is wrong.
 std::optional<Secret> x25519(const Secret& private_key, Bytes public_key);
 
-// HKDF-SHA256 (RFC 5869), whole or in its two steps. `out` holds at most 255 * 32 bytes. An output may be a secret:
-// it is written straight to where the caller keeps it.
+// HKDF-SHA256 (RFC 5869), whole or in its two steps. `out` holds at most 255 * 32 bytes. An output may be a secret,
+// so it is written directly to the caller's memory.
 void hkdf(Bytes salt, Bytes input_key, Bytes info, std::span<std::byte> out);
 void hkdf_extract(Bytes salt, Bytes input_key, std::span<std::byte, 32> out);
 void hkdf_expand(Bytes pseudo_random_key, Bytes info, std::span<std::byte> out);
@@ -116,7 +116,7 @@ class Aead {
 
   // `ciphertext` is as long as `plaintext`. At most 2 GiB - 1 a call.
   void seal(const Nonce& nonce, Bytes associated_data, Bytes plaintext, std::span<std::byte> ciphertext, Tag& tag);
-  // False when the tag does not fit; `plaintext` then holds bytes that must not be used.
+  // Returns false when the tag does not match; `plaintext` then holds bytes that must not be used.
   bool open(const Nonce& nonce, Bytes associated_data, Bytes ciphertext, Bytes tag, std::span<std::byte> plaintext);
 
  private:

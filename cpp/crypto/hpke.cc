@@ -13,7 +13,7 @@ constexpr uint16_t kKem = 0x0020;  // DHKEM(X25519, HKDF-SHA256)
 constexpr uint16_t kKdf = 0x0001;  // HKDF-SHA256
 constexpr size_t kTagBytes = std::tuple_size_v<Tag>;
 
-// Bytes put one after another: the labelled inputs of RFC 9180, 4. Wiped at the end, since some hold a secret.
+// Concatenated bytes: the labelled inputs of RFC 9180, 4. Wiped by the destructor, since some hold a secret.
 class Text {
  public:
   ~Text() { wipe(bytes_); }
@@ -32,7 +32,7 @@ class Text {
   Bytes bytes() const { return bytes_; }
 
  private:
-  // A text that holds a secret never grows past this, so no copy of it is left behind unwiped.
+  // The text never grows past this, so that no reallocation leaves an unwiped copy behind.
   static constexpr size_t kMaxBytes = 512;
   std::vector<std::byte> bytes_ = [] {
     std::vector<std::byte> reserved;
@@ -53,7 +53,7 @@ void labelled_expand(Bytes suite, Bytes key, std::string_view label, Bytes info,
   hkdf_expand(key, labelled.bytes(), out);
 }
 
-// RFC 9180, 4.1: the KEM's shared secret from the Diffie-Hellman one.
+// RFC 9180, 4.1: derives the KEM's shared secret from the Diffie-Hellman secret.
 Secret extract_and_expand(const Secret& agreed, Bytes encapsulated, Bytes recipient) {
   Text suite;
   suite.add("KEM").add_u16(kKem);
@@ -66,7 +66,7 @@ Secret extract_and_expand(const Secret& agreed, Bytes encapsulated, Bytes recipi
   return shared;
 }
 
-// RFC 9180, 5.1, in base mode: what encrypts message 0.
+// RFC 9180, 5.1, in base mode: the key and nonce of message 0.
 struct Schedule {
   Secret key;
   Nonce base_nonce;

@@ -1,5 +1,5 @@
 // Hybrid public key encryption to one recipient (RFC 9180, base mode, one message): DHKEM(X25519, HKDF-SHA256) with
-// AES-256-GCM or ChaCha20-Poly1305. The key wraps are made of it. Pure; any thread.
+// AES-256-GCM or ChaCha20-Poly1305. Key wraps are such messages. Pure; any thread.
 #pragma once
 
 #include <array>
@@ -25,11 +25,12 @@ struct HpkeMessage {
 
 // `recipient` is an X25519 public key. Throws Error(malformed_key) when no secret can be agreed with it.
 HpkeMessage hpke_seal(HpkeAead aead, Bytes recipient, Bytes info, Bytes associated_data, Bytes plaintext);
-// As hpke_seal with the sender's ephemeral key given, as published vectors give it. One use per key.
+// The same under an ephemeral key of the caller's choice, as published vectors need it. A key must be used only once.
 HpkeMessage hpke_seal_with(const Secret& ephemeral, HpkeAead aead, Bytes recipient, Bytes info, Bytes associated_data,
                            Bytes plaintext);
 
-// False when it was not sealed so; `plaintext`, 16 bytes shorter than `ciphertext`, then holds zeros.
+// Returns false when the ciphertext was not sealed with these inputs; `plaintext`, 16 bytes shorter than `ciphertext`,
+// then holds zeros.
 bool hpke_open(HpkeAead aead, const Secret& recipient, Bytes encapsulated, Bytes info, Bytes associated_data,
                Bytes ciphertext, std::span<std::byte> plaintext);
 

@@ -17,7 +17,7 @@ namespace {
 
 constexpr size_t kPageBytes = 4096;
 
-// Null where the kernel has no memfd_secret, was started without it, or RLIMIT_MEMLOCK is used up.
+// Returns null where the kernel has no memfd_secret, was started without it, or RLIMIT_MEMLOCK is used up.
 void* map_unseen() {
 #ifdef SYS_memfd_secret
   const auto file = static_cast<int>(syscall(SYS_memfd_secret, O_CLOEXEC));
@@ -34,21 +34,21 @@ void* map_unseen() {
 void* map_locked() {
   void* page = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) throw Error(Code::out_of_memory, "key memory: expected a page, got none");
-  // As far as the limits of this process allow: a lock that is refused leaves the rest in force.
+  // Locking is best effort: where RLIMIT_MEMLOCK refuses it, the other protections still apply.
   mlock(page, kPageBytes);
   madvise(page, kPageBytes, MADV_DONTDUMP);
   return page;
 }
 
-// The slots of one process, in pages that stay: to make such a page costs more than all that is done with a key. A
-// forked child has none of the pages, and begins anew.
+// The slots of one process, in pages that are never unmapped: mapping such a page costs more than any use of a key. A
+// forked child inherits none of the pages and starts with an empty pool.
 class Slots {
  public:
   static Slots& of_this_process() {
     static std::atomic<Slots*> current{new Slots};
     Slots* slots = current.load(std::memory_order_acquire);
     if (slots->home_.is_foreign()) {
-      // The other one is left as it is: its lock may be held by a thread that is not here.
+      // The parent's pool is abandoned: a thread that does not exist here may hold its lock.
       auto* fresh = new Slots;
       if (current.compare_exchange_strong(slots, fresh)) return *fresh;
       delete fresh;
@@ -73,7 +73,7 @@ class Slots {
  private:
   void add_page() {
     constexpr size_t kSlots = kPageBytes / kSecretBytes;
-    // As many as there will ever be slots, so that giving one back cannot fail.
+    // Reserve room for every slot, so that returning one cannot fail.
     free_.reserve((page_count_ + 1) * kSlots);
     void* page = map_unseen();
     if (page == nullptr) page = map_locked();
@@ -113,7 +113,7 @@ Bytes Secret::bytes() const {
 }
 
 Secret::~Secret() {
-  // A forked child has no such page.
+  // A forked child does not have the page.
   if (data_ != nullptr && !home_.is_foreign()) Slots::of_this_process().give_back(data_);
 }
 

@@ -1,7 +1,7 @@
-// Secret: 32 bytes that must not leave this process: a private key or a content key. They lie in pages of their kind
-// that are in no core dump, are not swapped and are not there in a forked child, where every use is an error; where the
-// kernel has memfd_secret, not even the kernel's own map shows them. Wiped at the end. Moved, not copied; any thread,
-// one at a time.
+// Secret: 32 bytes that must not leave this process: a private key or a content key. Secrets are located in
+// pages that are excluded from core dumps, swap and forked children, where every use is an error; where the kernel has
+// memfd_secret, they are also removed from the kernel's direct map. Wiped by the destructor. Moved, not copied. One
+// thread at a time.
 #pragma once
 
 #include <array>

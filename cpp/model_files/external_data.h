@@ -1,5 +1,5 @@
-// ExternalData: a file that an .onnx keeps tensors in, under the name by which the model knows it. It comes from
-// memory: no engine of ours ever opens a path that a model names.
+// ExternalData: a file that an .onnx keeps tensors in, under the name by which the model knows it. Its bytes
+// are in memory: no engine opens a path that a model names.
 #pragma once
 
 #include <string>

@@ -9,7 +9,7 @@
 namespace edgeward {
 namespace {
 
-// One check of one file. Pending tables stand in a list, so that a file cannot choose the depth of our stack.
+// The proof of one file. Pending tables are kept in a list, so that a file cannot exhaust the stack.
 class Proof {
  public:
   Proof(Bytes file, const FlatSchema& schema) : file_(file), schema_(schema) {}
@@ -78,10 +78,10 @@ class Proof {
     throw Error(Code::malformed_model, "table ", layout.name, ", ", field_name(layout, field), ": ", why);
   }
 
-  // Where the offset stored at `slot` leads. Offsets are unsigned and lead forward.
+  // Returns the position that the offset stored at `slot` points to. Offsets are unsigned and point forward.
   uint64_t follow(uint64_t slot) const { return slot + at<uint32_t>(slot); }
 
-  // The vector at `position` with elements of `width` bytes; returns its element count.
+  // Checks the vector at `position` with elements of `width` bytes; returns its element count.
   uint32_t check_vector(const Layout& layout, size_t field, uint64_t position, uint32_t width, uint32_t alignment) {
     if (position % 4 != 0 || !contains(file_, position, 4)) {
       refuse(layout, field,
@@ -230,7 +230,7 @@ class Proof {
   std::vector<Pending> pending_;
   uint32_t table_count_ = 1;
   uint64_t reached_bytes_ = 0;
-  uint8_t union_member_ = 0;  // of the union field in hand
+  uint8_t union_member_ = 0;  // of the union field that is being read
 };
 
 }  // namespace

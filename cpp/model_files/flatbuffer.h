@@ -1,4 +1,4 @@
-// A flatbuffer of foreign origin: first proven to lie inside its bytes, then read.
+// An untrusted flatbuffer: first proven to stay inside its bytes, then read.
 // The proof follows a schema given as data (Layout): every table, vtable, vector and string reachable from the root
 // is inside the file, aligned, within the depth and table limits, and no field is present that the schema lacks.
 // Reading is only for files so proven; nothing here copies, and no view outlives the bytes.
@@ -42,7 +42,7 @@ struct FlatSchema {
   uint8_t root;
 };
 
-// Deeper or larger than any model, and shallow or small enough that checking ends soon.
+// Above the depth and size of any model, and low enough that a check ends soon.
 inline constexpr uint32_t kMaxFlatDepth = 64;
 inline constexpr uint32_t kMaxFlatTables = 1'000'000;  // with the strings of vectors
 
@@ -50,7 +50,7 @@ inline constexpr uint32_t kMaxFlatTables = 1'000'000;  // with the strings of ve
 // time.
 inline constexpr uint64_t kMaxFlatSharing = 16;
 
-// A vector of scalars inside a proven file. Elements are read by value: nothing promises their address to C++.
+// A vector of scalars inside a proven file. Elements are read by value, since they may be unaligned for C++.
 template <class T>
 class FlatVector {
  public:

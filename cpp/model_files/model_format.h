@@ -1,4 +1,4 @@
-// Which of the three formats a model file is in, told by its first bytes. A claim only: each format has its own check.
+// Which of the three formats a model file claims to be in, by its first bytes. Each format has its own check.
 #pragma once
 
 #include <string_view>
@@ -13,7 +13,7 @@ enum class ModelFormat : uint8_t {
   onnx
 };
 
-// An ONNX file has no magic number: what is neither of the others is taken for one, and checked as one.
+// An ONNX file has no magic number: any file that is in neither of the other formats is checked as one.
 inline ModelFormat model_format(Bytes file) {
   constexpr size_t kIdentifierOffset = 4;
   const auto identifier = try_read<uint32_t>(file, kIdentifierOffset);

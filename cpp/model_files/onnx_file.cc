@@ -16,7 +16,7 @@
 namespace edgeward {
 namespace {
 
-// Deeper than any model nests its subgraphs and types, and shallow enough for our stack.
+// Deeper than any model nests its subgraphs and types, and shallow enough for the stack.
 constexpr int kMaxDepth = 32;
 constexpr uint64_t kMaxNodes = 1'000'000;
 
@@ -45,10 +45,10 @@ class Scope {
 
 class Checker {
  public:
-  // With `external` null, whatever files the model names are taken to be there.
+  // With `external` null, every file that the model names is assumed to exist.
   explicit Checker(const std::vector<ExternalData>* external) : tensors_(external) {}
 
-  // The names of the files outside that hold data.
+  // The names of the files that hold external data.
   const std::set<std::string_view>& locations() const { return tensors_.locations(); }
 
   void model(Bytes file) {

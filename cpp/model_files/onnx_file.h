@@ -1,6 +1,6 @@
 // An .onnx file (a protobuf ModelProto) before the engine sees it.
 // Every field is bounded, every initializer holds its bytes, every node input exists before it is used.
-// Data outside the file must lie in the files that are given along. Rules: docs/model-files.md.
+// External data must be in the files that the caller passes. Rules: docs/model-files.md.
 #pragma once
 
 #include <string>

@@ -19,10 +19,10 @@ struct OnnxElement {
 };
 inline constexpr uint8_t kOnnxStringStore = 5;
 
-// By the format's number of the type; nothing for a number that is no element type.
+// By the format's number of the type; nullopt for a number that is not an element type.
 std::optional<OnnxElement> onnx_element(int64_t type);
 
-// Beyond what fits into a device's memory; a changed dimension must not become an allocation that ends the process.
+// More than a device's memory holds: a corrupt dimension must not become an allocation that ends the process.
 inline constexpr size_t kMaxOnnxRank = 32;
 inline constexpr uint64_t kMaxOnnxElements = uint64_t{1} << 32;
 inline constexpr uint64_t kMaxOnnxDeclaredBytes = uint64_t{2} << 30;

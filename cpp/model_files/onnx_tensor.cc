@@ -118,7 +118,7 @@ OnnxTensor OnnxTensorReader::read(Bytes bytes, std::string_view what, OnnxTensor
   if (is_elsewhere || !entries.empty()) {
     if (allowed == OnnxTensorPlace::inside || !is_elsewhere) {
       throw Error(Code::unsupported_model, what, " \"", tensor.name,
-                  "\": data in another file, expected it here: only the main graph's initializers may lie outside");
+                  "\": data in another file, expected it here: only the main graph's initializers may be outside");
     }
     if (raw_bytes || string_count != 0 || std::any_of(counts, std::end(counts), [](uint64_t n) { return n != 0; }))
       refuse(what, " \"", tensor.name, "\": data here and in another file");

@@ -29,7 +29,7 @@ enum class OnnxTensorPlace : uint8_t {
 
 class OnnxTensorReader {
  public:
-  // With `external` null, whatever files the tensors name are taken to be there and large enough. Borrows it.
+  // With `external` null, every file that a tensor names is assumed to exist and to be large enough. Borrows it.
   explicit OnnxTensorReader(const std::vector<ExternalData>* external) : external_(external) {}
 
   // Checks a TensorProto: its data has exactly the elements that its dimensions and type ask for. `what` names the kind

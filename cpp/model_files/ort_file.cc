@@ -16,7 +16,7 @@ namespace {
 
 using namespace ort_schema;
 
-// How many holes optimizers may leave between node indices: the engine allocates one place per index.
+// The engine allocates one entry per node index, and optimizers leave holes between indices.
 constexpr uint32_t kMaxNodeIndex = 1'000'000;
 
 template <class... Parts>
@@ -209,7 +209,7 @@ class Checker {
     return result;
   }
 
-  // No node waits for itself. Nodes are listed by index, so the order must be found.
+  // Requires that no node depends on itself. Nodes are listed by index, so their order has to be computed.
   static void check_order(const FlatTables& nodes, const Names& producers) {
     std::vector<uint32_t> waiting(nodes.size(), 0);
     std::vector<std::vector<uint32_t>> followers(nodes.size());

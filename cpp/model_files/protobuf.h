@@ -1,5 +1,5 @@
 // The wire format of protocol buffers: a message taken apart into its fields. Every length is compared with what is
-// left before it is believed. Knows no schema: who reads a field says which wire type it must have. Views point into
+// left before it is used. Knows no schema: who reads a field says which wire type it must have. Views point into
 // the message, which must outlive them. Throws Error(malformed_model) in the name of the message. One thread.
 #pragma once
 

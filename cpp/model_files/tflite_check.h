@@ -77,7 +77,7 @@ class TfliteCheck {
   [[noreturn]] void refuse(const Parts&... parts) const {
     throw Error(Code::malformed_model, text(operation_, name_), ": ", parts...);
   }
-  // For what the format allows and the kernels do not bear.
+  // For what the format allows and the kernels cannot handle.
   template <class... Parts>
   [[noreturn]] void unsupported(const Parts&... parts) const {
     throw Error(Code::unsupported_model, text(operation_, name_), ": ", parts...);

@@ -19,7 +19,7 @@ namespace {
 
 namespace schema = tflite_schema;
 
-// Who has given a tensor its value when operators are taken in file order.
+// What produces a tensor when operators run in file order.
 enum class Source : uint8_t {
   none,
   constant,
@@ -176,12 +176,12 @@ class Reader {
         refuse("subgraph ", index, ": input ", i, " is tensor ", inputs[i], ", listed before");
       // A variable may be listed by converters of recurrent models; it stays a variable.
       if (source == Source::none) source = Source::input;
-      // Until somebody gives another shape, an engine takes an input without dimensions for a scalar.
+      // Until the caller sets another shape, an engine takes an input without dimensions for a scalar.
       if (index == 0) values_[0][static_cast<size_t>(inputs[i])].has_shape = true;
     }
   }
 
-  // Reads one tensor and proves what can be said of it alone.
+  // Reads one tensor and checks what does not depend on others.
   TfliteValue value(size_t subgraph, size_t index, const FlatTable& tensor, uint32_t tensor_count) {
     TfliteValue value{};
     const auto type = tensor.scalar<int8_t>(schema::tensor::type, 0);
@@ -415,7 +415,7 @@ class Reader {
     }
   }
 
-  // A constant without elements looks like a tensor that nobody produces.
+  // A constant without elements looks like a tensor that no operator produces.
   static bool is_empty(const TfliteValue& value) {
     return std::any_of(value.shape.begin(), value.shape.end(), [](int64_t dim) { return dim == 0; });
   }
@@ -538,7 +538,7 @@ class Reader {
   std::vector<TfliteInterface> interfaces_;
   std::vector<std::vector<TfliteValue>> values_;  // by subgraph, then by tensor
   uint64_t activation_bytes_ = 0;
-  uint64_t stored_elements_ = 0;  // of the tensor in hand, by its shape in the file
+  uint64_t stored_elements_ = 0;  // of the tensor that is being read, by its shape in the file
   bool has_variables_ = false;
 };
 

@@ -36,8 +36,8 @@ struct TfliteFile {
 
 inline constexpr const char* kPlaceholderSignature = "<placeholder signature>";
 
-// Above this sum of the bytes of all tensors that are not constant, a file is refused: a changed dimension
-// must not become an allocation that ends the process.
+// The most that all tensors without data may need together: a corrupt dimension must not become an allocation that ends
+// the process.
 inline constexpr uint64_t kMaxActivationBytes = uint64_t{2} << 30;
 
 // The result copies what it needs; `file` may go. Throws Error(malformed_model | unsupported_model).

@@ -24,7 +24,7 @@ void expect_window(const TfliteCheck& check, const Window& window) {
   }
 }
 
-// Places a window can take along one dimension.
+// How many positions a window has along one dimension.
 int64_t window_out(const TfliteCheck& check, int64_t dim, int64_t size, int64_t stride, int64_t dilation,
                    int64_t padding) {
   if (!is_known(dim)) return -1;
@@ -189,7 +189,7 @@ void fully_connected(const TfliteCheck& check) {
   if (elements && *elements % depth != 0)
     check.refuse("input ", text(*input), ", expected a multiple of ", depth, " elements");
   const int64_t rows = elements ? *elements / depth : -1;
-  // Written both as [rows, units] and with the input's leading dimensions.
+  // Converters write the output both as [rows, units] and with the input's leading dimensions.
   const Dims output = check.output_shape(0);
   if (!output) return;
   const std::optional<int64_t> got = check.element_count(*output);

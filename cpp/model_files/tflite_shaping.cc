@@ -8,7 +8,7 @@ namespace edgeward::tflite_shaping {
 
 using Dims = TfliteCheck::Dims;
 
-// Indices are rows of places, one for each of the first dimensions of what they lead into.
+// Each row of indices has one index for each of the first dimensions of the indexed tensor.
 void gather_nd(const TfliteCheck& check) {
   check.expect_same_type(0);
   const Dims indices = check.shape(1);

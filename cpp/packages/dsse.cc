@@ -72,7 +72,7 @@ Envelope read_envelope(Bytes json) {
   return envelope;
 }
 
-// Type and ids hold nothing that JSON escapes: the type is ours, the ids are hexadecimal.
+// Type and key ids need no JSON escapes: the type is a constant of this program, the ids are hexadecimal.
 std::string write_envelope(const Envelope& envelope) {
   std::string json = R"({"payloadType":")" + envelope.type + R"(","payload":")" + encode_base64(envelope.payload) +
                      R"(","signatures":[)";

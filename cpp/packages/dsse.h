@@ -12,7 +12,7 @@ namespace edgeward {
 
 inline constexpr size_t kMaxEnvelopeBytes = size_t{512} << 10;
 
-// The bytes that a signature is made over: "DSSEv1" SP length(type) SP type SP length(payload) SP payload.
+// The bytes that are signed: "DSSEv1" SP length(type) SP type SP length(payload) SP payload.
 std::vector<std::byte> pre_authentication_encoding(std::string_view type, Bytes payload);
 
 struct EnvelopeSignature {
@@ -20,7 +20,7 @@ struct EnvelopeSignature {
   std::vector<std::byte> signature;
 };
 
-// An envelope as it came: nothing in it is to be believed before its signatures were counted.
+// An envelope as it was received: nothing in it may be trusted before its signatures are counted.
 struct Envelope {
   std::string type;
   std::vector<std::byte> payload;

@@ -22,7 +22,7 @@ constexpr std::string_view kPrivateWord = "edgeward-private-key ";
 constexpr std::string_view kPublicWord = "edgeward-public-key ";
 constexpr size_t kMaxBytes = 256;
 
-// A key's text, wiped however its use ends.
+// A key's text, wiped by the destructor.
 struct Text {
   Text() = default;
   ~Text() { wipe(std::as_writable_bytes(std::span(chars))); }
@@ -49,7 +49,7 @@ std::optional<Line> try_split(std::string_view line, std::string_view word) {
   return Line{*algorithm, line.substr(space + 1)};
 }
 
-// What `parse` makes of the file's text, which is wiped.
+// Returns what `parse` reads from the file's text, which is then wiped.
 template <class Key>
 Key read_key(const File& file, Key (*parse)(Bytes)) {
   if (file.size_bytes() > kMaxBytes) {
@@ -137,7 +137,7 @@ void write_private_key(const PrivateKey& key, const std::string& path) {
   size += 2 * kSecretBytes;
   line[size++] = '\n';
   const Descriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), path);
-  // A write that is cut short says why only when it goes on.
+  // A short write reports its cause only on the next call.
   size_t done = 0;
   ssize_t put = 0;
   do {

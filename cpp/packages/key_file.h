@@ -1,5 +1,5 @@
 // Keys as text, one line each: "edgeward-private-key ed25519 <64 hex digits>", "edgeward-public-key x25519 <hex>".
-// A private key goes from its file into secret memory without a copy that stays.
+// A private key is read into secret memory; every other copy of it is wiped.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace edgeward {
 
-// Throws Error(malformed_key) that shows nothing of the text.
+// Throws Error(malformed_key), whose message shows nothing of the text.
 PrivateKey parse_private_key(Bytes text);
 PublicKey parse_public_key(Bytes text);
 
@@ -21,11 +21,11 @@ PublicKey read_public_key(const std::string& path);
 // Error(bad_input) when others may read it too.
 PrivateKey read_private_key(const std::string& path);
 
-// The same for a file whose directory is what keeps others out, as a service manager's credentials directory does.
+// The same for a file that is protected by its directory, as a service manager's credentials directory does.
 PrivateKey read_credential(const std::string& path);
 
-// A new file, readable by its owner alone. Throws std::filesystem::filesystem_error; EEXIST when there is one, which
-// stays as it is.
+// Writes a new file that only its owner may read. Throws std::filesystem::filesystem_error; EEXIST when there is one,
+// which stays as it is.
 void write_private_key(const PrivateKey& key, const std::string& path);
 
 }  // namespace edgeward

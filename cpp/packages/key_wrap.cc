@@ -65,7 +65,7 @@ KeyWrap read_wrap(Bytes wrap, size_t index) {
 
 Bytes wrap_at(Bytes file, size_t index) { return file.subspan(index * kKeyWrapBytes, kKeyWrapBytes); }
 
-// What HPKE binds the wrap to: every field before the encapsulated key.
+// The HPKE info, which binds the wrap to every field before the encapsulated key.
 std::vector<std::byte> info(Bytes wrap) {
   constexpr char kLabel[] = "edgeward/ewk/v1";  // with its zero
   const Bytes label = std::as_bytes(std::span(kLabel));

@@ -203,7 +203,7 @@ class PackageHead {
   explicit PackageHead(const File& file);
 
   Bytes body() const { return Bytes(bytes_).first(bytes_.size() - package_format::kSlotsBytes); }
-  // Their bytes lie in this head.
+  // Views into this head.
   const std::vector<ClaimedSignature>& signatures() const { return signatures_; }
 
   // Step 5: every field of the body. Throws Error(malformed_package).

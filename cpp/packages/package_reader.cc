@@ -16,18 +16,18 @@ using namespace package_format;
 
 namespace {
 
-// How many chunks in a row a thread takes at once: those of one large page, so that two threads do not touch a new one
-// at the same time, when both would clear it; fewer when that left a thread without work.
+// How many consecutive chunks a thread takes at a time: those of one large page, since two threads that fault the same
+// page in would both clear it; fewer when a thread would be left without work.
 uint64_t chunks_at_once(const PackageFacts& facts, uint64_t threads) {
   const uint64_t fair = std::bit_floor(std::max<uint64_t>(facts.chunk_count / (4 * threads), 1));
   return std::clamp<uint64_t>(kLargePageBytes / facts.chunk_bytes, 1, fair);
 }
 
-// Runs `work(tools, index)` for each chunk on up to `most` threads, each with tools of its own; the error of the lowest
-// chunk that has one is thrown, after all have stopped.
+// Runs `work(tools, index)` for each chunk on up to `max_threads` threads, each with tools of its own. After all
+// threads have stopped, throws the error of the lowest chunk that failed.
 template <class MakeTools, class Work>
-void for_each_chunk(const PackageFacts& facts, int most, const MakeTools& make_tools, const Work& work) {
-  const uint64_t threads = std::min<uint64_t>(facts.chunk_count, static_cast<uint64_t>(std::max(most, 1)));
+void for_each_chunk(const PackageFacts& facts, int max_threads, const MakeTools& make_tools, const Work& work) {
+  const uint64_t threads = std::min<uint64_t>(facts.chunk_count, static_cast<uint64_t>(std::max(max_threads, 1)));
   const uint64_t step = chunks_at_once(facts, threads);
   std::atomic<uint64_t> next{0};
   std::atomic<bool> has_failed{false};
@@ -38,7 +38,7 @@ void for_each_chunk(const PackageFacts& facts, int most, const MakeTools& make_t
     uint64_t index = 0;
     try {
       auto tools = make_tools();
-      // What was taken is finished, also when a later one has failed: the lowest error is then always found.
+      // Chunks that were taken are finished even when a later one has failed, so that the lowest error is reported.
       while (!has_failed.load(std::memory_order_relaxed)) {
         index = next.fetch_add(step, std::memory_order_relaxed);
         const uint64_t end = std::min(index + step, facts.chunk_count);
@@ -58,15 +58,15 @@ void for_each_chunk(const PackageFacts& facts, int most, const MakeTools& make_t
     try {
       while (others.size() + 1 < threads) others.emplace_back(run);
     } catch (const std::system_error&) {
-      // No more threads to be had: those that are there do it.
+      // The system has no more threads: the ones that started do the work.
     }
     run();
   }
   if (failure != nullptr) std::rethrow_exception(failure);
 }
 
-// Step 4. Publisher and name are the only fields that are read before the body is believed; both are compared, and
-// neither is parsed.
+// Step 4. Publisher and name are the only fields that are used before the signatures are verified; both are compared
+// and neither is parsed.
 void require_trusted(const PackageHead& head, const std::string& path, const TrustRoot& root) {
   const auto publisher = try_text(head.body().subspan(BodyAt::kPublisher, kTextBytes));
   const auto name = try_text(head.body().subspan(BodyAt::kName, kNameBytes));
@@ -106,7 +106,7 @@ void require_allowed(const PackageFacts& facts, const std::string& path, const T
   }
 }
 
-// One thread's part in reading chunks: its own hash state, and scratch that stays in the cache nearest to it.
+// What one thread needs to read chunks: a hash state, and scratch memory that stays in its nearest cache.
 class ChunkReader {
  public:
   ChunkReader(const File& file, const PackageFacts& facts, Bytes rows)
@@ -131,7 +131,7 @@ class ChunkReader {
   const File& file_;
   const PackageFacts& facts_;
   Bytes rows_;
-  Block scratch_;  // a block: the kernel copies to where a cache line begins up to five times as fast
+  Block scratch_;  // a Block, because the kernel copies faster to memory that is aligned to a cache line
   Sha256 hash_;
 };
 
@@ -160,10 +160,10 @@ const Member& PackageReader::entry() const {
                        [](const Member& member) { return member.is_entry; });
 }
 
-// Step 7. The rows, in the memory that `table` is given.
+// Step 7. Reads the table into `table` and returns a view of its rows.
 Bytes PackageReader::checked_table(std::vector<std::byte>& table) const {
   const Layout where = layout(body_.size(), facts_.payload_bytes, facts_.chunk_bytes);
-  // With the zeros after it, up to the payload.
+  // The zeros between table and payload are read with it.
   table.resize(facts_.payload_offset - where.table_offset);
   file_->read_at(where.table_offset, table);
   const Section section(path(), "table");
@@ -193,7 +193,7 @@ Block PackageReader::open_payload(const Secret* content_key, int threads) const 
     return std::span(payload.data() + chunk * facts_.chunk_bytes, chunk_size_bytes(facts_, chunk));
   };
   const auto checked = [&](Block payload) {
-    // Package-format 5: what lies between members is zero, so that nothing can hide there.
+    // Package-format 2: the bytes between members are zero, so that nothing can be hidden there.
     uint64_t end = 0;
     for (const Member& member : facts_.members) {
       Section(path(), "payload").require_zero("between members", Bytes(payload.data() + end, member.offset - end));

@@ -66,7 +66,7 @@ void require_sealable(const PackageSource& source) {
   if (entry_count != 1) refuse("members: expected one entry, got ", entry_count);
 }
 
-// The payload as it is laid out, without being there in one piece.
+// The layout of the payload, which is never assembled in memory.
 class Payload {
  public:
   explicit Payload(const std::vector<MemberSource>& members) : members_(members) {
@@ -78,7 +78,7 @@ class Payload {
   uint64_t size_bytes() const { return size_bytes_; }
   uint64_t offset(size_t member) const { return offsets_[member]; }
 
-  // The bytes from `offset`.
+  // Copies the payload's bytes from `offset` on.
   void copy(uint64_t offset, std::span<std::byte> out) const {
     std::fill(out.begin(), out.end(), std::byte{0});
     for (size_t i = 0; i < members_.size(); ++i) {
@@ -134,7 +134,7 @@ std::vector<std::byte> write_body(const PackageSource& source, const Payload& pa
   return body;
 }
 
-// Preamble, body and slots, signed. `kept` are slots that stay in front.
+// Returns preamble, body and slots, signed. The slots in `kept` come first.
 std::vector<std::byte> write_head(Bytes body, Bytes kept, const std::vector<const PrivateKey*>& signers,
                                   uint64_t file_bytes) {
   const size_t count = kept.size() / kSlotBytes + signers.size();

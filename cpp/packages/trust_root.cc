@@ -27,7 +27,7 @@ bool is_name_byte(char byte) {
   return (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') || byte == '.' || byte == '_' || byte == '-';
 }
 
-// An object whose fields are exactly these; what it holds is taken by name.
+// A JSON object that must have exactly these fields, read by name.
 class Fields {
  public:
   Fields(const Json& value, std::string what, const std::set<std::string_view>& expected)
@@ -148,8 +148,8 @@ TrustRoot TrustRoot::parse(Bytes payload) {
   return root;
 }
 
-// How many distinct keys of `role` signed. A key that is listed and not revoked vouches for its signature: one that
-// does not fit means that the bytes were changed, whoever else signed them.
+// How many distinct keys of `role` signed. A signature of a listed key that is not revoked must verify: otherwise the
+// bytes were changed, and no other signature makes up for it.
 size_t TrustRoot::signature_count(Code code, const Role& role, Bytes message,
                                   const std::vector<ClaimedSignature>& signatures) const {
   std::set<Digest> counted;
@@ -201,7 +201,7 @@ TrustRoot TrustRoot::first(Bytes bytes) {
 
 TrustRoot TrustRoot::successor(Bytes bytes) const {
   const Envelope envelope = root_envelope(bytes);
-  // The signatures of those who are believed already come before anything that the bytes say.
+  // Check the signatures of the root in force before any field of the successor is read.
   require_root_signatures(envelope, "the root in force");
   TrustRoot next = parse(envelope.payload);
   next.require_root_signatures(envelope, "its own");

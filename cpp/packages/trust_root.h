@@ -1,5 +1,5 @@
-// TrustRoot: the document that says which keys may sign packages and which may replace it, and the rules for believing
-// one and its successor. Bytes: package-format 8. Immutable; any thread. Reads no file and no clock.
+// TrustRoot: the document that says which keys may sign packages and which may replace it, and the rules by which
+// it and its successor are trusted. Bytes: package-format 8. Immutable; any thread. Reads no file and no clock.
 #pragma once
 
 #include <map>
@@ -16,28 +16,28 @@ namespace edgeward {
 
 inline constexpr std::string_view kRootType = "application/vnd.edgeward.root.v1+json";
 
-// One who may sign: how many distinct keys of which set.
+// A set of keys, and how many distinct ones of it must sign.
 struct Role {
   std::vector<Digest> key_ids;        // distinct
   uint32_t threshold = 1;             // 1 to key_ids.size()
   std::vector<std::string> prefixes;  // of the model names a publisher may sign; "" is every name. Empty for the root
 };
 
-// A signature beside the key it claims to be of.
+// A signature with the id of the key that it claims to be made by.
 struct ClaimedSignature {
   Digest key_id;
   Bytes signature;
-  std::optional<KeyAlgorithm> algorithm = std::nullopt;  // where it is claimed too, it must be the key's
+  std::optional<KeyAlgorithm> algorithm = std::nullopt;  // when present, it must be the key's
 };
 
 class TrustRoot {
  public:
-  // The root in an envelope, believed because it is signed by its own root role: for the first one on a device.
+  // The first root on a device: trusted because its own root role signed it.
   // Throws Error(malformed_root), Error(untrusted_root).
   static TrustRoot first(Bytes envelope);
 
-  // The root in an envelope that follows this one: signed by this root's role and by its own, version one higher,
-  // epoch and issued not lower. Throws as first() does; Error(rollback_refused) for a version that is not higher.
+  // The next root: signed by this root's root role and by its own; its version is one higher, its epoch and issued are
+  // not lower. Throws as first() does; Error(rollback_refused) for a version that is not higher.
   TrustRoot successor(Bytes envelope) const;
 
   uint64_t version() const { return version_; }
@@ -48,7 +48,7 @@ class TrustRoot {
   // Throws Error(expired_root) from `expires_s` on.
   void require_current(int64_t now_s) const;
 
-  // Whether `message` carries the signatures that this publisher's packages of this model name need. Throws
+  // Requires the signatures on `message` that this publisher's packages of this model name need. Throws
   // Error(untrusted_package): no such publisher, name outside its prefixes, a known key whose signature fails, too few
   // distinct keys that are the publisher's and not revoked. Keys this root does not list are ignored.
   void require_publisher(std::string_view publisher, std::string_view model_name, Bytes message,

@@ -1,4 +1,4 @@
-"""The file of wrapped content keys that lies beside an encrypted package: name.ewk by name.ewp.
+"""The file of wrapped content keys beside an encrypted package: name.ewk beside name.ewp.
 
 One wrap for each device that may open the package; format: docs/package-format.md, section 6.
 """
@@ -13,7 +13,7 @@ from edgeward.paths import PathLike
 
 
 def path_of(package: PathLike) -> str:
-    """Where the wraps of the package at `package` lie."""
+    """The path of the wraps of the package at `package`."""
     return os.fsdecode(package).removesuffix(".ewp") + ".ewk"
 
 

@@ -1,6 +1,6 @@
 """Package: a model with what belongs to it in one signed file, encrypted on request.
 
-What a package holds besides the model lies in members of fixed names: golden.npz (inputs with the
+Besides the model a package holds members of fixed names: golden.npz (inputs with the
 outputs they must give), reference.json (statistics of the calibration set), card.md, labels.txt.
 The bytes and every check are the core's; the format is docs/package-format.md.
 """
@@ -44,7 +44,7 @@ def is_package(path: PathLike) -> bool:
 
 
 class Package:
-    """A package that this device trusts. Had by `open` or `unverified`. Any thread.
+    """A package on the disk, as `open` or `unverified` gives it. Any thread.
 
     Its members are read, verified and decrypted together, when one is first asked for; they stay in
     memory as long as the Package or a model from it.
@@ -63,7 +63,7 @@ class Package:
         trust: PathLike | Trust | None = None,
         key: "PathLike | _core.PrivateKey | None" = None,
     ) -> "Package":
-        """The package at `path`, if the trust root vouches for it and it may run on this device.
+        """The package at `path`, if its signatures satisfy the trust root and it may run here.
 
         `trust` is a trust directory; None takes $EDGEWARD_TRUST or /var/lib/edgeward/trust. `key`
         is the device's private key or its file; None looks in the service's credentials and in the
@@ -89,7 +89,7 @@ class Package:
 
     @classmethod
     def unverified(cls, path: PathLike) -> "Package":
-        """The package at `path` with nobody's word for it: to look at, not to run.
+        """The package at `path` without a check of its signatures: to inspect, not to run.
 
         Raises OSError, MalformedPackage.
         """
@@ -157,7 +157,7 @@ class Package:
 
     @property
     def has_key(self) -> bool:
-        """Whether this device's key was found; another thing is whether it opens the package."""
+        """Whether this device's key was found. It need not be one that opens the package."""
         return self._key is not None
 
     @property
@@ -172,14 +172,14 @@ class Package:
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
-        """What the publisher noted, such as "schema" and "source": to read, not to decide by."""
+        """What the publisher recorded, such as "schema" and "source": informative only."""
         import json
 
         try:
-            noted = json.loads(self.core.metadata)
+            metadata = json.loads(self.core.metadata)
         except (ValueError, RecursionError):
             return {}
-        return noted if isinstance(noted, dict) else {}
+        return metadata if isinstance(metadata, dict) else {}
 
     @property
     def schema(self) -> dict[str, Any]:

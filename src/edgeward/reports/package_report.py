@@ -17,7 +17,7 @@ ID_DIGITS = 16  # of a key's or package's id, in text
 
 
 def report(package: Package) -> dict[str, Any]:
-    """What the package's head says, whether or not anybody vouches for it."""
+    """What the package's head says; its signatures need not have been checked."""
     core = package.core
     return {
         "package": core.path,

@@ -21,7 +21,7 @@ TRUST, ROOT_FILE = "trust", "root.json"
 
 
 def make(directory: PathLike, algorithm: str, issued_s: int, days: int) -> None:
-    """Make the three keys and a trust root that believes the publisher, valid for `days`.
+    """Make the three keys and a trust root that lists the publisher, valid for `days`.
 
     `algorithm` is of the keys that sign: "ed25519" or "ecdsa-p256". Raises BadInput when there are
     keys already, which stay as they are, and OSError.

@@ -1,7 +1,8 @@
 """The trust root as its owner writes it: made, changed and signed, one version after another.
 
-Pure: a document is a dict, a root file its signed form; reads no file and no clock. What a root
-means, and who believes it, is the core's (cpp/trust_root.h); the format is docs/package-format.md.
+Pure: a document is a dict, a root file its signed form; reads no file and no clock. The core
+(cpp/packages/trust_root.h) decides what a root means and when it is trusted. The format is
+docs/package-format.md.
 """
 
 import base64
@@ -86,7 +87,7 @@ def set_threshold(document: Document, role: str, threshold: int) -> None:
 
 
 def drop_key(document: Document, role: str, key_id: str) -> None:
-    """Let the key act in `role` no more; what it signed in another role still counts.
+    """Remove the key from `role`; what it signs in another role still counts.
 
     Raises BadInput for a key that is not in the role, or cannot be spared.
     """
@@ -98,9 +99,9 @@ def drop_key(document: Document, role: str, key_id: str) -> None:
 
 
 def revoke(document: Document, key_id: str) -> None:
-    """Let the key count for nothing from now on. Raises BadInput for one that is not listed.
+    """Revoke the key: its signatures no longer count. Raises BadInput for a key not listed.
 
-    A role that is left with fewer keys than its threshold is refused too: nobody could act in it.
+    A role that is left with fewer keys than its threshold is refused too: it could not sign.
     """
     if key_id not in [key["id"] for key in document["keys"]]:
         raise BadInput(f"root: expected the id of a key that it lists, got {key_id}")
@@ -131,7 +132,7 @@ def raise_epoch(document: Document) -> None:
 
 
 def read(envelope: bytes) -> Document:
-    """What a root file says, with nobody's word for it. Raises MalformedRoot."""
+    """What a root file says; its signatures are not checked. Raises MalformedRoot."""
     try:
         document = json.loads(_core.document_payload(envelope))
     except (ValueError, RecursionError):

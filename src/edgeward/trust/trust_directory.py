@@ -5,7 +5,7 @@
                 latest time that is certain
 
 Only this module writes there, one process at a time, each file in one step. The directory itself is
-the anchor: whoever may write to it decides what the device runs.
+the anchor of trust: who can write to it decides what the device runs.
 """
 
 import os
@@ -26,7 +26,7 @@ STATE_VERSION = 1
 NEW_STATE: dict[str, Any] = {
     "version": STATE_VERSION,
     "root_version": 0,
-    "epoch": 0,  # of the root under which the time below was noted
+    "epoch": 0,  # of the root that was in force when the time below was recorded
     "time_floor_s": 0,
     "floors": {},  # by model name: the lowest release_counter
     "accepted": {},  # by model name: package ids, the latest last
@@ -65,8 +65,8 @@ class Trust:
     def require_current(self, package_id: str) -> None:
         """Raises ExpiredRoot when the root is past its day, unless the package has run here before.
 
-        An expired root stops what is new, not what serves: a device that restarts with nobody on
-        site, or with a dead clock battery, goes on with the model it had.
+        An expired root stops new packages, not the ones in service: a device that restarts without
+        an operator, or with a dead clock battery, continues with the model it had.
         """
         root, state = self._read()
         if not any(package_id in ids for ids in state["accepted"].values()):
@@ -83,8 +83,7 @@ class Trust:
         """Remember of a verified package that runs: the floor it sets, its id, when it was made.
 
         Raises RollbackRefused when a floor or an epoch has passed it since it was verified, OSError
-        when a floor that must rise cannot be kept; anything else that would be noted in a directory
-        that cannot be written is let pass.
+        when a floor that must rise cannot be stored. It is no error when anything else cannot.
         """
         root, state = self._read()
         after = _after(root, state, package)
@@ -159,7 +158,7 @@ class Trust:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """This thread alone in the directory, until the end of the block or of the process."""
+        """Holds the directory's lock until the end of the block or of the process."""
         import fcntl
 
         number = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -167,7 +166,7 @@ class Trust:
             fcntl.flock(number, fcntl.LOCK_EX)
             yield
         finally:
-            # Said, not left to close(): a child forked meanwhile has the descriptor too.
+            # Unlock explicitly: a forked child shares the descriptor and would keep the lock.
             fcntl.flock(number, fcntl.LOCK_UN)
             os.close(number)
 
@@ -199,8 +198,8 @@ class Trust:
 def _under(root: _core.TrustRoot, state: dict[str, Any]) -> dict[str, Any]:
     """What is remembered while `root` is in force.
 
-    A new epoch voids the time that packages of the old one told, as it voids their floors: a stolen
-    publisher key may have told a time that is far ahead.
+    A new epoch voids the time that packages of the old epoch set, as it voids their floors: a
+    stolen publisher key may have set a time far ahead.
     """
     told_s = 0 if root.epoch > state["epoch"] else state["time_floor_s"]
     return {
@@ -231,7 +230,7 @@ def _after(root: _core.TrustRoot, state: dict[str, Any], package: _core.Package)
         for accepted_id in state["accepted"].get(package.name, [])
         if accepted_id != package_id
     ]
-    # A publisher may not push the time past the root's own day, which would end the root.
+    # A publisher may not push the time past the root's expiry, which would expire the root.
     certain_s = min(package.created_s, root.expires_s - 1)
     return {
         **state,
