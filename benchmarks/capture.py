@@ -99,9 +99,10 @@ class Captured:
 # --- what a call costs ---------------------------------------------------------------------------
 
 
-def costs(folder: Path, case: Case, seconds: float) -> Iterator[tuple[str, str, bool]]:
+def captured_by(folder: Path, case: Case) -> dict[str, Captured]:
+    """The model of `case`, loaded once for each kind of Capture that is measured."""
     quiet = {"statistics": False, "keep": "newest", "ring_bytes": RING_BYTES}
-    captured = {
+    return {
         "none": Captured(case.model),
         "idle": Captured(case.model, folder / "idle", sample=0.0, **quiet),
         "every": Captured(case.model, folder / "every", sample=rules.every(1 << 40), **quiet),
@@ -112,6 +113,10 @@ def costs(folder: Path, case: Case, seconds: float) -> Iterator[tuple[str, str, 
         "statistics": Captured(case.model, folder / "statistics", sample=0.0,
                                **(quiet | {"statistics": True})),
     }  # fmt: skip
+
+
+def costs(folder: Path, case: Case, seconds: float) -> Iterator[tuple[str, str, bool]]:
+    captured = captured_by(folder, case)
     copy = Copy(captured["none"].input.nbytes + captured["none"].output.nbytes)
     ways = [one.way(name) for name, one in captured.items()]
     rounds = alternate([*ways, copy.way("copy"), copy.nothing("call")], seconds, SEED)

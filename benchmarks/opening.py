@@ -93,7 +93,8 @@ def made(folder: Path, name: str, model: bytes) -> Sealed:
 # --- verifying and decrypting --------------------------------------------------------------------
 
 
-def opening(sealed: Sealed) -> Iterator[tuple[str, str, bool]]:
+def openers(sealed: Sealed) -> tuple[float, dict[str, Callable[[], object]]]:
+    """The payload's size in megabytes, and the ways to verify and decrypt it."""
     package = ew.Package.open(sealed.package, trust=sealed.trust)
     device = ew.PrivateKey.read(str(sealed.trust / "device.key"))
     wraps = key_wraps.read(sealed.package)
@@ -107,6 +108,11 @@ def opening(sealed: Sealed) -> Iterator[tuple[str, str, bool]]:
         "libcrypto, 2 threads": lambda: crypto.run(2, is_new=True),
         "libcrypto into used memory, 1 thread": lambda: crypto.run(1),
     }
+    return size_mb, ways
+
+
+def opening(sealed: Sealed) -> Iterator[tuple[str, str, bool]]:
+    size_mb, ways = openers(sealed)
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name in random.sample(list(ways), len(ways)):
