@@ -196,7 +196,7 @@ def test_what_was_captured_for_somebody_else_needs_their_key(run, done, place):
     ("line", "status", "says"),
     [
         ("captures ls nowhere", 5, "nowhere"),
-        ("captures show captures --last 0", 2, "at least 1"),
+        ("captures show captures --last 0", 2, '--last: expected 1 to 1000000, got "0"'),
         ("captures export captures --to parquet -o captures", 2, "expected no such file yet"),
         ("captures export captures --to xml -o out", 2, "invalid choice"),
         ("captures export captures --to npz -o nowhere/out.npz", 5, "nowhere"),

@@ -179,7 +179,7 @@ SEAL_MISTAKES = [
     (SEAL + " --counter 0", 2, "counter: expected 1 to"),
     (SEAL + " --counter -1", 2, "counter: expected 1 to"),
     (SEAL + " --counter 5 --min-counter 6", 2, "counter"),
-    (SEAL + " --min-counter last", 2, 'expected a number or "this", got "last"'),
+    (SEAL + " --min-counter last", 2, 'expected 1 to 281474976710655 or "this", got "last"'),
     (SEAL + " --not-after tomorrow", 2, "expected a date such as 2027-01-31"),
     (SEAL + " --golden card.md", 2, r"card\.md"),
     (SEAL + " --golden none.npz", 5, r"none\.npz"),

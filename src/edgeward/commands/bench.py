@@ -7,12 +7,12 @@ result is a table or a document, and a chart if asked for.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import platform
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from edgeward import Model, UnsupportedModel, __version__, empty, load_unsigned
 from edgeward.commands.options import add_engine
+from edgeward.engines.choice import MAX_THREADS
 from edgeward.engines.processors import usable_cpus
 from edgeward.measuring import peers
 from edgeward.measuring.timing import (
@@ -49,6 +50,7 @@ PREDICT_OUT = "predict(x, out=y)"
 SEED = 2
 LOADS_AGAIN = 5
 COPY_CALLS = 10
+MAX_SECONDS = 86_400
 
 
 # --- inputs and ways -------------------------------------------------------------------------
@@ -426,20 +428,22 @@ def write_chart(full: Report, path: str) -> None:
 
 
 def _threads(text: str) -> list[int]:
-    parts = text.split(",")
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise argparse.ArgumentTypeError(f'expected counts such as 1,2, got "{text}"')
-    return [int(part) for part in parts]
+    with suppress(ValueError):
+        counts = [int(part) for part in text.split(",")]
+        if min(counts) >= 1 and max(counts) <= MAX_THREADS:
+            return counts
+    raise argparse.ArgumentTypeError(
+        f'expected counts such as 1,2, each 1 to {MAX_THREADS}, got "{text}"'
+    )
 
 
 def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f'expected seconds above 0, got "{text}"')
-    return seconds
+    with suppress(ValueError):
+        if 0 < (seconds := float(text)) <= MAX_SECONDS:
+            return seconds
+    raise argparse.ArgumentTypeError(
+        f'expected seconds above 0, at most {MAX_SECONDS}, got "{text}"'
+    )
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from edgeward import _core
 from edgeward.captures import rings
 from edgeward.captures.capture import LEAST_FREE_BYTES, MOST_BYTES, SEGMENT_BYTES
 from edgeward.commands.captures_records import add_directory
+from edgeward.commands.options import whole_number
 from edgeward.outcome import Outcome
 
 LOOK_EVERY_S = 0.2
@@ -17,7 +18,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_directory(parser)
     parser.add_argument("--follow", action="store_true", help="go on until interrupted")
     parser.add_argument(
-        "--most-bytes", type=int, metavar="N", default=MOST_BYTES, help="for all segments"
+        "--most-bytes",
+        type=whole_number(0, (1 << 63) - 1),
+        metavar="N",
+        default=MOST_BYTES,
+        help="for all segments",
     )
 
 

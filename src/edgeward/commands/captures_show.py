@@ -20,11 +20,12 @@ from edgeward.commands.captures_records import (
     records,
     timestamp,
 )
-from edgeward.errors import BadInput
+from edgeward.commands.options import whole_number
 from edgeward.outcome import Outcome
 from edgeward.reports.inspection import number
 from edgeward.terminal.picture import Ink, ink, lines
 
+MAX_LAST = 1_000_000
 SHOWN_VALUES = 8
 PICTURE_COLUMNS = 32
 PICTURE_LEAST, PICTURE_MOST = 8, 4096  # pixels along a side of what is drawn
@@ -33,7 +34,13 @@ PICTURE_LEAST, PICTURE_MOST = 8, 4096  # pixels along a side of what is drawn
 def add(parser: argparse.ArgumentParser) -> None:
     add_directory(parser)
     add_key(parser)
-    parser.add_argument("--last", type=int, metavar="N", default=1, help="how many (default: 1)")
+    parser.add_argument(
+        "--last",
+        type=whole_number(1, MAX_LAST),
+        metavar="N",
+        default=1,
+        help="how many (default: 1)",
+    )
     add_model(parser)
     parser.add_argument(
         "--reason", metavar="WORD", help="kept for this reason: predicate, manual..."
@@ -41,8 +48,6 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    if args.last < 1:
-        raise BadInput(f"--last: expected at least 1, got {args.last}")
     chosen = (
         captured
         for captured in records(args)

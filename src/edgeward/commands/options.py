@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import datetime
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from edgeward.engines.installed import KINDS
@@ -30,7 +32,7 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
 def add_root_days(parser: argparse.ArgumentParser, noun: str) -> None:
     parser.add_argument(
         "--days",
-        type=days,
+        type=whole_number(1, 36_500, " days"),
         metavar="N",
         default=ROOT_DAYS,
         help=f"how long {noun} holds (default: {ROOT_DAYS})",
@@ -43,20 +45,34 @@ def add_signing_keys(parser: argparse.ArgumentParser, help: str, is_required: bo
     )
 
 
-def days(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 36_500:
-        raise argparse.ArgumentTypeError(f'expected 1 to 36500 days, got "{text}"')
-    return int(text)
+def whole_number(least: int, most: int, unit: str = "") -> Callable[[str], int]:
+    """A type of option: a whole number from `least` to `most`."""
+
+    def read(text: str) -> int:
+        with suppress(ValueError):
+            if least <= (number := int(text)) <= most:
+                return number
+        raise argparse.ArgumentTypeError(f'expected {least} to {most}{unit}, got "{text}"')
+
+    return read
+
+
+def count(text: str) -> int:
+    """A whole number whose range the command knows later."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'expected a whole number, got "{text}"') from None
 
 
 def date(text: str) -> int:
-    """The first second of a day, or a moment, in UTC."""
-    try:
+    """The first second of a day, or a moment, in UTC, in Unix seconds above 0."""
+    with suppress(ValueError, OverflowError):
         moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f'expected a date such as 2027-01-31, got "{text}"'
-        ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.timezone.utc)
-    return int(moment.timestamp())
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.timezone.utc)
+        if moment.timestamp() >= 1:
+            return int(moment.timestamp())
+    raise argparse.ArgumentTypeError(
+        f'expected a date such as 2027-01-31, after 1970-01-01, got "{text}"'
+    )

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from edgeward import Model, Signature, load, load_unsigned
-from edgeward.commands.options import TRUST_DIRECTORY, add_engine
+from edgeward.commands.options import TRUST_DIRECTORY, add_engine, whole_number
+from edgeward.engines.choice import MAX_THREADS
 from edgeward.errors import BadInput
 from edgeward.inputs import tensor_file
 from edgeward.inputs.tensor_file import Tensor
 from edgeward.outcome import Outcome
 from edgeward.packages.package import is_package
 from edgeward.reports import inspection
+
+MAX_ELEMENTS = (1 << 31) - 1
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     add_argument("-o", "--output", metavar="OUT", type=Path, help="a .npz or .npy file")
     add_engine(parser, "the one for this kind of file")
-    add_argument("--threads", type=_positive, metavar="N", help="engine threads")
+    add_argument("--threads", type=whole_number(1, MAX_THREADS), metavar="N", help="engine threads")
     add_argument("--dtype", help="element type of raw files (default: the input's)")
     add_argument("--shape", type=_shape, help="shape of raw files (default: the input's)")
     add_argument("--signature", metavar="NAME", help="which signature (default: the first)")
@@ -112,18 +117,11 @@ def _outputs_of_session(
         return {name: view.copy() for name, view in session.outputs.items()}
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, got {number}")
-    return number
-
-
 def _shape(text: str) -> tuple[int, ...]:
-    try:
+    with suppress(ValueError):
         sizes = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        sizes = (-1,)
-    if min(sizes) < 1:
-        raise argparse.ArgumentTypeError(f'expected sizes such as 1,49,10,1, got "{text}"')
-    return sizes
+        if min(sizes) >= 1 and math.prod(sizes) <= MAX_ELEMENTS:
+            return sizes
+    raise argparse.ArgumentTypeError(
+        f'expected sizes such as 1,49,10,1, of 1 to {MAX_ELEMENTS} elements, got "{text}"'
+    )

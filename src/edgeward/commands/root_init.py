@@ -4,7 +4,7 @@ import argparse
 import time
 
 from edgeward import BadInput, PrivateKey
-from edgeward.commands.options import add_root_days, add_signing_keys
+from edgeward.commands.options import add_root_days, add_signing_keys, count
 from edgeward.commands.root_versions import add_root, write
 from edgeward.outcome import Outcome
 from edgeward.trust import root_document
@@ -17,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--threshold",
-        type=int,
+        type=count,
         metavar="N",
         default=1,
         help="how many of them a new trust root needs (default: 1)",

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from edgeward import PrivateKey, PublicKey
+from edgeward.commands.options import count
 from edgeward.commands.root_versions import add_root, add_succession, succeed
 from edgeward.outcome import Outcome
 from edgeward.trust import root_document
@@ -33,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="void every package sealed so far and every device's floors",
     )
     add_succession(parser)
-    parser.add_argument("--threshold", type=int, metavar="N", help="how many keys of the role")
+    parser.add_argument("--threshold", type=count, metavar="N", help="how many keys of the role")
 
 
 def run(args: argparse.Namespace) -> Outcome:

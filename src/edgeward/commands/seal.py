@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edgeward import Contents, Package, PrivateKey, PublicKey, Release, load_unsigned
+from edgeward import Contents, Package, PrivateKey, PublicKey, Release, _core, load_unsigned
 from edgeward._core import CIPHERS
-from edgeward.commands.options import add_engine, add_signing_keys, date
+from edgeward.commands.options import add_engine, add_signing_keys, date, whole_number
 from edgeward.commands.signing_keys import read_signing_key
 from edgeward.errors import BadInput
 from edgeward.inputs.samples import read_cases
@@ -22,6 +22,7 @@ from edgeward.trust import keys, root_document
 from edgeward.trust.release import DEFAULT_PUBLISHER
 
 THIS = "this"
+MAX_COUNTER = (1 << _core.EPOCH_SHIFT) - 1
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -146,7 +147,7 @@ def _add_release(parser: argparse.ArgumentParser) -> None:
     add_argument = parser.add_argument
     add_argument(
         "--counter",
-        type=int,
+        type=whole_number(1, MAX_COUNTER),
         metavar="N",
         help="its place in the order of releases (default: the time in seconds)",
     )
@@ -231,12 +232,7 @@ def _require_publisher(
 
 
 def _counter(text: str) -> int | str:
-    if text == THIS:
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f'expected a number or "{THIS}", got "{text}"') from None
+    return text if text == THIS else whole_number(1, MAX_COUNTER, f' or "{THIS}"')(text)
 
 
 class _Steps:
