@@ -25,7 +25,7 @@ ONES = np.ones(4, np.float32)
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def workplace(tmp_path, monkeypatch):
     """A directory whose `captures` holds five inferences, the last kept for a reason."""
     monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
     monkeypatch.chdir(tmp_path)
@@ -34,21 +34,11 @@ def place(tmp_path, monkeypatch):
 
 
 def capture(directory, values, **options):
-    with ew.Capture(directory, **options) as made:
+    with ew.Capture(directory, **options) as capture:
         model = ew.load_unsigned(tflite_models.sum_product())
-        made.attach(model, name="pair", version="1.0")
+        capture.attach(model, name="pair", version="1.0")
         for value in values:
             model.predict(a=np.full(4, value, np.float32), b=ONES)
-
-
-@pytest.fixture
-def run(place, typed):
-    return typed
-
-
-@pytest.fixture
-def done(place, typed_well):
-    return typed_well
 
 
 def test_ls_tells_what_is_there_and_what_was_lost(run, done):
@@ -73,7 +63,7 @@ def test_show_shows_the_last_ones(run, done):
     assert last["inputs"]["a"]["values"] == [4.0] * 4
     assert last["reasons"] == ["sampled", "predicate"]
     two = done("captures show captures --last 2")["records"]
-    assert [one["sequence"] for one in two] == [4, 5]
+    assert [record["sequence"] for record in two] == [4, 5]
     assert done("captures show captures --last 9 --reason predicate")["records"] == [last]
     assert done("captures show captures --model other")["records"] == []
     _, out, _ = run("captures show captures")
@@ -94,15 +84,15 @@ def test_a_picture_is_drawn(run):
 
 
 @pytest.mark.parametrize("form", ["parquet", "arrow", "npz"])
-def test_export_writes_a_file_and_leaves_no_draft(done, place, form):
+def test_export_writes_a_file_and_leaves_no_draft(done, workplace, form):
     if form != "npz":
         pytest.importorskip("pyarrow")
     report = done(f"captures export captures --to {form} -o out.{form}")
     assert report == {"record_count": 5, "format": form, "files": [f"out.{form}"]}
-    assert [path.name for path in place.glob("*out*")] == [f"out.{form}"]
+    assert [path.name for path in workplace.glob("*out*")] == [f"out.{form}"]
 
 
-def test_export_as_edge_manager_did(done, place):
+def test_export_as_edge_manager_did(done, workplace):
     report = done("captures export captures --to jsonl -o out --fleet yard --device gate")
     (path,) = report["files"]
     assert path.startswith("out/yard/pair/")
@@ -116,21 +106,21 @@ def test_stats_cover_every_inference(run, done):
     assert entry["latency_ns"]["p50"] <= entry["latency_ns"]["max"]
     row = entry["tensors"][0]
     assert (row["side"], row["name"], row["mean"]) == ("input", "a", 2.0)
-    assert sum(one["count"] for one in row["bins"]) == 20
+    assert sum(bin["count"] for bin in row["bins"]) == 20
     _, out, _ = run("captures stats captures")
     assert "pair 1.0, serving_default: 5 inferences" in out
 
 
-def test_stats_against_a_package(run, done, place):
-    trust = sealed.trust_at(place / "trust")
+def test_stats_against_a_package(run, done, workplace):
+    trust = sealed.trust_at(workplace / "trust")
     samples = [{"x": np.full(4, value, np.float32)} for value in range(50)]
-    path = sealed.seal(place / "demo.ewp", contents=Contents(calibration=samples))
-    with ew.Capture("seen") as made:
-        model = ew.load(path, trust=trust, key=sealed.DEVICE, capture=made)
+    path = sealed.seal(workplace / "demo.ewp", contents=Contents(calibration=samples))
+    with ew.Capture("seen") as seen:
+        model = ew.load(path, trust=trust, key=sealed.DEVICE, capture=seen)
         for sample in samples:
             model.predict(sample["x"] + 100)
     (entry,) = done(f"captures stats seen --against {path} --trust trust")["statistics"]
-    drift = {one["name"]: one for one in entry["drift"]}
+    drift = {tensor["name"]: tensor for tensor in entry["drift"]}
     assert drift["x"]["shift"] == pytest.approx(100 / np.std(range(50)), rel=1e-3)
     assert drift["x"]["psi"] > 1
     _, out, _ = run(f"captures stats seen --against {path} --trust trust")
@@ -143,9 +133,9 @@ def test_a_segment_that_was_left_open_is_recovered(run, done):
     path.rename(left)
     os.truncate(left, left.stat().st_size - 100)
     assert "open" in run("captures ls captures")[1]
-    (one,) = done("captures recover captures")["recovered"]
-    assert one["path"] == str(path)
-    assert one["lost_bytes"] > 0
+    (segment,) = done("captures recover captures")["recovered"]
+    assert segment["path"] == str(path)
+    assert segment["lost_bytes"] > 0
     assert len(list(ew.read_captures("captures"))) == 5
     assert run("captures recover captures")[1] == "nothing to recover\n"
 
@@ -163,7 +153,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_drain_finds_what_a_killed_program_left(run, done, place):
+def test_drain_finds_what_a_killed_program_left(run, done, workplace):
     tests = str(Path(__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": tests}
     child = subprocess.run([sys.executable, "-c", KILLED], env=environment, check=False)
@@ -182,7 +172,7 @@ def test_whoever_drains_is_left_alone(run):
             assert "captures" in err
 
 
-def test_what_was_captured_for_somebody_else_needs_their_key(run, done, place):
+def test_what_was_captured_for_somebody_else_needs_their_key(run, done, workplace):
     capture("secret", [1], encrypt_to=sealed.DEVICE.public)
     sealed.DEVICE.write("device.key")
     status, _, err = run("captures show secret")
@@ -204,7 +194,7 @@ def test_what_was_captured_for_somebody_else_needs_their_key(run, done, place):
         ("captures", 2, "STEP"),
     ],
 )
-def test_a_mistake_is_a_sentence(run, place, line, status, says):
+def test_a_mistake_is_a_sentence(run, workplace, line, status, says):
     before = set(os.listdir())
     got, out, err = run(line)
     assert (got, out) == (status, "")
@@ -213,7 +203,7 @@ def test_a_mistake_is_a_sentence(run, place, line, status, says):
     assert set(os.listdir()) == before
 
 
-def test_something_that_is_no_segment_is_named(run, place):
+def test_something_that_is_no_segment_is_named(run, workplace):
     shutil.copy(__file__, "captures/noise.ewc")
     status, _, err = run("captures show captures")
     assert status == 3

@@ -92,8 +92,8 @@ def test_both_engines_make_the_same_mistakes():
     )
     assert first["confusion"] == second["confusion"]
     assert first["mistakes"], "no mistake to compare"
-    places = [[mistake["index"] for mistake in one["mistakes"]] for one in (first, second)]
-    assert places[0] == places[1]
+    indices = [[mistake["index"] for mistake in run["mistakes"]] for run in (first, second)]
+    assert indices[0] == indices[1]
 
 
 # --- as a person sees it ---------------------------------------------------------------------

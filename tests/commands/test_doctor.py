@@ -20,16 +20,16 @@ def site(monkeypatch, tmp_path):
 @pytest.fixture
 def verdicts(monkeypatch):
     """What a probe finds out, by engine."""
-    found = {}
-    monkeypatch.setattr(probe, "probe", lambda candidate: found[candidate.name])
-    return found
+    by_engine = {}
+    monkeypatch.setattr(probe, "probe", lambda candidate: by_engine[candidate.name])
+    return by_engine
 
 
 def test_the_report_is_plain_and_says_which_engines_run_here():
     report = doctor.report()
     assert json.loads(json.dumps(report)) == report
-    assert [found["name"] for found in report["engines"]] == list(installed.KINDS)
-    usable = {found["name"] for found in report["engines"] if found["is_usable"]}
+    assert [finding["name"] for finding in report["engines"]] == list(installed.KINDS)
+    usable = {finding["name"] for finding in report["engines"] if finding["is_usable"]}
     assert usable == {engine.name for engine in installed.all_installed()}
     assert report["is_ready"] is bool(usable)
     assert 1 <= report["usable_cpu_count"] <= report["cpu_count"]
@@ -41,9 +41,9 @@ def test_the_page_holds_every_finding_and_ends_with_the_advice(site, verdicts):
     verdicts.update(litert=Verdict(False, "killed by SIGILL: too old a CPU"), onnx=RAN)
     report = doctor.report()
     page = doctor.text(report)
-    for found in report["engines"]:
+    for finding in report["engines"]:
         for key in ("name", "title", "version", "library", "advice"):
-            assert found[key] in page
+            assert finding[key] in page
     assert "killed by SIGILL: too old a CPU" in page
     assert page.splitlines()[-1] == report["advice"]
 
@@ -66,10 +66,10 @@ def test_a_usable_engine_is_found_where_it_is_and_needs_nothing(site, verdicts):
 
 
 def test_an_engine_that_is_not_installed_is_advised_to_be(site):
-    found = doctor.finding("onnx")
-    assert not found["is_installed"]
-    assert not found["is_usable"]
-    assert found["advice"] == "pip install edgeward[onnx]"
+    finding = doctor.finding("onnx")
+    assert not finding["is_installed"]
+    assert not finding["is_usable"]
+    assert finding["advice"] == "pip install edgeward[onnx]"
 
 
 @pytest.mark.parametrize(
@@ -82,18 +82,18 @@ def test_an_engine_that_is_not_installed_is_advised_to_be(site):
 def test_an_engine_that_does_not_run_gets_a_remedy(site, verdicts, version, advice):
     fakes.install(site, "litert", version)
     verdicts["litert"] = Verdict(False, "killed by SIGILL")
-    found = doctor.finding("litert")
-    assert (found["is_installed"], found["is_usable"]) == (True, False)
-    assert found["verdict"] == "killed by SIGILL"
-    assert found["advice"] == advice
+    finding = doctor.finding("litert")
+    assert (finding["is_installed"], finding["is_usable"]) == (True, False)
+    assert finding["verdict"] == "killed by SIGILL"
+    assert finding["advice"] == advice
 
 
 def test_a_wheel_without_its_library_gets_a_remedy(site):
     fakes.install(site, "litert", "1.0.1").unlink()
-    found = doctor.finding("litert")
-    assert (found["is_installed"], found["is_usable"]) == (True, False)
-    assert "expected libLiteRt.so" in found["verdict"]
-    assert found["advice"] == 'pip install "ai-edge-litert>=2.2,<2.4"'
+    finding = doctor.finding("litert")
+    assert (finding["is_installed"], finding["is_usable"]) == (True, False)
+    assert "expected libLiteRt.so" in finding["verdict"]
+    assert finding["advice"] == 'pip install "ai-edge-litert>=2.2,<2.4"'
 
 
 @pytest.mark.parametrize(

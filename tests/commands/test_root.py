@@ -1,8 +1,7 @@
-"""edgeward keygen and edgeward root: the life of a trust root, as its owner types it."""
+"""edgeward root: the life of a trust root, as its owner types it."""
 
 import os
 import re
-import stat
 from pathlib import Path
 
 import pytest
@@ -15,22 +14,12 @@ ROOT = "edgeward-keys/trust/root.json"
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def workplace(tmp_path, monkeypatch):
     """A directory with a model."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("EDGEWARD_TRUST", raising=False)
     Path("model.tflite").write_bytes(tflite_models.add((4,)))
     return tmp_path
-
-
-@pytest.fixture
-def run(place, typed):
-    return typed
-
-
-@pytest.fixture
-def done(place, typed_well):
-    return typed_well
 
 
 @pytest.fixture
@@ -47,85 +36,6 @@ def device(done):
 
 def key_id(path):
     return ew.PublicKey.read(path).id.hex()
-
-
-# --- keygen ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("algorithm", ["ed25519", "ecdsa-p256"])
-def test_keygen_makes_all_that_the_first_package_needs(done, algorithm):
-    report = done(f"keygen some/keys --algorithm {algorithm} --days 30")
-    assert report == {
-        "root_key": "some/keys/root.key",
-        "publisher_key": "some/keys/publisher.key",
-        "device_public_key": "some/keys/device.pub",
-        "trust": "some/keys/trust",
-    }
-    for name in ("root.key", "publisher.key", "trust/device.key"):
-        assert stat.S_IMODE(os.stat(f"some/keys/{name}").st_mode) == 0o600
-    assert ew.PublicKey.read("some/keys/publisher.pub").algorithm == algorithm
-    assert ew.PublicKey.read("some/keys/device.pub").algorithm == "x25519"
-    done(SEAL + " --keys some/keys --encrypt-to some/keys/device.pub")
-    assert done("verify p.ewp --trust some/keys/trust")["members_checked"] is True
-    root = ew.Trust("some/keys/trust").root
-    assert root.expires_s - root.issued_s == 30 * 86_400
-
-
-def test_keygen_says_in_three_lines_what_to_keep_where(run):
-    status, out, _ = run("keygen")
-    assert status == 0
-    lines = out.splitlines()
-    assert len(lines) == 3
-    assert "offline" in lines[0]
-    assert "where models are sealed" in lines[1]
-    assert "/var/lib/edgeward/trust" in lines[2]
-
-
-def test_keys_that_are_there_stay(run):
-    run("keygen")
-    before = {path: path.read_bytes() for path in Path("edgeward-keys").rglob("*.*")}
-    assert len(before) >= 5
-    status, _, err = run("keygen")
-    assert status == 2
-    assert "they stay as they are" in err
-    run("keygen --device camera.key")
-    status, _, err = run("keygen --device camera.key")
-    assert status == 5
-    assert "camera.key" in err
-    assert {path: path.read_bytes() for path in Path("edgeward-keys").rglob("*.*")} == before
-
-
-@pytest.mark.parametrize(
-    ("line", "algorithm"),
-    [
-        ("keygen --device made.key", "x25519"),
-        ("keygen --signing made.key", "ed25519"),
-        ("keygen --signing made.key --algorithm ecdsa-p256", "ecdsa-p256"),
-    ],
-)
-def test_one_more_key(done, line, algorithm):
-    report = done(line)
-    assert ew.PrivateKey.read("made.key").algorithm == algorithm
-    assert report == {"key": "made.key", "public_key": "made.pub", "key_id": key_id("made.pub")}
-    assert not os.path.exists("edgeward-keys")
-
-
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        ("keygen --device a.key --signing b.key", "expected --device or --signing, got both"),
-        ("keygen --days 0", 'expected 1 to 36500 days, got "0"'),
-        ("keygen --days soon", 'expected 1 to 36500 days, got "soon"'),
-    ],
-)
-def test_wrong_use_of_keygen(run, line, says):
-    status, out, err = run(line)
-    assert (status, out) == (2, "")
-    assert says in err
-    assert os.listdir() == ["model.tflite"]
-
-
-# --- root: the life of a trust root ------------------------------------------------------------
 
 
 def test_a_publishers_key_that_was_stolen(run, done, device):

@@ -36,9 +36,9 @@ IMAGE, SCORES = Spec("image", "float32", (1, 2, 3)), Spec("scores", "float32", (
 def test_samples_lie_along_the_first_axis(shape, wanted, samples, tmp_path):
     array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     taken = samples_of(tmp_path, array, Spec("x", "float32", wanted))
-    assert [one.shape for one in taken] == samples
+    assert [sample.shape for sample in taken] == samples
     if samples:
-        assert np.array_equal(np.concatenate([one.ravel() for one in taken]), array.ravel())
+        assert np.array_equal(np.concatenate([sample.ravel() for sample in taken]), array.ravel())
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (5, 3, 2), (4, 4, 2, 3), (1,), ()])

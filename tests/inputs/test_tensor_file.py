@@ -5,9 +5,9 @@ import sys
 import zipfile
 from typing import NamedTuple
 
+import hypothesis
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -314,10 +314,12 @@ def test_a_file_cut_anywhere_is_refused(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".png"])
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+@hypothesis.settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
-@given(data=st.data())
+@hypothesis.given(data=st.data())
 def test_a_file_changed_anywhere_is_read_or_refused(tmp_path, suffix, data):
     content = bytearray(content_of(suffix))
     for _ in range(data.draw(st.integers(1, 4))):

@@ -50,9 +50,9 @@ def test_colour_only_where_it_is_claimed_and_wanted(stream, environment, expecte
 def colours(line):
     """The (upper, lower) colour of each character, as the terminal would see them."""
     assert line.endswith("\x1b[0m")
-    found = [(upper, lower) for upper, lower, blocks in CELL.findall(line) for _ in blocks]
+    cells = [(upper, lower) for upper, lower, blocks in CELL.findall(line) for _ in blocks]
     assert CELL.sub("", line) == "\x1b[0m"
-    return found
+    return cells
 
 
 def test_a_half_block_carries_two_pixels_in_24_bits():
@@ -127,13 +127,13 @@ def test_a_contact_sheet_shows_the_pixels_in_order(tmp_path):
     shades = [0, 60, 120, 180, 240]
     path = tmp_path / "sheet.png"
     pictures = [np.full((8, 8), shade, np.uint8) for shade in shades]
-    write_contact_sheet(path, "title", [Tile(one, "caption") for one in pictures])
+    write_contact_sheet(path, "title", [Tile(pixels, "caption") for pixels in pictures])
     with Image.open(path) as sheet:
         assert sheet.format == "PNG"
         pixels = np.asarray(sheet.convert("L"))
-    places = [np.argwhere(blocks_of(pixels, shade)) for shade in shades]
-    assert all(len(place) for place in places), "a picture is missing"
-    corners = [tuple(place[0]) for place in places]
+    matches = [np.argwhere(blocks_of(pixels, shade)) for shade in shades]
+    assert all(len(match) for match in matches), "a picture is missing"
+    corners = [tuple(match[0]) for match in matches]
     assert corners == sorted(corners)
     assert [row for row, _ in corners[:4]] == [corners[0][0]] * 4
     assert corners[4][1] == corners[0][1]

@@ -104,8 +104,8 @@ def our_ways(model: Model, inputs: Mapping[str, Array]) -> list[Way]:
         session.resize({name: values.shape for name, values in inputs.items()})
     for name, values in inputs.items():
         session.inputs[name][...] = values
-    arguments = ", ".join(f"x{place}" for place in range(len(inputs)))
-    copied = {f"x{place}": values for place, values in enumerate(inputs.values())}
+    arguments = ", ".join(f"x{index}" for index in range(len(inputs)))
+    copied = {f"x{index}": values for index, values in enumerate(inputs.values())}
     shared = {name: in_place(values) for name, values in copied.items()}
     predict, fresh = model.predict, f"y = predict({arguments})"
     ways = [

@@ -163,7 +163,7 @@ def open_sealed(directory: Path, digits: Digits, engine: str | None) -> tuple[Mo
         1e3 * (sealed_s - start_s),
         1e3 * (opened_s - sealed_s),
         len(replayed),
-        sum(one.passed for one in replayed),
+        sum(difference.passed for difference in replayed),
     )
 
 
@@ -205,30 +205,30 @@ def capture(directory: Path, digits: Digits, engine: str | None) -> Captured:
     assert reference is not None
     expected = [tensor._asdict() for tensor in reference.tensors]
     noise = np.random.default_rng(NOISE_SEED)
-    counts, same, found = [], [], []
+    counts, same, moved = [], [], []
     for spread in (0.0, NOISE):
-        place = directory / f"captures-{spread}"
+        capture_directory = directory / f"captures-{spread}"
         answers = []
         try:
-            with Capture(place) as kept:
+            with Capture(capture_directory) as kept:
                 model = load(path, trust=trust, engine=engine, threads=1, capture=kept)
                 for picture in digits.pictures:
                     image = image_of(picture)
                     image += noise.normal(0, spread, image.shape).astype(np.float32)
                     answers.append((image, model.predict(image)))
                 (statistics,) = model.statistics.values()
-                found.append(drifts(expected, statistics.report()["tensors"]))
+                moved.append(drifts(expected, statistics.report()["tensors"]))
                 model.close()
         finally:
-            shutil.rmtree(rings.directory_of(place), ignore_errors=True)
-        records = list(read_captures(place))
+            shutil.rmtree(rings.directory_of(capture_directory), ignore_errors=True)
+        records = list(read_captures(capture_directory))
         counts.append(len(records))
         same += [
             np.array_equal(image, next(iter(record.inputs.values())))
             and np.array_equal(answer, next(iter(record.outputs.values())))
             for (image, answer), record in zip(answers, records, strict=True)
         ]
-    return Captured(sum(counts), all(same), *found)
+    return Captured(sum(counts), all(same), *moved)
 
 
 def report(

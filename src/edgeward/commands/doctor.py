@@ -93,7 +93,7 @@ def report() -> Report:
         "libcrypto": libcrypto_version(),
         "engines": findings,
         "notes": notes(findings),
-        "is_ready": any(found["is_usable"] for found in findings),
+        "is_ready": any(engine["is_usable"] for engine in findings),
         "advice": advice(findings),
     }
 
@@ -101,7 +101,7 @@ def report() -> Report:
 def finding(name: str) -> EngineFinding:
     """What there is to say about the engine called `name`."""
     kind = installed.KINDS[name]
-    found: EngineFinding = {
+    absent: EngineFinding = {
         "name": name,
         "title": kind.title,
         "is_installed": False,
@@ -117,9 +117,9 @@ def finding(name: str) -> EngineFinding:
     try:
         here = installed.installed(name)
     except EngineMissing:
-        return found
+        return absent
     except EngineMismatch as error:
-        return {**found, "is_installed": True, "verdict": str(error), "advice": another}
+        return {**absent, "is_installed": True, "verdict": str(error), "advice": another}
     verdict = probe.probe(here)
     if verdict.is_usable:
         remedy = "nothing to do"
@@ -128,7 +128,7 @@ def finding(name: str) -> EngineFinding:
     else:
         remedy = another
     return {
-        **found,
+        **absent,
         "is_installed": True,
         "package": here.package,
         "version": here.version,
@@ -141,7 +141,7 @@ def finding(name: str) -> EngineFinding:
 
 def notes(findings: Iterable[EngineFinding]) -> list[str]:
     """What else a user may want to know about the engines that are here."""
-    if any(found["name"] == "onnx" and found["is_installed"] for found in findings):
+    if any(engine["name"] == "onnx" and engine["is_installed"] for engine in findings):
         return ["ONNX Runtime's telemetry is switched off before its library is opened."]
     return []
 
@@ -149,16 +149,16 @@ def notes(findings: Iterable[EngineFinding]) -> list[str]:
 def advice(findings: Sequence[EngineFinding]) -> str:
     """One sentence: which files run on what, and what to do for the others."""
     by_format: dict[str, list[EngineFinding]] = {}
-    for found in findings:
-        by_format.setdefault(installed.KINDS[found["name"]].formats[0], []).append(found)
+    for engine in findings:
+        by_format.setdefault(installed.KINDS[engine["name"]].formats[0], []).append(engine)
     parts = []
     for model_format, able in by_format.items():
-        first = next((found for found in able if found["is_usable"]), None)
+        first = next((engine for engine in able if engine["is_usable"]), None)
         if first:
             parts.append(f".{model_format} runs on {first['title']} {first['version']}")
         else:
             parts.append(f"for .{model_format}: {able[0]['advice']}")
-    is_ready = any(found["is_usable"] for found in findings)
+    is_ready = any(engine["is_usable"] for engine in findings)
     return f"{'Ready' if is_ready else 'Not ready'}: {'; '.join(parts)}"
 
 
@@ -186,22 +186,23 @@ def text(report: Report) -> str:
             f"CPU       {report['cpu']}, {cpu_counts}",
             f"          {' '.join(report['cpu_flags']) or 'none of the instruction sets we know'}",
         ],
-        *[engine_lines(found) for found in report["engines"]],
+        *[engine_lines(engine) for engine in report["engines"]],
         [*report["notes"], report["advice"]],
     ]
     return "\n\n".join("\n".join(section) for section in sections)
 
 
-def engine_lines(found: EngineFinding) -> list[str]:
+def engine_lines(engine: EngineFinding) -> list[str]:
     """One engine's part of the page."""
-    if not found["is_installed"]:
+    if not engine["is_installed"]:
         return [
-            f"{found['name']:<10}{found['title']} is not installed",
-            f"          {found['advice']}",
+            f"{engine['name']:<10}{engine['title']} is not installed",
+            f"          {engine['advice']}",
         ]
-    claim = "usable" if found["is_usable"] else "NOT usable"
+    title = f"{engine['title']} {engine['version']}"
+    claim = "usable" if engine["is_usable"] else "NOT usable"
     return [
-        f"{found['name']:<10}{found['title']} {found['version']} is {claim}: {found['verdict']}",
-        f"          {found['library'] or 'no library'} (checked: {found['supported']})",
-        f"          {found['advice']}",
+        f"{engine['name']:<10}{title} is {claim}: {engine['verdict']}",
+        f"          {engine['library'] or 'no library'} (checked: {engine['supported']})",
+        f"          {engine['advice']}",
     ]

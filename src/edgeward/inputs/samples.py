@@ -23,17 +23,19 @@ def read_cases(path: Path, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> l
     if list(arrays) == [""] and len(inputs) == 1:
         arrays = {inputs[0].name: arrays[""]}
     wanted = {spec.name: spec for spec in inputs}
-    given = {spec.name: spec for spec in outputs if spec.name in arrays}
-    if not set(wanted) <= set(arrays) or not set(arrays) <= set(wanted) | set(given):
+    expected = {spec.name: spec for spec in outputs if spec.name in arrays}
+    if not set(wanted) <= set(arrays) or not set(arrays) <= set(wanted) | set(expected):
         known = ", ".join(f'"{name}"' for name in [*wanted, *(spec.name for spec in outputs)])
-        found = ", ".join(f'"{name}"' for name in arrays) or "none"
-        raise BadInput(f"{path}: expected arrays of the model's tensors {known}, got {found}")
-    parts = {name: samples_of(path, arrays[name], spec) for name, spec in (wanted | given).items()}
+        present = ", ".join(f'"{name}"' for name in arrays) or "none"
+        raise BadInput(f"{path}: expected arrays of the model's tensors {known}, got {present}")
+    parts = {
+        name: samples_of(path, arrays[name], spec) for name, spec in (wanted | expected).items()
+    }
     counts = {name: len(samples) for name, samples in parts.items()}
     if len(set(counts.values())) != 1 or 0 in counts.values():
         raise BadInput(f"{path}: expected as many samples of each tensor, and some, got {counts}")
     return [
-        Case(_taken(parts, wanted, index), _taken(parts, given, index))
+        Case(_taken(parts, wanted, index), _taken(parts, expected, index))
         for index in range(next(iter(counts.values())))
     ]
 

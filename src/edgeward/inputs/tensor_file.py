@@ -55,7 +55,7 @@ def read(
     for argument in arguments:
         spec, path = _addressed(argument, specs)
         if spec is None and path.suffix.lower() == ".npz":
-            found = _npz_tensors(path)
+            named = _npz_tensors(path)
         else:
             if spec is None:
                 if unnamed_count == len(specs):
@@ -64,8 +64,8 @@ def read(
                     )
                 spec = specs[unnamed_count]
                 unnamed_count += 1
-            found = {spec.name: _tensor(path, spec, raw_dtype, raw_shape)}
-        for name, tensor in found.items():
+            named = {spec.name: _tensor(path, spec, raw_dtype, raw_shape)}
+        for name, tensor in named.items():
             if name in tensors:
                 raise BadInput(f'{path}: expected one file for input "{name}", got a second')
             tensors[name] = tensor
