@@ -14,9 +14,14 @@ namespace edgeward {
 
 class OutputPool;
 
-struct OutputMemory {
-  TensorView view;
-  Binding binding = nullptr;              // null once the session is gone
+// Memory, and the engine's own object around it; null while there is none.
+struct BoundTensor {
+  TensorView view{};
+  Binding binding = nullptr;
+};
+
+// The binding is null once the session is gone.
+struct OutputMemory : BoundTensor {
   Block block;                            // empty when the memory is the engine's own
   std::shared_ptr<OutputPool> pool;       // set while lent out of a pool
   std::shared_ptr<EngineSession> engine;  // set while the memory is the engine's own

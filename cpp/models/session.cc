@@ -8,6 +8,11 @@
 #include "error.h"
 
 namespace edgeward {
+namespace {
+
+Binding binding_of(const BoundTensor* tensor) { return tensor == nullptr ? nullptr : tensor->binding; }
+
+}  // namespace
 
 // Holds the session for the length of a call, if it may be used at all.
 class Session::Entry {
@@ -77,19 +82,17 @@ void Session::close() {
 
 void Session::release_bindings() noexcept {
   if (engine_session_ == nullptr) return;
-  const auto drop = [&](Binding& binding) {
-    if (binding != nullptr) engine_session_->release(binding);
-    binding = nullptr;
+  const auto drop = [&](BoundTensor& tensor) {
+    if (tensor.binding != nullptr) engine_session_->release(tensor.binding);
+    tensor = {};
   };
   for (Input& input : inputs_) {
-    drop(input.own_binding);
-    drop(input.foreign_binding);
-    input.foreign = nullptr;
+    drop(input.own);
+    drop(input.foreign);
   }
   for (Output& output : outputs_) {
-    drop(output.own_binding);
-    drop(output.foreign_binding);
-    output.foreign = nullptr;
+    drop(output.own);
+    drop(output.foreign);
     output.result.reset();
     output.engine_memory.reset();
     if (output.pool != nullptr) output.pool->orphan();
@@ -114,9 +117,9 @@ Session::Setting Session::setting() const {
   Setting setting;
   for (const Input& input : inputs_) {
     setting.shapes.push_back(input.shape);
-    setting.inputs.push_back(input.own);
+    setting.inputs.push_back(input.own_block);
   }
-  for (const Output& output : outputs_) setting.outputs.push_back(output.own);
+  for (const Output& output : outputs_) setting.outputs.push_back(output.own_block);
   return setting;
 }
 
@@ -139,8 +142,8 @@ void Session::abandon() noexcept {
 
 void Session::restore(const Setting& setting) {
   impose_shapes(setting.shapes);
-  for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i].own = setting.inputs[i];
-  for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i].own = setting.outputs[i];
+  for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i].own_block = setting.inputs[i];
+  for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i].own_block = setting.outputs[i];
 }
 
 void Session::impose_shapes(std::span<const Shape> input_shapes) {
@@ -156,13 +159,13 @@ void Session::impose_shapes(std::span<const Shape> input_shapes) {
   for (size_t i = 0; i < inputs_.size(); ++i) {
     inputs_[i].shape = input_shapes[i];
     inputs_[i].size_bytes = *size_bytes(inputs_[i].spec->dtype, input_shapes[i]);
-    inputs_[i].own.reset();
+    inputs_[i].own_block.reset();
   }
   has_engine_outputs_ = false;
   for (size_t i = 0; i < outputs_.size(); ++i) {
     Output& output = outputs_[i];
     output.shape = engine_session_->output_shape(i);
-    output.own.reset();
+    output.own_block.reset();
     const auto size = size_bytes(output.spec->dtype, output.shape);
     output.size_bytes = size.value_or(0);
     if (size) {
@@ -186,7 +189,7 @@ void Session::resize(std::span<const Shape> input_shapes) {
   const Setting in_force = setting();
   apply_shapes(input_shapes);
   try {
-    bind_own();
+    bind_all_own();
   } catch (...) {
     start_again(in_force);
     throw;
@@ -195,25 +198,27 @@ void Session::resize(std::span<const Shape> input_shapes) {
 
 // ---- Own memory.
 
-void Session::ensure_own(Input& input, size_t index) {
-  if (input.own_binding != nullptr) return;
-  if (input.own == nullptr) input.own = std::make_shared<Block>(Block::zeroed(input.size_bytes));
-  input.own_binding =
-      engine_session_->bind(Side::input, index, {input.spec->dtype, input.shape, input.own->data(), input.size_bytes});
+const BoundTensor& Session::bind_own(Slot& slot, Side side, size_t index) {
+  if (slot.own.binding != nullptr) return slot.own;
+  if (slot.own_block == nullptr) slot.own_block = std::make_shared<Block>(Block::zeroed(slot.size_bytes));
+  slot.own.view = {slot.spec->dtype, slot.shape, slot.own_block->data(), slot.size_bytes};
+  slot.own.binding = engine_session_->bind(side, index, slot.own.view);
+  return slot.own;
 }
 
-void Session::ensure_own(Output& output, size_t index) {
-  if (output.own_binding != nullptr) return;
-  if (output.own == nullptr) output.own = std::make_shared<Block>(Block::zeroed(output.size_bytes));
-  output.own_binding = engine_session_->bind(Side::output, index,
-                                             {output.spec->dtype, output.shape, output.own->data(), output.size_bytes});
+const BoundTensor& Session::bind_foreign(Slot& slot, Side side, size_t index, std::byte* data) {
+  if (slot.foreign.binding != nullptr && slot.foreign.view.data == data) return slot.foreign;
+  // Forgotten before the engine is asked for another, should it throw.
+  if (const Binding before = std::exchange(slot.foreign.binding, nullptr)) engine_session_->release(before);
+  slot.foreign.view = {slot.spec->dtype, slot.shape, data, slot.size_bytes};
+  slot.foreign.binding = engine_session_->bind(side, index, slot.foreign.view);
+  return slot.foreign;
 }
 
 Session::Own Session::own_input(size_t index) {
   const Entry entry(*this);
   Input& input = inputs_[index];
-  ensure_own(input, index);
-  return {{input.spec->dtype, input.shape, input.own->data(), input.size_bytes}, input.own};
+  return {bind_own(input, Side::input, index).view, input.own_block};
 }
 
 Session::Own Session::own_output(size_t index) {
@@ -223,33 +228,36 @@ Session::Own Session::own_output(size_t index) {
     if (output.engine_memory == nullptr) return {{output.spec->dtype, output.shape, nullptr, 0}, nullptr};
     return {output.engine_memory->view, output.engine_memory};
   }
-  ensure_own(output, index);
-  return {{output.spec->dtype, output.shape, output.own->data(), output.size_bytes}, output.own};
+  return {bind_own(output, Side::output, index).view, output.own_block};
 }
 
-void Session::bind_own() {
+void Session::bind_all_own() {
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    ensure_own(inputs_[i], i);
-    bound_inputs_[i] = inputs_[i].own_binding;
+    inputs_[i].bound = &bind_own(inputs_[i], Side::input, i);
+    bound_inputs_[i] = inputs_[i].bound->binding;
   }
   for (size_t i = 0; i < outputs_.size(); ++i) {
-    if (outputs_[i].pool != nullptr) ensure_own(outputs_[i], i);
-    bound_outputs_[i] = outputs_[i].own_binding;
+    outputs_[i].bound = outputs_[i].pool == nullptr ? nullptr : &bind_own(outputs_[i], Side::output, i);
+    bound_outputs_[i] = binding_of(outputs_[i].bound);
   }
   is_own_bound_ = !has_engine_outputs_;
-  is_own_seen_ = false;
+  is_seen_ = false;
 }
 
 void Session::run() {
   const Entry entry(*this);
-  if (!is_own_bound_) bind_own();
+  if (!is_own_bound_) bind_all_own();
+  run_bound();
+  for (Output& output : outputs_) {
+    if (output.pool == nullptr) output.engine_memory = std::move(output.result);
+  }
+}
+
+void Session::run_bound() {
   if (recorder_ == nullptr || recorder_->passes_over()) {
     run_engine();
   } else {
-    run_and_record(true);
-  }
-  for (Output& output : outputs_) {
-    if (output.pool == nullptr) output.engine_memory = std::move(output.result);
+    run_and_record();
   }
 }
 
@@ -258,10 +266,12 @@ void Session::run_engine() {
   if (has_engine_outputs_) collect_engine_outputs();
 }
 
-// The same, with a word to the recorder of how it went.
-void Session::run_and_record(bool is_own) {
-  const bool is_seen = is_own && is_own_seen_;
-  if (!is_seen) see_inputs(is_own);
+void Session::run_and_record() {
+  const auto see = [](const auto& slots, std::vector<TensorView>& views) {
+    views.clear();
+    for (const Slot& slot : slots) views.push_back(slot.bound->view);
+  };
+  if (!is_seen_) see(inputs_, seen_inputs_);
   const uint64_t begin_ns = recorder_->now_ns();
   try {
     run_engine();
@@ -269,31 +279,9 @@ void Session::run_and_record(bool is_own) {
     recorder_->observe_failure(begin_ns, seen_inputs_);
     throw;
   }
-  if (!is_seen) see_outputs(is_own);
-  is_own_seen_ = is_own && is_own_bound_;
+  if (!is_seen_) see(outputs_, seen_outputs_);
+  is_seen_ = true;
   recorder_->observe(begin_ns, seen_inputs_, seen_outputs_);
-}
-
-void Session::see_inputs(bool is_own) {
-  seen_inputs_.clear();
-  for (size_t i = 0; i < inputs_.size(); ++i) {
-    const Input& input = inputs_[i];
-    std::byte* data = is_own || bound_inputs_[i] == input.own_binding ? input.own->data() : input.argument.data;
-    seen_inputs_.push_back({input.spec->dtype, input.shape, data, input.size_bytes});
-  }
-}
-
-void Session::see_outputs(bool is_own) {
-  seen_outputs_.clear();
-  for (const Output& output : outputs_) {
-    if (output.result != nullptr) {
-      seen_outputs_.push_back(output.result->view);
-      continue;
-    }
-    const bool is_target = !is_own && output.target.data != nullptr && is_aligned(output.target);
-    std::byte* data = is_target ? output.target.data : output.own->data();
-    seen_outputs_.push_back({output.spec->dtype, output.shape, data, output.size_bytes});
-  }
 }
 
 void Session::attach(std::shared_ptr<Capture> capture) {
@@ -309,6 +297,7 @@ void Session::collect_engine_outputs() {
     if (outputs_[i].pool != nullptr) continue;
     try {
       outputs_[i].result = lease_of_engine(engine_session_, std::exchange(bound_outputs_[i], nullptr));
+      outputs_[i].bound = outputs_[i].result.get();
     } catch (...) {
       failure = std::current_exception();
     }
@@ -324,7 +313,7 @@ void Session::run_bare(size_t count) {
     throw Error(Code::unsupported_model,
                 "session: expected outputs of known shape for bare runs, got one that depends on values");
   }
-  bind_own();
+  bind_all_own();
   for (size_t i = 0; i < count; ++i) engine_session_->run(bound_inputs_, bound_outputs_);
 }
 
@@ -340,18 +329,18 @@ void Session::adopt_argument_shapes() {
   bool is_changed = false;
   for (const Input& input : inputs_) {
     const TensorSpec& spec = *input.spec;
-    const Shape& given = input.argument.shape;
-    if (given == input.shape && !is_packed(spec.dtype)) continue;
+    const Shape& shape = input.argument.shape;
+    if (shape == input.shape && !is_packed(spec.dtype)) continue;
     if (is_packed(spec.dtype)) {
-      if (given == storage_shape(spec.dtype, spec.shape)) continue;
-    } else if (spec.shape.admits(given) &&
-               std::all_of(given.begin(), given.end(), [](int64_t dim) { return dim > 0; })) {
+      if (shape == storage_shape(spec.dtype, spec.shape)) continue;
+    } else if (spec.shape.admits(shape) &&
+               std::all_of(shape.begin(), shape.end(), [](int64_t dim) { return dim > 0; })) {
       is_changed = true;
       continue;
     }
     throw Error(Code::bad_input, "input \"", spec.name, "\": expected ", name(spec.dtype),
                 is_packed(spec.dtype) ? " packed into uint8 " : " ", text(storage_shape(spec.dtype, spec.shape)),
-                ", got ", text(given));
+                ", got ", text(shape));
   }
   if (!is_changed) return;
   std::vector<Shape> shapes;
@@ -388,58 +377,36 @@ bool Session::is_aligned(const StridedView& view) const {
   return reinterpret_cast<uintptr_t>(view.data) % std::max(rules_.alignment_bytes, view.element_bytes) == 0;
 }
 
-Binding Session::bind_argument(Input& input, size_t index) {
-  const StridedView& given = input.argument;
-  const bool is_usable = is_contiguous(given) && is_aligned(given) &&
-                         readable_slack(given.data, input.size_bytes) >= rules_.slack_bytes &&
-                         !overlaps_a_target(given.data, input.size_bytes, nullptr);
-  if (!is_usable) {
-    ensure_own(input, index);
-    if (is_contiguous(given)) {
-      std::memcpy(input.own->data(), given.data, input.size_bytes);
-    } else {
-      gather(given, input.own->data());
-    }
-    ++copies_;
-    return input.own_binding;
+const BoundTensor& Session::bind_argument(Input& input, size_t index) {
+  const StridedView& argument = input.argument;
+  const bool is_usable = is_contiguous(argument) && is_aligned(argument) &&
+                         readable_slack(argument.data, input.size_bytes) >= rules_.slack_bytes &&
+                         !overlaps_a_target(argument.data, input.size_bytes, nullptr);
+  if (is_usable) return bind_foreign(input, Side::input, index, argument.data);
+  const BoundTensor& own = bind_own(input, Side::input, index);
+  if (is_contiguous(argument)) {
+    std::memcpy(own.view.data, argument.data, input.size_bytes);
+  } else {
+    gather(argument, own.view.data);
   }
-  if (given.data != input.foreign) {
-    if (input.foreign_binding != nullptr) engine_session_->release(input.foreign_binding);
-    input.foreign_binding = nullptr;
-    input.foreign = nullptr;  // forgotten, should the next line throw
-    input.foreign_binding =
-        engine_session_->bind(Side::input, index, {input.spec->dtype, input.shape, given.data, input.size_bytes});
-    input.foreign = given.data;
-  }
-  return input.foreign_binding;
+  ++copies_;
+  return own;
 }
 
-// Where the engine shall write: null for memory of its own.
-Binding Session::bind_result(Output& output, size_t index) {
+const BoundTensor* Session::bind_result(Output& output, size_t index) {
   if (output.target.data == nullptr) {
     if (output.pool == nullptr) return nullptr;
     output.result = output.pool->lease();
-    return output.result->binding;
+    return output.result.get();
   }
-  if (!is_aligned(output.target)) {
-    ensure_own(output, index);
-    return output.own_binding;
-  }
-  if (output.target.data != output.foreign) {
-    if (output.foreign_binding != nullptr) engine_session_->release(output.foreign_binding);
-    output.foreign_binding = nullptr;
-    output.foreign = nullptr;  // forgotten, should the next line throw
-    output.foreign_binding = engine_session_->bind(
-        Side::output, index, {output.spec->dtype, output.shape, output.target.data, output.size_bytes});
-    output.foreign = output.target.data;
-  }
-  return output.foreign_binding;
+  if (!is_aligned(output.target)) return &bind_own(output, Side::output, index);
+  return &bind_foreign(output, Side::output, index, output.target.data);
 }
 
 // Brings what the engine wrote to where the caller wants it.
-void Session::collect(Output& output, Binding bound) {
-  if (output.target.data != nullptr && bound == output.own_binding) {
-    std::memcpy(output.target.data, output.own->data(), output.size_bytes);
+void Session::collect(Output& output) {
+  if (output.target.data != nullptr && output.bound == &output.own) {
+    std::memcpy(output.target.data, output.own.view.data, output.size_bytes);
     ++copies_;
   }
   output.target.data = nullptr;
@@ -448,21 +415,22 @@ void Session::collect(Output& output, Binding bound) {
 void Session::predict() {
   const Entry entry(*this);
   is_own_bound_ = false;
+  is_seen_ = false;
   for (Output& output : outputs_) output.result.reset();
   try {
     adopt_argument_shapes();
     for (size_t i = 0; i < outputs_.size(); ++i) {
       if (outputs_[i].target.data != nullptr) check_target(outputs_[i]);
-      bound_outputs_[i] = bind_result(outputs_[i], i);
+      outputs_[i].bound = bind_result(outputs_[i], i);
+      bound_outputs_[i] = binding_of(outputs_[i].bound);
     }
-    for (size_t i = 0; i < inputs_.size(); ++i) bound_inputs_[i] = bind_argument(inputs_[i], i);
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      inputs_[i].bound = &bind_argument(inputs_[i], i);
+      bound_inputs_[i] = inputs_[i].bound->binding;
+    }
     if (is_stateful_) engine_session_->reset();
-    if (recorder_ == nullptr || recorder_->passes_over()) {
-      run_engine();
-    } else {
-      run_and_record(false);
-    }
-    for (size_t i = 0; i < outputs_.size(); ++i) collect(outputs_[i], bound_outputs_[i]);
+    run_bound();
+    for (Output& output : outputs_) collect(output);
   } catch (...) {
     for (Output& output : outputs_) {
       output.target.data = nullptr;

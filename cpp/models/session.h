@@ -81,26 +81,22 @@ class Session {
  private:
   class Entry;  // in_use_, for the length of a call
 
-  struct Input {
+  // One input or output: its shape in force and the memory it can be bound to.
+  struct Slot {
     const TensorSpec* spec;
-    Shape shape;
+    Shape shape;  // -1 in an output's: known only after a run
     size_t size_bytes = 0;
-    std::shared_ptr<Block> own;
-    Binding own_binding = nullptr;
-    const std::byte* foreign = nullptr;  // memory of a caller's, bound and remembered
-    Binding foreign_binding = nullptr;
+    std::shared_ptr<Block> own_block;
+    BoundTensor own;
+    BoundTensor foreign;                 // memory of a caller's, remembered for the next call
+    const BoundTensor* bound = nullptr;  // what the next run reads or writes; null for memory of the engine's
+  };
+  struct Input : Slot {
     StridedView argument{};
   };
-  struct Output {
-    const TensorSpec* spec;
-    Shape shape;  // -1: known only after a run
-    size_t size_bytes = 0;
-    std::shared_ptr<Block> own;
-    Binding own_binding = nullptr;
-    std::shared_ptr<OutputMemory> engine_memory;  // of the last run(), when the shape was not known before it
-    std::byte* foreign = nullptr;
-    Binding foreign_binding = nullptr;
-    std::shared_ptr<OutputPool> pool;  // null while the shape is not known
+  struct Output : Slot {
+    std::shared_ptr<OutputMemory> engine_memory;  // of the last run(), when the shape is known only after it
+    std::shared_ptr<OutputPool> pool;             // null while the shape is not known
     StridedView target{};
     Lease result;
   };
@@ -119,21 +115,24 @@ class Session {
   void start_again(const Setting& setting) noexcept;
   void abandon() noexcept;
   void release_bindings() noexcept;
-  void ensure_own(Input& input, size_t index);
-  void ensure_own(Output& output, size_t index);
-  void bind_own();
+  // The slot's own memory, allocated and bound when it is first asked for.
+  const BoundTensor& bind_own(Slot& slot, Side side, size_t index);
+  // A caller's memory, bound only when the last call's was other memory.
+  const BoundTensor& bind_foreign(Slot& slot, Side side, size_t index, std::byte* data);
+  void bind_all_own();
   void adopt_argument_shapes();
   void check_target(const Output& output) const;
   bool overlaps_a_target(const std::byte* data, size_t size_bytes, const Output* besides) const;
   bool is_aligned(const StridedView& view) const;
-  Binding bind_argument(Input& input, size_t index);
-  Binding bind_result(Output& output, size_t index);
+  const BoundTensor& bind_argument(Input& input, size_t index);
+  // Null: the engine makes the memory.
+  const BoundTensor* bind_result(Output& output, size_t index);
+  // Runs what is bound, and lets the recorder see it when it asks to.
+  void run_bound();
   void run_engine();
-  void run_and_record(bool is_own);
-  void see_inputs(bool is_own);
-  void see_outputs(bool is_own);
+  void run_and_record();
   void collect_engine_outputs();
-  void collect(Output& output, Binding bound);
+  void collect(Output& output);
 
   ForkMark fork_mark_;
   std::shared_ptr<const Engine> engine_;  // null once closed
@@ -146,10 +145,10 @@ class Session {
   std::shared_ptr<EngineSession> engine_session_;  // null once closed
   std::vector<Input> inputs_;
   std::vector<Output> outputs_;
-  std::vector<Binding> bound_inputs_;  // what the next engine call is given
+  std::vector<Binding> bound_inputs_;  // of each slot's `bound`, as the engine takes them
   std::vector<Binding> bound_outputs_;
-  bool is_own_bound_ = false;  // bound_* are the own bindings, ready for run()
-  bool is_own_seen_ = false;   // and seen_* are what they lead to
+  bool is_own_bound_ = false;  // the own memory is bound, ready for run()
+  bool is_seen_ = false;       // seen_* are the views of what is bound
   uint64_t copies_ = 0;
   std::unique_ptr<Recorder> recorder_;   // null: nothing is captured
   std::vector<TensorView> seen_inputs_;  // what the recorder is shown
