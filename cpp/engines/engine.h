@@ -1,6 +1,6 @@
-// What the core asks of an engine library: Engine (one model's weights inside it) and EngineSession (what runs them).
-// The only abstract classes. An engine is asked for little: everything about memory, checks, pools and
-// threads is decided once, in session.h and model.h, on the near side of this line.
+// What the core asks of an engine library: Engine holds one model's weights, EngineSession runs them. These are the
+// only abstract classes. An engine is asked for little: memory, checks, pools and threads are decided once for all
+// engines, in models/session.h and models/model.h.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace edgeward {
 
-// The engine's own object around a piece of memory (a LiteRtTensorBuffer, an OrtValue). Null: none.
+// The engine's own object around a piece of memory (a LiteRtTensorBuffer, an OrtValue); null when there is none.
 using Binding = void*;
 
 enum class Side : uint8_t {
@@ -22,19 +22,19 @@ enum class Side : uint8_t {
   output
 };
 
-// What must be true of foreign memory before the engine may use it in place.
+// What a caller's memory must fulfil for the engine to use it in place.
 struct MemoryRules {
   size_t alignment_bytes;  // of the first byte
   size_t slack_bytes;      // readable past the end of an input
 };
 
-// Who really runs the nodes. node_count and fallback_count are -1 when the engine does not tell.
+// Which kernels run the nodes. node_count and fallback_count are -1 when the engine does not report them.
 struct EngineReport {
   std::string name;      // "litert", "onnx", "tflite"
   std::string version;   // of the library
   std::string delegate;  // "XNNPACK", "CPUExecutionProvider", "none"
   int64_t node_count = -1;
-  int64_t fallback_count = -1;  // nodes that the delegate left to the engine's reference kernels
+  int64_t fallback_count = -1;  // nodes that the delegate leaves to the engine's own kernels
 };
 
 // Runs one signature. One thread at a time, except that release() is called from any thread, also during a run;
@@ -44,7 +44,7 @@ class EngineSession {
   virtual ~EngineSession() = default;
 
   // Makes these the input shapes, one per input, every dimension known and at least 1, each admitted by its spec.
-  // Every binding made before is void for run() and must be released. Throws Error(engine_failed).
+  // Every earlier binding is void for run() and must be released. Throws Error(engine_failed).
   virtual void resize(std::span<const Shape> input_shapes) = 0;
 
   // The shape output `index` will have. A dimension of -1: known only after a run, which must pass null for it.
@@ -59,10 +59,10 @@ class EngineSession {
   // Throws Error(engine_failed); the outputs' contents are then undefined, and nothing is left to release.
   virtual void run(std::span<const Binding> inputs, std::span<Binding> outputs) = 0;
 
-  // What a binding that run() made refers to.
+  // The memory of a binding that run() created.
   virtual TensorView view(Binding binding) const = 0;
 
-  // Back to the initial state. Does nothing for a model without variable tensors.
+  // Restores the initial state. Does nothing for a model without variable tensors.
   virtual void reset() = 0;
 };
 
@@ -73,7 +73,7 @@ class Engine {
 
   virtual const std::vector<Signature>& signatures() const = 0;  // at least one
   virtual MemoryRules memory_rules() const = 0;
-  // True when runs change what later runs see, so that a session must be reset between unrelated calls.
+  // True when a run depends on earlier ones, so that a session must be reset between unrelated calls.
   virtual bool is_stateful() const = 0;
   // May run the model once to find out. Throws Error(engine_failed).
   virtual EngineReport report() const = 0;

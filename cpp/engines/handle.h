@@ -1,4 +1,4 @@
-// Owned: an object behind a C API's opaque pointer, ended by that API's own function when its owner goes.
+// Owned: an object behind a C API's opaque pointer, destroyed by that API's own function together with its owner.
 #pragma once
 
 namespace edgeward {

@@ -9,7 +9,7 @@
 namespace edgeward {
 
 Library::Library(std::string path) : path_(std::move(path)) {
-  // Lazy: tflite-runtime's library also wants symbols of the Python that hosts it, and calls none of them for us.
+  // Lazy: tflite-runtime's library also refers to symbols of Python, none of which the functions called here need.
   handle_ = dlopen(path_.c_str(), RTLD_LAZY | RTLD_LOCAL);
   if (handle_ == nullptr) throw Error(Code::engine_missing, "engine library \"", path_, "\": ", dlerror());
 }
@@ -17,11 +17,11 @@ Library::Library(std::string path) : path_(std::move(path)) {
 void* Library::try_address(const char* name) const { return dlsym(handle_, name); }
 
 void* Library::address(const char* name) const {
-  void* found = try_address(name);
-  if (found == nullptr) {
+  void* symbol = try_address(name);
+  if (symbol == nullptr) {
     throw Error(Code::engine_mismatch, "engine library \"", path_, "\": expected the symbol ", name, ", got none");
   }
-  return found;
+  return symbol;
 }
 
 Version parse_version(const std::string& text) {

@@ -11,7 +11,7 @@ namespace edgeward {
 
 class Library {
  public:
-  // Throws Error(engine_missing) with the loader's own words.
+  // Throws Error(engine_missing) with the loader's message.
   explicit Library(std::string path);
 
   const std::string& path() const { return path_; }
@@ -32,16 +32,16 @@ class Library {
   void* handle_;
 };
 
-// The functions of the library at `path`: an Api, made from a Library when it is first asked for and kept for ever. Any
-// thread.
+// The functions of the library at `path`: an Api, constructed from a Library at the first call and kept until the
+// process ends. Any thread.
 template <class Api>
 const Api& opened(const std::string& path) {
   static std::mutex mutex;
-  static std::map<std::string, Api> known;
+  static std::map<std::string, Api> apis;
   const std::lock_guard lock(mutex);
-  const auto found = known.find(path);
-  if (found != known.end()) return found->second;
-  return known.try_emplace(path, Library(path)).first->second;
+  const auto entry = apis.find(path);
+  if (entry != apis.end()) return entry->second;
+  return apis.try_emplace(path, Library(path)).first->second;
 }
 
 // "2.3.0" as numbers. What does not parse is 0.

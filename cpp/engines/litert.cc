@@ -7,6 +7,7 @@
 #include <set>
 
 #include "bytes/bytes.h"
+#include "engines/element_type.h"
 #include "engines/handle.h"
 #include "engines/library.h"
 #include "error.h"
@@ -45,7 +46,7 @@ struct RankedTensorType {
 static_assert(sizeof(Layout) == 68 && offsetof(RankedTensorType, layout) == 4 && sizeof(RankedTensorType) == 72);
 static_assert(Shape::kMaxRank <= 8, "a Shape must fit a Layout");
 
-constexpr int kAutoRegisterAccelerators = 24;  // environment option: a mask of what may be looked for
+constexpr int kAutoRegisterAccelerators = 24;  // environment option: a mask of accelerators to look for
 constexpr int kMinimumLogSeverity = 25;
 constexpr int kCpu = 1;
 constexpr int kLogNothing = 4;
@@ -61,8 +62,8 @@ struct ProfilerEvent {
   int source;
 };
 static_assert(offsetof(ProfilerEvent, node_index) == 80 && sizeof(ProfilerEvent) == 104);
-constexpr uint32_t kOperatorRun = 2;  // a node run by one of the engine's own kernels, not by a delegate's
-constexpr uint32_t kMostEventKind = 256;
+constexpr uint32_t kOperatorRun = 2;  // a node that a kernel of the engine's ran, not a delegate
+constexpr uint32_t kMaxEventKind = 256;
 
 struct Api {
   explicit Api(const Library& library);
@@ -91,7 +92,7 @@ struct Api {
   Status (*input_name)(Handle, size_t, const char**);
   Status (*output_name)(Handle, size_t, const char**);
 
-  // Only for report(), which does without where they are missing.
+  // Used by report() alone, which reports less where they are missing.
   Status (*profiler)(Handle, Handle*);
   Status (*start_profiler)(Handle);
   Status (*event_count)(Handle, int*);
@@ -102,7 +103,7 @@ Api::Api(const Library& library) {
   const auto bind = [&](auto& function, const char* name) {
     function = library.symbol<std::remove_reference_t<decltype(function)>>(name);
   };
-  // Present since the calls below take the environment first; an older library would read our arguments shifted by one.
+  // A library without it takes no environment as the first argument: it would read every argument shifted by one.
   (void)library.symbol<void*>("LiteRtCreateModelFromFd");
   bind(create_environment, "LiteRtCreateEnvironment");
   bind(destroy_environment, "LiteRtDestroyEnvironment");
@@ -163,32 +164,6 @@ void check(Status status, const char* doing) {
   throw Error(code, "litert: ", doing, ": expected success, got status ", status, " (", status_name(status), ")");
 }
 
-int element_type(DType dtype) {
-  switch (dtype) {
-    case DType::float32: return 1;
-    case DType::int32: return 2;
-    case DType::uint8: return 3;
-    case DType::int64: return 4;
-    case DType::boolean: return 6;
-    case DType::int16: return 7;
-    case DType::complex64: return 8;
-    case DType::int8: return 9;
-    case DType::float16: return 10;
-    case DType::float64: return 11;
-    case DType::complex128: return 12;
-    case DType::uint64: return 13;
-    case DType::uint32: return 16;
-    case DType::uint16: return 17;
-    case DType::int4: return 18;
-    case DType::bfloat16: return 19;
-    case DType::int2: return 20;
-    case DType::uint4: return 21;
-    case DType::float8_e4m3fn: return 22;
-    case DType::float8_e5m2: return 23;
-    default: throw Error(Code::unsupported_model, "litert: expected a dtype it has, got ", name(dtype));
-  }
-}
-
 // ---- What sessions share.
 
 struct Weights {
@@ -204,7 +179,7 @@ struct Weights {
 };
 
 Handle make_environment(const Api& api) {
-  // CPU only, said outright: left to itself LiteRT looks for GPU and NPU libraries by bare name on the loader's path.
+  // The CPU only, explicitly: by default LiteRT looks for GPU and NPU libraries by bare name on the loader's path.
   const EnvironmentOption options[] = {{kAutoRegisterAccelerators, {2, {kCpu}}},
                                        {kMinimumLogSeverity, {2, {kLogNothing}}}};
   Handle environment = nullptr;
@@ -218,7 +193,7 @@ Handle make_model(const Api& api, Handle environment, Bytes file) {
   return model;
 }
 
-// The file's own facts about the tensor that the engine calls `name`.
+// What the file says about the tensor that the engine calls `name`.
 TensorSpec spec_of(const std::vector<TfliteTensor>& tensors, const char* name) {
   for (const TfliteTensor& tensor : tensors) {
     if (tensor.name == name) return {tensor.name, tensor.dtype, tensor.shape, tensor.quantization};
@@ -226,11 +201,11 @@ TensorSpec spec_of(const std::vector<TfliteTensor>& tensors, const char* name) {
   throw Error(Code::engine_failed, "litert: expected a tensor of the model's signature, got \"", name, "\"");
 }
 
-// What the library calls a thing; it may hand out null where the file has no name.
+// The library returns null where the file has no name.
 const char* checked(const char* text) { return text == nullptr ? "" : text; }
 
-// The library binds memory to tensors, not to names: of two names for one tensor, one would be left with memory that
-// nobody reads or writes.
+// The library binds memory to tensors, not to names: of two names for one tensor, one would be bound to memory that the
+// engine neither reads nor writes.
 void require_distinct_tensors(const TfliteSignature& signature) {
   std::set<int32_t> seen;
   const auto add = [&](const char* side, const TfliteTensor& tensor) {
@@ -280,9 +255,14 @@ Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int
 
 // ---- A session.
 
+enum class Profiling : uint8_t {
+  off,
+  on
+};
+
 class LitertSession final : public EngineSession {
  public:
-  LitertSession(std::shared_ptr<const Weights> weights, size_t signature_index, bool is_profiled = false);
+  LitertSession(std::shared_ptr<const Weights> weights, size_t signature_index, Profiling profiling);
 
   void resize(std::span<const Shape> input_shapes) override;
   Shape output_shape(size_t index) const override { return output_shapes_[index]; }
@@ -292,7 +272,7 @@ class LitertSession final : public EngineSession {
   TensorView view(Binding) const override;
   void reset() override {}
 
-  // Nodes that the engine's own kernels ran since the profiler was started; -1 when it does not tell.
+  // Nodes that the engine's own kernels ran since the profiler was started; -1 when the library does not report them.
   void start_profiler();
   int64_t fallback_count() const;
 
@@ -304,7 +284,7 @@ class LitertSession final : public EngineSession {
   size_t signature_index_;
   Owned compiled_;
   std::vector<Shape> output_shapes_;
-  bool is_proven_ = false;  // that a run leaves the output shapes as they were read before it
+  bool is_proven_ = false;  // a run has left the output shapes as they were read before it
 };
 
 // `text` is TOML without quotes around keys; an unknown key is ignored.
@@ -324,23 +304,23 @@ void add_options(const Api& api, Handle options, const char* kind, const std::st
               "that depends on values (such a model runs on tflite-runtime: engine=\"tflite\")");
 }
 
-Handle compile(const Weights& weights, bool is_profiled) {
+Handle compile(const Weights& weights, Profiling profiling) {
   const Api& api = weights.api;
-  Handle made = nullptr;
-  check(api.create_options(&made), "creating options");
-  const Owned options(made, api.destroy_options);
+  Handle handle = nullptr;
+  check(api.create_options(&handle), "creating options");
+  const Owned options(handle, api.destroy_options);
   check(api.set_accelerators(options.get(), kCpu), "choosing the CPU");
   add_options(api, options.get(), "xnnpack", "num_threads = " + std::to_string(weights.threads));
-  if (is_profiled) add_options(api, options.get(), "runtime_options_string", "enable_profiling = true");
+  if (profiling == Profiling::on) add_options(api, options.get(), "runtime_options_string", "enable_profiling = true");
   Handle compiled = nullptr;
   check(api.create_compiled_model(weights.environment.get(), weights.model.get(), options.get(), &compiled),
         "compiling the model");
   return compiled;
 }
 
-LitertSession::LitertSession(std::shared_ptr<const Weights> weights, size_t signature_index, bool is_profiled)
+LitertSession::LitertSession(std::shared_ptr<const Weights> weights, size_t signature_index, Profiling profiling)
     : weights_(std::move(weights)), signature_index_(signature_index),
-      compiled_(compile(*weights_, is_profiled), weights_->api.destroy_compiled_model) {
+      compiled_(compile(*weights_, profiling), weights_->api.destroy_compiled_model) {
   const Signature& signature = weights_->signatures[signature_index_];
   const auto is_dynamic = [](const TensorSpec& spec) { return spec.shape.is_dynamic(); };
   const auto output = std::find_if(signature.outputs.begin(), signature.outputs.end(), is_dynamic);
@@ -363,13 +343,13 @@ int64_t LitertSession::fallback_count() const {
   int count = 0;
   if (api.profiler == nullptr || api.event_count == nullptr || api.events == nullptr) return -1;
   if (api.profiler(compiled_.get(), &profiler) != 0 || api.event_count(profiler, &count) != 0 || count < 1) return -1;
-  // Twice the room: a library whose events are larger than we know stays inside, and is found out by what they say.
+  // Twice the room: a library with larger events than these stays inside it, and is detected by their contents.
   std::vector<ProfilerEvent> events(static_cast<size_t>(count) * 2);
   if (api.events(profiler, count, events.data()) != 0) return -1;
   std::set<uint64_t> nodes;
   for (int i = 0; i < count; ++i) {
     const uint32_t kind = events[static_cast<size_t>(i)].kind;
-    if (!std::has_single_bit(kind) || kind > kMostEventKind) return -1;
+    if (!std::has_single_bit(kind) || kind > kMaxEventKind) return -1;
     if (kind == kOperatorRun) nodes.insert(events[static_cast<size_t>(i)].node_index);
   }
   return static_cast<int64_t>(nodes.size());
@@ -415,8 +395,8 @@ std::vector<Shape> LitertSession::read_output_shapes() {
   return shapes;
 }
 
-// A file may hide that an output's shape depends on values. Then a run says it went well, and writes nothing; the
-// layouts tell afterwards.
+// A file may not show that an output's shape depends on values. A run then reports success and writes nothing; the
+// layouts change afterwards.
 void LitertSession::prove_output_shapes() {
   std::vector<Layout> layouts(output_shapes_.size());
   const Status status =
@@ -430,6 +410,8 @@ void LitertSession::prove_output_shapes() {
 Binding LitertSession::bind(Side, size_t, const TensorView& view) {
   RankedTensorType type{};
   type.element_type = element_type(view.dtype);
+  if (type.element_type == 0)
+    throw Error(Code::unsupported_model, "litert: expected a dtype it has, got ", name(view.dtype));
   type.layout.rank = static_cast<unsigned>(view.shape.rank());
   for (size_t axis = 0; axis < view.shape.rank(); ++axis)
     type.layout.dimensions[axis] = static_cast<int32_t>(view.shape[axis]);
@@ -439,7 +421,7 @@ Binding LitertSession::bind(Side, size_t, const TensorView& view) {
 }
 
 void LitertSession::run(std::span<const Binding> inputs, std::span<Binding> outputs) {
-  // The library takes the array as not const, and writes none of it.
+  // The library's parameter is not const, but the array is not written.
   const Status status = weights_->api.run(compiled_.get(), signature_index_, inputs.size(),
                                           const_cast<Handle*>(inputs.data()), outputs.size(), outputs.data());
   if (!is_proven_) prove_output_shapes();
@@ -460,7 +442,7 @@ class LitertEngine final : public Engine {
   bool is_stateful() const override { return false; }
   EngineReport report() const override;
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override {
-    return std::make_unique<LitertSession>(weights_, signature_index);
+    return std::make_unique<LitertSession>(weights_, signature_index, Profiling::off);
   }
 
  private:
@@ -468,9 +450,10 @@ class LitertEngine final : public Engine {
   std::string version_;
 };
 
-// Compiles the model once more, with the profiler, and runs it on zeros: the only way this library tells who runs what.
+// Compiles the model once more, with the profiler, and runs it on zeros: the library has no other way to report which
+// kernels run.
 EngineReport LitertEngine::report() const {
-  LitertSession session(weights_, 0, true);
+  LitertSession session(weights_, 0, Profiling::on);
   std::vector<Block> blocks;
   std::vector<std::pair<Side, TensorView>> views;
   std::vector<Shape> input_shapes;

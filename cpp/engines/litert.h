@@ -1,5 +1,5 @@
 // LiteRT behind engine.h: the CompiledModel C API of libLiteRt.so (package ai-edge-litert), on the CPU.
-// Checked against 2.3.0; accepts 2.2 and 2.3. Names, shapes and quantization come from our own reading of the file.
+// Checked against 2.3.0; accepts 2.2 and 2.3. Names, shapes and quantization are read from the file by model_files.
 #pragma once
 
 #include <memory>

@@ -73,7 +73,7 @@ struct Api {
   void (*release_shape)(Handle);
   void (*release_options)(Handle);
 
-  // Made once with the library and kept with it.
+  // Created once per library, and kept with it.
   Handle env = nullptr;
   Handle memory = nullptr;
   Handle default_allocator = nullptr;
@@ -82,7 +82,7 @@ struct Api {
     if (status == nullptr) return;
     std::string message = error_message(status);
     release_status(status);
-    // The engine's text may run over several lines; a message of ours is one.
+    // The engine's text may have several lines; an error message has one.
     for (char& c : message) c = c == '\n' ? ' ' : c;
     throw Error(code, "onnx: ", message);
   }
@@ -179,8 +179,7 @@ int element_number(DType dtype) {
 
 // ---- What sessions share.
 
-// One tensor of the graph: what the user sees, and the model's own names for its unknown dimensions ("" where it has
-// none).
+// One tensor of the graph: its spec, and the model's names for its unknown dimensions ("" for a dimension without one).
 struct GraphTensor {
   TensorSpec spec;
   std::vector<std::string> symbols;
@@ -211,17 +210,17 @@ void add_external_data(const Api& api, Handle options, const std::vector<Externa
   api.check(api.add_external(options, names.data(), buffers.data(), sizes.data(), sizes.size()));
 }
 
-Handle make_session(const Api& api, Bytes file, bool is_ort, int threads, const std::vector<ExternalData>& external) {
-  Handle made = nullptr;
-  api.check(api.create_options(&made));
-  const Owned options(made, api.release_options);
+Handle make_session(const Api& api, Bytes file, int threads, const std::vector<ExternalData>& external) {
+  Handle handle = nullptr;
+  api.check(api.create_options(&handle));
+  const Owned options(handle, api.release_options);
   api.check(api.set_optimization(options.get(), kAllOptimizations));
   api.check(api.set_intra_threads(options.get(), threads));
   api.check(api.set_inter_threads(options.get(), 1));
-  // An idle core is worth more on a device than the microseconds that spinning saves.
+  // On a device, an idle core is worth more than the microseconds that spinning saves.
   api.check(api.add_config(options.get(), "session.intra_op.allow_spinning", "0"));
   api.check(api.add_config(options.get(), "session.inter_op.allow_spinning", "0"));
-  if (is_ort) {
+  if (model_format(file) == ModelFormat::ort) {
     api.check(api.add_config(options.get(), "session.use_ort_model_bytes_directly", "1"));
     api.check(api.add_config(options.get(), "session.use_ort_model_bytes_for_initializers", "1"));
   }
@@ -244,7 +243,7 @@ Shape shape_of(const Api& api, Handle info, const char* side, const std::string&
 }
 
 GraphTensor read_tensor(const Api& api, Handle type, const char* side, const std::string& name) {
-  Handle info = nullptr;  // lies inside `type`
+  Handle info = nullptr;  // owned by `type`
   api.check(api.tensor_info(type, &info));
   if (info == nullptr)
     throw Error(Code::unsupported_model, side, " \"", name, "\": expected a tensor, got another kind of value");
@@ -268,9 +267,9 @@ std::vector<GraphTensor> read_tensors(const Api& api, Handle session, const char
     api.check(name_of(session, i, api.default_allocator, &allocated));
     const std::string name = allocated;
     api.check(api.allocator_free(api.default_allocator, allocated));
-    Handle made = nullptr;
-    api.check(type_of(session, i, &made));
-    const Owned type(made, api.release_type);
+    Handle handle = nullptr;
+    api.check(type_of(session, i, &handle));
+    const Owned type(handle, api.release_type);
     tensors.push_back(read_tensor(api, type.get(), side, name));
   }
   return tensors;
@@ -278,9 +277,7 @@ std::vector<GraphTensor> read_tensors(const Api& api, Handle session, const char
 
 Weights::Weights(const Api& functions, Block bytes, int threads, const std::vector<ExternalData>& external)
     : api(functions), file(std::move(bytes)),
-      session(make_session(api, {file.data(), file.size_bytes()},
-                           model_format({file.data(), file.size_bytes()}) == ModelFormat::ort, threads, external),
-              api.release_session),
+      session(make_session(api, {file.data(), file.size_bytes()}, threads, external), api.release_session),
       inputs(read_tensors(api, session.get(), "input", api.input_count, api.input_name, api.input_type)),
       outputs(read_tensors(api, session.get(), "output", api.output_count, api.output_name, api.output_type)) {
   if (model_format({file.data(), file.size_bytes()}) == ModelFormat::onnx) file = Block();
@@ -289,8 +286,8 @@ Weights::Weights(const Api& functions, Block bytes, int threads, const std::vect
     input_names.push_back(tensor.spec.name.c_str());
     signature.inputs.push_back(tensor.spec);
   }
-  // An output that is an input: the engine would hand back the input's own value and leave the output's memory
-  // untouched.
+  // For an output that is also an input, the engine would return the input's value and leave the output's memory
+  // unwritten.
   std::set<std::string> seen;
   for (const GraphTensor& tensor : inputs) seen.insert(tensor.spec.name);
   for (const GraphTensor& tensor : outputs) {
@@ -304,7 +301,7 @@ Weights::Weights(const Api& functions, Block bytes, int threads, const std::vect
   signatures.push_back(std::move(signature));
 }
 
-// ---- A session: ONNX Runtime's own is shared, being safe for many threads; ours adds the shapes in force.
+// ---- A session: ONNX Runtime's own is shared, since it is safe for many threads; this adds the shapes in force.
 
 class OnnxSession final : public EngineSession {
  public:
@@ -324,7 +321,7 @@ class OnnxSession final : public EngineSession {
 };
 
 void OnnxSession::resize(std::span<const Shape> input_shapes) {
-  // A dimension the model calls by one name in an input and an output is the same number in both.
+  // A dimension with the same name in an input and an output has the same value in both.
   std::map<std::string, int64_t> known;
   for (size_t i = 0; i < input_shapes.size(); ++i) {
     const GraphTensor& input = weights_->inputs[i];
@@ -341,8 +338,8 @@ void OnnxSession::resize(std::span<const Shape> input_shapes) {
   for (const GraphTensor& output : weights_->outputs) {
     Shape shape = output.spec.shape;
     for (size_t axis = 0; axis < output.symbols.size(); ++axis) {
-      const auto found = known.find(output.symbols[axis]);
-      if (shape[axis] < 0 && found != known.end()) shape[axis] = found->second;
+      const auto dim = known.find(output.symbols[axis]);
+      if (shape[axis] < 0 && dim != known.end()) shape[axis] = dim->second;
     }
     output_shapes_.push_back(shape);
   }
@@ -363,9 +360,9 @@ void OnnxSession::run(std::span<const Binding> inputs, std::span<Binding> output
 
 TensorView OnnxSession::view(Binding binding) const {
   const Api& api = weights_->api;
-  Handle made = nullptr;
-  api.check(api.value_shape(binding, &made));
-  const Owned info(made, api.release_shape);
+  Handle handle = nullptr;
+  api.check(api.value_shape(binding, &handle));
+  const Owned info(handle, api.release_shape);
   int element = 0;
   api.check(api.element_type(info.get(), &element));
   TensorView view{dtype_of(element, "output", ""), shape_of(api, info.get(), "output", ""), nullptr, 0};
@@ -384,7 +381,7 @@ class OnnxEngine final : public Engine {
       : weights_(std::move(weights)), version_(std::move(version)) {}
 
   const std::vector<Signature>& signatures() const override { return weights_->signatures; }
-  // Its kernels ask for no more than an element's own alignment, and stay inside the tensor.
+  // Its kernels need no more than an element's alignment, and read nothing outside the tensor.
   MemoryRules memory_rules() const override { return {1, 0}; }
   bool is_stateful() const override { return false; }
   EngineReport report() const override { return {"onnx", version_, "CPUExecutionProvider", -1, 0}; }
@@ -407,7 +404,7 @@ std::unique_ptr<Engine> open_onnx(const std::string& library_path, const std::st
     check_onnx(bytes, external);
   }
   require_version("onnxruntime", version, {1, 23}, {2, 0});
-  // Read once, when the library starts; the API's own switch comes too late.
+  // The library reads it once, when it is opened; the API's own switch would take effect too late.
   static const int switched_off = setenv("ORT_DISABLE_TELEMETRY", "1", 1);
   if (switched_off != 0) throw Error(Code::out_of_memory, "onnx: expected memory for the environment, got none");
   return std::make_unique<OnnxEngine>(

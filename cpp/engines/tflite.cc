@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "bytes/bytes.h"
+#include "engines/element_type.h"
 #include "engines/handle.h"
 #include "engines/library.h"
 #include "error.h"
@@ -20,11 +21,12 @@ namespace {
 
 using Status = int;  // 0: ok
 
-constexpr Status kGeneralError = 1;  // any other failure of a default delegate leaves a graph that runs without it
-constexpr int kArenaMemory = 2;      // TfLiteAllocationType: planned when tensors are allocated
-constexpr int kDynamicMemory = 4;    // allocated during a run
+constexpr Status kGeneralError = 1;          // after any other failure of a default delegate, the graph runs without it
+constexpr int kArenaMemory = 2;              // TfLiteAllocationType: planned when tensors are allocated
+constexpr int kDynamicMemory = 4;            // allocated during a run
 constexpr int64_t kAllowDynamicTensors = 1;  // TfLiteDelegateFlags
-constexpr int kVarHandleOperator = 142;      // BuiltinOperator: a variable kept outside of any tensor
+constexpr int kMaxElementType = 17;          // TfLiteType: tensors of later numbers are refused
+constexpr int kVarHandleOperator = 142;      // BuiltinOperator: a variable that is held outside of any tensor
 
 struct IntArray {
   int size;
@@ -85,7 +87,8 @@ struct CustomAllocation {  // TfLiteCustomAllocation
   size_t size_bytes;
 };
 
-// tflite::ErrorReporter: two entries for the destructor, then this one. Keeps what the engine says as one line.
+// tflite::ErrorReporter: its virtual table has two entries for the destructor, then this one. Collects the engine's
+// messages in one line.
 class ErrorReporter {
  public:
   virtual ~ErrorReporter() = default;
@@ -96,7 +99,7 @@ class ErrorReporter {
     std::replace(text_ + start, text_ + length_, '\n', ' ');
     return 0;
   }
-  // What was said since the last call.
+  // The messages since the last call.
   std::string take() {
     std::string said(text_, length_);
     length_ = 0;
@@ -120,14 +123,14 @@ static_assert(offsetof(EngineContext, tensors) == 16 && offsetof(Delegate, flags
 #define EDGEWARD_MANGLED_INT64 "x"
 #endif
 
-// What a function returns that returns std::unique_ptr by value: the caller's memory, reached by a hidden pointer.
+// Stands for a std::unique_ptr that is returned by value: the ABI passes the caller's memory by a hidden pointer.
 struct NoDelete {
   void operator()(void*) const {}
 };
 using ReturnedPointer = std::unique_ptr<void, NoDelete>;
 static_assert(sizeof(ReturnedPointer) == sizeof(void*));
 
-// The library's objects that live in memory of ours; 216 and 208 bytes in 2.14.0 on x86-64.
+// Memory for an object of the library; those of 2.14.0 on x86-64 take 216 and 208 bytes.
 struct alignas(std::max_align_t) Storage {
   std::byte bytes[1024];
 };
@@ -157,7 +160,7 @@ struct Api {
   Status (*invoke)(Handle);
   const void* const* subgraph_vtable;
 
-  Storage operators;  // the kernels by name, with the default delegate; made once with the library and kept with it
+  Storage operators;  // the kernels by name, with the default delegate; created once per library
 };
 
 Api::Api(const Library& library) {
@@ -190,27 +193,6 @@ Api::Api(const Library& library) {
   make_operators(&operators);
 }
 
-// TfLiteType, which numbers types unlike the file does. 0: this engine has no such type.
-int element_type(DType dtype) {
-  switch (dtype) {
-    case DType::float32: return 1;
-    case DType::int32: return 2;
-    case DType::uint8: return 3;
-    case DType::int64: return 4;
-    case DType::boolean: return 6;
-    case DType::int16: return 7;
-    case DType::complex64: return 8;
-    case DType::int8: return 9;
-    case DType::float16: return 10;
-    case DType::float64: return 11;
-    case DType::complex128: return 12;
-    case DType::uint64: return 13;
-    case DType::uint32: return 16;
-    case DType::uint16: return 17;
-    default: return 0;
-  }
-}
-
 // ---- What sessions share.
 
 struct Weights {
@@ -227,7 +209,8 @@ Signature signature_of(const TfliteSignature& facts) {
   Signature signature{facts.key, {}, {}};
   const auto fill = [](const std::vector<TfliteTensor>& from, std::vector<TensorSpec>& to) {
     for (const TfliteTensor& tensor : from) {
-      if (element_type(tensor.dtype) == 0) {
+      const int type = element_type(tensor.dtype);
+      if (type == 0 || type > kMaxElementType) {
         throw Error(Code::unsupported_model, "tensor \"", tensor.name,
                     "\": expected a dtype that tflite-runtime has, got ", name(tensor.dtype));
       }
@@ -253,11 +236,11 @@ class Interpreter {
   Interpreter(const Interpreter&) = delete;  // the engine keeps the addresses of members
   Interpreter& operator=(const Interpreter&) = delete;
 
-  // XNNPACK for float models on most CPUs, nothing for the others; what the official Python API does by default.
-  // False, with the engine's words kept for check(), when the graph cannot be prepared at all.
+  // XNNPACK for float models on most CPUs, none for the others, as in the official Python API. Returns false, with the
+  // engine's message kept for check(), when the graph cannot be prepared at all.
   bool try_apply_default_delegates();
 
-  // One per subgraph, in the file's order; they stay where they are.
+  // One per subgraph, in the file's order; the addresses do not change.
   const std::vector<EngineContext*>& contexts() const { return contexts_; }
 
   void check(Status status, Code code, std::string_view doing) {
@@ -289,15 +272,15 @@ class Interpreter {
       ::operator delete(handle);
     }
   };
-  using Made = std::unique_ptr<void, End>;
+  using Object = std::unique_ptr<void, End>;
 
   const Api& api_;
   ErrorReporter errors_;
-  // A delegate that takes no node. Its preparation is the documented place where each subgraph's context is shown.
+  // A delegate that takes no node. Its prepare() is the documented way to see each subgraph's context.
   Delegate observer_{};
   std::vector<EngineContext*> contexts_;
-  Made model_;
-  Made interpreter_;  // ends before the model and the observer
+  Object model_;
+  Object interpreter_;  // destroyed before the model and the observer
 };
 
 Interpreter::Interpreter(const Weights& weights)
@@ -310,9 +293,9 @@ Interpreter::Interpreter(const Weights& weights)
   api_.make_builder(&storage, model_.get(), &api_.operators, nullptr);
   const Owned builder(&storage, api_.end_builder);
   check(api_.set_threads(builder.get(), weights.threads), Code::engine_failed, "setting the thread count");
-  Handle made = nullptr;
-  const Status status = api_.build(builder.get(), &made);
-  interpreter_.reset(made);
+  Handle interpreter = nullptr;
+  const Status status = api_.build(builder.get(), &interpreter);
+  interpreter_.reset(interpreter);
   check(status, Code::unsupported_model, "building the graph");
 
   observer_.data = this;
@@ -321,7 +304,7 @@ Interpreter::Interpreter(const Weights& weights)
   check(api_.add_delegate(interpreter_.get(), &observer_), Code::engine_failed, "finding the subgraphs");
   if (contexts_.empty()) throw Error(Code::engine_mismatch, "tflite: expected a subgraph, got none");
   for (const EngineContext* context : contexts_) {
-    // The first word of an object with virtual functions; past the table's offset and type information.
+    // The first word of an object with virtual functions points past the table's offset and type information.
     const void* const* vtable = *static_cast<const void* const* const*>(context->subgraph);
     if (vtable == api_.subgraph_vtable + 2) continue;
     throw Error(Code::engine_mismatch, "tflite: expected contexts as in 2.14, got one that holds no subgraph");
@@ -330,7 +313,7 @@ Interpreter::Interpreter(const Weights& weights)
 
 Status Interpreter::note_context(EngineContext* context, Delegate* delegate) {
   auto& contexts = static_cast<Interpreter*>(delegate->data)->contexts_;
-  // The engine takes delegates back and prepares them again when an input's shape changes.
+  // The engine undoes delegates and prepares them again when an input's shape changes.
   if (std::find(contexts.begin(), contexts.end(), context) != contexts.end()) return 0;
   try {
     contexts.push_back(context);
@@ -346,7 +329,7 @@ void Interpreter::fail(Status status, Code code, std::string_view doing) {
 
 bool Interpreter::try_apply_default_delegates() {
   if (api_.apply_default_delegates(interpreter_.get()) == kGeneralError) return false;
-  errors_.take();  // why a delegate declined concerns nobody
+  errors_.take();  // a delegate that declines is no error
   return true;
 }
 
@@ -362,8 +345,8 @@ const Bound& bound(Binding binding) { return *static_cast<const Bound*>(binding)
 
 enum class Placement : uint8_t {
   in_place,   // the engine reads or writes the bound memory itself
-  copied,     // the tensor's memory is not to be replaced: a constant, a variable, one that is bound already, or empty
-  by_engine,  // an output whose shape only a run tells
+  copied,     // the tensor's memory cannot be replaced: it is a constant, a variable, bound already, or empty
+  by_engine,  // an output whose shape is known only after a run
 };
 
 struct Slot {
@@ -373,7 +356,7 @@ struct Slot {
   Placement placement = Placement::in_place;
   Shape shape;
   size_t size_bytes = 0;
-  std::byte* placed = nullptr;  // the memory that the tensor uses now, if it was ours to choose
+  std::byte* placed = nullptr;  // the memory that was set for the tensor; null while it is the engine's
 };
 
 class TfliteSession final : public EngineSession {
@@ -398,7 +381,7 @@ class TfliteSession final : public EngineSession {
   void settle_input(size_t index);
   void settle_output(size_t index);
   void measure(Slot& slot, const EngineTensor& tensor) const;
-  bool place(Slot& slot, std::byte* data);
+  bool set_memory(Slot& slot, std::byte* data);
   void copy_from_engine(const Slot& slot, const Bound& target);
   std::unique_ptr<Bound> take_from_engine(const Slot& slot);
 
@@ -406,11 +389,11 @@ class TfliteSession final : public EngineSession {
   size_t subgraph_index_;
   bool has_variable_handles_;
   std::unique_ptr<Interpreter> interpreter_;
-  EngineContext* context_;  // of our subgraph in the interpreter
+  EngineContext* context_;  // of the signature's subgraph
   std::vector<Slot> inputs_;
   std::vector<Slot> outputs_;
   std::vector<Shape> input_shapes_;
-  bool is_fresh_ = true;   // nothing was resized, allocated or placed in this interpreter by us
+  bool is_fresh_ = true;   // nothing was resized, allocated or set in this interpreter
   bool is_ready_ = false;  // tensors are allocated for input_shapes_
 };
 
@@ -448,8 +431,9 @@ Shape shape_of(const EngineTensor& tensor, const TfliteTensor& facts) {
   return Shape(dims);
 }
 
-// A tensor that was given memory of ours cannot be given back to the engine, nor grow past that memory: so other shapes
-// start from an interpreter anew, which costs about what the engine's own way of resizing a delegated graph does.
+// A tensor whose memory was set cannot return to the engine's memory, nor grow past what was set. Other shapes
+// therefore start from a fresh interpreter, which costs about as much as the engine's own resizing of a delegated
+// graph.
 void TfliteSession::resize(std::span<const Shape> input_shapes) {
   is_ready_ = false;
   try {
@@ -487,7 +471,7 @@ void TfliteSession::resize_input(const Slot& slot, const Shape& shape) {
                       Code::engine_failed, "resizing an input");
 }
 
-// The engine's size of a tensor is what it will read or write; ours is what the caller's memory has.
+// The engine reads or writes as many bytes as it says; the caller's memory has as many as dtype and shape say.
 void TfliteSession::measure(Slot& slot, const EngineTensor& tensor) const {
   slot.placed = nullptr;
   slot.shape = shape_of(tensor, *slot.facts);
@@ -517,7 +501,7 @@ void TfliteSession::settle_input(size_t index) {
   }
 }
 
-// True for a tensor whose node is not prepared yet, because it or one before it has a shape that only a run tells.
+// True for a tensor whose node is not prepared, because its shape or that of an earlier one is known only after a run.
 bool waits_for_values(const EngineTensor& tensor, const EngineContext& context) {
   const auto is_dynamic = [](const EngineTensor& other) { return other.allocation_type == kDynamicMemory; };
   if (is_dynamic(tensor)) return true;
@@ -539,7 +523,7 @@ void TfliteSession::settle_output(size_t index) {
     slot.facts = facts;
     if (slot.placement == Placement::in_place) slot.placement = Placement::copied;
   } else if (waits_for_values(placed, *context_)) {
-    // The shape that the tensor shows is a guess of the file's author.
+    // The shape in the file is only a guess.
     slot.placement = Placement::by_engine;
     slot.shape = slot.facts->shape;
     if (!slot.shape.is_dynamic()) {
@@ -562,8 +546,8 @@ Binding TfliteSession::bind(Side side, size_t index, const TensorView& view) {
   return new Bound{view, {}};
 }
 
-// True when the tensors must be checked by the engine once more before a run.
-bool TfliteSession::place(Slot& slot, std::byte* data) {
+// True when allocate() must follow before a run, so that the engine checks the tensors.
+bool TfliteSession::set_memory(Slot& slot, std::byte* data) {
   if (slot.placed == data) return false;
   const CustomAllocation memory{data, slot.size_bytes};
   interpreter_->check(weights_->api.set_custom_allocation(context_->subgraph, slot.facts->tensor_index, &memory, 0),
@@ -576,7 +560,7 @@ void TfliteSession::run(std::span<const Binding> inputs, std::span<Binding> outp
   if (!is_ready_) throw Error(Code::engine_failed, "tflite: expected shapes in force, got a resize that failed");
   bool is_moved = false;
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    if (inputs_[i].placement == Placement::in_place) is_moved |= place(inputs_[i], bound(inputs[i]).view.data);
+    if (inputs_[i].placement == Placement::in_place) is_moved |= set_memory(inputs_[i], bound(inputs[i]).view.data);
   }
   for (size_t i = 0; i < outputs_.size(); ++i) {
     if (outputs_[i].placement == Placement::by_engine) continue;
@@ -584,7 +568,7 @@ void TfliteSession::run(std::span<const Binding> inputs, std::span<Binding> outp
       throw Error(Code::engine_failed, "output \"", outputs_[i].facts->name, "\": expected memory for ",
                   text(outputs_[i].shape), ", got none");
     }
-    if (outputs_[i].placement == Placement::in_place) is_moved |= place(outputs_[i], bound(outputs[i]).view.data);
+    if (outputs_[i].placement == Placement::in_place) is_moved |= set_memory(outputs_[i], bound(outputs[i]).view.data);
   }
   if (is_moved) {
     is_ready_ = false;
@@ -596,21 +580,21 @@ void TfliteSession::run(std::span<const Binding> inputs, std::span<Binding> outp
     std::memcpy(tensor(inputs_[i]).data, bound(inputs[i]).view.data, inputs_[i].size_bytes);
   }
   interpreter_->check(weights_->api.invoke(context_->subgraph), Code::engine_failed, "running");
-  std::vector<std::unique_ptr<Bound>> made;
+  std::vector<std::unique_ptr<Bound>> taken;
   for (size_t i = 0; i < outputs_.size(); ++i) {
     if (outputs_[i].placement == Placement::by_engine) {
-      made.push_back(take_from_engine(outputs_[i]));
+      taken.push_back(take_from_engine(outputs_[i]));
     } else {
       copy_from_engine(outputs_[i], bound(outputs[i]));
     }
   }
-  auto next = made.begin();
+  auto next = taken.begin();
   for (size_t i = 0; i < outputs_.size(); ++i) {
     if (outputs_[i].placement == Placement::by_engine) outputs[i] = (next++)->release();
   }
 }
 
-// Copies nothing when the engine wrote to the target itself.
+// Copies nothing when the engine has written to the target itself.
 void TfliteSession::copy_from_engine(const Slot& slot, const Bound& target) {
   const EngineTensor& source = tensor(slot);
   if (source.size_bytes != slot.size_bytes || (source.data == nullptr && slot.size_bytes != 0)) {
@@ -621,7 +605,7 @@ void TfliteSession::copy_from_engine(const Slot& slot, const Bound& target) {
   std::memcpy(target.view.data, source.data, slot.size_bytes);
 }
 
-// The next run frees or moves the tensor's memory, so what the caller keeps is a copy.
+// Returns a copy, because the next run frees or moves the tensor's memory.
 std::unique_ptr<Bound> TfliteSession::take_from_engine(const Slot& slot) {
   const EngineTensor& source = tensor(slot);
   Slot actual = slot;
@@ -638,7 +622,7 @@ std::unique_ptr<Bound> TfliteSession::take_from_engine(const Slot& slot) {
 
 void TfliteSession::reset() {
   if (has_variable_handles_) {
-    // The library exports nothing that clears them.
+    // The library exports no function that clears them.
     const std::vector<Shape> shapes = input_shapes_;
     resize(shapes);
     return;
@@ -667,7 +651,7 @@ class TfliteEngine final : public Engine {
   bool has_variable_handles_ = false;
   EngineReport report_;
   mutable std::mutex mutex_;                    // guards what follows
-  mutable std::unique_ptr<Interpreter> spare_;  // what was built to look at the model, for the first session
+  mutable std::unique_ptr<Interpreter> spare_;  // built to inspect the model, and taken by the first session
 };
 
 TfliteEngine::TfliteEngine(std::shared_ptr<const Weights> weights, const TfliteFile& facts, std::string version)
@@ -683,7 +667,7 @@ TfliteEngine::TfliteEngine(std::shared_ptr<const Weights> weights, const TfliteF
     });
   }
   if (!spare_->try_apply_default_delegates()) {
-    // At the file's own shapes, that is; a session may succeed at others.
+    // That holds for the file's shapes; a session may succeed with others.
     spare_.reset();
     return;
   }

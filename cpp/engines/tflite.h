@@ -1,6 +1,7 @@
 // tflite-runtime behind engine.h: the C++ symbols that the extension module in its wheel exports, called without
 // Python. Its last release is frozen at 2.14, and nothing else is accepted; checked against 2.14.0. Runs models with
-// state, which LiteRT's CompiledModel refuses. Names, shapes and quantization come from our own reading of the file.
+// state, which LiteRT's CompiledModel refuses. Names, shapes and quantization are read from the file by model_files.
+// Why it stays: docs/decisions/0012.
 #pragma once
 
 #include <memory>
