@@ -12,7 +12,7 @@ namespace edgeward {
 
 std::string encode_base64(Bytes bytes);
 
-// Nothing for a text that encode_base64 would not have written.
+// Returns nothing for a text that encode_base64 does not write.
 std::optional<std::vector<std::byte>> try_decode_base64(std::string_view text);
 
 }  // namespace edgeward

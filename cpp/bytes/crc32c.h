@@ -1,4 +1,5 @@
-// CRC-32C (Castagnoli polynomial, RFC 3720 B.4): by the processor's own instruction where it has one. Pure; any thread.
+// CRC-32C (Castagnoli polynomial, RFC 3720 B.4), computed by the processor's instruction where it has one. Pure; any
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +8,10 @@
 
 namespace edgeward {
 
-// Of `bytes`, going on from the CRC of what came before them; 0 for nothing before.
+// The CRC of `bytes`, continued from that of the bytes before them; 0 when there are none.
 uint32_t crc32c(Bytes bytes, uint32_t before = 0);
 
-// The same on a processor that has no such instruction.
+// The same by a lookup table, as on a processor without the instruction.
 uint32_t crc32c_by_table(Bytes bytes, uint32_t before = 0);
 
 }  // namespace edgeward

@@ -8,7 +8,7 @@
 
 namespace edgeward {
 
-// Two digits a byte, into memory that is as long: for what must not be copied about.
+// Writes two digits per byte to `digits`, which is twice as long as `bytes`. For secrets: no copy is left behind.
 inline void encode_hex(Bytes bytes, std::span<char> digits) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   for (size_t i = 0; i < bytes.size(); ++i) {
@@ -23,7 +23,7 @@ inline std::string hex(Bytes bytes) {
   return digits;
 }
 
-// False when `digits` is not exactly the spelling of so many bytes.
+// False unless `digits` spells exactly as many bytes as `bytes` holds.
 inline bool try_decode_hex(std::string_view digits, std::span<std::byte> bytes) {
   const auto value = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
   if (digits.size() != 2 * bytes.size()) return false;

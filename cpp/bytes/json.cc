@@ -8,7 +8,7 @@
 namespace edgeward {
 namespace {
 
-constexpr int kMostLevels = 8;
+constexpr int kMaxLevels = 8;
 
 }  // namespace
 
@@ -17,10 +17,10 @@ class Json::Parser {
   explicit Parser(std::string_view text) : text_(text) {}
 
   Json document() {
-    Json made = value(1);
+    Json root = value(1);
     skip_space();
     if (at_ != text_.size()) fail("the end of the document");
-    return made;
+    return root;
   }
 
  private:
@@ -48,17 +48,17 @@ class Json::Parser {
 
   Json value(int level) {
     skip_space();
-    Json made;
+    Json json;
     switch (peek()) {
-      case '{': made.value_ = object(level); break;
-      case '[': made.value_ = array(level); break;
-      case '"': made.value_ = string(); break;
-      case 't': word("true"), made.value_ = true; break;
-      case 'f': word("false"), made.value_ = false; break;
+      case '{': json.value_ = object(level); break;
+      case '[': json.value_ = array(level); break;
+      case '"': json.value_ = string(); break;
+      case 't': word("true"), json.value_ = true; break;
+      case 'f': word("false"), json.value_ = false; break;
       case 'n': word("null"); break;
-      default: made.value_ = integer();
+      default: json.value_ = integer();
     }
-    return made;
+    return json;
   }
 
   void word(std::string_view wanted) {
@@ -67,31 +67,31 @@ class Json::Parser {
   }
 
   Object object(int level) {
-    if (level > kMostLevels) fail("at most 8 levels");
-    Object made;
+    if (level > kMaxLevels) fail("at most 8 levels");
+    Object members;
     ++at_;
-    if (try_take('}')) return made;
+    if (try_take('}')) return members;
     do {
       skip_space();
       if (peek() != '"') fail("a key");
       std::string key = string();
       take(':', "\":\"");
-      if (!made.emplace(std::move(key), value(level + 1)).second) fail("each key once");
+      if (!members.emplace(std::move(key), value(level + 1)).second) fail("each key once");
     } while (try_take(','));
     take('}', "\",\" or \"}\"");
-    return made;
+    return members;
   }
 
   Array array(int level) {
-    if (level > kMostLevels) fail("at most 8 levels");
-    Array made;
+    if (level > kMaxLevels) fail("at most 8 levels");
+    Array elements;
     ++at_;
-    if (try_take(']')) return made;
+    if (try_take(']')) return elements;
     do {
-      made.push_back(value(level + 1));
+      elements.push_back(value(level + 1));
     } while (try_take(','));
     take(']', "\",\" or \"]\"");
-    return made;
+    return elements;
   }
 
   // Four hexadecimal digits.
@@ -109,22 +109,22 @@ class Json::Parser {
     return unit;
   }
 
-  void append_escaped(std::string& made) {
+  void append_escaped(std::string& text) {
     switch (const char c = peek(); ++at_, c) {
       case '"':
       case '\\':
-      case '/': made += c; return;
-      case 'b': made += '\b'; return;
-      case 'f': made += '\f'; return;
-      case 'n': made += '\n'; return;
-      case 'r': made += '\r'; return;
-      case 't': made += '\t'; return;
-      case 'u': append_point(made); return;
+      case '/': text += c; return;
+      case 'b': text += '\b'; return;
+      case 'f': text += '\f'; return;
+      case 'n': text += '\n'; return;
+      case 'r': text += '\r'; return;
+      case 't': text += '\t'; return;
+      case 'u': append_point(text); return;
       default: --at_; fail("an escape");
     }
   }
 
-  void append_point(std::string& made) {
+  void append_point(std::string& text) {
     uint32_t point = code_unit();
     if (point >= 0xD800 && point < 0xDC00) {
       if (text_.substr(at_, 2) != "\\u") fail("the second half of a surrogate pair");
@@ -135,7 +135,7 @@ class Json::Parser {
     } else if (point == 0 || (point >= 0xDC00 && point < 0xE000)) {
       fail("a character");
     }
-    const auto add = [&](uint32_t byte) { made += static_cast<char>(byte); };
+    const auto add = [&](uint32_t byte) { text += static_cast<char>(byte); };
     if (point < 0x80) return add(point);
     if (point < 0x800) {
       add(0xC0 | point >> 6);
@@ -151,16 +151,16 @@ class Json::Parser {
   }
 
   std::string string() {
-    std::string made;
+    std::string text;
     ++at_;
     for (;;) {
       if (at_ == text_.size() || static_cast<uint8_t>(text_[at_]) < ' ') fail("the end of a string");
       const char c = text_[at_++];
-      if (c == '"') return made;
+      if (c == '"') return text;
       if (c == '\\') {
-        append_escaped(made);
+        append_escaped(text);
       } else {
-        made += c;
+        text += c;
       }
     }
   }

@@ -1,5 +1,5 @@
-// A strict reader of the JSON that is signed (RFC 8259, less what could be read in two ways): whole numbers only, no
-// key twice, 8 levels, valid UTF-8, nothing after the document. Pure; the caller bounds the size.
+// A strict parser of signed JSON: RFC 8259 without what two parsers may read differently. Integers only, unique keys,
+// at most 8 levels, valid UTF-8, nothing after the document. Pure; the caller bounds the size.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,7 @@ class Json {
   // Throws Error(malformed_root), with the byte offset where the text is UTF-8.
   static Json parse(Bytes text);
 
-  // Each throws Error(malformed_root) naming `what`, expected and got, when this is something else.
+  // Each throws Error(malformed_root), naming `what`, when the value has another type.
   const Object& object(std::string_view what) const;
   const Array& array(std::string_view what) const;
   const std::string& string(std::string_view what) const;

@@ -7,7 +7,7 @@
 namespace edgeward {
 
 inline bool is_utf8_name(std::string_view text) {
-  constexpr uint32_t kLowest[] = {0, 0, 0x80, 0x800, 0x10000};  // of each length; below it lies an overlong form
+  constexpr uint32_t kMinPoints[] = {0, 0, 0x80, 0x800, 0x10000};  // by length; a smaller code point is overlong
   size_t i = 0;
   while (i < text.size()) {
     const auto lead = static_cast<uint8_t>(text[i]);
@@ -24,7 +24,7 @@ inline bool is_utf8_name(std::string_view text) {
       if ((next & 0xc0) != 0x80) return false;
       point = (point << 6) | (next & 0x3fu);
     }
-    if (point < kLowest[length] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000)) return false;
+    if (point < kMinPoints[length] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000)) return false;
     i += length;
   }
   return true;

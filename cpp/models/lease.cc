@@ -36,7 +36,7 @@ Lease OutputPool::lease() {
     memory = std::move(idle_.back());
     idle_.pop_back();
   } else {
-    idle_.reserve(kMostIdle);  // so that take_back() cannot fail
+    idle_.reserve(kMaxIdle);  // so that take_back() cannot fail
     memory = std::make_unique<OutputMemory>();
     memory->block = Block::uninitialized(blueprint_.size_bytes);
     memory->view = blueprint_;
@@ -53,7 +53,7 @@ Lease OutputPool::lease() {
 
 void OutputPool::take_back(OutputMemory* memory) noexcept {
   std::unique_ptr<OutputMemory> owned(memory);
-  // Freeing a block may cost a system call: after the lock.
+  // `owned` outlives the lock: freeing a block may cost a system call.
   std::unique_lock lock(mutex_);
   if (memory->previous != nullptr) {
     memory->previous->next = memory->next;
@@ -62,7 +62,7 @@ void OutputPool::take_back(OutputMemory* memory) noexcept {
   }
   if (memory->next != nullptr) memory->next->previous = memory->previous;
   if (engine_ == nullptr) return;
-  if (idle_.size() < kMostIdle) {
+  if (idle_.size() < kMaxIdle) {
     idle_.push_back(std::move(owned));
     return;
   }

@@ -1,5 +1,5 @@
-// Lease: one output's memory, bound to the engine and lent to the caller, who gives it back from any thread when done.
-// A pool keeps a few idle pieces so that a steady loop allocates nothing and binds nothing.
+// Lease: one output's memory, bound to the engine and lent to the caller, who returns it from any thread. A pool keeps
+// a few idle pieces, so that a loop in its steady state allocates and binds nothing.
 #pragma once
 
 #include <memory>
@@ -25,8 +25,8 @@ struct OutputMemory : BoundTensor {
   Block block;                            // empty when the memory is the engine's own
   std::shared_ptr<OutputPool> pool;       // set while lent out of a pool
   std::shared_ptr<EngineSession> engine;  // set while the memory is the engine's own
-  ForkMark fork_mark;                     // memory from before a fork is left alone in the child: its locks may be held
-  OutputMemory* previous = nullptr;       // in its pool's list of lent memory
+  ForkMark fork_mark;  // memory from before a fork is left alone in the child, where its locks may be held
+  OutputMemory* previous = nullptr;  // the pool's list of lent memory
   OutputMemory* next = nullptr;
 };
 
@@ -35,33 +35,33 @@ struct GiveBack {
 };
 using Lease = std::unique_ptr<OutputMemory, GiveBack>;
 
-// Memory that the engine made during a run, as a lease.
+// A lease of memory that the engine allocated during a run. Throws Error as EngineSession::view does.
 Lease lease_of_engine(std::shared_ptr<EngineSession> engine, Binding binding);
 
-// The pieces of one output of one session, all of one shape. lease() belongs to the session's thread; giving back to
-// any.
+// The memory of one output of one session, all of one shape. lease() is called by the session's thread; any thread may
+// return a lease.
 class OutputPool : public std::enable_shared_from_this<OutputPool> {
  public:
   OutputPool(EngineSession& engine, size_t index, DType dtype, const Shape& shape);
 
-  // Idle memory, or more of it. Throws Error(out_of_memory | engine_failed).
+  // Idle memory, or newly allocated. Throws Error(out_of_memory | engine_failed).
   Lease lease();
 
-  // The session is going: bindings end now, lent memory stays until it comes back.
+  // Called when the session ends: releases every binding. Lent memory stays valid until it is returned.
   void orphan() noexcept;
 
  private:
   friend struct GiveBack;
   void take_back(OutputMemory* memory) noexcept;
 
-  static constexpr size_t kMostIdle = 4;
+  static constexpr size_t kMaxIdle = 4;
 
   const size_t index_;
   const TensorView blueprint_;  // no data
   std::mutex mutex_;            // guards what follows
   EngineSession* engine_;       // null once orphaned
   std::vector<std::unique_ptr<OutputMemory>> idle_;
-  OutputMemory* lent_ = nullptr;  // so that orphan() reaches the bindings of what is out
+  OutputMemory* lent_ = nullptr;  // so that orphan() reaches the bindings of lent memory
 };
 
 }  // namespace edgeward

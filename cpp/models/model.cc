@@ -32,7 +32,7 @@ std::shared_ptr<const Engine> open(const EngineLibrary& library, Block file, int
 Model::Model(const EngineLibrary& library, Block file, int threads, std::vector<ExternalData> external)
     : library_(library), engine_(open(library, std::move(file), threads, std::move(external))) {
   signatures_ = engine_->signatures();
-  // The first session is made now: what the engine cannot compile is an error of loading, not of predicting.
+  // The first session is created here, so that what the engine cannot compile is an error of loading, not of predict().
   idle_.push_back(make_session(0));
 }
 
@@ -65,10 +65,10 @@ EngineReport Model::report() {
     if (engine_ == nullptr) return {library_.name, library_.version, "", -1, -1};
     engine = engine_;
   }
-  EngineReport found = engine->report();
+  EngineReport report = engine->report();
   const std::lock_guard lock(mutex_);
-  report_ = found;
-  return found;
+  report_ = report;
+  return report;
 }
 
 std::unique_ptr<Session> Model::make_session(size_t signature_index) const {

@@ -1,4 +1,4 @@
-// Model: one set of weights and the idle sessions that predict() borrows. Any thread, any number at once.
+// Model: one set of weights and the idle sessions that predict() borrows. Any number of threads may use it at once.
 #pragma once
 
 #include <atomic>
@@ -15,7 +15,7 @@
 
 namespace edgeward {
 
-// Which library, found where. `name` is "litert", "onnx" or "tflite".
+// An engine's library and where it is located. `name` is "litert", "onnx" or "tflite".
 struct EngineLibrary {
   std::string name;
   std::string path;
@@ -31,15 +31,15 @@ class Model {
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
-  // Sessions that were made before stay usable; everything else is Error(closed) from here on.
+  // Existing sessions stay usable; every other call throws Error(closed) from then on.
   void close();
 
   const std::vector<Signature>& signatures() const { return signatures_; }
-  // Found out at the first call, which may run the model once. After close(): what was known by then.
+  // Determined by the first call, which may run the model once. After close(): what was known before.
   EngineReport report();
 
-  // What predict() runs, and sessions that are made from now on, is captured; null for no more. Throws as Recorder
-  // does; nothing is captured then. A session that later finds no room for a ring goes on without: Capture::failure().
+  // From then on, predict() and new sessions are captured; null ends that. Throws as Recorder does, and then captures
+  // nothing. A session that later finds no room for a ring goes on without one, which Capture::failure() tells.
   void attach(std::shared_ptr<Capture> capture);
   std::shared_ptr<Capture> capture() const;
 
@@ -61,12 +61,12 @@ class Model {
     uint64_t copies_before_;
   };
 
-  // Inputs and outputs that predictions had to copy, so far.
+  // How many inputs and outputs predict() has copied.
   uint64_t copies() const { return copies_.load(std::memory_order_relaxed); }
 
  private:
   std::shared_ptr<const Engine> open_engine() const;
-  // Lets the session capture what this model's do now.
+  // Attaches the model's capture to a session that has another.
   void bring_up_to_date(Session& session) const noexcept;
 
   ForkMark fork_mark_;

@@ -14,7 +14,7 @@ Binding binding_of(const BoundTensor* tensor) { return tensor == nullptr ? nullp
 
 }  // namespace
 
-// Holds the session for the length of a call, if it may be used at all.
+// Holds the session during a call; the constructor throws when the session cannot be used.
 class Session::Entry {
  public:
   enum class Closed : uint8_t {
@@ -106,8 +106,7 @@ void Session::apply_shapes(std::span<const Shape> input_shapes) {
   try {
     impose_shapes(input_shapes);
   } catch (...) {
-    // An engine that failed to resize may be left half way; a fresh session is not. If even that fails, this one is
-    // closed.
+    // An engine session that fails to resize may be left half resized; a fresh one is not.
     start_again(in_force);
     throw;
   }
@@ -208,7 +207,7 @@ const BoundTensor& Session::bind_own(Slot& slot, Side side, size_t index) {
 
 const BoundTensor& Session::bind_foreign(Slot& slot, Side side, size_t index, std::byte* data) {
   if (slot.foreign.binding != nullptr && slot.foreign.view.data == data) return slot.foreign;
-  // Forgotten before the engine is asked for another, should it throw.
+  // Forget it first: bind() may throw.
   if (const Binding before = std::exchange(slot.foreign.binding, nullptr)) engine_session_->release(before);
   slot.foreign.view = {slot.spec->dtype, slot.shape, data, slot.size_bytes};
   slot.foreign.binding = engine_session_->bind(side, index, slot.foreign.view);
@@ -290,7 +289,7 @@ void Session::attach(std::shared_ptr<Capture> capture) {
   if (capture != nullptr) recorder_ = std::make_unique<Recorder>(std::move(capture), signature_);
 }
 
-// Each becomes a lease, or none does: what one run made is released when a part of it cannot be described.
+// Each output becomes a lease, or none does: when one cannot be described, all memory of the run is released.
 void Session::collect_engine_outputs() {
   std::exception_ptr failure;
   for (size_t i = 0; i < outputs_.size(); ++i) {
@@ -324,7 +323,7 @@ void Session::reset() {
 
 // ---- Memory of the caller's.
 
-// Checks every argument against the model, and takes over dynamic dimensions that differ from those in force.
+// Checks every argument against the model, and resizes when dynamic dimensions differ from those in force.
 void Session::adopt_argument_shapes() {
   bool is_changed = false;
   for (const Input& input : inputs_) {
@@ -372,7 +371,7 @@ bool Session::overlaps_a_target(const std::byte* data, size_t size_bytes, const 
   });
 }
 
-// As the engine wants it, and at least as C++ does.
+// For the engine, and at least for C++'s own access.
 bool Session::is_aligned(const StridedView& view) const {
   return reinterpret_cast<uintptr_t>(view.data) % std::max(rules_.alignment_bytes, view.element_bytes) == 0;
 }
@@ -403,7 +402,7 @@ const BoundTensor* Session::bind_result(Output& output, size_t index) {
   return &bind_foreign(output, Side::output, index, output.target.data);
 }
 
-// Brings what the engine wrote to where the caller wants it.
+// Copies to the caller's target what the engine could not write there.
 void Session::collect(Output& output) {
   if (output.target.data != nullptr && output.bound == &output.own) {
     std::memcpy(output.target.data, output.own.view.data, output.size_bytes);

@@ -1,5 +1,5 @@
 // Session: one signature of a model, ready to run: the engine's session, the memory bound to it, and every check.
-// One thread at a time; a second one gets Error(busy). Leases may outlive it.
+// One thread at a time; a second thread gets Error(busy). Leases may outlive the session.
 #pragma once
 
 #include <atomic>
@@ -17,7 +17,7 @@ namespace edgeward {
 
 class Session {
  public:
-  // Dynamic dimensions start at 1.
+  // Dynamic dimensions are 1 until the first resize.
   Session(std::shared_ptr<const Engine> engine, size_t signature_index);
   ~Session();
   Session(const Session&) = delete;
@@ -27,55 +27,55 @@ class Session {
 
   bool is_open() const { return engine_session_ != nullptr; }
 
-  // Ends the engine's session. Memory that was shown stays; everything else is Error(closed) from here on.
+  // Ends the engine's session. Memory that was handed out stays valid; every other call throws Error(closed) from then
+  // on.
   void close();
 
   // ---- The session's own memory, read and written by the engine in place.
 
-  // In use until the next resize; kept alive past it, and past the session, by whoever holds the keeper.
+  // In use until the next resize. The keeper keeps it alive after that, and after the session.
   struct Own {
     TensorView view;
     std::shared_ptr<const void> keeper;
   };
   Own own_input(size_t index);
-  // An output whose shape depends on values has no memory (no keeper) before the first run, and other memory after
-  // each.
+  // An output whose shape depends on values has no memory (and no keeper) before the first run, and other memory after
+  // each run.
   Own own_output(size_t index);
 
   // One shape per input. Throws Error(bad_input) naming the first that its spec does not admit, Error(engine_failed)
-  // when the engine cannot have them together, Error(out_of_memory); the shapes in force then stay as they were.
+  // when the engine refuses the combination, Error(out_of_memory); the shapes in force then stay.
   void resize(std::span<const Shape> input_shapes);
   const Shape& input_shape(size_t index) const { return inputs_[index].shape; }
   // True when run() puts some output into other memory each time.
   bool has_engine_outputs() const { return has_engine_outputs_; }
 
-  // Own memory in, own memory out.
+  // Reads and writes the session's own memory.
   void run();
-  // `count` calls of the engine on own memory, without anything of ours around each.
+  // Calls the engine `count` times on own memory, with nothing around each call.
   void run_bare(size_t count);
-  // Back to the initial state (models with variable tensors).
+  // Restores the initial state (models with variable tensors).
   void reset();
 
   // ---- Memory of the caller's. Fill in the arguments, predict, take the results.
 
-  // What predict() reads; every input must be set anew for each call, lie outside of own_input(), and live until it
-  // returns.
+  // What predict() reads. Every input must be set again for each call, be located outside of own_input(), and live
+  // until the call returns.
   StridedView& argument(size_t index) { return inputs_[index].argument; }
-  // Where predict() shall put an output; data == nullptr: into fresh memory. Consumed by the call.
+  // Where predict() writes an output; with data == nullptr, to fresh memory. Consumed by the call.
   StridedView& target(size_t index) { return outputs_[index].target; }
-  // Resizes if a dynamic shape asks for it, starts from the initial state, runs.
+  // Resizes when an argument has another shape, starts from the initial state, runs.
   // Throws Error(bad_input) naming the tensor, before anything is written.
   void predict();
   // The memory of an output that had no target.
   Lease take(size_t index) { return std::move(outputs_[index].result); }
 
-  // What this session runs is captured from now on; null for no more. Throws as Recorder does, and then captures
-  // nothing.
+  // From then on, runs are captured; null ends that. Throws as Recorder does, and then captures nothing.
   void attach(std::shared_ptr<Capture> capture);
   // Null when nothing is captured.
   const Capture* capture() const { return recorder_ == nullptr ? nullptr : recorder_->capture().get(); }
 
-  // Inputs and outputs that predict() had to copy, so far.
+  // How many inputs and outputs predict() has copied.
   uint64_t copies() const { return copies_; }
 
  private:
@@ -103,7 +103,7 @@ class Session {
 
   void apply_shapes(std::span<const Shape> input_shapes);
   void impose_shapes(std::span<const Shape> input_shapes);
-  // Shapes and own memory, to go back to when others cannot be had.
+  // Shapes and own memory, to return to when the engine refuses others.
   struct Setting {
     std::vector<Shape> shapes;
     std::vector<std::shared_ptr<Block>> inputs;
@@ -111,7 +111,7 @@ class Session {
   };
   Setting setting() const;
   void restore(const Setting& setting);
-  // A fresh engine session with that setting; if even that cannot be had, this session is closed.
+  // Continues with a fresh engine session and that setting; closes this session if that fails.
   void start_again(const Setting& setting) noexcept;
   void abandon() noexcept;
   void release_bindings() noexcept;

@@ -15,14 +15,14 @@
 namespace edgeward {
 namespace {
 
-constexpr size_t kMostPerCall = size_t{1} << 30;
+constexpr size_t kMaxBytesPerCall = size_t{1} << 30;
 
 [[noreturn]] void refuse(const std::string& path, int number = errno) {
   throw std::filesystem::filesystem_error("file", path, {number, std::generic_category()});
 }
 
 int open_to_read(const std::string& kind, const std::string& path, File::Links links) {
-  // O_NONBLOCK: a FIFO must not hold the caller before it is refused.
+  // O_NONBLOCK: opening a FIFO must not block before it is refused.
   const int refused_links = links == File::Links::refused ? O_NOFOLLOW : 0;
   const int number = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | refused_links);
   if (number < 0 && errno == ELOOP && refused_links != 0) {
@@ -32,7 +32,7 @@ int open_to_read(const std::string& kind, const std::string& path, File::Links l
   return number;
 }
 
-// The draft's name lies in the same directory: a rename does not cross file systems.
+// The draft is located in the same directory, because a rename does not cross file systems.
 int create_draft(std::string& path) {
   const size_t stem_size = path.size();
   int number = -1;
@@ -73,7 +73,7 @@ File::File(std::string kind, std::string path, Links links)
 void File::read_at(uint64_t offset, std::span<std::byte> out) const {
   size_t filled = 0;
   while (filled < out.size()) {
-    const size_t wanted = std::min(out.size() - filled, kMostPerCall);
+    const size_t wanted = std::min(out.size() - filled, kMaxBytesPerCall);
     const ssize_t got = pread(descriptor_.number(), out.data() + filled, wanted, static_cast<off_t>(offset + filled));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) refuse(path_);
@@ -109,8 +109,8 @@ NewFile::~NewFile() {
 
 void NewFile::write_at(uint64_t offset, Bytes bytes) {
   while (!bytes.empty()) {
-    const ssize_t put =
-        pwrite(descriptor_.number(), bytes.data(), std::min(bytes.size(), kMostPerCall), static_cast<off_t>(offset));
+    const ssize_t put = pwrite(descriptor_.number(), bytes.data(), std::min(bytes.size(), kMaxBytesPerCall),
+                               static_cast<off_t>(offset));
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) refuse(path_);
     bytes = bytes.subspan(static_cast<size_t>(put));

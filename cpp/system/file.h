@@ -1,5 +1,5 @@
-// Files: one that is read at offsets, one that appears whole or not at all. Nothing is mapped: a file that is
-// overwritten or cut short while it serves must not reach the engine (docs/decisions/0002).
+// Files: File is read at offsets, NewFile appears whole or not at all. Nothing is mapped: a file that is overwritten or
+// truncated while its model runs must not change what the engine reads (docs/decisions/0002).
 #pragma once
 
 #include <cstdint>
@@ -39,11 +39,11 @@ class File {
   File(std::string kind, std::string path, Links links);
 
   const std::string& path() const { return path_; }
-  uint64_t size_bytes() const { return size_bytes_; }    // when it was opened
-  uint32_t permissions() const { return permissions_; }  // the mode's lowest nine bits, then
+  uint64_t size_bytes() const { return size_bytes_; }    // at opening
+  uint32_t permissions() const { return permissions_; }  // at opening: the mode's lowest nine bits
 
-  // Fills `out` from `offset`. Throws std::filesystem::filesystem_error, Error(bad_input) when the file ends before: it
-  // changed.
+  // Fills `out` from `offset`. Throws std::filesystem::filesystem_error, and Error(bad_input) when the file has become
+  // shorter.
   void read_at(uint64_t offset, std::span<std::byte> out) const;
 
  private:
@@ -54,25 +54,26 @@ class File {
   uint32_t permissions_;
 };
 
-// The whole of a model file.
+// Reads a whole model file. Throws as File does.
 Block read_file(const std::string& path);
 
-// Makes the name of `path` durable, or that it is gone. Throws std::filesystem::filesystem_error.
+// Makes durable that the name `path` exists, or that it does not. Throws std::filesystem::filesystem_error.
 void sync_directory_of(const std::string& path);
 
-// A file under construction beside its place, there only after commit(); without it, gone. One thread.
+// A file that is written under a draft's name in the same directory. commit() gives it its own name; without commit()
+// it is deleted. One thread.
 class NewFile {
  public:
-  // Behind the name of the file while it is under construction.
+  // Follows the file's name in that of its draft.
   static constexpr std::string_view kDraftSuffix = ".draft";
-  // Permissions are 0666 less the umask. Throws std::filesystem::filesystem_error, as do the others.
+  // Permissions are 0666 less the umask. All functions throw std::filesystem::filesystem_error.
   explicit NewFile(std::string path);
   ~NewFile();
   NewFile(const NewFile&) = delete;
   NewFile& operator=(const NewFile&) = delete;
 
   void write_at(uint64_t offset, Bytes bytes);
-  // On the disk, then in its place, replacing what was there.
+  // Flushes the contents to the disk, then renames the draft to `path`, replacing any file of that name.
   void commit();
 
  private:

@@ -1,5 +1,5 @@
-// Whether this process is a forked child of the one that made a thing. An engine's threads and locks do not cross a
-// fork, so what was made before it is refused in the child, and left alone there instead of destroyed.
+// ForkMark: whether this process is a forked child of the one that created an object. An engine's threads and locks do
+// not survive a fork, so an object from before it refuses calls in the child, and is left alone instead of destroyed.
 #pragma once
 
 #include <atomic>
@@ -22,8 +22,8 @@ class ForkMark {
   uint32_t mark_;
 };
 
-// Forgets `owner` without ending what it owns, which another process made: its threads and locks are not in this one,
-// and to end it could wait for them for ever.
+// Forgets `owner` without destroying what it owns, which another process created: its threads and locks do not exist in
+// this one, and a destructor could wait for them for ever.
 template <class Owner>
 void leave_alone(Owner& owner) noexcept {
   static_cast<void>(new (std::nothrow) Owner(std::move(owner)));

@@ -15,19 +15,19 @@ namespace {
   throw Error(Code::out_of_memory, "memory: expected ", size_bytes, " bytes, got none");
 }
 
-// Zeroed pages for `size_bytes` and the slack. `mapped_bytes` becomes what is to be unmapped.
+// Zeroed pages for `size_bytes` and the slack. `mapped_bytes` receives the size to unmap.
 void* map_pages(size_t size_bytes, size_t& mapped_bytes) {
   const auto wanted = checked_add(size_bytes, kBlockSlack);
   if (!wanted) refuse(size_bytes);
   constexpr size_t kPageBytes = 4096;
-  // One more page when the end would lie so near to the end of its page that the slack is not in it.
+  // The slack adds a page when the last one has no room for it.
   mapped_bytes = (*wanted + kPageBytes - 1) / kPageBytes * kPageBytes;
   if (mapped_bytes < kLargePageBytes) {
     void* pages = mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED) refuse(size_bytes);
     return pages;
   }
-  // From where a large page can begin: more is mapped, and what lies before and behind is given back.
+  // Large pages begin at multiples of their size: map one more, and unmap what precedes and follows.
   const auto reserved = checked_add(mapped_bytes, kLargePageBytes);
   void* reserve = MAP_FAILED;
   if (reserved) reserve = mmap(nullptr, *reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -1,5 +1,5 @@
 // Block: memory for one tensor or one model, aligned as every engine wants it, with readable bytes after its end.
-// Owned by one holder and moved, not copied. Holds no lock; freed by any thread.
+// Has one owner: it is moved, not copied. Holds no lock; may be freed by any thread.
 #pragma once
 
 #include <cstddef>
@@ -13,11 +13,12 @@ inline constexpr size_t kBlockAlignment = 64;
 // Bytes after the end of a block that may be read: XNNPACK's kernels load up to 16 past an input's last element.
 inline constexpr size_t kBlockSlack = 64;
 
-// Pages of this size need one fault for a first touch instead of 512. Other machines have others; this is a hint.
+// The first touch of a page of this size costs one fault instead of 512. Other machines have other sizes; this is a
+// hint.
 inline constexpr size_t kLargePageBytes = size_t{2} << 20;
 
-// How far past `data + size_bytes` one may read without leaving the page of the last byte. A page is mapped whole, so
-// this holds for memory of any origin; 4096 is the smallest page of the systems we run on.
+// How many bytes past `data + size_bytes` can be read without leaving the page of the last byte. A page is mapped
+// whole, so this holds for memory of any origin; 4096 is the smallest page size of the supported systems.
 inline size_t readable_slack(const void* data, size_t size_bytes) {
   constexpr uintptr_t kPage = 4096;
   const uintptr_t end = reinterpret_cast<uintptr_t>(data) + size_bytes;
@@ -30,10 +31,10 @@ class Block {
   // Contents undefined. readable_slack() is at least kBlockSlack. Throws Error(out_of_memory).
   static Block uninitialized(size_t size_bytes);
   static Block zeroed(size_t size_bytes);
-  // Zeroed pages of its own, from kLargePageBytes on large ones where the system has them; begins with a page.
+  // Zeroed pages, beginning at a page. From kLargePageBytes on, large pages where the system has them.
   static Block pages(size_t size_bytes);
-  // The same for what must not be read elsewhere: in no core dump, not swapped as far as the process may lock memory,
-  // and wiped before the system gets it back.
+  // The same for secrets: left out of core dumps, not swapped as far as the process may lock memory, and wiped before
+  // the pages return to the system.
   static Block secret(size_t size_bytes);
 
   Block(Block&& other) noexcept = default;

@@ -1,5 +1,5 @@
-// The elements of a tensor as numbers, whatever its dtype. Complex numbers, packed elements and the four kinds of
-// float8 have no place on a line of numbers here: such a tensor has no elements.
+// The elements of a tensor as real numbers, whatever its dtype. Complex numbers, packed elements and the four kinds of
+// float8 are not converted: such a tensor counts as having no elements.
 #pragma once
 
 #include <bit>
@@ -26,8 +26,8 @@ inline float float_of_half(uint16_t half) {
 
 inline float float_of_brain(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
-// Calls `use(elements, count, to_number)` with the elements' own type, or not at all. `to_number` gives a float for
-// types that one holds exactly, else a double.
+// Calls `use(elements, count, to_number)` with the elements' own type, or not at all. `to_number` returns a float for
+// types that a float holds exactly, else a double.
 template <class Use>
 void with_elements(const TensorView& view, const Use& use) {
   const auto as = [&]<class T>(T, const auto& to_number) {

@@ -69,9 +69,8 @@ bool Shape::is_dynamic() const {
 }
 
 bool Shape::admits(const Shape& actual) const {
-  return rank_ == actual.rank_ && std::equal(begin(), end(), actual.begin(), [](int64_t wanted, int64_t given) {
-           return wanted == given || wanted < 0;
-         });
+  return rank_ == actual.rank_ && std::equal(begin(), end(), actual.begin(),
+                                             [](int64_t wanted, int64_t dim) { return wanted == dim || wanted < 0; });
 }
 
 std::string text(const Shape& shape) {

@@ -44,10 +44,10 @@ inline constexpr size_t kDTypeCount = 22;
 std::string_view name(DType dtype);
 size_t bits(DType dtype);
 
-// Below a byte, elements lie packed from the low bits up; such a tensor is seen as a row of uint8.
+// Elements smaller than a byte are packed from the low bits up; such a tensor is shown as one row of uint8.
 inline bool is_packed(DType dtype) { return bits(dtype) < 8; }
 
-// Dimensions, outermost first. -1 is a dimension that is not known until shapes are given.
+// Dimensions, outermost first. -1 is a dimension that is not known before a resize or a run.
 class Shape {
  public:
   static constexpr size_t kMaxRank = 8;
@@ -67,7 +67,7 @@ class Shape {
   bool is_dynamic() const;
   // True when `actual` has this rank and agrees in every dimension that is not -1.
   bool admits(const Shape& actual) const;
-  // A loop: a library call takes longer than a few dimensions.
+  // A loop, because a library call takes longer than comparing a few dimensions.
   friend bool operator==(const Shape& a, const Shape& b) {
     if (a.rank_ != b.rank_) return false;
     for (size_t axis = 0; axis < a.rank_; ++axis)
@@ -100,7 +100,7 @@ struct TensorSpec {
   Quantization quantization;
 };
 
-// Elements in a row, borrowed.
+// Contiguous elements, borrowed.
 struct TensorView {
   DType dtype;
   Shape shape;
@@ -121,7 +121,7 @@ struct StridedView {
 
 bool is_contiguous(const StridedView& view);
 
-// Copies the elements of `source` to `target`, in a row; `target` has room for all of them.
+// Copies the elements of `source` to `target`, contiguous; `target` has room for all of them.
 void gather(const StridedView& source, std::byte* target);
 
 }  // namespace edgeward

@@ -276,8 +276,8 @@ DSSE = [
 
 JSON = [
     (
-        "if (!made.emplace(std::move(key), value(level + 1)).second)",
-        "made.emplace(std::move(key), value(level + 1));\n      if (made.empty())",
+        "if (!members.emplace(std::move(key), value(level + 1)).second)",
+        "members.emplace(std::move(key), value(level + 1));\n      if (members.empty())",
         ROOT_TESTS + "a document that is not a root's is malformed, whoever signed it",
     ),
     (

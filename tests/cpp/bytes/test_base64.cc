@@ -49,12 +49,12 @@ TEST_CASE("of all texts with two digits or three, those are read that are writte
   size_t twos = 0;
   for (int first = 0; first < 256; ++first) {
     for (int second = 0; second < 256; ++second) {
-      const std::string one{static_cast<char>(first), static_cast<char>(second), '=', '='};
-      const std::string two{'A', static_cast<char>(first), static_cast<char>(second), '='};
-      const auto one_byte = try_decode_base64(one);
-      const auto two_bytes = try_decode_base64(two);
-      if (one_byte && encode_base64(*one_byte) != one) FAIL_CHECK(one);
-      if (two_bytes && encode_base64(*two_bytes) != two) FAIL_CHECK(two);
+      const std::string two_padded{static_cast<char>(first), static_cast<char>(second), '=', '='};
+      const std::string one_padded{'A', static_cast<char>(first), static_cast<char>(second), '='};
+      const auto one_byte = try_decode_base64(two_padded);
+      const auto two_bytes = try_decode_base64(one_padded);
+      if (one_byte && encode_base64(*one_byte) != two_padded) FAIL_CHECK(two_padded);
+      if (two_bytes && encode_base64(*two_bytes) != one_padded) FAIL_CHECK(one_padded);
       ones += one_byte ? 1 : 0;
       twos += two_bytes && two_bytes->size() == 2 ? 1 : 0;
     }

@@ -10,8 +10,8 @@ namespace {
 // By the definition, one bit after the other: as slow as it is plain.
 uint32_t crc_by_bits(Bytes bytes) {
   uint32_t crc = ~uint32_t{0};
-  for (const std::byte one : bytes) {
-    crc ^= std::to_integer<uint32_t>(one);
+  for (const std::byte byte : bytes) {
+    crc ^= std::to_integer<uint32_t>(byte);
     for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0x82F63B78U : 0);
   }
   return ~crc;

@@ -13,9 +13,9 @@ TEST_CASE("each byte has its two digits, and they are read back") {
   for (int value = 0; value < 256; ++value) {
     char expected[3];
     snprintf(expected, sizeof(expected), "%02x", static_cast<unsigned>(value));
-    const std::byte one = static_cast<std::byte>(value);
-    CHECK(hex(Bytes(&one, 1)) == expected);
-    all.push_back(one);
+    const std::byte byte = static_cast<std::byte>(value);
+    CHECK(hex(Bytes(&byte, 1)) == expected);
+    all.push_back(byte);
     digits += expected;
   }
   CHECK(hex(all) == digits);

@@ -13,7 +13,7 @@
 namespace edgeward {
 namespace {
 
-constexpr size_t kMostIdle = 4;
+constexpr size_t kMaxIdle = 4;
 
 // One output of a fake session, and the pool of its memory.
 struct PoolOfOne {
@@ -36,83 +36,83 @@ struct PoolOfOne {
 };
 
 std::vector<Lease> leases(OutputPool& pool, size_t count) {
-  std::vector<Lease> made;
-  for (size_t i = 0; i < count; ++i) made.push_back(pool.lease());
-  return made;
+  std::vector<Lease> lent;
+  for (size_t i = 0; i < count; ++i) lent.push_back(pool.lease());
+  return lent;
 }
 
 }  // namespace
 
 TEST_CASE("a lease is memory of the output's size, bound and aligned as an engine wants it") {
-  PoolOfOne one;
+  PoolOfOne bench;
   {
-    const Lease lease = one.pool->lease();
+    const Lease lease = bench.pool->lease();
     CHECK(lease->view.shape == Shape{2, 3});
     CHECK(lease->view.dtype == DType::uint8);
     CHECK(lease->view.size_bytes == 6);
     CHECK(reinterpret_cast<uintptr_t>(lease->view.data) % kBlockAlignment == 0);
     CHECK(lease->binding != nullptr);
   }
-  one.end_session();
+  bench.end_session();
 }
 
 TEST_CASE("memory that came back is lent again, and not bound again") {
-  PoolOfOne one;
-  const std::byte* first = one.pool->lease()->view.data;
-  for (int i = 0; i < 100; ++i) CHECK(one.pool->lease()->view.data == first);
-  CHECK(one.books.binds() == 1);
-  one.end_session();
+  PoolOfOne bench;
+  const std::byte* first = bench.pool->lease()->view.data;
+  for (int i = 0; i < 100; ++i) CHECK(bench.pool->lease()->view.data == first);
+  CHECK(bench.books.binds() == 1);
+  bench.end_session();
 }
 
 TEST_CASE("two leases are never the same memory") {
-  PoolOfOne one;
-  const Lease a = one.pool->lease();
-  const Lease b = one.pool->lease();
+  PoolOfOne bench;
+  const Lease a = bench.pool->lease();
+  const Lease b = bench.pool->lease();
   CHECK(a->view.data != b->view.data);
   CHECK(a->binding != b->binding);
-  one.end_session();
+  bench.end_session();
 }
 
 TEST_CASE("a pool keeps at most four idle, whatever the order in which they come back") {
-  for (const size_t lent : {size_t{1}, kMostIdle, kMostIdle + 1, size_t{20}}) {
+  for (const size_t lent : {size_t{1}, kMaxIdle, kMaxIdle + 1, size_t{20}}) {
     for (const bool is_reversed : {false, true}) {
       CAPTURE(lent);
       CAPTURE(is_reversed);
-      PoolOfOne one;
-      std::vector<Lease> held = leases(*one.pool, lent);
-      CHECK(one.books.live_bindings() == lent);
+      PoolOfOne bench;
+      std::vector<Lease> held = leases(*bench.pool, lent);
+      CHECK(bench.books.live_bindings() == lent);
       while (!held.empty()) held.erase(is_reversed ? held.end() - 1 : held.begin());
-      CHECK(one.books.live_bindings() == std::min(lent, kMostIdle));
-      one.end_session();
-      CHECK(one.books.live_bindings() == 0);
+      CHECK(bench.books.live_bindings() == std::min(lent, kMaxIdle));
+      bench.end_session();
+      CHECK(bench.books.live_bindings() == 0);
     }
   }
 }
 
 TEST_CASE("a lease given back after the session is gone") {
-  PoolOfOne one;
-  std::vector<Lease> held = leases(*one.pool, 7);
+  PoolOfOne bench;
+  std::vector<Lease> held = leases(*bench.pool, 7);
   held.erase(held.begin() + 2, held.begin() + 4);  // two idle, five lent
   for (const Lease& lease : held) std::memset(lease->view.data, 7, lease->view.size_bytes);
 
   SUBCASE("keeps its memory, and has no binding left") {
-    one.end_session();
-    one.pool.reset();
-    CHECK(one.books.live_bindings() == 0);
+    bench.end_session();
+    bench.pool.reset();
+    CHECK(bench.books.live_bindings() == 0);
     for (const Lease& lease : held) {
       CHECK(lease->binding == nullptr);
       CHECK(lease->view.data[5] == std::byte{7});
     }
   }
   SUBCASE("may come back from another thread") {
-    one.end_session();
-    one.pool.reset();
+    bench.end_session();
+    bench.pool.reset();
     std::thread([&] { held.clear(); }).join();
   }
   SUBCASE("may be the last to hold the pool") {
-    const std::weak_ptr<OutputPool> pool = one.pool;
-    one.end_session();
-    one.pool.reset();
+    const std::weak_ptr<OutputPool> pool = bench.pool;
+    bench.end_session();
+    bench.pool.reset();
     CHECK_FALSE(pool.expired());
     held.clear();
     CHECK(pool.expired());
@@ -122,35 +122,35 @@ TEST_CASE("a lease given back after the session is gone") {
 TEST_CASE("leases that come back in any order leave the others' bindings to be ended") {
   for (const size_t first_back : {0, 1, 2, 3, 4, 5}) {
     CAPTURE(first_back);
-    PoolOfOne one;
-    std::vector<Lease> held = leases(*one.pool, 6);
+    PoolOfOne bench;
+    std::vector<Lease> held = leases(*bench.pool, 6);
     held.erase(held.begin() + static_cast<std::ptrdiff_t>(first_back));
-    one.end_session();
+    bench.end_session();
     for (const Lease& lease : held) CHECK(lease->binding == nullptr);
   }
 }
 
 TEST_CASE("a binding the engine refuses leaves the pool as it was") {
-  PoolOfOne one;
-  const Lease lease = one.pool->lease();
-  one.plan->on_bind = [](Side, size_t) { throw Error(Code::engine_failed, "bind: no"); };
-  check_refusal(Code::engine_failed, {"bind: no"}, [&] { (void)one.pool->lease(); });
-  one.plan->on_bind = [](Side, size_t) {};
-  CHECK(one.pool->lease()->view.data != lease->view.data);
-  one.end_session();
+  PoolOfOne bench;
+  const Lease lease = bench.pool->lease();
+  bench.plan->on_bind = [](Side, size_t) { throw Error(Code::engine_failed, "bind: no"); };
+  check_refusal(Code::engine_failed, {"bind: no"}, [&] { (void)bench.pool->lease(); });
+  bench.plan->on_bind = [](Side, size_t) {};
+  CHECK(bench.pool->lease()->view.data != lease->view.data);
+  bench.end_session();
 }
 
 TEST_CASE("an output of unknown size has no pool") {
-  PoolOfOne one;
+  PoolOfOne bench;
   check_refusal(Code::engine_failed, {"output 3", "[-1, 2]"}, [&] {
-    OutputPool(*one.session, 3, DType::uint8, Shape{-1, 2});
+    OutputPool(*bench.session, 3, DType::uint8, Shape{-1, 2});
   });
-  one.end_session();
+  bench.end_session();
 }
 
 TEST_CASE("leases passed between threads are each given back once, while the session ends") {
   for (int round = 0; round < 50; ++round) {
-    PoolOfOne one;
+    PoolOfOne bench;
     std::mutex mutex;
     std::vector<Lease> passed;
     bool is_over = false;
@@ -167,17 +167,17 @@ TEST_CASE("leases passed between threads are each given back once, while the ses
             passed.pop_back();
           }
           // The engine's write is seen by whoever the lease was passed to.
-          if (lease->view.data[0] != std::byte{9}) one.books.complain("a lease without what was written to it");
+          if (lease->view.data[0] != std::byte{9}) bench.books.complain("a lease without what was written to it");
         }
       });
     }
     for (int i = 0; i < 200; ++i) {
-      Lease lease = one.pool->lease();
+      Lease lease = bench.pool->lease();
       lease->view.data[0] = std::byte{9};
       const std::lock_guard lock(mutex);
       passed.push_back(std::move(lease));
     }
-    one.end_session();
+    bench.end_session();
     {
       const std::lock_guard lock(mutex);
       is_over = true;
@@ -209,58 +209,58 @@ struct EngineOutput {
 };
 
 TEST_CASE("memory that the engine made is released when its lease ends, and holds the session till then") {
-  EngineOutput one;
-  Lease lease = lease_of_engine(one.session, one.output);
-  one.session.reset();
-  CHECK(one.books.live_sessions == 1);
+  EngineOutput bench;
+  Lease lease = lease_of_engine(bench.session, bench.output);
+  bench.session.reset();
+  CHECK(bench.books.live_sessions == 1);
   CHECK(lease->view.shape == Shape{1});
   CHECK(lease->view.data[0] == std::byte{42});
   std::thread([&] { lease.reset(); }).join();
-  CHECK(one.books.live_bindings() == 0);
-  CHECK(one.books.live_sessions == 0);
+  CHECK(bench.books.live_bindings() == 0);
+  CHECK(bench.books.live_sessions == 0);
 }
 
 TEST_CASE("memory that the engine made and cannot describe is released") {
-  EngineOutput one;
-  one.plan->on_view = [] { throw Error(Code::unsupported_model, "view: no"); };
-  check_refusal(Code::unsupported_model, {"view: no"}, [&] { (void)lease_of_engine(one.session, one.output); });
-  CHECK(one.books.live_bindings() == 0);
+  EngineOutput bench;
+  bench.plan->on_view = [] { throw Error(Code::unsupported_model, "view: no"); };
+  check_refusal(Code::unsupported_model, {"view: no"}, [&] { (void)lease_of_engine(bench.session, bench.output); });
+  CHECK(bench.books.live_bindings() == 0);
 }
 
 TEST_CASE("a child process leaves memory that the engine made to the engine") {
-  EngineOutput one;
-  Lease lease = lease_of_engine(one.session, one.output);
-  one.session.reset();
+  EngineOutput bench;
+  Lease lease = lease_of_engine(bench.session, bench.output);
+  bench.session.reset();
   CHECK(outcome_in_child([&] {
           lease.reset();
-          return one.books.live_bindings() == 1 && one.books.live_sessions == 1;
+          return bench.books.live_bindings() == 1 && bench.books.live_sessions == 1;
         }) == "");
 }
 
 TEST_CASE("a child process gives leases back without touching the engine") {
-  PoolOfOne one;
-  std::vector<Lease> held = leases(*one.pool, kMostIdle + 3);
+  PoolOfOne bench;
+  std::vector<Lease> held = leases(*bench.pool, kMaxIdle + 3);
   CHECK(outcome_in_child([&] {
           held.clear();
-          return one.books.live_bindings() == kMostIdle + 3;
+          return bench.books.live_bindings() == kMaxIdle + 3;
         }) == "");
-  one.end_session();
+  bench.end_session();
 }
 
 TEST_CASE("a child process does not wait for a pool that another thread held when it was forked") {
-  PoolOfOne one;
-  Lease lease = one.pool->lease();
+  PoolOfOne bench;
+  Lease lease = bench.pool->lease();
   // The engine binds inside lease(), under the pool's lock: hold it there while this thread forks.
   std::mutex gate;
   gate.lock();
   std::atomic<bool> is_inside{false};
-  one.plan->on_bind = [&](Side, size_t) {
+  bench.plan->on_bind = [&](Side, size_t) {
     is_inside = true;
     is_inside.notify_all();
     const std::lock_guard wait(gate);
   };
   Lease other;
-  std::thread binder([&] { other = one.pool->lease(); });
+  std::thread binder([&] { other = bench.pool->lease(); });
   is_inside.wait(false);
   CHECK(outcome_in_child([&] {
           lease.reset();
@@ -268,7 +268,7 @@ TEST_CASE("a child process does not wait for a pool that another thread held whe
         }) == "");
   gate.unlock();
   binder.join();
-  one.end_session();
+  bench.end_session();
 }
 
 }  // namespace edgeward

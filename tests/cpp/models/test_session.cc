@@ -700,7 +700,7 @@ TEST_CASE("a binding that fails is an error of that call alone, whichever it is"
     int failures = 0;
     for (int round = 0; round < 3; ++round) {
       // In place and copied, into fresh memory and into the caller's.
-      const auto one = [&](std::byte* input, std::byte* target) {
+      const auto predict = [&](std::byte* input, std::byte* target) {
         bench->argument(0) = contiguous(input, {2, 3});
         bench->argument(1) = contiguous(input, {4});
         if (target != nullptr) bench->target(1) = contiguous(target, {4});
@@ -712,10 +712,10 @@ TEST_CASE("a binding that fails is an error of that call alone, whichever it is"
         }
       };
       std::memset(room.data(), 0, 128);
-      one(aligned.data(), nullptr);
-      one(off, nullptr);
-      one(aligned.data(), room.data() + 64);
-      one(aligned.data(), room.data() + 65);
+      predict(aligned.data(), nullptr);
+      predict(off, nullptr);
+      predict(aligned.data(), room.data() + 64);
+      predict(aligned.data(), room.data() + 65);
     }
     CHECK(failures == (binds >= nth ? 1 : 0));
     if (failures == 1) refused.insert(nth);

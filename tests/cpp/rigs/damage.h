@@ -54,9 +54,9 @@ class Damage {
 
  private:
   Bytes at_the_edge(Bytes bytes) const {
-    std::byte* place = pages_.end() - bytes.size();
-    std::copy(bytes.begin(), bytes.end(), place);
-    return {place, bytes.size()};
+    std::byte* begin = pages_.end() - bytes.size();
+    std::copy(bytes.begin(), bytes.end(), begin);
+    return {begin, bytes.size()};
   }
 
   Octets whole_;

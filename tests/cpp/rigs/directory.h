@@ -27,9 +27,9 @@ class Directory {
   std::string at(const std::string& name) const { return (path_ / name).string(); }
 
   std::set<std::string> names() const {
-    std::set<std::string> found;
-    for (const auto& entry : std::filesystem::directory_iterator(path_)) found.insert(entry.path().filename());
-    return found;
+    std::set<std::string> filenames;
+    for (const auto& entry : std::filesystem::directory_iterator(path_)) filenames.insert(entry.path().filename());
+    return filenames;
   }
 
  private:

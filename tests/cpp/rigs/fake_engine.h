@@ -187,9 +187,9 @@ class FakeSession final : public EngineSession {
 
   TensorView view(Binding binding) const override {
     model_->on_view();
-    const auto* made = static_cast<FakeBinding*>(binding);
-    if (books_.is_released(*made)) books_.complain("view: a released binding");
-    return made->view;
+    const auto* bound = static_cast<FakeBinding*>(binding);
+    if (books_.is_released(*bound)) books_.complain("view: a released binding");
+    return bound->view;
   }
 
   void reset() override { runs_since_reset_ = 0; }
@@ -219,15 +219,15 @@ class FakeSession final : public EngineSession {
 
   // False when there is nothing to work on; what else is wrong is a complaint alone.
   bool is_right(Binding binding, Side side, size_t index) {
-    const auto* made = static_cast<FakeBinding*>(binding);
-    if (made == nullptr) {
+    const auto* bound = static_cast<FakeBinding*>(binding);
+    if (bound == nullptr) {
       books_.complain("run: no memory for a tensor of known size");
       return false;
     }
-    if (books_.is_released(*made)) books_.complain("run: a released binding");
-    if (made->session != number_) books_.complain("run: another session's binding");
-    if (made->generation != generation_) books_.complain("run: a binding of other shapes");
-    if (made->side != side || made->index != index) books_.complain("run: another tensor's binding");
+    if (books_.is_released(*bound)) books_.complain("run: a released binding");
+    if (bound->session != number_) books_.complain("run: another session's binding");
+    if (bound->generation != generation_) books_.complain("run: a binding of other shapes");
+    if (bound->side != side || bound->index != index) books_.complain("run: another tensor's binding");
     return true;
   }
 
@@ -238,15 +238,15 @@ class FakeSession final : public EngineSession {
   }
 
   Binding make_output(size_t index, const TensorView& source) {
-    FakeBinding made{Side::output, index, {model_->outputs[index].dtype, {}, nullptr, 0}, {}, number_, generation_};
+    FakeBinding bound{Side::output, index, {model_->outputs[index].dtype, {}, nullptr, 0}, {}, number_, generation_};
     for (size_t k = 0; k < source.size_bytes; ++k) {
-      if (source.data[k] != std::byte{0}) made.engine_memory.push_back(plus(source.data[k], 1));
+      if (source.data[k] != std::byte{0}) bound.engine_memory.push_back(plus(source.data[k], 1));
     }
-    made.view.shape = {static_cast<int64_t>(made.engine_memory.size())};
-    made.view.data = made.engine_memory.data();
-    made.view.size_bytes = made.engine_memory.size();
+    bound.view.shape = {static_cast<int64_t>(bound.engine_memory.size())};
+    bound.view.data = bound.engine_memory.data();
+    bound.view.size_bytes = bound.engine_memory.size();
     ++live_here_;
-    return books_.bind(std::move(made));
+    return books_.bind(std::move(bound));
   }
 
   std::shared_ptr<const FakeModel> model_;

@@ -93,8 +93,8 @@ bool is(const void* object, Kind kind) {
 }
 
 template <class T, class... Arguments>
-Status make(Status status, void** made, Arguments&&... arguments) {
-  if (status == 0) *made = static_cast<Object*>(new T(arguments...));
+Status make(Status status, void** object, Arguments&&... arguments) {
+  if (status == 0) *object = static_cast<Object*>(new T(arguments...));
   return status;
 }
 template <class T>
@@ -120,37 +120,37 @@ extern "C" {
 
 FakeLitert* fake_litert() { return &fake; }
 
-Status LiteRtCreateEnvironment(int count, const EnvironmentOption* options, void** made) {
+Status LiteRtCreateEnvironment(int count, const EnvironmentOption* options, void** object) {
   constexpr int kAutoRegisterAccelerators = 24;
   for (int i = 0; i < count; ++i) {
     if (options[i].tag == kAutoRegisterAccelerators) fake.looked_for_accelerators = options[i].value.integer;
   }
-  return make<Object>(fake.environment_status, made, Kind::environment);
+  return make<Object>(fake.environment_status, object, Kind::environment);
 }
 void LiteRtDestroyEnvironment(void* environment) { destroy<Object>(environment, Kind::environment); }
 
-Status LiteRtCreateModelFromBuffer(void* environment, const void* bytes, size_t size, void** made) {
+Status LiteRtCreateModelFromBuffer(void* environment, const void* bytes, size_t size, void** object) {
   is(environment, Kind::environment);
   expect(size > 8 && std::memcmp(static_cast<const char*>(bytes) + 4, "TFL3", 4) == 0);
-  return make<Object>(fake.model_status, made, Kind::model);
+  return make<Object>(fake.model_status, object, Kind::model);
 }
 void LiteRtCreateModelFromFd() {}
 void LiteRtDestroyModel(void* model) { destroy<Object>(model, Kind::model); }
 
-Status LiteRtCreateOptions(void** made) { return make<Object>(0, made, Kind::options); }
+Status LiteRtCreateOptions(void** object) { return make<Object>(0, object, Kind::options); }
 void LiteRtDestroyOptions(void* options) { destroy<Object>(options, Kind::options); }
 Status LiteRtSetOptionsHardwareAccelerators(void* options, int mask) {
   is(options, Kind::options);
   fake.accelerators = mask;
   return 0;
 }
-Status LiteRtCreateOpaqueOptions(const char* kind, void* payload, void (*end)(void*), void** made) {
+Status LiteRtCreateOpaqueOptions(const char* kind, void* payload, void (*end)(void*), void** object) {
   int threads = 0;
   if (std::strcmp(kind, "xnnpack") == 0 &&
       expect(std::sscanf(static_cast<const char*>(payload), "num_threads = %d", &threads) == 1)) {
     fake.threads = threads;
   }
-  return make<Opaque>(0, made, payload, end);
+  return make<Opaque>(0, object, payload, end);
 }
 // Takes the opaque options over, as the real one does.
 Status LiteRtAddOpaqueOptions(void* options, void* opaque) {
@@ -159,12 +159,12 @@ Status LiteRtAddOpaqueOptions(void* options, void* opaque) {
   return 0;
 }
 
-Status LiteRtCreateCompiledModel(void* environment, void* model, void* options, void** made) {
+Status LiteRtCreateCompiledModel(void* environment, void* model, void* options, void** object) {
   is(environment, Kind::environment);
   is(model, Kind::model);
   is(options, Kind::options);
   ++fake.compilations;
-  return make<Compiled>(fake.compile_status, made);
+  return make<Compiled>(fake.compile_status, object);
 }
 void LiteRtDestroyCompiledModel(void* compiled) { destroy<Compiled>(compiled, Kind::compiled); }
 
@@ -188,10 +188,10 @@ Status LiteRtCompiledModelResizeInputTensor(void* handle, size_t signature, size
 }
 
 Status LiteRtCreateTensorBufferFromHostMemory(const RankedTensorType* type, void* data, size_t size, void (*end)(void*),
-                                              void** made) {
+                                              void** object) {
   expect(end == nullptr);
   if (reinterpret_cast<uintptr_t>(data) % kAlignmentBytes != 0) return 1;
-  return make<Buffer>(fake.buffer_status, made, *type, data, size);
+  return make<Buffer>(fake.buffer_status, object, *type, data, size);
 }
 void LiteRtDestroyTensorBuffer(void* buffer) { destroy<Buffer>(buffer, Kind::buffer); }
 

@@ -24,30 +24,30 @@ struct Mapping {
 
 inline std::vector<Mapping> mappings() {
   std::ifstream smaps("/proc/self/smaps");
-  std::vector<Mapping> found;
+  std::vector<Mapping> all;
   for (std::string line; std::getline(smaps, line);) {
     std::istringstream words(line);
     std::string first;
     words >> first;
     if (first == "VmFlags:") {
-      found.back().flags = {std::istream_iterator<std::string>(words), {}};
+      all.back().flags = {std::istream_iterator<std::string>(words), {}};
     } else if (const size_t dash = first.find('-'); dash != std::string::npos) {
-      Mapping one;
-      one.begin = std::stoul(first.substr(0, dash), nullptr, 16);
-      one.end = std::stoul(first.substr(dash + 1), nullptr, 16);
+      Mapping mapping;
+      mapping.begin = std::stoul(first.substr(0, dash), nullptr, 16);
+      mapping.end = std::stoul(first.substr(dash + 1), nullptr, 16);
       std::string offset, device, inode;
-      words >> one.permissions >> offset >> device >> inode >> std::ws;
-      std::getline(words, one.name);
-      found.push_back(one);
+      words >> mapping.permissions >> offset >> device >> inode >> std::ws;
+      std::getline(words, mapping.name);
+      all.push_back(mapping);
     }
   }
-  return found;
+  return all;
 }
 
 inline std::optional<Mapping> try_mapping_of(const void* address) {
   const auto wanted = reinterpret_cast<uintptr_t>(address);
-  for (const Mapping& one : mappings()) {
-    if (one.begin <= wanted && wanted < one.end) return one;
+  for (const Mapping& mapping : mappings()) {
+    if (mapping.begin <= wanted && wanted < mapping.end) return mapping;
   }
   return std::nullopt;
 }

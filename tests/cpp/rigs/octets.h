@@ -41,20 +41,20 @@ template <size_t kSize>
 std::array<std::byte, kSize> array_from_hex(std::string_view digits) {
   const Octets bytes = from_hex(digits);
   REQUIRE(bytes.size() == kSize);
-  std::array<std::byte, kSize> made;
-  std::copy(bytes.begin(), bytes.end(), made.begin());
-  return made;
+  std::array<std::byte, kSize> octets;
+  std::copy(bytes.begin(), bytes.end(), octets.begin());
+  return octets;
 }
 
 inline bool is_same(Bytes a, Bytes b) { return std::equal(a.begin(), a.end(), b.begin(), b.end()); }
 
 inline bool is_zero(Bytes bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte one) { return one == std::byte{0}; });
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
 }
 
 inline Octets random_octets(std::mt19937_64& random, size_t size_bytes) {
   Octets bytes(size_bytes);
-  for (std::byte& one : bytes) one = static_cast<std::byte>(random());
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
   return bytes;
 }
 

@@ -15,9 +15,9 @@
 namespace edgeward {
 
 inline Octets complement_of(Bytes bytes) {
-  Octets made(bytes.begin(), bytes.end());
-  for (std::byte& one : made) one = ~one;
-  return made;
+  Octets octets(bytes.begin(), bytes.end());
+  for (std::byte& byte : octets) byte = ~byte;
+  return octets;
 }
 
 // How often the bytes whose complement is `complement` lie in writable memory: their complement, so that the question
@@ -33,20 +33,21 @@ inline size_t places_in_own_memory(Bytes complement, const void* except) {
   const auto page = reinterpret_cast<uintptr_t>(except) / kPageBytes * kPageBytes;
   const Descriptor memory(open("/proc/self/mem", O_RDONLY | O_CLOEXEC), "memory");
   size_t places = 0;
-  for (const Mapping& one : mappings()) {
-    if (!one.permissions.starts_with("rw") || one.end - one.begin > kVastBytes) continue;
+  for (const Mapping& mapping : mappings()) {
+    if (!mapping.permissions.starts_with("rw") || mapping.end - mapping.begin > kVastBytes) continue;
     // Chunks overlap, so that nothing is missed at their seam.
-    for (uintptr_t at = one.begin; at < one.end; at += sizeof(words) - complement.size() + 1) {
-      const ssize_t got = pread(memory.number(), chunk, std::min(sizeof(words), one.end - at), static_cast<off_t>(at));
+    for (uintptr_t at = mapping.begin; at < mapping.end; at += sizeof(words) - complement.size() + 1) {
+      const ssize_t got =
+          pread(memory.number(), chunk, std::min(sizeof(words), mapping.end - at), static_cast<off_t>(at));
       if (got <= 0) break;
       for (uint64_t& word : words) word = ~word;
       const std::byte* from = chunk;
       const std::byte* const end = chunk + got;
-      while (const void* found = memmem(from, static_cast<size_t>(end - from), complement.data(), complement.size())) {
-        from = static_cast<const std::byte*>(found) + 1;
-        const uintptr_t place = at + static_cast<uintptr_t>(from - 1 - chunk);
-        const bool is_elsewhere = (place < page || place >= page + kPageBytes) &&
-                                  (place < chunk_begin || place >= chunk_begin + sizeof(words));
+      while (const void* match = memmem(from, static_cast<size_t>(end - from), complement.data(), complement.size())) {
+        from = static_cast<const std::byte*>(match) + 1;
+        const uintptr_t address = at + static_cast<uintptr_t>(from - 1 - chunk);
+        const bool is_elsewhere = (address < page || address >= page + kPageBytes) &&
+                                  (address < chunk_begin || address >= chunk_begin + sizeof(words));
         if (is_elsewhere) ++places;
       }
     }

@@ -170,14 +170,14 @@ TEST_CASE("a new file that is not committed leaves what was there, and no draft"
 
 TEST_CASE("a new file beside others of its name has a draft of its own") {
   const Directory directory;
-  NewFile one(directory.at("made"));
-  NewFile two(directory.at("made"));
+  NewFile first(directory.at("made"));
+  NewFile second(directory.at("made"));
   CHECK(directory.names().size() == 2);
-  one.write_at(0, from_text("one"));
-  two.write_at(0, from_text("two"));
-  two.commit();
+  first.write_at(0, from_text("one"));
+  second.write_at(0, from_text("two"));
+  second.commit();
   CHECK(content_of(directory.at("made")) == "two");
-  one.commit();
+  first.commit();
   CHECK(content_of(directory.at("made")) == "one");
   CHECK(directory.names().size() == 1);
 }
@@ -210,11 +210,11 @@ TEST_CASE("a new file for which there is no room is the system's error, leaves w
 TEST_CASE("a descriptor is closed with its owner, and moves") {
   const size_t open_before = open_descriptors();
   {
-    Descriptor one(dup(0), "standard input");
+    Descriptor first(dup(0), "standard input");
     CHECK(open_descriptors() == open_before + 1);
-    const int number = one.number();
-    const Descriptor two(std::move(one));
-    CHECK(two.number() == number);
+    const int number = first.number();
+    const Descriptor second(std::move(first));
+    CHECK(second.number() == number);
     CHECK(open_descriptors() == open_before + 1);
   }
   CHECK(open_descriptors() == open_before);

@@ -83,7 +83,7 @@ TEST_CASE("shapes are equal when rank and every dimension are") {
 
 TEST_CASE("a wanted shape admits what agrees where it is known") {
   struct Row {
-    Shape wanted, given;
+    Shape wanted, dims;
     bool is_admitted;
   };
   const Row rows[] = {
@@ -92,8 +92,8 @@ TEST_CASE("a wanted shape admits what agrees where it is known") {
       {{3}, {-1}, false},      {{2, 3}, {2, 3, 1}, false}};
   for (const Row& row : rows) {
     CAPTURE(text(row.wanted));
-    CAPTURE(text(row.given));
-    CHECK(row.wanted.admits(row.given) == row.is_admitted);
+    CAPTURE(text(row.dims));
+    CHECK(row.wanted.admits(row.dims) == row.is_admitted);
   }
   CHECK(Shape{2, -1}.is_dynamic());
   CHECK_FALSE(Shape{2, 0}.is_dynamic());
