@@ -26,8 +26,8 @@ def each_kill(work: Callable[[], object]) -> Iterator[str]:
         if child == 0:
             _die_at(step, target, work)
         os.close(target)
-        with open(source) as told:
-            name = told.read()
+        with open(source) as file:
+            name = file.read()
         _, status = os.waitpid(child, 0)
         if os.WIFEXITED(status):
             assert os.WEXITSTATUS(status) == 0, "the work failed before it was killed"

@@ -25,7 +25,7 @@ def umask():
 
 
 def names(path):
-    return sorted(one.name for one in path.parent.iterdir())
+    return sorted(entry.name for entry in path.parent.iterdir())
 
 
 def test_the_bytes_are_there_and_nothing_else(path):
@@ -86,7 +86,7 @@ def test_what_cannot_be_replaced_stays_and_no_draft_is_left(tmp_path):
     (tmp_path / "file").mkdir()
     with pytest.raises(IsADirectoryError):
         replace_file(tmp_path / "file", NEW)
-    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("step", ["fchmod", "fsync", "replace"])
@@ -132,7 +132,7 @@ def test_an_interrupt_right_after_the_replacement_is_an_interrupt(path, monkeypa
 
 def test_a_disk_that_is_full_at_any_byte_leaves_the_old_file(path, run_child):
     """A limit on a file's size stands for the disk: it lets so many bytes through, and no more."""
-    told = run_child(
+    output = run_child(
         """
 import errno, os, resource, sys
 from edgeward.durable import replace_file
@@ -155,11 +155,11 @@ for limit in range(len(new) + 1):
         path,
         NEW.decode(),
     )
-    assert told == "replaced\n"
+    assert output == "replaced\n"
 
 
 def test_a_kill_at_any_step_leaves_the_old_file_or_the_new_one(path, run_child):
-    told = run_child(
+    output = run_child(
         """
 import os, sys
 from edgeward.durable import replace_file
@@ -175,7 +175,7 @@ for step in each_kill(lambda: replace_file(path, new)):
         path,
         NEW.decode(),
     )
-    steps = told.splitlines()
+    steps = output.splitlines()
     assert {"before write old", "after write old", "before fsync old"} <= set(steps)
     assert {"before replace old", "after replace new", "after fsync new"} <= set(steps)
     # The name changes once, at the replacement.

@@ -297,8 +297,8 @@ outcomes = {"ran": 0}
 for _ in range(400):
     content = bytearray(original)
     for _ in range(generator.choice((1, 1, 2, 8))):
-        place = generator.randrange(8 if name != "onnx" else 0, len(content))
-        content[place] = generator.choice((0, 1, 0x7F, 0x80, 0xFF, generator.randrange(256)))
+        offset = generator.randrange(8 if name != "onnx" else 0, len(content))
+        content[offset] = generator.choice((0, 1, 0x7F, 0x80, 0xFF, generator.randrange(256)))
     try:
         with ew.load_unsigned(content) as model:
             session = model.session()
@@ -529,8 +529,8 @@ def onnx_graph(nodes, inputs, outputs, constants=()):
     ]
     graph = helper.make_graph(nodes, "main", *values, list(constants))
     opsets = [helper.make_opsetid("", onnx_models.OPSET)]
-    made = helper.make_model(graph, opset_imports=opsets, ir_version=onnx_models.IR_VERSION)
-    return made.SerializeToString()
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=onnx_models.IR_VERSION)
+    return model.SerializeToString()
 
 
 def passing_through(engine_name):
@@ -665,9 +665,9 @@ def test_a_model_that_failed_to_load_leaves_nothing_behind(load, engine_name):
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
 def test_models_and_sessions_cannot_be_copied(load, copied):
     model = load("add")
-    for one in (model, model.session()):
+    for original in (model, model.session()):
         with pytest.raises(TypeError):
-            copied(one)
+            copied(original)
 
 
 @pytest.mark.parametrize(
@@ -714,11 +714,11 @@ except Exception as error:
 )
 @pytest.mark.parametrize("dtype", ["float32", "bool", np.int64, np.dtype("complex64"), float])
 def test_empty_is_an_ordinary_array(shape, dtype):
-    made = ew.empty(shape, dtype)
-    assert (made.dtype, made.shape) == (np.dtype(dtype), np.empty(shape, dtype).shape)
-    assert (made.flags.writeable, made.flags.c_contiguous) == (True, True)
-    assert made.ctypes.data % 64 == 0
-    made[...] = 1
+    array = ew.empty(shape, dtype)
+    assert (array.dtype, array.shape) == (np.dtype(dtype), np.empty(shape, dtype).shape)
+    assert (array.flags.writeable, array.flags.c_contiguous) == (True, True)
+    assert array.ctypes.data % 64 == 0
+    array[...] = 1
 
 
 def test_empty_is_float32_unless_told():
@@ -735,8 +735,8 @@ def test_empty_is_float32_unless_told():
     ],
 )
 def test_empty_of_a_type_that_numpy_lacks_holds_its_bits(dtype, stored, count):
-    made = ew.empty((2, 3), dtype)
-    assert (made.dtype, made.size) == (stored, count)
+    array = ew.empty((2, 3), dtype)
+    assert (array.dtype, array.size) == (stored, count)
 
 
 @pytest.mark.parametrize(
@@ -766,6 +766,6 @@ def test_empty_outlives_everything():
     part = ew.empty(1000)[10:20]
     part[:] = 3
     junk = [ew.empty(1000) for _ in range(20)]
-    for one in junk:
-        one[:] = 5
+    for piece in junk:
+        piece[:] = 5
     assert (part == 3).all()

@@ -53,18 +53,18 @@ INTERPRETER_DIFFERS: set[str] = set()
 def files(engine_name: str) -> dict[str, Callable[[], bytes]]:
     """Every model at hand in the engine's format, by name."""
     models = models_of(engine_name)
-    found = dict(models.ALL) | {"mobilenet": partial(models.mobilenet, 0.25)}
+    contents = dict(models.ALL) | {"mobilenet": partial(models.mobilenet, 0.25)}
     suffix = ".onnx" if engine_name == "onnx" else ".tflite"
     if engine_name == "onnx":
-        found |= {
+        contents |= {
             f"{name}.ort": lambda make=make: onnx_models.to_ort(make())
-            for name, make in found.items()
+            for name, make in contents.items()
             if name in ("add_float32", "sum_product", "dynamic_batch", "conv", "mobilenet")
         }
     else:
-        found["mobilenet_int8"] = partial(models.mobilenet_int8, 0.25)
-    places = [DIGITS / f"digits{suffix}", *sorted(SHARED.glob(f"*{suffix}"))]
-    return found | {path.name: path.read_bytes for path in places}
+        contents["mobilenet_int8"] = partial(models.mobilenet_int8, 0.25)
+    paths = [DIGITS / f"digits{suffix}", *sorted(SHARED.glob(f"*{suffix}"))]
+    return contents | {path.name: path.read_bytes for path in paths}
 
 
 CASES = [
@@ -139,17 +139,17 @@ def compiled_model(content: bytes, model: ew.Model) -> Answer:
 
     def answer(inputs: Arrays) -> Arrays:
         specs = {spec.name: spec for spec in model.inputs}
-        for place, name in enumerate(signature["inputs"]):
+        for index, name in enumerate(signature["inputs"]):
             if -1 in specs[name].shape:
-                compiled.resize_input_tensor(place, inputs[name].shape, 0)
+                compiled.resize_input_tensor(index, inputs[name].shape, 0)
         sources = compiled.create_input_buffers(0)
         targets = compiled.create_output_buffers(0)
         for source, name in zip(sources, signature["inputs"], strict=True):
             source.write(raw(inputs[name]))
         compiled.run_by_index(0, sources, targets)
         sizes = [
-            compiled.get_output_buffer_requirements(place, 0)["buffer_size"]
-            for place in range(len(targets))
+            compiled.get_output_buffer_requirements(index, 0)["buffer_size"]
+            for index in range(len(targets))
         ]
         read = [target.read(size, np.uint8) for target, size in zip(targets, sizes, strict=True)]
         return dict(zip(signature["outputs"], read, strict=True))
@@ -158,33 +158,33 @@ def compiled_model(content: bytes, model: ew.Model) -> Answer:
 
 
 def interpreter(package: str, content: bytes, model: ew.Model) -> Answer:
-    made = importlib.import_module(f"{package}.interpreter").Interpreter(
+    engine = importlib.import_module(f"{package}.interpreter").Interpreter(
         model_content=content, num_threads=1
     )
-    keys = list(made.get_signature_list())
+    keys = list(engine.get_signature_list())
     if keys:
-        runner = made.get_signature_runner(next(iter(model.signatures)))
+        runner = engine.get_signature_runner(next(iter(model.signatures)))
         inputs = {name: detail["index"] for name, detail in runner.get_input_details().items()}
         outputs = {name: detail["index"] for name, detail in runner.get_output_details().items()}
         del runner  # while it lives, allocate_tensors() refuses
     else:
-        inputs = {detail["name"]: detail["index"] for detail in made.get_input_details()}
-        outputs = {detail["name"]: detail["index"] for detail in made.get_output_details()}
+        inputs = {detail["name"]: detail["index"] for detail in engine.get_input_details()}
+        outputs = {detail["name"]: detail["index"] for detail in engine.get_output_details()}
 
-    def answer(given: Arrays) -> Arrays:
+    def answer(arrays: Arrays) -> Arrays:
         specs = {spec.name: spec for spec in model.inputs}
         for name, index in inputs.items():
             if -1 in specs[name].shape:
-                made.resize_tensor_input(index, given[name].shape, strict=True)
-        made.allocate_tensors()
-        made.reset_all_variables()
+                engine.resize_tensor_input(index, arrays[name].shape, strict=True)
+        engine.allocate_tensors()
+        engine.reset_all_variables()
         for name, index in inputs.items():
-            made.set_tensor(index, given[name])
-        made.invoke()
-        shapes = {detail["index"]: detail["shape"] for detail in made.get_output_details()}
+            engine.set_tensor(index, arrays[name])
+        engine.invoke()
+        shapes = {detail["index"]: detail["shape"] for detail in engine.get_output_details()}
         # get_tensor refuses a tensor without elements.
         return {
-            name: raw(made.get_tensor(index) if 0 not in shapes[index] else np.zeros(0))
+            name: raw(engine.get_tensor(index) if 0 not in shapes[index] else np.zeros(0))
             for name, index in outputs.items()
         }
 
@@ -202,16 +202,20 @@ def onnx_session(content: bytes, model: ew.Model) -> Answer:
         """In ONNX Runtime's own memory: numpy lacks some of its dtypes."""
         shape = array.shape if spec.dtype not in PACKED else spec.shape
         element = int(onnx_models.ELEMENT_TYPES[spec.dtype])
-        made = package.OrtValue.ortvalue_from_shape_and_type(list(shape), element)
-        ctypes.memmove(made.data_ptr(), array.tobytes(), array.nbytes)
-        return made
+        ort_value = package.OrtValue.ortvalue_from_shape_and_type(list(shape), element)
+        ctypes.memmove(ort_value.data_ptr(), array.tobytes(), array.nbytes)
+        return ort_value
 
     def answer(inputs: Arrays) -> Arrays:
-        given = {spec.name: value(spec, inputs[spec.name]) for spec in model.inputs}
+        feed = {spec.name: value(spec, inputs[spec.name]) for spec in model.inputs}
         names = [output.name for output in session.get_outputs()]
-        results = session.run_with_ort_values(names, given)
-        content_of = lambda one: ctypes.string_at(one.data_ptr(), one.tensor_size_in_bytes())  # noqa: E731
-        read = [np.frombuffer(content_of(one), np.uint8) for one in results]
+        results = session.run_with_ort_values(names, feed)
+        read = [
+            np.frombuffer(
+                ctypes.string_at(result.data_ptr(), result.tensor_size_in_bytes()), np.uint8
+            )
+            for result in results
+        ]
         return dict(zip(names, read, strict=True))
 
     return answer

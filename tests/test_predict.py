@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from conftest import ENGINES, models_of
+from hypothesis import given as for_all
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
 from models import network, onnx_models, tflite_models
@@ -81,8 +82,8 @@ def test_one_output_is_an_array_however_the_input_is_given(add, call):
     ids=["positions", "keywords", "other order", "dict", "dict and keyword", "both"],
 )
 def test_several_outputs_are_a_dict_by_name(sum_product, call):
-    given = {"a": A, "b": B}
-    answer = call(sum_product, *(given[spec.name] for spec in sum_product.inputs))
+    arrays = {"a": A, "b": B}
+    answer = call(sum_product, *(arrays[spec.name] for spec in sum_product.inputs))
     assert list(answer) == [spec.name for spec in sum_product.outputs]
     np.testing.assert_array_equal(answer["s"], A + B)
     np.testing.assert_array_equal(answer["p"], A * B)
@@ -101,15 +102,15 @@ def difference_onnx():
     node = onnx.helper.make_node("Sub", ["a", "b"], ["d"])
     graph = onnx.helper.make_graph([node], "main", values[:2], values[2:])
     opsets = [onnx.helper.make_opsetid("", onnx_models.OPSET)]
-    made = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=onnx_models.IR_VERSION)
-    return made.SerializeToString()
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=onnx_models.IR_VERSION)
+    return model.SerializeToString()
 
 
 def test_positions_are_those_of_inputs(engine_name):
     content = difference_onnx() if engine_name == "onnx" else difference_tflite()
     with ew.load_unsigned(content, engine=engine_name) as difference:
-        given = {"a": A, "b": B}
-        in_order = [given[spec.name] for spec in difference.inputs]
+        arrays = {"a": A, "b": B}
+        in_order = [arrays[spec.name] for spec in difference.inputs]
         np.testing.assert_array_equal(difference.predict(*in_order), A - B)
         np.testing.assert_array_equal(difference.predict(b=B, a=A), A - B)
 
@@ -284,19 +285,19 @@ def test_an_input_that_changes_the_dict_it_came_in_does_not_free_the_others(sum_
     class Thief:
         """Takes the other array out of the dict, and writes over whatever memory that freed."""
 
-        def __init__(self, given):
-            self.given = given
+        def __init__(self, arrays):
+            self.arrays = arrays
 
         def __array__(self, dtype=None, copy=None):
-            self.given["a"] = None
+            self.arrays["a"] = None
             self.junk = [ew.empty(4) for _ in range(50)]
-            for one in self.junk:
-                one[:] = 99
+            for piece in self.junk:
+                piece[:] = 99
             return B.copy()
 
-    given = {"a": in_own_memory(A)}
-    given["b"] = Thief(given)
-    answer = sum_product.predict(given)
+    arrays = {"a": in_own_memory(A)}
+    arrays["b"] = Thief(arrays)
+    answer = sum_product.predict(arrays)
     np.testing.assert_array_equal(answer["s"], A + B)
 
 
@@ -561,11 +562,11 @@ def test_a_call_that_does_not_fit_names_what_is_wrong(sum_product, call, message
     ],
 )
 def test_an_out_that_cannot_be_written_is_refused_by_name(add, out, got):
-    for given in (out, {"y": out}):
+    for argument in (out, {"y": out}):
         with pytest.raises(
             ew.BadInput, match=rf'\Aoutput "y": expected float32 \[16\], got {got}\Z'
         ):
-            add.predict(X, out=given)
+            add.predict(X, out=argument)
     np.testing.assert_array_equal(add.predict(X), Y)
 
 
@@ -701,8 +702,8 @@ def test_results_outlive_the_model(load):
     model.close()
     del model
     junk = [ew.empty(16) for _ in range(100)]
-    for one in junk:
-        one[:] = 5
+    for piece in junk:
+        piece[:] = 5
     for y in held:
         y += 1
         np.testing.assert_array_equal(y, Y + 1)
@@ -788,7 +789,7 @@ def hyper(test):
 
 
 @hyper
-@hypothesis.given(
+@for_all(
     x=np_st.arrays(np.float32, st.tuples(st.integers(1, 40), st.just(4)), elements=FINITE),
     data=st.data(),
 )
@@ -799,7 +800,7 @@ def test_any_rows_in_any_layout_give_what_numpy_gives(rows, x, data):
 
 
 @hyper
-@hypothesis.given(
+@for_all(
     a=np_st.arrays(np.float32, 4, elements=FINITE), b=np_st.arrays(np.float32, 4, elements=FINITE)
 )
 def test_any_two_inputs_give_what_numpy_gives(sum_product, a, b):
@@ -809,14 +810,14 @@ def test_any_two_inputs_give_what_numpy_gives(sum_product, a, b):
 
 
 @hyper
-@hypothesis.given(x=np_st.arrays(np.int32, 16, elements=st.integers(-(2**31), 2**31 - 17)))
+@for_all(x=np_st.arrays(np.int32, 16, elements=st.integers(-(2**31), 2**31 - 17)))
 def test_any_integers_give_what_numpy_gives(load, x):
     y = load("add", (16,), "int32").predict(x)
     np.testing.assert_array_equal(y, x + np.arange(16, dtype=np.int32))
 
 
 @hyper
-@hypothesis.given(
+@for_all(
     dtype=st.sampled_from(NUMPY_DTYPES),
     shape=np_st.array_shapes(min_dims=0, max_dims=10, min_side=0, max_side=6),
 )
@@ -831,7 +832,7 @@ def test_any_array_is_taken_or_refused_with_a_reason(rows, dtype, shape):
 
 
 @hyper
-@hypothesis.given(image=np_st.arrays(np.float32, (1, 8, 8, 2), elements=st.floats(-1, 1, width=32)))
+@for_all(image=np_st.arrays(np.float32, (1, 8, 8, 2), elements=st.floats(-1, 1, width=32)))
 def test_a_network_gives_what_numpy_gives(load, image):
     y = load("conv").predict(image)
     expected = network.answer(network.small_conv(), image)

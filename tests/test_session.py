@@ -35,8 +35,10 @@ def address(array):
 def churn():
     """Uses up memory that was freed before, so that whoever still reads it sees other values."""
     gc.collect()
-    for one in [ew.empty(64) for _ in range(100)] + [np.empty(64, np.float32) for _ in range(100)]:
-        one[:] = 12345
+    for array in [ew.empty(64) for _ in range(100)] + [
+        np.empty(64, np.float32) for _ in range(100)
+    ]:
+        array[:] = 12345
 
 
 # --- Views ----------------------------------------------------------------------------------------
@@ -88,13 +90,13 @@ def test_the_mappings_cannot_be_changed(session):
 def test_sessions_of_a_model_do_not_disturb_each_other(load):
     model = load("add")
     sessions = [model.session() for _ in range(5)]
-    for step, one in enumerate(sessions):
-        one.inputs["x"][:] = X + step
-    for one in sessions:
-        one.run()
+    for step, session in enumerate(sessions):
+        session.inputs["x"][:] = X + step
+    for session in sessions:
+        session.run()
     np.testing.assert_array_equal(model.predict(X + 9), Y + 9)
-    for step, one in enumerate(sessions):
-        np.testing.assert_array_equal(one.outputs["y"], Y + step)
+    for step, session in enumerate(sessions):
+        np.testing.assert_array_equal(session.outputs["y"], Y + step)
 
 
 def test_several_tensors_are_there_by_name(load):
@@ -356,14 +358,14 @@ def test_a_prediction_that_the_engine_refuses_is_not_the_last(engine_name):
 def test_each_signature_has_sessions_of_its_own(engine_name):
     with ew.load_unsigned(tflite_models.two_signatures(), engine=engine_name) as model:
         sessions = {name: model.session(name) for name in ("double", "negate")}
-        assert {name: one.signature.name for name, one in sessions.items()} == {
+        assert {name: session.signature.name for name, session in sessions.items()} == {
             "double": "double", "negate": "negate",
         }  # fmt: skip
-        for one in sessions.values():
-            one.inputs["x"][:] = [1, -2, 3, 4]
+        for session in sessions.values():
+            session.inputs["x"][:] = [1, -2, 3, 4]
         for _ in range(3):
-            for one in sessions.values():
-                one.run()
+            for session in sessions.values():
+                session.run()
         np.testing.assert_array_equal(sessions["double"].outputs["y"], [2, -4, 6, 8])
         np.testing.assert_array_equal(sessions["negate"].outputs["y"], [-1, 2, -3, -4])
         message = r'\Asignature: expected one of "double", "negate", got "halve"\Z'

@@ -25,7 +25,9 @@ def in_threads(work, count=THREADS):
         return work(index)
 
     with ThreadPoolExecutor(count) as pool:
-        return [one.result() for one in [pool.submit(started, index) for index in range(count)]]
+        return [
+            future.result() for future in [pool.submit(started, index) for index in range(count)]
+        ]
 
 
 @pytest.fixture
@@ -222,12 +224,12 @@ def test_a_dict_that_another_thread_changes_during_a_run_is_held(load):
     model = load("sum_product")
     model.gil = "release"
     done = threading.Event()
-    given = {"a": ew.empty(4), "b": ew.empty(4)}
+    inputs = {"a": ew.empty(4), "b": ew.empty(4)}
     out = {"s": ew.empty(4), "p": ew.empty(4)}
 
     def replace():
         while not done.is_set():
-            for mapping in (given, out):
+            for mapping in (inputs, out):
                 for name in mapping:
                     fresh = ew.empty(4)
                     fresh[:] = 3
@@ -239,9 +241,9 @@ def test_a_dict_that_another_thread_changes_during_a_run_is_held(load):
             return
         try:
             for _ in range(ROUNDS):
-                for name in given:
-                    given[name][:] = 3
-                answer = model.predict(given, out=out)
+                for name in inputs:
+                    inputs[name][:] = 3
+                answer = model.predict(inputs, out=out)
                 assert (answer["s"] == 6).all() or (answer["s"] == 3).all()
         finally:
             done.set()
@@ -266,10 +268,10 @@ def test_the_policy_is_a_word(load, policy):
 @pytest.mark.parametrize("policy", ["", "Auto", "none", None, True, 1])
 def test_another_policy_is_refused(load, policy):
     model = load("add")
-    for one in (model, model.session()):
+    for runner in (model, model.session()):
         with pytest.raises((ew.BadInput, TypeError)):
-            one.gil = policy
-        assert one.gil == "auto"
+            runner.gil = policy
+        assert runner.gil == "auto"
 
 
 def runs_of(load, kind, policy):

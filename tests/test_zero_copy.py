@@ -54,11 +54,11 @@ def test_sessions_do_not_share_memory(model):
     sessions = [model.session() for _ in range(3)]
     for session in sessions:
         session.run()
-    views = [view for one in sessions for view in (one.inputs["x"], one.outputs["y"])]
+    views = [view for session in sessions for view in (session.inputs["x"], session.outputs["y"])]
     assert len({address(view) for view in views}) == len(views)
-    assert [place for one in sessions for place in seen(one.outputs["y"])] == [
-        address(view) for view in views
-    ]
+    assert [
+        address_seen for session in sessions for address_seen in seen(session.outputs["y"])
+    ] == [address(view) for view in views]
 
 
 @pytest.mark.parametrize(

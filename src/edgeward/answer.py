@@ -9,9 +9,9 @@ from edgeward import _core
 
 
 def answer(model: _core.Model, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """What `model` gives for `inputs`, in the one form for one output and for several.
+    """The outputs of `model` for `inputs`, as a dict also when there is only one.
 
     Raises as Model.predict does.
     """
-    given = model.predict(dict(inputs))
-    return given if isinstance(given, dict) else {model.outputs[0].name: given}
+    outputs = model.predict(dict(inputs))
+    return outputs if isinstance(outputs, dict) else {model.outputs[0].name: outputs}

@@ -1,4 +1,4 @@
-"""Files that are replaced in one step and are on the disk when the call returns."""
+"""Files that are replaced in one step, and durable when the call returns."""
 
 import os
 from contextlib import suppress
@@ -7,10 +7,9 @@ from edgeward.paths import PathLike
 
 
 def replace_file(path: PathLike, data: bytes, mode: int = 0o644) -> None:
-    """Put `data` where `path` is: after a power cut it holds all of the old bytes or all of these.
+    """Replace the contents of `path` by `data`: a power cut leaves all old bytes or all new ones.
 
-    Raises OSError; the file is then as it was, or all of `data` when only the name of it could not
-    be made durable.
+    Raises OSError; the file then has its old contents, or `data` when syncing the directory failed.
     """
     import tempfile
 
@@ -25,7 +24,7 @@ def replace_file(path: PathLike, data: bytes, mode: int = 0o644) -> None:
             os.fsync(number)
         os.replace(draft, target)
     except BaseException:
-        # An interrupt may come when the draft has its new name already.
+        # After an interrupt, the draft may have its new name already.
         with suppress(FileNotFoundError):
             os.unlink(draft)
         raise

@@ -1,4 +1,4 @@
-"""From a package, a file or bytes to a Model."""
+"""Opens a Model from a package, a file or bytes."""
 
 import os
 from typing import TYPE_CHECKING
@@ -30,8 +30,8 @@ def load(
     `trust` is a trust directory; None takes $EDGEWARD_TRUST or /var/lib/edgeward/trust. `key` is
     this device's private key or its file, for encrypted packages; None looks in the service's
     credentials and in the trust directory. `engine` and `threads` as in load_unsigned. What the
-    model runs is captured by `capture`, with the package's reference as the statistics' bins.
-    Nothing is written to any path but the trust directory, which remembers the package's floor, and
+    model runs is captured by `capture`, with the statistics' bins from the package's reference.
+    Nothing is written but the trust directory, which remembers the package's minimum version, and
     what `capture` writes. Any thread.
 
     Raises OSError when a file cannot be read, MalformedPackage for bytes that are not the signed
@@ -60,7 +60,7 @@ def load_unsigned(
     threads: int | None = None,
     capture: "Capture | None" = None,
 ) -> _core.Model:
-    """Open a .tflite, .onnx or .ort file, or its bytes, without asking who made it.
+    """Open a .tflite, .onnx or .ort file, or its bytes, without verifying a signature.
 
     `engine` is "litert" (the default for .tflite), "tflite" or "onnx". `threads` is how many one
     run may use; None takes one for a model below 1 MiB, else the processors that this process may

@@ -1,4 +1,4 @@
-"""Schema: what a model asks for and gives, as a document for JSON."""
+"""Schema: a model's inputs and outputs, as a document for JSON."""
 
 from typing import Any
 

@@ -68,7 +68,7 @@ def test_all_installed_leaves_out_what_is_missing_or_broken(site):
     fakes.install(site, "tflite", "2.14.0")
     fakes.install(site, "onnx", "1.32.0")
     fakes.install(site, "litert", "1.0.1").unlink()
-    assert [found.name for found in installed.all_installed()] == ["onnx", "tflite"]
+    assert [engine.name for engine in installed.all_installed()] == ["onnx", "tflite"]
 
 
 @pytest.mark.parametrize(

@@ -374,13 +374,13 @@ def test_outputs_after_one_whose_shape_depends_on_values_are_right(more_operator
 
 @needs_wheel
 def test_predict_starts_from_the_initial_state_and_a_session_keeps_its_own():
-    one = np.ones((1, 1, 1), np.float32)
+    ones = np.ones((1, 1, 1), np.float32)
     with load(tflite_models.counter()) as model:
         sessions = [model.session(), model.session()]
         for total in (1, 2, 3):
-            assert model.predict(one).item() == 1
+            assert model.predict(ones).item() == 1
             for session in sessions:
-                session.inputs["x"][...] = one
+                session.inputs["x"][...] = ones
                 session.run()
                 assert session.outputs["y"].item() == total
         sessions[0].reset()

@@ -29,15 +29,15 @@ def test_every_way_has_a_number_in_every_round():
     ways = [counting_way("a", 2.0, []), counting_way("b", 3.0, [])]
     rounds = timing.alternate(ways, seconds=0.0, seed=1)
     assert list(rounds) == ["a", "b"]
-    assert rounds["a"] == pytest.approx([2.0] * timing.LEAST_ROUNDS)
-    assert rounds["b"] == pytest.approx([3.0] * timing.LEAST_ROUNDS)
+    assert rounds["a"] == pytest.approx([2.0] * timing.MIN_ROUNDS)
+    assert rounds["b"] == pytest.approx([3.0] * timing.MIN_ROUNDS)
 
 
 def test_both_orders_occur_within_the_rounds():
     log: list[str] = []
     ways = [counting_way("a", 500.0, log), counting_way("b", 500.0, log)]
     timing.alternate(ways, seconds=0.0, seed=1)
-    calls = log[-4 * timing.LEAST_ROUNDS :]  # each block is one call untimed and one timed
+    calls = log[-4 * timing.MIN_ROUNDS :]  # each block is one call untimed and one timed
     firsts = set(calls[::4])
     assert firsts == {"a", "b"}
 
@@ -66,11 +66,11 @@ def test_percentiles_are_times_that_were_seen(samples, expected):
 
 
 def test_latencies_has_enough_samples_of_each_way():
-    found = timing.latencies([counting_way("a", 2.0, []), counting_way("b", 600.0, [])], 0.0)
-    assert {name: latency.p50_us for name, latency in found.items()} == pytest.approx(
+    latencies = timing.latencies([counting_way("a", 2.0, []), counting_way("b", 600.0, [])], 0.0)
+    assert {name: latency.p50_us for name, latency in latencies.items()} == pytest.approx(
         {"a": 2.0, "b": 600.0}
     )
-    assert min(latency.calls for latency in found.values()) >= timing.LEAST_SAMPLES
+    assert min(latency.calls for latency in latencies.values()) >= timing.MIN_SAMPLES
 
 
 def test_a_statement_runs_as_often_as_asked():

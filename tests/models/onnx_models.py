@@ -67,10 +67,10 @@ def _model(
 ) -> bytes:
     graph = helper.make_graph(nodes, "main", inputs, outputs, constants)
     opsets = [helper.make_opsetid("", OPSET)]
-    made = helper.make_model(
+    model = helper.make_model(
         graph, producer_name="edgeward tests", opset_imports=opsets, ir_version=IR_VERSION
     )
-    return bytes(made.SerializeToString(deterministic=True))
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def add(shape: tuple[int, ...] = (16,), dtype: str = "float32") -> bytes:
@@ -154,8 +154,8 @@ def network(net: nets.Network) -> bytes:
         _constant("highest", np.array(6, np.float32)),
     ]
     source, shape = first, tuple(net.input_shape)
-    for place, layer in enumerate(net.layers):
-        target = net.output_name if place == len(net.layers) - 1 else f"layer{place}"
+    for index, layer in enumerate(net.layers):
+        target = net.output_name if index == len(net.layers) - 1 else f"layer{index}"
         weights = [_constant(f"{target}/{role}", data) for role, data in _weights(layer, shape)]
         nodes += _layer_nodes(layer, source, [weight.name for weight in weights], target, shape)
         constants += weights

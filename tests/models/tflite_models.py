@@ -168,11 +168,11 @@ def counter() -> bytes:
 
     LiteRT's CompiledModel refuses variable tensors; the Interpreters run it.
     """
-    one = np.ones((1, 1), np.float32)
+    ones = np.ones((1, 1), np.float32)
     tensors = [
         Tensor("x", "float32", (1, 1, 1)),
-        constant("weight", one),
-        constant("recurrent_weight", one),
+        constant("weight", ones),
+        constant("recurrent_weight", ones),
         constant("bias", np.zeros(1, np.float32)),
         Tensor("state", "float32", (1, 1), is_variable=True),
         Tensor("y", "float32", (1, 1, 1)),
@@ -200,8 +200,8 @@ def network(net: nets.Network) -> bytes:
     tensors = [Tensor(net.input_name, "float32", net.input_shape)]
     ops = []
     source, shape = net.input_name, tuple(net.input_shape)
-    for place, layer in enumerate(net.layers):
-        target = _output_name(net, place)
+    for index, layer in enumerate(net.layers):
+        target = _output_name(net, index)
         constants = [constant(f"{target}/{role}", data) for role, data in _constants(layer)]
         shape = nets.output_shape(layer, shape)
         tensors += [*constants, Tensor(target, "float32", shape)]
@@ -216,8 +216,8 @@ def network_int8(net: nets.Network) -> bytes:
     tensors = [Tensor(net.input_name, "int8", net.input_shape, quantization=quantization)]
     ops = []
     source, shape = net.input_name, tuple(net.input_shape)
-    for place, layer in enumerate(net.layers):
-        target = _output_name(net, place)
+    for index, layer in enumerate(net.layers):
+        target = _output_name(net, index)
         constants = _int8_constants(layer, target, quantization.scales[0])
         shape = nets.output_shape(layer, shape)
         quantization = _output_quantization(layer, quantization)
@@ -227,8 +227,8 @@ def network_int8(net: nets.Network) -> bytes:
     return model([Subgraph(tensors, ops, [net.input_name], [net.output_name])])
 
 
-def _output_name(net: nets.Network, place: int) -> str:
-    return net.output_name if place == len(net.layers) - 1 else f"layer{place}"
+def _output_name(net: nets.Network, index: int) -> str:
+    return net.output_name if index == len(net.layers) - 1 else f"layer{index}"
 
 
 def _constants(layer: nets.Layer) -> list[tuple[str, npt.NDArray[Any]]]:

@@ -257,10 +257,10 @@ def _ints(builder: Any, values: Sequence[int]) -> Place:
     return Place(builder.CreateNumpyVector(np.array(values, "<i4")))
 
 
-def _places(builder: Any, places: Sequence[Place]) -> Place:
-    builder.StartVector(4, len(places), 4)
-    for place in reversed(places):
-        builder.PrependUOffsetTRelative(place.offset)
+def _places(builder: Any, items: Sequence[Place]) -> Place:
+    builder.StartVector(4, len(items), 4)
+    for item in reversed(items):
+        builder.PrependUOffsetTRelative(item.offset)
     return Place(builder.EndVector())
 
 

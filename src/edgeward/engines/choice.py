@@ -12,7 +12,7 @@ from edgeward.errors import BadInput, EngineMissing
 PARALLEL_FROM_BYTES = 1 << 20  # smaller models run in far less than a millisecond
 MAX_DEFAULT_THREADS = 4
 MAX_THREADS = 256
-HEAD_BYTES = 8  # where a model file says its format
+HEAD_BYTES = 8  # the part of a model file that identifies its format
 
 
 class Ready(NamedTuple):

@@ -1,7 +1,7 @@
 """The engines on this machine: where the installed wheels keep their libraries.
 
-Nothing of an engine is imported or opened here. Modules that numpy does not bring are imported
-where they are used: start-up time counts.
+Nothing of an engine is imported or opened here. Modules that numpy does not import are imported
+where they are used, which keeps start-up short.
 """
 
 import os
@@ -14,16 +14,16 @@ from edgeward.errors import BadInput, EngineMismatch, EngineMissing
 
 
 class Kind(NamedTuple):
-    """An engine that the core can drive: its names, what it runs, and the versions checked."""
+    """An engine that the core can run: its names, its formats, and the versions checked."""
 
     title: str
-    package: str  # as pip calls it
+    package: str  # the name that pip takes
     module: str
     library: str  # a pattern inside the module's directory
     formats: tuple[str, ...]
     lowest: str  # the first version of the range
     below: str  # the first version past it
-    install: str  # the command that brings it
+    install: str  # the command that installs it
 
     @property
     def supported(self) -> str:
@@ -35,7 +35,7 @@ class Kind(NamedTuple):
         return _release(self.lowest) <= _release(version) < _release(self.below)
 
 
-# Of two that run a format, the first is the default.
+# Of two engines for a format, the first is the default.
 KINDS: Mapping[str, Kind] = {
     "litert": Kind(
         title="LiteRT",
@@ -74,7 +74,7 @@ class Installed(NamedTuple):
     """An engine found in an installed wheel."""
 
     name: str  # a key of KINDS
-    package: str  # the distribution that brought it: "onnxruntime", "onnxruntime-gpu"
+    package: str  # the distribution it belongs to: "onnxruntime", "onnxruntime-gpu"
     version: str
     library: str  # its path
 
@@ -90,7 +90,7 @@ def installed(name: str) -> Installed:
 
     kind = kind_of(name)
     spec = importlib.util.find_spec(kind.module)  # of a top-level module: executes nothing
-    # A directory without __init__.py (a checkout that lies on the path) has no origin: no package.
+    # A directory without __init__.py (a checkout on the path) has no origin, and is no package.
     directories = spec.submodule_search_locations if spec and spec.origin else None
     if not directories:
         raise EngineMissing(f"engine {name}: {kind.package} is not installed: {kind.install}")
@@ -108,7 +108,7 @@ def installed(name: str) -> Installed:
 
 
 def all_installed() -> tuple[Installed, ...]:
-    """The engines that are here, in the order of KINDS."""
+    """The installed engines, in the order of KINDS."""
     engines = []
     for name in KINDS:
         try:
@@ -127,8 +127,8 @@ def kind_of(name: str) -> Kind:
 def _owner(directory: str, library: str) -> tuple[str, str] | None:
     """The (package, version) of the distribution whose RECORD lists `library` of this module.
 
-    Told by the name of the directory that holds the RECORD, as importlib.metadata does; importing
-    that costs more than opening an engine.
+    Both are in the name of the directory that holds the RECORD. importlib.metadata reads them from
+    there too, but importing it takes longer than opening an engine.
     """
     import glob
 

@@ -1,8 +1,8 @@
 """Whether an engine runs on this machine: its first use is probed in a child process.
 
 A wheel can kill the process that opens it (SIGILL, a missing glibc symbol). A good verdict is kept
-in a cache file of this user's. Modules that numpy does not bring are imported where they are used:
-start-up time counts.
+in a cache file of this user's. Modules that numpy does not import are imported where they are used,
+which keeps start-up short.
 """
 
 import os
@@ -19,7 +19,7 @@ PROBE_LIMIT_S = 60.0
 
 
 class Verdict(NamedTuple):
-    """What a probe found out, in one clause."""
+    """The result of a probe, with the reason as a clause."""
 
     is_usable: bool
     reason: str
@@ -39,8 +39,8 @@ _CAUSES = {
 def ensure_usable(engine: Installed) -> None:
     """Raises EngineMismatch, with the reason, when `engine` cannot run a model here.
 
-    A good verdict is remembered for this library, this core and this CPU. A bad one is not: what
-    was missing may be installed the next minute.
+    A good verdict is cached for this library, this core and this CPU. A bad one is not: what is
+    missing may be installed before the next load.
     """
     identity = _identity(engine)
     if identity is not None and _is_remembered(engine.library, identity):
@@ -56,16 +56,16 @@ def ensure_usable(engine: Installed) -> None:
 
 
 def probe(engine: Installed) -> Verdict:
-    """Runs a small model on `engine` in a child process, which may die of it.
+    """Runs a small model on `engine` in a child process, which the engine may kill.
 
-    Where no child can be run (an embedded interpreter, a sandbox) the engine is taken on trust.
+    Where no child can be started (an embedded interpreter, a sandbox), the engine is trusted.
     """
     import json
     import subprocess
 
     if not _is_python(sys.executable):
         return Verdict(True, "taken on trust: this program has no Python to start for a probe")
-    # Isolated, with our module path: it finds this edgeward and numpy, wherever it is started.
+    # Isolated, with the module path of this process: it finds the same edgeward and numpy.
     start = (
         "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
         "from edgeward.engines import probe; probe.answer_probe(*sys.argv[1:])"
@@ -89,7 +89,7 @@ def probe(engine: Installed) -> Verdict:
 
 
 def answer_probe(name: str, version: str, library: str) -> None:
-    """The child's side of `probe`: opens the engine, runs a model, says so on standard output."""
+    """The child's side of `probe`: opens the engine, runs a model, reports on standard output."""
     import resource
     from importlib.resources import files
 
@@ -97,7 +97,7 @@ def answer_probe(name: str, version: str, library: str) -> None:
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answer = os.dup(1)
-    os.dup2(2, 1)  # what the engine prints is no answer
+    os.dup2(2, 1)  # the engine may print to standard output
     os.write(answer, b"opening\n")
     model = str(files("edgeward") / "digits" / f"digits.{KINDS[name].formats[0]}")
     try:
@@ -109,12 +109,12 @@ def answer_probe(name: str, version: str, library: str) -> None:
 
 
 def judge(returncode: int, answer: str, noise: str) -> Verdict:
-    """What the end of a probe means, by its return code (negative: a signal) and its output."""
+    """The verdict for a child with this return code (negative: a signal) and this output."""
     import signal
 
     answers = answer.splitlines()
     last_words = (noise.strip().splitlines() or ["it printed nothing"])[-1]
-    if not answers:  # it did not come as far as opening the engine
+    if not answers:  # it ended before it opened the engine
         return Verdict(True, f"taken on trust: the probe did not start ({last_words})")
     if returncode < 0:
         names = {number.value: number.name for number in signal.Signals}
@@ -130,7 +130,7 @@ def judge(returncode: int, answer: str, noise: str) -> Verdict:
 
 
 def explained(message: str) -> str:
-    """The loader's complaint about a symbol version as a sentence; any other message as it is."""
+    """The loader's message about a symbol version as a sentence; any other message unchanged."""
     lacking = re.search(r"(\S+): version [`'](\w+?)_([\d.]+)' not found", message)
     if lacking is None:
         return message
@@ -148,7 +148,7 @@ def _is_python(executable: str | None) -> bool:
 
 
 def _identity(engine: Installed) -> str | None:
-    """All that a verdict depends on; none when the library or the core cannot be looked at."""
+    """Everything that a verdict depends on; None when the library or the core cannot be read."""
     from edgeward import _core
 
     try:
@@ -160,7 +160,7 @@ def _identity(engine: Installed) -> str | None:
 
 
 def _cache_path() -> str | None:
-    """Where verdicts are kept; none when this user has no place for caches."""
+    """The file that holds the verdicts; None when this user has no cache directory."""
     root = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(root):
         root = os.path.join(os.path.expanduser("~"), ".cache")
@@ -170,17 +170,18 @@ def _cache_path() -> str | None:
 def _is_remembered(library: str, identity: str) -> bool:
     """True when the cache holds this entry.
 
-    Searched, not parsed: to import json takes longer than all else here. A path with a quotation
-    mark or a backslash is written otherwise, and therefore probed at each load.
+    The text is searched, not parsed: importing json takes longer than everything else here. JSON
+    escapes a quotation mark or a backslash, so that a library with one in its path is probed at
+    each load.
     """
     path = _cache_path()
     return path is not None and f'"{library}": "{identity}"' in text_of(path)
 
 
 def _remember(library: str, identity: str) -> None:
-    """Replaces the cache in one step, by one with this entry and without libraries that are gone.
+    """Replaces the cache in one step: adds this entry, drops those of libraries that do not exist.
 
-    Where it cannot be written, nothing happens: the next load probes again.
+    Where the cache cannot be written, nothing happens: the next load probes again.
     """
     import json
 

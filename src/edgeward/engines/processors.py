@@ -1,4 +1,4 @@
-"""The processors that this process may use: how many, and what the kernel says of them."""
+"""The processors that this process may use: how many, and which instruction sets they have."""
 
 import os
 import re
@@ -17,8 +17,8 @@ def usable_cpus() -> int:
 def quota_files(groups: str) -> list[tuple[str, ...]]:
     """The files that hold the CPU quotas of a process whose /proc/self/cgroup reads `groups`.
 
-    For its own group and each above it: cpu.max (cgroup v2), or quota and period (v1). A container
-    may be told a path that only its host has; then the topmost files are its own.
+    For its own group and each above it: cpu.max (cgroup v2), or quota and period (v1). In a
+    container the path may be one of the host's; then the topmost files are those of its own group.
     """
     files: list[tuple[str, ...]] = []
     for line in groups.splitlines():
@@ -38,7 +38,7 @@ def cpus_within(affinity_count: int, quotas: Iterable[str]) -> int:
     """The processors that fit into every quota, at least one.
 
     A quota reads "<us> <us of a period>", or anything else for none ("max 100000", "-1 100000").
-    Part of a processor does not count: a thread that uses it up is stopped until the period ends.
+    A fraction of a processor does not count: a thread that uses it up stops until the period ends.
     """
     count = affinity_count
     for quota in quotas:
@@ -49,10 +49,12 @@ def cpus_within(affinity_count: int, quotas: Iterable[str]) -> int:
 
 
 def cpuinfo() -> dict[str, str]:
-    """What the kernel tells of the first processor; x86 lists `flags`, ARM `Features`."""
+    """The fields of the first processor in /proc/cpuinfo; x86 has `flags`, ARM `Features`."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            head = file.read(8192)  # made as it is read: all of it takes long where CPUs are many
+            head = file.read(
+                8192
+            )  # the kernel writes it while it is read, which takes long on many CPUs
     except OSError:
         return {}
     fields = [line.partition(":") for line in head.split("\n\n", 1)[0].splitlines()]

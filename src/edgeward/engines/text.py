@@ -1,4 +1,4 @@
-"""The text of small files that other programs and the kernel write."""
+"""The text of small files that the kernel or other programs write."""
 
 
 def text_of(path: str) -> str:

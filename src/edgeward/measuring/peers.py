@@ -1,7 +1,7 @@
 """The engines' own Python APIs, as ways to run what Edgeward runs: same file, values, threads.
 
-Each is used as its documentation shows, at its best: tensors and methods looked up beforehand,
-buffers made once. Nothing is imported before a way of that package is asked for.
+Each is used as its documentation shows, in its fastest form: tensors and methods are looked up
+beforehand, buffers are created once. A package is imported when one of its ways is requested.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgeward.measuring.timing import Way, statement_way
 
 
 class Task(NamedTuple):
-    """What every peer is given."""
+    """The arguments of every peer."""
 
     path: str
     signature: str
@@ -28,7 +28,7 @@ class Task(NamedTuple):
 
 
 def ways(engine: str, task: Task) -> tuple[list[Way], dict[str, str]]:
-    """The engine's own ways to run this model, and for each that does not, why."""
+    """The engine's own ways to run this model; and for each that fails, the reason by name."""
     able: list[Way] = []
     failures: dict[str, str] = {}
     for name, make in PEERS[engine].items():
@@ -61,17 +61,17 @@ def _interpreter(package: str, name: str, task: Task) -> Way:
         "get_tensor": interpreter.get_tensor,
     }
     steps = []
-    for place, (input_name, values) in enumerate(task.inputs.items()):
+    for position, (input_name, values) in enumerate(task.inputs.items()):
         detail = inputs[input_name]
         if tuple(detail["shape"]) != values.shape:
             interpreter.resize_tensor_input(detail["index"], values.shape)
-        names |= {f"i{place}": detail["index"], f"x{place}": values}
-        steps.append(f"set_tensor(i{place}, x{place})")
+        names |= {f"i{position}": detail["index"], f"x{position}": values}
+        steps.append(f"set_tensor(i{position}, x{position})")
     interpreter.allocate_tensors()
     steps.append("invoke()")
-    for place, detail in enumerate(outputs):
-        names[f"o{place}"] = detail["index"]
-        steps.append(f"y{place} = get_tensor(o{place})")
+    for position, detail in enumerate(outputs):
+        names[f"o{position}"] = detail["index"]
+        steps.append(f"y{position} = get_tensor(o{position})")
     return statement_way(name, "; ".join(steps), is_ours=False, **names)
 
 
@@ -94,10 +94,10 @@ def _compiled_model(name: str, task: Task) -> Way:
     index = max(0, compiled.get_signature_index(task.signature))
     key, signature = list(compiled.get_signature_list().items())[index]
     details = compiled.get_input_tensor_details(key)
-    for place, input_name in enumerate(signature["inputs"]):
+    for position, input_name in enumerate(signature["inputs"]):
         values = task.inputs[input_name]
         if tuple(details[input_name]["shape"]) != values.shape:
-            compiled.resize_input_tensor(place, values.shape, index)
+            compiled.resize_input_tensor(position, values.shape, index)
     sources = compiled.create_input_buffers(index)
     targets = compiled.create_output_buffers(index)
     names: dict[str, object] = {
@@ -107,19 +107,22 @@ def _compiled_model(name: str, task: Task) -> Way:
         "targets": targets,
     }
     steps = []
-    for place, input_name in enumerate(signature["inputs"]):
-        names |= {f"write{place}": sources[place].write, f"x{place}": task.inputs[input_name]}
-        steps.append(f"write{place}(x{place})")
+    for position, input_name in enumerate(signature["inputs"]):
+        names |= {
+            f"write{position}": sources[position].write,
+            f"x{position}": task.inputs[input_name],
+        }
+        steps.append(f"write{position}(x{position})")
     steps.append("run(index, sources, targets)")
     details = compiled.get_output_tensor_details(key)
-    for place, output_name in enumerate(signature["outputs"]):
+    for position, output_name in enumerate(signature["outputs"]):
         detail = details[output_name]
         names |= {
-            f"read{place}": targets[place].read,
-            f"count{place}": math.prod(detail["shape"]),
-            f"dtype{place}": np.dtype(detail["dtype"]).type,
+            f"read{position}": targets[position].read,
+            f"count{position}": math.prod(detail["shape"]),
+            f"dtype{position}": np.dtype(detail["dtype"]).type,
         }
-        steps.append(f"y{place} = read{place}(count{place}, dtype{place})")
+        steps.append(f"y{position} = read{position}(count{position}, dtype{position})")
     return statement_way(name, "; ".join(steps), is_ours=False, **names)
 
 
@@ -139,7 +142,7 @@ def _onnx_run(name: str, task: Task) -> Way:
 
 
 def _onnx_binding(name: str, task: Task) -> Way:
-    """Inputs and outputs lie in OrtValues made beforehand: nothing is copied in or out."""
+    """Inputs and outputs are in OrtValues that exist beforehand: nothing is copied."""
     session = _onnx_session(task)
     values = importlib.import_module("onnxruntime").OrtValue
     binding = session.io_binding()

@@ -1,8 +1,8 @@
 """Timing that compares: ways of doing one thing run in turns, in this process, round after round.
 
 A Way is a name and a loop. Short blocks of all ways alternate in random order, so that a slow
-moment of the machine hits all of them; a ratio is the median of the ratios within the rounds.
-Knows no model.
+moment of the machine affects all of them; a ratio is the median of the rounds' ratios. This module
+knows no model.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 BLOCK_S = 0.5e-3
-LEAST_ROUNDS = 30
-LEAST_SAMPLES = 100
-MOST_SAMPLES = 100_000
+MIN_ROUNDS = 30
+MIN_SAMPLES = 100
+MAX_SAMPLES = 100_000
 
 
 class Way(NamedTuple):
@@ -42,7 +42,7 @@ class Ratio(NamedTuple):
 
 
 class Latency(NamedTuple):
-    """Times of `calls` single calls, each one that was seen, the clock (tens of ns) in it."""
+    """Percentiles of `calls` single calls; reading the clock, tens of ns, is included."""
 
     calls: int
     p50_us: float
@@ -53,13 +53,13 @@ class Latency(NamedTuple):
 
 
 def statement_way(name: str, statement: str, *, is_ours: bool, **names: object) -> Way:
-    """`statement` in a tight loop, with `names` in its scope and no call of ours around it."""
+    """`statement` in a tight loop, with `names` in its scope and no call around it."""
     return Way(name, is_ours, timeit.Timer(statement, globals=names).timeit)
 
 
 @contextmanager
 def collector_off() -> Iterator[None]:
-    """No garbage collection inside: what exists is set aside, nothing is collected meanwhile."""
+    """Garbage collection is off inside; existing objects are frozen meanwhile."""
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -81,17 +81,17 @@ def calls_per_block(way: Way) -> int:
 def alternate(ways: Sequence[Way], seconds: float, seed: int) -> dict[str, list[float]]:
     """Microseconds per call of each way, one number a round.
 
-    Goes on for `seconds` and LEAST_ROUNDS at least. Each block starts with calls that are not
-    timed: they bring its weights and code into the caches.
+    Takes `seconds`, and MIN_ROUNDS at least. Each block starts with calls that are not timed, which
+    bring its weights and code into the caches.
     """
     generator = np.random.default_rng(seed)
     rounds: dict[str, list[float]] = {way.name: [] for way in ways}
     with collector_off():
         blocks = [(way, calls_per_block(way)) for way in ways]
         end_s = time.perf_counter() + seconds
-        while time.perf_counter() < end_s or len(rounds[ways[0].name]) < LEAST_ROUNDS:
-            for place in generator.permutation(len(blocks)):
-                way, count = blocks[place]
+        while time.perf_counter() < end_s or len(rounds[ways[0].name]) < MIN_ROUNDS:
+            for index in generator.permutation(len(blocks)):
+                way, count = blocks[index]
                 way.seconds(max(1, count // 8))
                 rounds[way.name].append(way.seconds(count) / count * 1e6)
     return rounds
@@ -104,22 +104,22 @@ def ratio(rounds: Mapping[str, Sequence[float]], ours: str, theirs: str) -> Rati
 
 
 def latencies(ways: Sequence[Way], seconds: float) -> dict[str, Latency]:
-    """Single calls of each way, in turns, for `seconds` and LEAST_SAMPLES of each at least."""
+    """Single calls of each way, in turns: `seconds`, and MIN_SAMPLES of each at least."""
     samples: dict[str, list[float]] = {way.name: [] for way in ways}
     with collector_off():
-        turns = [(way, min(LEAST_SAMPLES, calls_per_block(way))) for way in ways]
+        turns = [(way, min(MIN_SAMPLES, calls_per_block(way))) for way in ways]
         end_s = time.perf_counter() + seconds
         while True:
             for way, count in turns:
                 samples[way.name] += [way.seconds(1) * 1e6 for _ in range(count)]
             counts = [len(taken_us) for taken_us in samples.values()]
-            is_enough = time.perf_counter() >= end_s and min(counts) >= LEAST_SAMPLES
-            if is_enough or max(counts) >= MOST_SAMPLES:
+            is_enough = time.perf_counter() >= end_s and min(counts) >= MIN_SAMPLES
+            if is_enough or max(counts) >= MAX_SAMPLES:
                 return {name: percentiles(taken_us) for name, taken_us in samples.items()}
 
 
 def percentiles(samples_us: Sequence[float]) -> Latency:
-    """By nearest rank: no number that was not seen."""
+    """Percentiles by nearest rank: each is one of the samples."""
     ordered = sorted(samples_us)
     p50, p90, p99, p999 = (
         ordered[math.ceil(part * len(ordered) / 1000) - 1] for part in (500, 900, 990, 999)
