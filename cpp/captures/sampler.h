@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "captures/observation.h"
 #include "tensor/signature.h"
 
 namespace edgeward {
@@ -46,14 +47,6 @@ struct Rule {
 // The rule for sessions of this signature. Throws Error(bad_input) for one that means nothing: a fraction outside 0 to
 // 1, a count of 0, an output that is not there, a tree deeper than 16, two reservoirs that must choose alike.
 Rule resolved(Rule rule, const Signature& signature);
-
-// What one inference was. Outputs are empty when it failed.
-struct Observation {
-  std::span<const TensorView> outputs;
-  std::span<const TensorSpec> specs;  // of the outputs: quantised values are compared as the reals they stand for
-  uint64_t monotonic_ns = 0;
-  bool has_failed = false;
-};
 
 class Sampler {
  public:

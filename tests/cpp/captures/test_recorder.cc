@@ -30,12 +30,12 @@ std::vector<Kept> kept_in(const Directory& directory) {
   for (const std::string& name : directory.names()) {
     auto reader = RingReader::try_open(directory.at(name));
     REQUIRE(reader);
-    while (const auto found = reader->next(kRecordHeadBytes)) {
-      REQUIRE(is_record_at(found->bytes, found->position));
-      const auto record = try_read_record(found->bytes);
+    while (const auto copied = reader->next(kRecordHeadBytes)) {
+      REQUIRE(is_record_at(copied->bytes, copied->position));
+      const auto record = try_read_record(copied->bytes);
       REQUIRE(record);
       all.push_back({record->head, record->tensors, Octets(record->user.begin(), record->user.end()),
-                     Octets(found->bytes.begin(), found->bytes.end())});
+                     Octets(copied->bytes.begin(), copied->bytes.end())});
     }
     CHECK_FALSE(reader->is_broken());
   }
@@ -44,7 +44,7 @@ std::vector<Kept> kept_in(const Directory& directory) {
 
 std::vector<uint64_t> sequences_of(const std::vector<Kept>& all) {
   std::vector<uint64_t> sequences;
-  for (const Kept& one : all) sequences.push_back(one.head.sequence);
+  for (const Kept& kept : all) sequences.push_back(kept.head.sequence);
   return sequences;
 }
 
@@ -113,7 +113,7 @@ class Recorded {
 // The first byte of the output of each record.
 std::vector<int> values_of(const std::vector<Kept>& all) {
   std::vector<int> values;
-  for (const Kept& one : all) values.push_back(static_cast<int>(one.data(1).at(0)));
+  for (const Kept& kept : all) values.push_back(static_cast<int>(kept.data(1).at(0)));
   return values;
 }
 
@@ -259,9 +259,9 @@ TEST_CASE("before one that is kept come as many as were asked for, in their orde
   for (const uint8_t value : {1, 2, 3, 4, 5, 200, 6, 201, 202, 7, 8, 9, 10, 203}) session.run(value);
   const auto all = session.kept();
   CHECK(values_of(all) == std::vector<int>{3, 4, 5, 200, 6, 201, 202, 8, 9, 10, 203});
-  for (const Kept& one : all) {
-    CHECK(one.head.reason == (static_cast<int>(one.data(1)[0]) > 100 ? kPredicate : kPreRoll));
-    CHECK(is_same(one.data(0), Octets(64, std::byte(static_cast<uint8_t>(one.data(1)[0]) + 1))));
+  for (const Kept& kept : all) {
+    CHECK(kept.head.reason == (static_cast<int>(kept.data(1)[0]) > 100 ? kPredicate : kPreRoll));
+    CHECK(is_same(kept.data(0), Octets(64, std::byte(static_cast<uint8_t>(kept.data(1)[0]) + 1))));
   }
   for (size_t i = 1; i < all.size(); ++i) {
     CHECK(all[i].head.sequence == i + 1);
