@@ -23,6 +23,7 @@ import numpy as np
 from edgeward import __version__
 from edgeward.errors import BadInput, EdgewardError, OutOfMemory
 from edgeward.outcome import Outcome
+from edgeward.terminal.quoting import quoted, quoted_text
 
 STATUS_SYSTEM = 5
 STATUS_DEFECT = 70
@@ -265,13 +266,13 @@ def _answer(words: Sequence[str]) -> _Answer:
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
         answer = _failed("defect", message, is_json, STATUS_DEFECT)
-        return answer._replace(complaint=traceback.format_exc().rstrip())
+        return answer._replace(complaint=quoted_text(traceback.format_exc().rstrip()))
 
 
 def _failed(code: str, message: str, is_json: bool, status: int = STATUS_SYSTEM) -> _Answer:
     document = {"error": {"code": code, "message": message}}
     output = _document(document) if is_json else b""
-    return _Answer(output, f"edgeward: {code}: {message}", status)
+    return _Answer(output, f"edgeward: {code}: {quoted(message)}", status)
 
 
 def _os_message(error: OSError) -> str:
@@ -290,8 +291,8 @@ def _document(report: dict[str, Any]) -> bytes:
 
 
 def _encoded(text: str) -> bytes:
-    """A file name or tensor name that the terminal cannot show must not end the program."""
-    return f"{text}\n".encode(sys.stdout.encoding, "backslashreplace")
+    """A file name or tensor name must neither steer the terminal nor, unshown, end the program."""
+    return f"{quoted_text(text)}\n".encode(sys.stdout.encoding, "backslashreplace")
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from edgeward.commands.captures_records import add_directory, add_key, add_model
 from edgeward.errors import BadInput
 from edgeward.outcome import Outcome
 from edgeward.terminal.progress import Progress
+from edgeward.terminal.quoting import quoted
 
 RECORD_BYTES = 192  # of a record beside its tensors, about
 
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> Outcome:
     if args.to != "jsonl":
         written = [_in_place(path, draft, str(args.output)) for path in written]
     report = {"record_count": count, "format": args.to, "files": written}
-    lines = [f"{count:,} records", *(f"wrote {path}" for path in written)]
+    lines = [f"{count:,} records", *(f"wrote {quoted(path)}" for path in written)]
     return Outcome(report, "\n".join(lines))
 
 

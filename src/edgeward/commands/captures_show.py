@@ -24,6 +24,7 @@ from edgeward.commands.options import whole_number
 from edgeward.outcome import Outcome
 from edgeward.reports.inspection import number
 from edgeward.terminal.picture import Ink, ink, lines
+from edgeward.terminal.quoting import quoted
 
 MAX_LAST = 1_000_000
 SHOWN_VALUES = 8
@@ -82,7 +83,7 @@ def _report(captured: Captured) -> dict[str, Any]:
 def _text(captured: Captured, columns: int, how: Ink) -> str:
     model = " ".join(filter(None, (captured.model or "unnamed", captured.version)))
     parts = [
-        f"{model}, {timestamp(captured.time_ns)}, {captured.latency_ns / 1e3:,.1f} µs, "
+        f"{quoted(model)}, {timestamp(captured.time_ns)}, {captured.latency_ns / 1e3:,.1f} µs, "
         f"{', '.join(captured.reasons)}, "
         f"number {captured.sequence} of ring {captured.ring_id:016x}"
     ]
@@ -90,7 +91,8 @@ def _text(captured: Captured, columns: int, how: Ink) -> str:
         parts.append(f"user      {captured.user!r}")
     for side in ("inputs", "outputs"):
         for name, array in getattr(captured, side).items():
-            head = f"{side[:-1]:<8}  {name}  {captured.dtypes[side, name]} {list(array.shape)}"
+            dtype = captured.dtypes[side, name]
+            head = f"{side[:-1]:<8}  {quoted(name)}  {dtype} {list(array.shape)}"
             picture = picture_of(array)
             if picture is None:
                 parts.append(f"{head}  {_values(array)}")

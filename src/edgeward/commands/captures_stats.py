@@ -16,6 +16,7 @@ from edgeward.commands.captures_records import add_directory
 from edgeward.errors import BadInput
 from edgeward.outcome import Outcome
 from edgeward.reports.inspection import aligned, number
+from edgeward.terminal.quoting import quoted
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +107,9 @@ def _text(entry: dict[str, Any]) -> str:
         for row in entry["tensors"]
     ]
     errors = f", {entry['error_count']:,} failed" if entry["error_count"] else ""
-    head = f"{model}, {entry['signature']}: {entry['run_count']:,} inferences{errors}"
+    head = (
+        f"{quoted(model)}, {quoted(entry['signature'])}: {entry['run_count']:,} inferences{errors}"
+    )
     return "\n".join([head, f"latency  {latency}", "", *aligned(rows)])
 
 

@@ -7,6 +7,7 @@ from edgeward import Package
 from edgeward.commands.options import add_engine, add_trust
 from edgeward.outcome import Outcome
 from edgeward.reports import package_report
+from edgeward.terminal.quoting import quoted
 
 MISMATCH_STATUS = 1
 
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> Outcome:
     failed = [difference for difference in differences if not difference.passed]
     report["golden"] = [difference._asdict() for difference in differences]
     worst = max(difference.error for difference in differences)
-    lines += [difference.text for difference in failed]
+    lines += [quoted(difference.text) for difference in failed]
     lines.append(
         f"golden outputs: {len(differences) - len(failed)} of {len(differences)} as expected, "
         f"largest error {worst:.3g}"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgeward import Model, Quantization, TensorSpec, _core
 from edgeward.schema import quantization_report, signatures_report
+from edgeward.terminal.quoting import quoted
 
 FORMAT_TITLES = {"tflite": "TensorFlow Lite", "ort": "ONNX Runtime", "onnx": "ONNX"}
 TOP_COUNT = 5
@@ -52,7 +53,7 @@ def engine_report(model: Model) -> dict[str, Any]:
 def text(report: Mapping[str, Any]) -> str:
     """The report for people."""
     title = FORMAT_TITLES[report["format"]]
-    parts = [f"{report['model']}  {title}, {size(report['size_bytes'])}", ""]
+    parts = [f"{quoted(report['model'])}  {title}, {size(report['size_bytes'])}", ""]
     parts += [f"engine  {engine_text(report['engine'])}", f"nodes   {nodes_text(report['engine'])}"]
     rows = [
         (side, spec["name"], spec["dtype"], str(spec["shape"]), real_text(spec["quantization"]))
@@ -63,7 +64,7 @@ def text(report: Mapping[str, Any]) -> str:
     # Laid out together, so that the columns of all signatures stand below each other.
     laid_out = iter(aligned(rows))
     for name, signature in report["signatures"].items():
-        parts += ["", f"signature {name}"]
+        parts += ["", f"signature {quoted(name)}"]
         parts += [f"  {next(laid_out)}" for _ in signature["inputs"] + signature["outputs"]]
     return "\n".join(parts)
 
@@ -111,8 +112,8 @@ def size(size_bytes: int) -> str:
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
-    """The rows as lines, their columns below each other."""
-    table = list(rows)
+    """The rows as lines, their columns below each other. Cells are quoted."""
+    table = [[quoted(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -139,7 +140,7 @@ def values_text(spec: TensorSpec, tensor: NDArray[Any], bar: str) -> str:
     has_numbers = stored == spec.dtype  # else bits of what numpy has no dtype for
     flat = (real_values(tensor, spec.quantization) if has_numbers else tensor).ravel()
     kind = spec.dtype if has_numbers else f"{spec.dtype}, bits as {stored}"
-    lines = [f"{spec.name}  {kind} {list(tensor.shape)}"]
+    lines = [f"{quoted(spec.name)}  {kind} {list(tensor.shape)}"]
     if flat.dtype.kind == "f" and max(tensor.shape, default=1) == flat.size > 1:
         best = np.argsort(-flat, kind="stable")[:TOP_COUNT].tolist()
         rows: list[tuple[str, ...]] = []

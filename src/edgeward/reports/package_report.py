@@ -11,6 +11,7 @@ from edgeward.errors import MalformedKey, WrongKey
 from edgeward.packages import key_wraps
 from edgeward.packages.package import Package
 from edgeward.reports.inspection import aligned, real_text, size
+from edgeward.terminal.quoting import quoted
 
 COUNT_MASK = (1 << _core.EPOCH_SHIFT) - 1
 ID_DIGITS = 16  # of a key's or package's id, in text
@@ -114,7 +115,7 @@ def _schema_lines(schema: Mapping[str, Any]) -> list[str]:
                 for side in ("input", "output")
                 for spec in signature[f"{side}s"]
             ]
-            lines += ["", f"signature {name}", *(f"  {line}" for line in aligned(rows))]
+            lines += ["", f"signature {quoted(name)}", *(f"  {line}" for line in aligned(rows))]
     except (TypeError, KeyError, ValueError, IndexError, AttributeError):
         return []
     return lines
