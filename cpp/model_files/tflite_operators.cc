@@ -18,16 +18,18 @@ namespace shaping = tflite_shaping;
 
 // What is known of one operator. `options` is the member of BuiltinOptions that its kernel reads, 0 for none.
 struct Rule {
-  int32_t code;  // of the builtin operator
   std::string_view name;
-  uint8_t options = 0;
-  bool needs_options = false;  // without them the kernel would divide by, or index with, zeroes
+  uint64_t optional_inputs = ~uint64_t{0};  // bit per input
+  void (*check)(const TfliteCheck&) = nullptr;
+  int32_t code = 0;  // of the builtin operator
   int16_t min_inputs = 0;
   int16_t max_inputs = TfliteCheck::kAnyCount;
   int16_t min_outputs = 0;
   int16_t max_outputs = TfliteCheck::kAnyCount;
-  uint64_t optional_inputs = ~uint64_t{0};  // bit per input
-  void (*check)(const TfliteCheck&) = nullptr;
+  uint8_t options = 0;
+  bool needs_options = false;  // without them the kernel would divide by, or index with, zeroes
+};                             // bit per input
+void (*check)(const TfliteCheck&) = nullptr;
 };
 
 struct Options {
@@ -51,8 +53,8 @@ constexpr uint64_t input_bit(uint32_t index) { return uint64_t{1} << index; }
 
 constexpr Rule rule(int32_t code, std::string_view name, Options options, Counts inputs, Counts outputs,
                     void (*check)(const TfliteCheck&) = nullptr, uint64_t optional_inputs = kNone) {
-  return {code,       name,        options.member, options.needed,  inputs.min,
-          inputs.max, outputs.min, outputs.max,    optional_inputs, check};
+  return {name,       optional_inputs, check,       code,           inputs.min,
+          inputs.max, outputs.min,     outputs.max, options.member, options.needed};
 }
 // Known by name only.
 constexpr Rule named(int32_t code, std::string_view name) {
