@@ -118,10 +118,10 @@ def captured_by(folder: Path, case: Case) -> dict[str, Captured]:
 def costs(folder: Path, case: Case, seconds: float) -> Iterator[tuple[str, str, bool]]:
     captured = captured_by(folder, case)
     copy = Copy(captured["none"].input.nbytes + captured["none"].output.nbytes)
-    ways = [one.way(name) for name, one in captured.items()]
+    ways = [model.way(name) for name, model in captured.items()]
     rounds = alternate([*ways, copy.way("copy"), copy.nothing("call")], seconds, SEED)
-    for one in captured.values():
-        one.close()
+    for model in captured.values():
+        model.close()
     call_ns = 1000 * median(rounds["none"])
     yield f"{case.name}: session.run() without capture", f"{call_ns:.0f} ns", True
     idle = ratio(rounds, "idle", "none")
@@ -208,10 +208,10 @@ def elements(folder: Path, seconds: float) -> Iterator[tuple[str, str, bool]]:
     plain = Captured(model)
     counting = Captured(model, folder, sample=0.0, keep="newest")
     ways = [plain.way("none"), counting.way("statistics")]
-    ways += [way for one in (kll(plain.input), plain_numpy(plain.input)) for way in one]
+    ways += [way for sketch in (kll(plain.input), plain_numpy(plain.input)) for way in sketch]
     rounds = alternate(ways, seconds, SEED)
-    for one in (plain, counting):
-        one.close()
+    for captured in (plain, counting):
+        captured.close()
     each_ns = added_ns(rounds, "statistics") / (2 * count)
     yield (
         f"statistics of a float32 tensor of {count} elements, by the element",

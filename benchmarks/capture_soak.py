@@ -30,14 +30,14 @@ def capture_all(capture: ew.Capture, threads: int, seconds: float) -> tuple[int,
     counts = [0] * threads
     end = time.monotonic() + seconds
 
-    def run(place: int) -> None:
+    def run(index: int) -> None:
         with model.session() as session:
             while time.monotonic() < end:
                 for _ in range(100):
                     session.run()
-                counts[place] += 100
+                counts[index] += 100
 
-    workers = [threading.Thread(target=run, args=(place,)) for place in range(threads)]
+    workers = [threading.Thread(target=run, args=(index,)) for index in range(threads)]
     for worker in workers:
         worker.start()
     times, resident = [], []

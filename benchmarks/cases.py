@@ -33,7 +33,7 @@ class Case(NamedTuple):
 
 
 def cases() -> list[Case]:
-    made = [
+    generated = [
         Case("one_op.tflite", Kind.ONE_OP, tflite_models.add),
         Case("one_op.onnx", Kind.ONE_OP, onnx_models.add),
         Case("150k.tflite", Kind.BIG, tflite_models.add_150k),
@@ -47,5 +47,5 @@ def cases() -> list[Case]:
         Case("mobilenet_int8.tflite", Kind.REAL, tflite_models.mobilenet_int8),
         Case("mobilenet.onnx", Kind.REAL, onnx_models.mobilenet),
     ]
-    found = [DIGITS / "digits.tflite", DIGITS / "digits.onnx", *sorted(SHARED.glob("*.tflite"))]
-    return made + [Case(path.name, Kind.REAL, path.read_bytes) for path in found]
+    shipped = [DIGITS / "digits.tflite", DIGITS / "digits.onnx", *sorted(SHARED.glob("*.tflite"))]
+    return generated + [Case(path.name, Kind.REAL, path.read_bytes) for path in shipped]

@@ -68,26 +68,26 @@ def main() -> int:
 
 
 def findings(folder: Path) -> Iterator[tuple[str, str, bool]]:
-    tflite = made(folder, "model.tflite", tflite_models.mobilenet(WIDTH))
+    tflite = sealed_in(folder, "model.tflite", tflite_models.mobilenet(WIDTH))
     yield from opening(tflite)
     yield from starts(tflite, TFLITE)
-    yield from starts(made(folder, "model.ort", to_ort(onnx_models.mobilenet(WIDTH))), ORT)
+    yield from starts(sealed_in(folder, "model.ort", to_ort(onnx_models.mobilenet(WIDTH))), ORT)
 
 
-def made(folder: Path, name: str, model: bytes) -> Sealed:
-    place = folder / name.replace(".", "-")
-    keys.make(place, "ed25519", int(time.time()), 365)
-    plain, package, ciphertext = place / name, place / "model.ewp", place / "ciphertext"
+def sealed_in(folder: Path, name: str, model: bytes) -> Sealed:
+    directory = folder / name.replace(".", "-")
+    keys.make(directory, "ed25519", int(time.time()), 365)
+    plain, package, ciphertext = directory / name, directory / "model.ewp", directory / "ciphertext"
     plain.write_bytes(model)
     ew.Package.seal(
         plain,
         package,
         ew.Release("model", "1", 1),
-        [ew.PrivateKey.read(str(place / "publisher.key"))],
-        encrypt_to=[ew.PublicKey.read(str(place / "device.pub"))],
+        [ew.PrivateKey.read(str(directory / "publisher.key"))],
+        encrypt_to=[ew.PublicKey.read(str(directory / "device.pub"))],
     )
     ciphertext.write_bytes(AESGCM(bytes(32)).encrypt(bytes(12), model, None))
-    return Sealed(plain, package, ciphertext, place / "trust")
+    return Sealed(plain, package, ciphertext, directory / "trust")
 
 
 # --- verifying and decrypting --------------------------------------------------------------------
@@ -130,13 +130,13 @@ def opening(sealed: Sealed) -> Iterator[tuple[str, str, bool]]:
         ("open, 2 threads", "libcrypto, 2 threads", 0.0),
         ("open, 1 thread", "libcrypto into used memory, 1 thread", 0.0),
     )
-    for one, other, least in pairs:
-        ratios = [b / a for a, b in zip(times[one], times[other], strict=True)]
+    for ours, other, least in pairs:
+        ratios = [b / a for a, b in zip(times[ours], times[other], strict=True)]
         holds = median(ratios) >= least
         text = f"{median(ratios):.3f}, {min(ratios):.2f} to {max(ratios):.2f}"
         if least:
             text += f", limit {least:g} {'holds' if holds else 'does not hold'}"
-        yield f"speed of {one} / {other}", text, holds
+        yield f"speed of {ours} / {other}", text, holds
 
 
 class Libcrypto:
@@ -187,8 +187,8 @@ class Libcrypto:
             ok &= lib.EVP_DigestUpdate(hashing, pointer(stored + at), ctypes.c_size_t(size)) == 1
             ok &= lib.EVP_DigestFinal_ex(hashing, digest, None) == 1
             ok &= lib.EVP_DecryptInit_ex(cipher, None, None, None, nonce) == 1
-            place, source = pointer(opened + at), pointer(stored + at)
-            ok &= lib.EVP_DecryptUpdate(cipher, place, ctypes.byref(length), source, size) == 1
+            target, source = pointer(opened + at), pointer(stored + at)
+            ok &= lib.EVP_DecryptUpdate(cipher, target, ctypes.byref(length), source, size) == 1
             ok &= lib.EVP_CIPHER_CTX_ctrl(cipher, 0x11, 16, tag) == 1  # EVP_CTRL_AEAD_SET_TAG
             ok &= lib.EVP_DecryptFinal_ex(cipher, digest, ctypes.byref(length)) == 1
         lib.EVP_MD_CTX_free(hashing)

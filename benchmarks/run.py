@@ -62,16 +62,16 @@ def report_race(case: Case, seconds: float) -> tuple[list[Result], list[Verdict]
     print(*(f"  {line}" for line in columns(rows)), sep="\n")
     versions = ", ".join(f"{engine} {version}" for engine, version in outcome["engines"].items())
     results = [Result(f"{case.name}, {versions}: time per call", times_text(rounds_us))]
-    found = [
+    all_verdicts = [
         verdict
         for engine in outcome["engines"]
         for verdict in verdicts(case.kind, engine, rounds_us, outcome["failures"])
     ]
-    for verdict in found:
+    for verdict in all_verdicts:
         what = f"{verdict.ratio.ours} / {verdict.ratio.theirs}"
         print(f"  {what}: {verdict.text}")
         results.append(Result(f"{case.name}: {what}", verdict.text))
-    return results, found
+    return results, all_verdicts
 
 
 def main() -> int:
@@ -88,9 +88,9 @@ def main() -> int:
     results: list[Result] = []
     misses = 0
     for case in chosen:
-        rows, found = report_race(case, args.seconds)
+        rows, all_verdicts = report_race(case, args.seconds)
         results += rows
-        misses += sum(not verdict.holds for verdict in found)
+        misses += sum(not verdict.holds for verdict in all_verdicts)
     if has_footprint:
         print("\nfootprint")
         for finding in footprint.findings():

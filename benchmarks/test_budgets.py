@@ -110,7 +110,7 @@ def test_capture(
 def openers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Callable[[], object]]:
     folder: Path = tmp_path_factory.mktemp("packages")
     model = opening.tflite_models.mobilenet(opening.WIDTH)
-    return opening.openers(opening.made(folder, "model.tflite", model))[1]
+    return opening.openers(opening.sealed_in(folder, "model.tflite", model))[1]
 
 
 @pytest.mark.parametrize("name", ["open, 1 thread", "open, 2 threads", "libcrypto, 1 thread"])

@@ -34,13 +34,13 @@ def wrong_answers(model: Model, threads: int, predictions: int) -> int:
     start = threading.Barrier(threads)
     wrong = [predictions] * threads
 
-    def predict_and_compare(place: int) -> None:
+    def predict_and_compare(index: int) -> None:
         start.wait()
         differing = 0
         for turn in range(predictions):
-            y = model.predict(inputs[place][turn % INPUTS])
-            differing += not np.array_equal(y, answers[place][turn % INPUTS])
-        wrong[place] = differing
+            y = model.predict(inputs[index][turn % INPUTS])
+            differing += not np.array_equal(y, answers[index][turn % INPUTS])
+        wrong[index] = differing
 
     workers = [threading.Thread(target=predict_and_compare, args=(n,)) for n in range(threads)]
     for worker in workers:
@@ -73,12 +73,14 @@ def main() -> int:
             with load_unsigned(str(path), threads=1) as model:
                 wrong = wrong_answers(model, args.threads, args.predictions)
                 arrays = list(random_inputs(model).values())
-                one, many = (
+                alone_per_s, together_per_s = (
                     predictions_per_s(model, arrays, callers, SECONDS)
                     for callers in (1, args.threads)
                 )
             what = f"{name}: wrong answers of {args.threads} threads x {args.predictions:,}"
-            text = f"{wrong}; {many:,.0f} per s, one thread alone {one:,.0f} per s"
+            text = (
+                f"{wrong}; {together_per_s:,.0f} per s, one thread alone {alone_per_s:,.0f} per s"
+            )
             print(f"{what}: {text}", flush=True)
             results.append(Result(what, text))
             wrong_count += wrong

@@ -1,5 +1,6 @@
 """What README.md and docs/library.md show is run, and their links lead somewhere."""
 
+import json
 import re
 import shutil
 import time
@@ -60,9 +61,9 @@ def surroundings(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("page", "least"), [("README.md", 1), ("docs/library.md", 4)])
 def test_the_examples_run(page, least, surroundings):
-    found = blocks(page)
-    assert len(found) >= least
-    for block in found:
+    examples = blocks(page)
+    assert len(examples) >= least
+    for block in examples:
         exec(compile(block, page, "exec"), dict(surroundings))
 
 
@@ -75,6 +76,26 @@ def test_links_lead_somewhere():
     assert links
     missing = [(page.name, target) for page, target in links if not (page.parent / target).exists()]
     assert not missing
+
+
+def test_each_decision_is_in_the_index():
+    folder = ROOT / "docs" / "decisions"
+    pages = {path.name for path in folder.glob("[0-9]*.md")}
+    assert len(pages) >= 11
+    assert set(re.findall(r"\]\((\d[^)]*)\)", (folder / "README.md").read_text())) == pages
+
+
+def test_what_contributing_names_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"(?<![\w/])(?:cpp|src|tests|docs|benchmarks)/[\w/.-]*\w", text)
+    assert len(paths) >= 15
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    lanes = re.findall(r"^lane_(\w+)\(\)", (ROOT / ".ci" / "run").read_text(), re.M)
+    table = text.split("| lane | does |")[1].split("\n\n")[0]
+    assert lanes
+    assert re.findall(r"^\| `(\w+)` \|", table, re.M) == lanes
+    presets = json.loads((ROOT / "CMakePresets.json").read_text())["configurePresets"]
+    assert all(f"`{preset['name']}`" in text for preset in presets)
 
 
 def test_each_public_name_is_documented():

@@ -263,9 +263,9 @@ def test_quantization_is_reported(name: str, inputs: Any, outputs: Any) -> None:
     interpreter = litert_interpreter(tflite_models.ALL[name]())
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
     for detail, expected in ((source, inputs), (target, outputs)):
-        found = detail["quantization_parameters"]
-        scales, zero_points = found["scales"].tolist(), found["zero_points"].tolist()
-        assert (scales, zero_points, found["quantized_dimension"]) == expected
+        quantization = detail["quantization_parameters"]
+        scales, zero_points = quantization["scales"].tolist(), quantization["zero_points"].tolist()
+        assert (scales, zero_points, quantization["quantized_dimension"]) == expected
 
 
 def test_the_counter_keeps_its_sum_from_run_to_run() -> None:

@@ -23,9 +23,9 @@ def run(*words, **options):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """The sdist, and a wheel made from nothing but it."""
-    place = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--outdir", place, ROOT)
-    (sdist,), (wheel,) = place.glob("*.tar.gz"), place.glob("*.whl")
+    directory = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--outdir", directory, ROOT)
+    (sdist,), (wheel,) = directory.glob("*.tar.gz"), directory.glob("*.whl")
     return sdist, wheel
 
 

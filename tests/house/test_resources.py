@@ -78,7 +78,7 @@ print(thread_count())
 
 
 def test_onnx_runtime_in_use_makes_no_file_and_no_thread(run_child, tmp_path):
-    places = {
+    directories = {
         "HOME": tmp_path / "home",
         "XDG_CACHE_HOME": tmp_path / "cache",
         "XDG_CONFIG_HOME": tmp_path / "config",
@@ -87,9 +87,9 @@ def test_onnx_runtime_in_use_makes_no_file_and_no_thread(run_child, tmp_path):
         "XDG_RUNTIME_DIR": tmp_path / "run",
         "TMPDIR": tmp_path / "tmp",
     }
-    for place in places.values():
-        place.mkdir()
-    environment = {name: str(place) for name, place in places.items()}
+    for directory in directories.values():
+        directory.mkdir()
+    environment = {name: str(directory) for name, directory in directories.items()}
     # Unset, as for most users: the core must turn telemetry off by itself.
     environment["ORT_DISABLE_TELEMETRY"] = ""
     counts = run_child(

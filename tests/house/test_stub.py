@@ -44,7 +44,7 @@ def stub_members(node):
             members[function.target.id] = SETTER
             continue
         assert isinstance(function, ast.FunctionDef), ast.unparse(function)
-        decorators = [ast.unparse(one) for one in function.decorator_list]
+        decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
         if decorators == ["property"]:
             members[function.name] = PROPERTY
         elif decorators == [f"{function.name}.setter"]:
@@ -126,12 +126,12 @@ METHODS = [
 
 
 @pytest.mark.parametrize(
-    ("class_name", "function"), METHODS, ids=[f"{name}.{one.name}" for name, one in METHODS]
+    ("class_name", "function"), METHODS, ids=[f"{name}.{node.name}" for name, node in METHODS]
 )
 def test_a_method_has_the_parameters_of_the_live_one(class_name, function):
     live = vars(getattr(_core, class_name))[function.name]
-    told = stub_parameters(function).replace("*error", "*args")
-    assert told == live_parameters(live)
+    in_stub = stub_parameters(function).replace("*error", "*args")
+    assert in_stub == live_parameters(live)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
