@@ -3,17 +3,16 @@
     capture = ew.Capture("captures", sample=0.01, when=ew.rules.margin("scores", 0.1))
     model = ew.load("person-2.1.ewp", capture=capture)
 
-Each session writes into a ring in memory, which outlives the process; a thread brings the rings'
-records to segments in the directory. Bytes and crash rules: docs/capture-format.md.
+Each session writes into a ring in memory, which outlives the process; a thread drains the rings
+into segments in the directory. Bytes and crash rules: docs/capture-format.md.
 """
 
 import json
 import os
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from edgeward import _core
 from edgeward.captures import rings
@@ -25,18 +24,49 @@ from edgeward.paths import PathLike
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
 
-    from edgeward.packages.reference_statistics import ReferenceStatistics
-
 MIB = 1 << 20
 RING_BYTES = 16 * MIB
 SEGMENT_BYTES = 64 * MIB
-MOST_BYTES = 1024 * MIB
-LEAST_FREE_BYTES = 128 * MIB
+MAX_BYTES = 1024 * MIB
+MIN_FREE_BYTES = 128 * MIB
 FLUSH_S = 30.0
 
 
+class Binned(Protocol):
+    """A tensor of a Reference: its name, and the edges of its bins."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def edges(self) -> Sequence[float]: ...
+
+
+class Reference(Protocol):
+    """What a Capture reads of a package's reference statistics."""
+
+    @property
+    def tensors(self) -> Sequence[Binned]: ...
+
+
 class Capture:
-    """Which inferences are kept, and where. Any thread; attach it to as many models as you like."""
+    """Which inferences are kept, and where. Any thread; attach it to any number of models.
+
+    An inference is kept when `sample` picks it, a share from 0 to 1 or a Rule, or when the Rule
+    `when` holds; without either, every inference is. A record holds `tensors`, by name; None means
+    all. Every inference is counted in `Model.statistics`, kept or not, unless statistics=False.
+    `pre_roll` also keeps that many inferences before each one that is kept, none older than
+    `pre_roll_s` seconds if that is not 0. The same `seed` and the same inferences give the same
+    choice.
+
+    Each session has a ring of `ring_bytes`, a power of two from 64 KiB to 4 GiB. When the ring is
+    full, keep="oldest" loses the new record and counts it; keep="newest" overwrites the oldest
+    records, and the ring is drained once its session or process has ended: a black box.
+
+    Records are stored in segments of about `segment_bytes`. Above `most_bytes` in total, below
+    `least_free_bytes` free on the disk, or after `most_age_s` seconds if that is not 0, whole
+    segments are deleted: the oldest first, or with evict="closest" the one nearest in time to its
+    neighbours. With `encrypt_to`, an x25519 key, only the owner of that key can read the records.
+    """
 
     def __init__(
         self,
@@ -53,34 +83,17 @@ class Capture:
         seed: int = 0,
         encrypt_to: _core.PublicKey | None = None,
         segment_bytes: int = SEGMENT_BYTES,
-        most_bytes: int = MOST_BYTES,
-        least_free_bytes: int = LEAST_FREE_BYTES,
+        most_bytes: int = MAX_BYTES,
+        least_free_bytes: int = MIN_FREE_BYTES,
         most_age_s: float = 0.0,
         evict: str = "oldest",
     ) -> None:
-        """Makes `directory` and starts to drain into it, unless another process does so already.
+        """Create `directory` and start to drain into it, unless another process does so already.
 
-        Kept is what `sample` picks, a share from 0 to 1 or a Rule, and what `when` holds for;
-        without either, everything. `tensors` are the names of those that a record holds; None
-        takes all. Every inference is counted in `Model.statistics`, kept or not, unless
-        statistics=False. `pre_roll` also keeps so many inferences before one that is kept, no
-        older than `pre_roll_s` seconds if that is not 0.
-
-        Each session has a ring of `ring_bytes`, a power of two from 64 KiB to 4 GiB. When one is
-        full, keep="oldest" loses the new record and counts it; "newest" gives up the oldest ones,
-        and its ring comes to the disk once the session or its process has ended: a black box.
-
-        Records lie in segments of about `segment_bytes`. Beyond `most_bytes` altogether, below
-        `least_free_bytes` free on that disk, or after `most_age_s` seconds if that is not 0, whole
-        segments are removed: the oldest, or with evict="closest" the one nearest in time to its
-        neighbours. With `encrypt_to`, an x25519 key, only its owner can read what was captured.
-
-        The same `seed` and the same inferences give the same choice. Raises BadInput, OSError.
+        Raises BadInput, OSError.
         """
-        if keep not in _core.KEEPS:
-            raise BadInput(f"keep: expected {' or '.join(_core.KEEPS)}, got {keep!r}")
-        if evict not in _core.EVICTS:
-            raise BadInput(f"evict: expected {' or '.join(_core.EVICTS)}, got {evict!r}")
+        _require_word("keep", keep, _core.KEEPS)
+        _require_word("evict", evict, _core.EVICTS)
         if encrypt_to is not None and encrypt_to.algorithm != "x25519":
             raise BadInput(f"encrypt_to: expected an x25519 key, got {encrypt_to.algorithm}")
         for name, number in (("pre_roll", pre_roll), ("pre_roll_s", pre_roll_s),
@@ -88,27 +101,22 @@ class Capture:
             if not 0 <= number < 1 << 32:
                 raise BadInput(f"{name}: expected 0 or more, got {number}")
         self.directory = os.fsdecode(directory)
-        self._ring_directory = rings.directory_of(directory)
-        rings.make_directory(self._ring_directory)
-        self._rule = _together(sample, when)
-        self._plan = plan = _core.CapturePlan()
-        plan.ring_directory = self._ring_directory
-        plan.ring_bytes = ring_bytes
-        plan.keep = keep
-        plan.rule = None if self._rule is None else self._rule.core()
-        plan.seed = seed
-        plan.tensors = None if tensors is None else list(tensors)
-        plan.pre_roll_count = pre_roll
-        plan.pre_roll_ns = int(pre_roll_s * 1e9)
-        plan.pre_roll_bytes = ring_bytes // 2
-        plan.has_statistics = statistics
-        self._budget = budget = _core.Budget()
-        budget.segment_bytes = segment_bytes
-        budget.most_bytes = most_bytes
-        budget.least_free_bytes = least_free_bytes
-        budget.most_age_ns = int(most_age_s * 1e9)
-        budget.evict = evict
         self._recipient = encrypt_to
+        self._rule = _together(sample, when)
+        self._plan = _core.CapturePlan()
+        self._plan.ring_directory = rings.directory_of(directory)
+        self._plan.ring_bytes, self._plan.keep = ring_bytes, keep
+        self._plan.rule = None if self._rule is None else self._rule.core()
+        self._plan.seed = seed
+        self._plan.tensors = None if tensors is None else list(tensors)
+        self._plan.pre_roll_count, self._plan.pre_roll_ns = pre_roll, int(pre_roll_s * 1e9)
+        self._plan.pre_roll_bytes = ring_bytes // 2
+        self._plan.has_statistics = statistics
+        self._budget = _core.Budget()
+        self._budget.segment_bytes = segment_bytes
+        self._budget.most_bytes, self._budget.least_free_bytes = most_bytes, least_free_bytes
+        self._budget.most_age_ns, self._budget.evict = int(most_age_s * 1e9), evict
+        rings.make_directory(self._plan.ring_directory)
         self._parts = _Parts(self.directory)
         self._parts.drain = self._drain()
         self._finalizer = weakref.finalize(self, self._parts.close)
@@ -120,17 +128,18 @@ class Capture:
         name: str = "",
         version: str = "",
         package_id: str = "",
-        reference: "ReferenceStatistics | None" = None,
+        reference: Reference | None = None,
     ) -> None:
-        """Capture what `model` runs from now on, by predict and by sessions that are made later.
+        """Capture what `model` runs from here on, by predict and by sessions opened later.
 
-        `name`, `version` and `package_id` are noted in the records; with `reference`, a package's,
-        its bins are those of the statistics. A model has one Capture: another one takes its place.
-        Raises BadInput for a rule or a tensor that is not the model's, OSError for no room.
+        Records carry `name`, `version` and `package_id`. Statistics are counted in the bins of
+        `reference`, a package's reference statistics. A model has one Capture at a time; attaching
+        another replaces it. Raises BadInput for a rule or a tensor that the model does not have,
+        OSError when there is no room for a ring.
         """
         self._require_open()
-        signatures = model.signatures
-        known = {spec.name for one in signatures.values() for spec in (*one.inputs, *one.outputs)}
+        signatures = model.signatures.values()
+        known = {spec.name for spec in _specs(signatures)}
         unknown = [tensor for tensor in self._plan.tensors or () if tensor not in known]
         if unknown:
             raise BadInput(
@@ -139,18 +148,10 @@ class Capture:
             )
         identity = {"name": name, "version": version, "package_id": package_id}
         plan = self._plan.copy()
-        plan.edges = {row.name: row.edges for row in reference.tensors} if reference else {}
+        if reference is not None:
+            plan.edges = {tensor.name: tensor.edges for tensor in reference.tensors}
         plan.descriptions = {
-            signature.name: json.dumps(
-                {
-                    "model": identity,
-                    "signature": signature.name,
-                    "has_reservoir": bool(self._rule and self._rule.has_reservoir),
-                    **_specs(signature),
-                },
-                ensure_ascii=False,
-            )
-            for signature in signatures.values()
+            signature.name: self._description(signature, identity) for signature in signatures
         }
         core = _core.make_capture(plan)
         _core.attach(model, core)
@@ -159,24 +160,24 @@ class Capture:
     def capture_next(self, user: "Buffer" = b"", correlation_id: int = 0) -> None:
         """Keep the next inference of each model, whatever the rules say, with `user` beside it.
 
-        `user` is at most 64 KiB of the caller's own, `correlation_id` a number of 64 bits.
+        `user` is the caller's, at most 64 KiB; `correlation_id` is an unsigned 64-bit number.
         """
         self._require_open()
-        for one in self._parts.attached:
-            one.core.capture_next(correlation_id, bytes(user))
+        for attached in self._parts.attached:
+            attached.core.capture_next(correlation_id, bytes(user))
 
     @property
     def counters(self) -> dict[str, int]:
-        """Every inference is in the first four: sampled_out, committed, lost_full, lost_large.
+        """Each inference counts as one of sampled_out, committed, lost_full and lost_large.
 
-        Of those committed, `overwritten` were given up for newer ones, and `drained` are on the
-        disk. `evicted` records were removed there, `failures` is how often the disk refused.
+        Of the committed records, `overwritten` were lost to newer ones, and `drained` are on the
+        disk. `evicted` records were deleted there; `failures` counts failed writes.
         """
         total = dict.fromkeys(
             ("sampled_out", "committed", "lost_full", "lost_large", "overwritten"), 0
         )
-        for one in self._parts.attached:
-            for name, count in one.core.counters.items():
+        for attached in self._parts.attached:
+            for name, count in attached.core.counters.items():
                 total[name] += count
         drained = self._parts.drained
         names = {"drained": "records", "evicted": "evicted_records", "failures": "failures"}
@@ -184,20 +185,20 @@ class Capture:
 
     @property
     def complaint(self) -> str:
-        """Why nothing comes to the disk, or why a session captures nothing; empty when all is well.
+        """Why nothing reaches the disk, or why a session captures nothing; else empty.
 
-        Predictions go on either way.
+        Predictions continue either way.
         """
-        failures = [one.core.failure for one in self._parts.attached]
+        failures = [attached.core.failure for attached in self._parts.attached]
         drain = self._parts.drain
         failures += [drain.complaint if drain else "", self._parts.complaint]
         return next(filter(None, failures), "")
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
-        """Wait until all that was kept before is on the disk, and the statistics so far beside it.
+        """Wait until everything kept before is on the disk, with the statistics beside it.
 
-        False when that took too long or the disk refuses: see `complaint`. True at once when
-        another process drains.
+        False after `timeout_s`, or when the disk fails: see `complaint`. True at once when another
+        process drains.
         """
         self._require_open()
         parts = self._parts
@@ -207,30 +208,37 @@ class Capture:
         return parts.save_statistics() and is_done
 
     def close(self) -> None:
-        """Detach it from its models, bring everything to the disk, and end. Also by `with`.
+        """Detach from all models, write everything to the disk, and end. `with` calls it too.
 
-        Sessions that the caller made go on writing into their rings, for the next one who drains.
+        Open sessions continue to write into their rings, which the next Capture drains.
         """
         self._finalizer()
 
     def __enter__(self) -> "Self":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _drain(self) -> "_core.Drain | None":
+        rings_directory = self._plan.ring_directory
         try:
-            return _core.make_drain(
-                self._ring_directory, self.directory, self._budget, self._recipient
-            )
+            return _core.make_drain(rings_directory, self.directory, self._budget, self._recipient)
         except Busy:
-            return None  # another process has the directory, and takes our rings along
+            return None  # another process drains this directory, and our rings with it
+
+    def _description(self, signature: _core.Signature, identity: Mapping[str, str]) -> str:
+        """What the rings of `signature` say of their records: docs/capture-format.md, section 1."""
+        from edgeward.schema import spec_report
+
+        description = {
+            "model": identity,
+            "signature": signature.name,
+            "has_reservoir": self._rule is not None and self._rule.has_reservoir,
+            "inputs": [spec_report(spec) for spec in signature.inputs],
+            "outputs": [spec_report(spec) for spec in signature.outputs],
+        }
+        return json.dumps(description, ensure_ascii=False)
 
     def _require_open(self) -> None:
         if not self._finalizer.alive:
@@ -246,28 +254,28 @@ class _Attached:
 
 
 class _Parts:
-    """What must be ended when the Capture is, or the program."""
+    """What ends with the Capture, or with the program."""
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.process_id = os.getpid()
         self.attached: list[_Attached] = []
         self.drain: _core.Drain | None = None
-        self.complaint = ""  # of the last try to write statistics
+        self.complaint = ""  # about the last attempt to write statistics
 
     @property
     def drained(self) -> dict[str, int]:
         return self.drain.counters if self.drain else {}
 
     def save_statistics(self) -> bool:
-        """Whether the disk took them; what it had before stays if not."""
+        """Whether they were written; if not, the files keep what they had."""
         try:
-            for one in self.attached:
-                for signature, statistics in one.core.statistics.items():
-                    if signature not in one.files:
+            for attached in self.attached:
+                for signature, statistics in attached.core.statistics.items():
+                    if signature not in attached.files:
                         name = os.urandom(8).hex()
-                        one.files[signature] = StatisticsFile.named(self.directory, name)
-                    one.files[signature].write(one.identity, signature, statistics)
+                        attached.files[signature] = StatisticsFile.named(self.directory, name)
+                    attached.files[signature].write(attached.identity, signature, statistics)
         except OSError as error:
             self.complaint = str(error)
             return False
@@ -276,12 +284,12 @@ class _Parts:
 
     def close(self) -> None:
         if os.getpid() != self.process_id:
-            return  # a forked child: all of it is its parent's
-        for one in self.attached:
-            model = one.model()
+            return  # in a forked child, everything belongs to the parent
+        for attached in self.attached:
+            model = attached.model()
             if model is not None:
-                with suppress(Exception):  # closed already
-                    _core.detach(model, one.core)
+                with suppress(Exception):  # the model may be closed
+                    _core.detach(model, attached.core)
         self.save_statistics()
         if self.drain is not None:
             self.drain.close()
@@ -297,13 +305,14 @@ def _together(sample: float | Rule | None, when: Rule | None) -> Rule | None:
     return sample | when
 
 
-def _specs(signature: _core.Signature) -> dict[str, Any]:
-    from edgeward.schema import spec_report
+def _specs(signatures: Iterable[_core.Signature]) -> Iterable[_core.TensorSpec]:
+    for signature in signatures:
+        yield from (*signature.inputs, *signature.outputs)
 
-    return {
-        "inputs": [spec_report(spec) for spec in signature.inputs],
-        "outputs": [spec_report(spec) for spec in signature.outputs],
-    }
+
+def _require_word(name: str, word: str, known: Sequence[str]) -> None:
+    if word not in known:
+        raise BadInput(f"{name}: expected {' or '.join(known)}, got {word!r}")
 
 
 def _listed(names: Iterable[str]) -> str:

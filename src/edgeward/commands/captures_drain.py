@@ -5,7 +5,7 @@ import time
 
 from edgeward import _core
 from edgeward.captures import rings
-from edgeward.captures.capture import LEAST_FREE_BYTES, MOST_BYTES, SEGMENT_BYTES
+from edgeward.captures.capture import MAX_BYTES, MIN_FREE_BYTES, SEGMENT_BYTES
 from edgeward.commands.captures_records import add_directory
 from edgeward.commands.options import whole_number
 from edgeward.outcome import Outcome
@@ -21,7 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--most-bytes",
         type=whole_number(0, (1 << 63) - 1),
         metavar="N",
-        default=MOST_BYTES,
+        default=MAX_BYTES,
         help="for all segments",
     )
 
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> Outcome:
     budget = _core.Budget()
     budget.segment_bytes = SEGMENT_BYTES
     budget.most_bytes = args.most_bytes
-    budget.least_free_bytes = LEAST_FREE_BYTES
+    budget.least_free_bytes = MIN_FREE_BYTES
     drain = _core.make_drain(ring_directory, str(args.directory), budget, None)
     try:
         while args.follow:
