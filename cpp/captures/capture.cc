@@ -9,18 +9,14 @@ namespace edgeward {
 namespace {
 
 void add_to(RingCounters& into, const RingCounters& other) {
-  into.sampled_out += other.sampled_out;
-  into.committed += other.committed;
-  into.lost_full += other.lost_full;
-  into.lost_large += other.lost_large;
-  into.overwritten += other.overwritten;
+  for (const RingCounter& counter : kRingCounters) into.*counter.member += other.*counter.member;
 }
 
 void merge_into(std::map<std::string, Statistics>& all, const std::string& signature,
-                const std::optional<Statistics>& one) {
-  if (!one) return;
-  const auto [place, is_first] = all.emplace(signature, *one);
-  if (!is_first) place->second.merge(*one);
+                const std::optional<Statistics>& added) {
+  if (!added) return;
+  const auto [row, is_first] = all.emplace(signature, *added);
+  if (!is_first) row->second.merge(*added);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Capture: what a model's sessions capture and where to, and what all of them have counted. Any thread; sessions hold
-// it for as long as they record.
+// Capture: what a model's sessions capture and where, and the sum of what they count. Any thread; a session holds it as
+// long as it records.
 #pragma once
 
 #include <atomic>
@@ -21,10 +21,10 @@ struct CapturePlan {
   std::string ring_directory;  // on tmpfs
   uint64_t ring_bytes;         // of each session's ring: a power of two
   Keep keep = Keep::oldest;
-  std::optional<Rule> rule;                         // none: nothing but what capture_next() asks for
+  std::optional<Rule> rule;                         // none: only what capture_next() asks for
   uint64_t seed;                                    // of the first session; each further one adds 1
-  std::optional<std::vector<std::string>> tensors;  // names of those that a record holds; none: all
-  uint64_t pre_roll_count;                          // records kept before one that was chosen
+  std::optional<std::vector<std::string>> tensors;  // names of the tensors in a record; none: all
+  uint64_t pre_roll_count;                          // records kept before each that is chosen
   uint64_t pre_roll_ns;                             // how old they may be; 0: any age
   uint64_t pre_roll_bytes;                          // room for them, in each session
   bool has_statistics;
@@ -32,13 +32,13 @@ struct CapturePlan {
   std::map<std::string, std::string> descriptions;   // by signature: JSON for the readers of its rings
 };
 
-// What the caller wants kept of the next inference, whatever the sampler says.
+// A request to keep the next inference whatever the sampler says, with the caller's bytes.
 struct CaptureRequest {
   uint64_t correlation_id;
   std::vector<std::byte> user;
 };
 
-// What one session has counted. Its functions may be called from any thread until it is removed.
+// Where the counts of one session are read. Any thread may call the functions until the source is removed.
 struct CaptureSource {
   std::string signature;
   std::function<RingCounters()> counters;
@@ -51,21 +51,22 @@ class Capture {
 
   const CapturePlan& plan() const { return plan_; }
 
-  // Of all sessions, ended ones too.
+  // The sum over all sessions, ended ones too.
   RingCounters counters() const;
-  // One for each signature that ran; empty without statistics.
+  // By signature, for each that ran; empty without statistics.
   std::map<std::string, Statistics> statistics() const;
 
-  // Throws Error(bad_input) for more of the caller's bytes than a record takes.
+  // Throws Error(bad_input) for more bytes than a record can hold.
   void capture_next(CaptureRequest request);
   bool has_request() const { return has_request_.load(std::memory_order_relaxed); }
   std::optional<CaptureRequest> take_request();
 
-  // Inferences that no record could be made for, since their session has no ring; and why.
+  // Why a session has no ring and can record nothing.
   void note_failure(const std::string& reason);
   std::string failure() const;
 
-  // A session begins, and ends; `source` is its own until then. Returns how many there were before.
+  // Called when a session begins and when it ends; `source` must live in between. add() returns how many sessions began
+  // before.
   uint64_t add(const CaptureSource& source);
   void remove(const CaptureSource& source);
 

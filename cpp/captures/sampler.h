@@ -1,6 +1,6 @@
-// Sampler: which inferences are kept. A rule is a tree: rates and limits at its leaves, what the outputs were, "all of"
-// and "any of" between them. One session's, one thread at a time; the same seed and the same inferences give the same
-// answers. Reads no clock: the time comes in.
+// Sampler: which inferences are kept. A rule is a tree: its leaves are rates and conditions on outputs, its inner nodes
+// "all of" and "any of". Each session has one; one thread at a time. The same seed and the same inferences give the
+// same answers. Reads no clock: the caller passes the time.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,13 @@
 
 namespace edgeward {
 
+inline constexpr uint64_t kMaxReservoirCount = 100'000;
+
 enum class RuleKind : uint8_t {
   fraction,      // this share of all, at random: limit
   every,         // the first, and then each n-th: count
-  per_second,    // at most so many in any second that begins with one: limit
-  reservoir,     // a uniform choice of `count` from each window of `window_ns`; later choices replace earlier ones
+  per_second,    // at most `limit` in any second; a second begins with an inference
+  reservoir,     // a uniform sample of `count` from each window of `window_ns`; later choices replace earlier ones
   quota,         // at most `count` for each class of an output in each window
   below,         // the output's largest element < limit
   above,         // the output's largest element > limit
@@ -44,8 +46,8 @@ struct Rule {
   std::vector<Rule> parts;
 };
 
-// The rule for sessions of this signature. Throws Error(bad_input) for one that means nothing: a fraction outside 0 to
-// 1, a count of 0, an output that is not there, a tree deeper than 16, two reservoirs that must choose alike.
+// The rule for sessions of this signature. Throws Error(bad_input) for a rule that cannot hold: a fraction outside 0 to
+// 1, a count of 0, an output that the signature lacks, a tree deeper than 16, two reservoirs under one "all of".
 Rule resolved(Rule rule, const Signature& signature);
 
 class Sampler {
@@ -55,11 +57,11 @@ class Sampler {
   struct Answer {
     bool is_kept = false;
     uint32_t reason = 0;    // bits of record.h
-    uint64_t replaces = 0;  // the sequence number of the record that a reservoir gives up for this one; 0: none
+    uint64_t replaces = 0;  // sequence of the record that this one replaces in a reservoir; 0: none
   };
-  // `sequence` is what the record would be called.
+  // `sequence` is the number that the record would have.
   Answer ask(const Observation& observation, uint64_t sequence);
-  // True when ask() looks at nothing but that there is one more: it may then be asked before the run.
+  // True when answers depend on no time and no output: ask() may then be called before the run.
   bool is_blind() const { return is_blind_; }
 
  private:
@@ -72,12 +74,14 @@ class Sampler {
     bool has_window = false;
     std::vector<uint64_t> chosen;  // sequence numbers in a reservoir
     std::unordered_map<int64_t, uint64_t> by_class;
+    void renew_window(uint64_t now_ns, uint64_t window_ns);
   };
   bool holds(Node& node, const Observation& observation, uint64_t sequence, Answer& answer);
-  bool reservoir_holds(Node& node, uint64_t now_ns, uint64_t sequence, Answer& answer);
+  bool output_holds(Node& node, const Observation& observation, Answer& answer);
+  bool reservoir_holds(Node& node, uint64_t sequence, Answer& answer);
   uint64_t random();
 
-  std::vector<Node> nodes_;  // the tree; a part lies behind what it is part of
+  std::vector<Node> nodes_;  // the tree; a node comes before its parts
   bool is_blind_ = true;
   uint64_t state_[4];
 };

@@ -21,7 +21,7 @@ namespace {
 
 constexpr size_t kLanes = 16;
 constexpr size_t kBlock = 2048;  // elements: they stay in the nearest cache
-constexpr size_t kMostClasses = 4096;
+constexpr size_t kMaxClasses = 4096;
 constexpr double kLargestFloat = std::numeric_limits<float>::max();
 constexpr unsigned kSubBits = 4;  // 16 buckets for each power of two
 
@@ -175,9 +175,9 @@ std::vector<float> least_floats(const std::vector<double>& edges) {
 // ---- Bytes: capture-format 4.
 
 constexpr char kMagic[8] = {'E', 'W', 'S', 'T', 'A', 'T', '0', '1'};
-constexpr uint64_t kMostTensors = 512;
-constexpr uint64_t kMostName = 4096;
-constexpr uint64_t kMostEdges = 4096;
+constexpr uint64_t kMaxTensors = 512;
+constexpr uint64_t kMaxName = 4096;
+constexpr uint64_t kMaxEdges = 4096;
 
 class Writer {
  public:
@@ -332,9 +332,9 @@ Statistics::Statistics(const Signature& signature, const std::vector<std::vector
 void Statistics::add(std::span<const TensorView> inputs, std::span<const TensorView> outputs, uint64_t latency_ns) {
   ++run_count_;
   latency_.add(latency_ns);
-  size_t place = 0;
-  for (const TensorView& view : inputs) add_tensor(tensors_[place++], view);
-  for (const TensorView& view : outputs) add_tensor(tensors_[place++], view);
+  size_t index = 0;
+  for (const TensorView& view : inputs) add_tensor(tensors_[index++], view);
+  for (const TensorView& view : outputs) add_tensor(tensors_[index++], view);
 }
 
 void Statistics::add_tensor(Tensor& tensor, const TensorView& view) {
@@ -342,7 +342,7 @@ void Statistics::add_tensor(Tensor& tensor, const TensorView& view) {
   BlockCounter counter(statistics, tensor.float_edges);
   with_elements(view, [&](const auto* elements, size_t count, const auto& to_number) {
     using Number = decltype(to_number(*elements));
-    const size_t step = (count + kMostElementsLookedAt - 1) / kMostElementsLookedAt;
+    const size_t step = (count + kMaxElementsCounted - 1) / kMaxElementsCounted;
     size_t index = step > 1 ? run_count_ % step : 0;
     if constexpr (std::is_same_v<Number, double>) {
       for (; index < count; index += step) counter.add_one(to_number(elements[index]), nullptr);
@@ -365,7 +365,7 @@ void Statistics::add_tensor(Tensor& tensor, const TensorView& view) {
   if (!tensor.is_output) return;
   // A row of scores, and which of them is the greatest.
   const size_t elements = view.size_bytes * 8 / bits(view.dtype);
-  const bool is_row = elements > 1 && elements <= kMostClasses &&
+  const bool is_row = elements > 1 && elements <= kMaxClasses &&
                       std::any_of(view.shape.begin(), view.shape.end(),
                                   [&](int64_t dim) { return static_cast<uint64_t>(dim) == elements; });
   if (!is_row) return;
@@ -403,17 +403,17 @@ std::vector<std::byte> Statistics::bytes() const {
   writer.put_sparse(latency_.counts());
   writer.put<uint64_t>(tensors_.size());
   for (const Tensor& tensor : tensors_) {
-    const TensorStatistics& one = tensor.statistics;
+    const TensorStatistics& counted = tensor.statistics;
     writer.put(static_cast<uint8_t>(tensor.is_output));
     writer.put(static_cast<uint8_t>(tensor.dtype));
     writer.put_text(tensor.name);
-    writer.put(one.finite_count);
-    writer.put(one.nan_count);
-    writer.put(one.infinite_count);
-    for (const double number : {one.min, one.max, one.mean, one.squares}) writer.put(number);
-    writer.put_all(one.edges);
-    writer.put_sparse(one.bins);
-    writer.put_sparse(one.classes);
+    writer.put(counted.finite_count);
+    writer.put(counted.nan_count);
+    writer.put(counted.infinite_count);
+    for (const double number : {counted.min, counted.max, counted.mean, counted.squares}) writer.put(number);
+    writer.put_all(counted.edges);
+    writer.put_sparse(counted.bins);
+    writer.put_sparse(counted.classes);
   }
   return writer.finish();
 }
@@ -430,7 +430,7 @@ Statistics Statistics::from_bytes(Bytes bytes) {
   if (statistics.latency_.counts().size() != LatencyHistogram::kBuckets)
     Reader::refuse("expected ", LatencyHistogram::kBuckets, " buckets of latency, got ",
                    statistics.latency_.counts().size());
-  const uint64_t count = reader.take_count(kMostTensors);
+  const uint64_t count = reader.take_count(kMaxTensors);
   for (uint64_t i = 0; i < count; ++i) {
     Tensor tensor{};
     const auto is_output = reader.take<uint8_t>();
@@ -438,27 +438,28 @@ Statistics Statistics::from_bytes(Bytes bytes) {
     if (is_output > 1 || dtype >= kDTypeCount) Reader::refuse("expected a side and a dtype, got others");
     tensor.is_output = is_output == 1;
     tensor.dtype = static_cast<DType>(dtype);
-    tensor.name = reader.take_text(kMostName);
-    TensorStatistics& one = tensor.statistics;
-    one.finite_count = reader.take<uint64_t>();
-    one.nan_count = reader.take<uint64_t>();
-    one.infinite_count = reader.take<uint64_t>();
-    for (double* number : {&one.min, &one.max, &one.mean}) *number = reader.take_number();
-    one.squares = reader.take<double>();
+    tensor.name = reader.take_text(kMaxName);
+    TensorStatistics& counted = tensor.statistics;
+    counted.finite_count = reader.take<uint64_t>();
+    counted.nan_count = reader.take<uint64_t>();
+    counted.infinite_count = reader.take<uint64_t>();
+    for (double* number : {&counted.min, &counted.max, &counted.mean}) *number = reader.take_number();
+    counted.squares = reader.take<double>();
     // No two such numbers lie further apart than twice the largest.
-    if (!(one.squares >= 0 && one.squares <= 4 * kLargestFloat * kLargestFloat * static_cast<double>(one.finite_count)))
-      Reader::refuse("expected a sum of squares of ", one.finite_count, " distances, got another");
-    const uint64_t edge_count = reader.take_count(kMostEdges);
+    if (!(counted.squares >= 0 &&
+          counted.squares <= 4 * kLargestFloat * kLargestFloat * static_cast<double>(counted.finite_count)))
+      Reader::refuse("expected a sum of squares of ", counted.finite_count, " distances, got another");
+    const uint64_t edge_count = reader.take_count(kMaxEdges);
     for (uint64_t edge = 0; edge < edge_count; ++edge) {
-      one.edges.push_back(reader.take_number());
-      if (edge > 0 && !(one.edges[edge] > one.edges[edge - 1]))
+      counted.edges.push_back(reader.take_number());
+      if (edge > 0 && !(counted.edges[edge] > counted.edges[edge - 1]))
         Reader::refuse("expected edges that ascend, got others");
     }
-    tensor.float_edges = least_floats(one.edges);
-    one.bins = reader.take_sparse(kMostEdges + 1);
-    if (one.bins.size() != (edge_count == 0 ? TensorStatistics::kBitBins : edge_count + 1))
-      Reader::refuse("expected bins for ", edge_count, " edges, got ", one.bins.size());
-    one.classes = reader.take_sparse(kMostClasses);
+    tensor.float_edges = least_floats(counted.edges);
+    counted.bins = reader.take_sparse(kMaxEdges + 1);
+    if (counted.bins.size() != (edge_count == 0 ? TensorStatistics::kBitBins : edge_count + 1))
+      Reader::refuse("expected bins for ", edge_count, " edges, got ", counted.bins.size());
+    counted.classes = reader.take_sparse(kMaxClasses);
     statistics.tensors_.push_back(std::move(tensor));
   }
   reader.finish();

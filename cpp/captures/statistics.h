@@ -1,5 +1,5 @@
-// Statistics of every inference of one session: how many, how long they took, and how each tensor's elements are
-// distributed. They merge: parts from many sessions and devices give what all of their inferences together would have.
+// Statistics over every inference of one session: how many there were, their latencies, and the distribution of each
+// tensor's elements. They merge: those of many sessions and devices give what all of their inferences would have given.
 // Bytes: docs/capture-format.md, section 4. One thread at a time.
 #pragma once
 
@@ -14,11 +14,12 @@
 
 namespace edgeward {
 
-// Of a tensor with more elements than this, every k-th is looked at, k the least that leaves no more; from run to run
-// the first one moves on by one, so that each has its turn.
-inline constexpr size_t kMostElementsLookedAt = 16'384;
+// Of a tensor with more elements than this, every k-th is counted, where k is the least that keeps to the limit. The
+// first of them moves on by one from run to run, so that each element has its turn.
+inline constexpr size_t kMaxElementsCounted = 16'384;
 
-// Counts of times in nanoseconds, after G. Tene's HdrHistogram: a bucket's width is 1/16 of its lower end or less.
+// Counts of latencies in nanoseconds, after G. Tene's HdrHistogram: the width of a bucket is at most 1/16 of its lower
+// bound.
 class LatencyHistogram {
  public:
   static constexpr size_t kBuckets = 16 + 16 * 60;
@@ -26,7 +27,7 @@ class LatencyHistogram {
   void add(uint64_t ns) { ++counts_[bucket_of(ns)]; }
   void merge(const LatencyHistogram& other);
   static size_t bucket_of(uint64_t ns);
-  // The least number of nanoseconds in a bucket.
+  // The lower bound of a bucket.
   static uint64_t least_of(size_t bucket);
   const std::vector<uint64_t>& counts() const { return counts_; }
   std::vector<uint64_t>& counts() { return counts_; }
@@ -35,40 +36,40 @@ class LatencyHistogram {
   std::vector<uint64_t> counts_ = std::vector<uint64_t>(kBuckets);
 };
 
-// One input or output. Values are the stored ones; NaN and infinities are in no bin and no moment, and what is larger
-// than any float counts as infinite.
+// One input or output. Values are the stored ones, not scaled. NaN and infinities count in no bin and no moment; a
+// value beyond the range of a float counts as infinite.
 struct TensorStatistics {
   uint64_t finite_count = 0;
   uint64_t nan_count = 0;
   uint64_t infinite_count = 0;
-  double min = 0;  // of the finite ones; meaningless when there are none
+  double min = 0;  // of the finite values; meaningless when there are none
   double max = 0;
   double mean = 0;
   double squares = 0;  // sum of squared distances from the mean
-  // With edges, ascending: bin 0 lies below edges[0], the last from edges.back() on. Without: bins by the upper bits of
-  // the float nearest to the value, bin_of_bits().
+  // Ascending. Bin 0 holds values below edges[0], the last bin those from edges.back() on. Without edges, a bin is the
+  // upper bits of the float nearest to the value: bin_of_bits().
   std::vector<double> edges;
   std::vector<uint64_t> bins;
-  // How often each index of a row of scores was the greatest; empty for tensors that are no such row.
+  // How often each index of a row of scores was the largest; empty for a tensor that is no such row.
   std::vector<uint64_t> classes;
 
   static constexpr size_t kBitBins = size_t{1} << 12;  // sign, exponent and 3 bits of a float's fraction
   static size_t bin_of_bits(float value);
-  // The value that a bin of bits begins with, seen from zero.
+  // The value of a bin of bits that is nearest to zero.
   static float least_of_bits(size_t bin);
 
-  // By Chan, Golub and LeVeque. Throws Error(bad_input) when the bins are others.
+  // After Chan, Golub and LeVeque. Throws Error(bad_input) when the bins differ.
   void merge(const TensorStatistics& other);
 };
 
 class Statistics {
  public:
-  // `edges` are the bins of each input, then of each output; none for a tensor that has no reference.
+  // `edges` are those of each input, then of each output; none for a tensor without reference.
   Statistics(const Signature& signature, const std::vector<std::vector<double>>& edges);
 
   void add(std::span<const TensorView> inputs, std::span<const TensorView> outputs, uint64_t latency_ns);
   void add_failure() { ++error_count_; }
-  // Throws Error(bad_input) when they are of other tensors.
+  // Throws Error(bad_input) when the tensors differ.
   void merge(const Statistics& other);
 
   uint64_t run_count() const { return run_count_; }

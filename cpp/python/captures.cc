@@ -48,11 +48,7 @@ void bind_word(py::class_<Struct>& type, const char* name, T Struct::*field, con
 
 py::dict counters_dict(const RingCounters& counters) {
   py::dict dict;
-  dict["sampled_out"] = counters.sampled_out;
-  dict["committed"] = counters.committed;
-  dict["lost_full"] = counters.lost_full;
-  dict["lost_large"] = counters.lost_large;
-  dict["overwritten"] = counters.overwritten;
+  for (const auto& [name, member] : kRingCounters) dict[py::str(name)] = counters.*member;
   return dict;
 }
 
@@ -246,6 +242,7 @@ void bind_rule(py::module_& module) {
       .def_readwrite("classes", &Rule::classes)
       .def_readwrite("parts", &Rule::parts, "The rules that \"all\" and \"any\" join.");
   bind_word(rule, "kind", &Rule::kind, kRuleKinds, "One of RULE_KINDS.");
+  module.attr("MAX_RESERVOIR_COUNT") = kMaxReservoirCount;
   module.attr("RULE_KINDS") = all_words(kRuleKinds);
 }
 
@@ -272,6 +269,8 @@ void bind_plan(py::module_& module) {
       .def(
           "copy", [](const CapturePlan& self) { return self; }, "Another plan with the same fields.");
   bind_word(plan, "keep", &CapturePlan::keep, kKeeps, "One of KEEPS.");
+  module.attr("MIN_RING_BYTES") = kMinRingBytes;
+  module.attr("MAX_RING_BYTES") = kMaxRingBytes;
   module.attr("KEEPS") = all_words(kKeeps);
 }
 

@@ -13,6 +13,9 @@ ROOT_TYPE: str
 MAX_ROOT_BYTES: int
 MAX_WRAPS_BYTES: int
 CIPHERS: tuple[str, ...]
+MIN_RING_BYTES: int
+MAX_RING_BYTES: int
+MAX_RESERVOIR_COUNT: int
 RULE_KINDS: tuple[str, ...]
 KEEPS: tuple[str, ...]
 EVICTS: tuple[str, ...]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edgeward import _core
 from edgeward.captures import rings
+from edgeward.captures.limits import require_number, require_ring_bytes
 from edgeward.captures.rules import Rule, every, fraction
 from edgeward.captures.statistics_file import StatisticsFile
 from edgeward.errors import BadInput, Busy
@@ -30,6 +31,7 @@ SEGMENT_BYTES = 64 * MIB
 MAX_BYTES = 1024 * MIB
 MIN_FREE_BYTES = 128 * MIB
 FLUSH_S = 30.0
+TIMEOUT_LIMIT_S = 2_147_483  # in milliseconds, it fits 32 bits
 
 
 class Binned(Protocol):
@@ -96,10 +98,14 @@ class Capture:
         _require_word("evict", evict, _core.EVICTS)
         if encrypt_to is not None and encrypt_to.algorithm != "x25519":
             raise BadInput(f"encrypt_to: expected an x25519 key, got {encrypt_to.algorithm}")
-        for name, number in (("pre_roll", pre_roll), ("pre_roll_s", pre_roll_s),
-                             ("most_age_s", most_age_s), ("seed", seed)):  # fmt: skip
-            if not 0 <= number < 1 << 32:
-                raise BadInput(f"{name}: expected 0 or more, got {number}")
+        require_ring_bytes(ring_bytes)
+        for name, number, limit in (
+            ("pre_roll", pre_roll, 1 << 32), ("pre_roll_s", pre_roll_s, 1 << 32),
+            ("most_age_s", most_age_s, 1 << 32), ("seed", seed, 1 << 32),
+            ("segment_bytes", segment_bytes, 1 << 64), ("most_bytes", most_bytes, 1 << 64),
+            ("least_free_bytes", least_free_bytes, 1 << 64),
+        ):  # fmt: skip
+            require_number(name, number, 0, limit)
         self.directory = os.fsdecode(directory)
         self._recipient = encrypt_to
         self._rule = _together(sample, when)
@@ -163,6 +169,7 @@ class Capture:
         `user` is the caller's, at most 64 KiB; `correlation_id` is an unsigned 64-bit number.
         """
         self._require_open()
+        require_number("correlation_id", correlation_id, 0, 1 << 64)
         for attached in self._parts.attached:
             attached.core.capture_next(correlation_id, bytes(user))
 
@@ -201,6 +208,8 @@ class Capture:
         process drains.
         """
         self._require_open()
+        timeout_s = max(timeout_s, 0)
+        require_number("timeout_s", timeout_s, 0, TIMEOUT_LIMIT_S)
         parts = self._parts
         if parts.drain is None:
             parts.drain = self._drain()

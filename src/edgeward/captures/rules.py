@@ -10,10 +10,13 @@ value is its largest element. A run that failed has no outputs, and only failed(
 from collections.abc import Iterable
 
 from edgeward import _core
+from edgeward.captures.limits import require_number
 from edgeward.errors import BadInput
 
 HOUR_S = 3600.0
 SECOND_NS = 1_000_000_000
+WINDOW_LIMIT_S = 1_000_000_000
+MAX_COUNT = (1 << 63) - 1
 
 
 class Rule:
@@ -34,10 +37,13 @@ class Rule:
         classes: tuple[int, ...] = (),
         parts: "tuple[Rule, ...]" = (),
     ) -> None:
-        if not 0 <= count < 1 << 63:
-            raise BadInput(f"count: expected at least 1, got {count}")
-        if not 0 <= window_s < 1e9:
-            raise BadInput(f"window: expected seconds, got {window_s}")
+        max_count = _core.MAX_RESERVOIR_COUNT if kind == "reservoir" else MAX_COUNT
+        # The core refuses what the model's signature or its own limits do not allow, a count of 0
+        # too; here, what it could not be told.
+        if not 0 <= count <= MAX_COUNT:
+            raise BadInput(f"count: expected 1 to {max_count}, got {count}")
+        if window_s != 0:
+            require_number("window_s", window_s, 1e-9, WINDOW_LIMIT_S)
         self._kind = kind
         self._limit, self._upper = float(limit), float(upper)
         self._count = count
@@ -115,7 +121,10 @@ def between(output: str, least: float, most: float) -> Rule:
 
 def argmax_in(output: str, classes: Iterable[int]) -> Rule:
     """The index of the output's largest element is one of `classes`."""
-    return Rule("argmax_in", output=output, classes=tuple(classes))
+    indexes = tuple(classes)
+    for index in indexes:
+        require_number("classes", index, -1 << 63, 1 << 63)
+    return Rule("argmax_in", output=output, classes=indexes)
 
 
 def margin(output: str, limit: float) -> Rule:

@@ -271,12 +271,12 @@ TEST_CASE("an edge belongs to the bin that begins with it, also where no float i
 }
 
 TEST_CASE("of a large tensor a part is looked at, and from run to run every part") {
-  constexpr size_t kCount = 3 * kMostElementsLookedAt - 5;
+  constexpr size_t kCount = 3 * kMaxElementsCounted - 5;
   std::vector<float> values(kCount);
   std::iota(values.begin(), values.end(), 1.0F);
   Counted counted(DType::float32);
   counted.add(values);
-  CHECK(counted.input().finite_count <= kMostElementsLookedAt);
+  CHECK(counted.input().finite_count <= kMaxElementsCounted);
   counted.add(values);
   counted.add(values);
   check_by_definition(counted.input(), as_doubles(values));
