@@ -1,4 +1,4 @@
-// What Python sees of captures: one line per method. Whatever waits for a disk does so without the interpreter lock.
+// What Python sees of captures: one line for each method and field. Whatever waits for a disk gives up the GIL.
 #include <pybind11/stl.h>
 
 #include <algorithm>
@@ -6,6 +6,8 @@
 #include "captures/capture.h"
 #include "captures/drain_thread.h"
 #include "captures/record.h"
+#include "captures/ring_format.h"
+#include "captures/segment_format.h"
 #include "captures/segment_reader.h"
 #include "captures/segment_recovery.h"
 #include "captures/statistics.h"
@@ -29,6 +31,9 @@ constexpr Word<RuleKind> kRuleKinds[] = {
 
 constexpr Word<Keep> kKeeps[] = {{Keep::oldest, "oldest"}, {Keep::newest, "newest"}};
 constexpr Word<Evict> kEvicts[] = {{Evict::oldest, "oldest"}, {Evict::closest, "closest"}};
+constexpr Word<Reason> kReasons[] = {
+    {kSampled, "sampled"}, {kPredicate, "predicate"}, {kManual, "manual"}, {kFailed, "failed"}, {kPreRoll, "pre_roll"},
+};
 constexpr Word<FrameType> kFrameTypes[] = {
     {FrameType::ring, "ring"},
     {FrameType::record, "record"},
@@ -54,15 +59,7 @@ py::dict counters_dict(const RingCounters& counters) {
 
 py::dict drain_dict(const DrainCounters& counters) {
   py::dict dict;
-  dict["records"] = counters.records;
-  dict["duplicates"] = counters.duplicates;
-  dict["recovered_frames"] = counters.recovered_frames;
-  dict["lost_bytes"] = counters.lost_bytes;
-  dict["evicted_segments"] = counters.evicted_segments;
-  dict["evicted_records"] = counters.evicted_records;
-  dict["evicted_bytes"] = counters.evicted_bytes;
-  dict["refused_rings"] = counters.refused_rings;
-  dict["failures"] = counters.failures;
+  for (const auto& [name, member] : kDrainCounters) dict[py::str(name)] = counters.*member;
   return dict;
 }
 
@@ -173,6 +170,14 @@ struct PyRecord {
   py::list tensors;
 };
 
+py::tuple reasons_of(const PyRecord& record) {
+  py::list words;
+  for (const auto& [reason, word] : kReasons) {
+    if ((record.head.reason & reason) != 0) words.append(word);
+  }
+  return words;
+}
+
 // A frame that holds no record, or one that cannot be read without the key.
 struct PyFrame {
   FrameType type;
@@ -271,6 +276,10 @@ void bind_plan(py::module_& module) {
   bind_word(plan, "keep", &CapturePlan::keep, kKeeps, "One of KEEPS.");
   module.attr("MIN_RING_BYTES") = kMinRingBytes;
   module.attr("MAX_RING_BYTES") = kMaxRingBytes;
+  module.attr("RING_SUFFIX") = kRingSuffix;
+  py::tuple counters(kRingCounters.size());
+  for (size_t i = 0; i < kRingCounters.size(); ++i) counters[i] = py::str(kRingCounters[i].name);
+  module.attr("RING_COUNTERS") = counters;
   module.attr("KEEPS") = all_words(kKeeps);
 }
 
@@ -303,6 +312,7 @@ void bind_drain(py::module_& module) {
       .def_readwrite("least_free_bytes", &Budget::least_free_bytes, "Of the file system.")
       .def_readwrite("most_age_ns", &Budget::most_age_ns, "Of a segment; 0: any.");
   bind_word(budget, "evict", &Budget::evict, kEvicts, "One of EVICTS.");
+  module.attr("DRAIN_LOCK_NAME") = kDrainLockName;
   module.attr("EVICTS") = all_words(kEvicts);
 
   py::class_<PyDrain>(module, "Drain", "A thread that brings records from rings to disk.")
@@ -340,12 +350,14 @@ void bind_records(py::module_& module) {
       .def_property_readonly("correlation_id", head(&RecordHead::correlation_id))
       .def_property_readonly("replaces", head(&RecordHead::replaces),
                              "Sequence of the record that a reservoir gave up for this one; 0: none.")
-      .def_property_readonly("reason", head(&RecordHead::reason), "Bits.")
+      .def_property_readonly("reasons", &reasons_of, "Words: why it was kept.")
       .def_readonly("user", &PyRecord::user)
       .def_readonly("tensors", &PyRecord::tensors, "A list of RecordTensor.");
 }
 
 void bind_segments(py::module_& module) {
+  module.attr("OPEN_SUFFIX") = kOpenSuffix;
+  module.attr("SEALED_SUFFIX") = kSealedSuffix;
   py::class_<PyFrame>(module, "Frame", "A frame of a segment: what is no record, or is encrypted.")
       .def_property_readonly("type", [](const PyFrame& self) { return word_of(kFrameTypes, self.type); })
       .def_readonly("ring_id", &PyFrame::ring_id)

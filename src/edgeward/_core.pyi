@@ -16,6 +16,11 @@ CIPHERS: tuple[str, ...]
 MIN_RING_BYTES: int
 MAX_RING_BYTES: int
 MAX_RESERVOIR_COUNT: int
+RING_SUFFIX: str
+RING_COUNTERS: tuple[str, ...]
+OPEN_SUFFIX: str
+SEALED_SUFFIX: str
+DRAIN_LOCK_NAME: str
 RULE_KINDS: tuple[str, ...]
 KEEPS: tuple[str, ...]
 EVICTS: tuple[str, ...]
@@ -370,7 +375,7 @@ class Record:
     @property
     def replaces(self) -> int: ...
     @property
-    def reason(self) -> int: ...
+    def reasons(self) -> tuple[str, ...]: ...
     @property
     def user(self) -> bytes: ...
     @property

@@ -180,9 +180,7 @@ class Capture:
         Of the committed records, `overwritten` were lost to newer ones, and `drained` are on the
         disk. `evicted` records were deleted there; `failures` counts failed writes.
         """
-        total = dict.fromkeys(
-            ("sampled_out", "committed", "lost_full", "lost_large", "overwritten"), 0
-        )
+        total = dict.fromkeys(_core.RING_COUNTERS, 0)
         for attached in self._parts.attached:
             for name, count in attached.core.counters.items():
                 total[name] += count

@@ -1,4 +1,4 @@
-"""Captured: one inference that was kept, read back from the segments of a directory."""
+"""Captured: one inference that was kept, as it is read back from the segments of a directory."""
 
 import json
 import os
@@ -12,21 +12,17 @@ from edgeward.paths import PathLike
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SEALED, OPEN = ".ewc", ".open"
-REASONS = ("sampled", "predicate", "manual", "failed", "pre_roll")  # bit 0 first
-RING_COUNTERS = (
-    "sampled_out", "committed", "lost_full", "lost_large", "overwritten", "last_sequence",
-    "is_broken",
-)  # fmt: skip
+# Of a ring's counters frame: what the writer counts, then what the drain knows.
+FRAME_COUNTERS = (*_core.RING_COUNTERS, "last_sequence", "is_broken")
 
 
 class Captured(NamedTuple):
-    """One inference. Arrays are read-only views of one piece of memory; bfloat16 and such as bits.
+    """One inference. Arrays are read-only views of one block of memory.
 
-    `inputs` and `outputs` are by name; a run that failed has no outputs, nor does one whose
-    tensors were not asked for. `sequence` counts the records of one ring, lost ones too, from 1.
-    `time_ns` is Unix time when the run began, `monotonic_ns` the same by the clock that nobody
-    sets. `dtypes` are the model's own, by (side, name).
+    `inputs` and `outputs` are by name; a run that failed has no outputs. A dtype that numpy lacks,
+    such as bfloat16, is held as unsigned integers of its bits; `dtypes` are the model's, by (side,
+    name). `sequence` numbers the records of one ring from 1, lost ones included. `time_ns` is the
+    Unix time at which the run began, `monotonic_ns` the same on the monotonic clock.
     """
 
     model: str
@@ -48,11 +44,11 @@ class Captured(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """What one file holds, without its tensors."""
+    """What one segment holds, without its tensors."""
 
     path: str
     size_bytes: int
-    state: str  # "sealed"; "open": being written, or left by a crash; "damaged"
+    state: str  # "sealed", "open" (being written, or left by a crash) or "damaged"
     is_encrypted: bool
     record_count: int
     first_ns: int | None  # Unix time; None without records, or without the key to them
@@ -64,11 +60,11 @@ class Segment(NamedTuple):
 def read_captures(
     directory: PathLike, *, key: _core.PrivateKey | None = None
 ) -> Iterator[Captured]:
-    """The captured inferences below `directory`, in the order in which they came to the disk.
+    """The captured inferences in `directory`, in the order in which they were written.
 
-    What a later choice of a reservoir replaced is left out. `key` is the private key of who alone
-    can read what was captured with encrypt_to. Raises OSError, WrongKey, MalformedCapture for a
-    file that is no segment; a segment that a crash or damage ended early gives what is whole.
+    Records that a reservoir replaced are left out. `key` is the private key that belongs to the
+    capture's encrypt_to. A segment that was cut short by a crash or by damage gives its whole
+    records. Raises OSError, WrongKey, MalformedCapture for a file that is no segment.
     """
     paths = segment_paths(directory)
     replaced = _replaced(paths, key)
@@ -81,12 +77,13 @@ def read_captures(
 def segment_paths(directory: PathLike) -> list[str]:
     """Sealed and open segments, the oldest first. Raises OSError."""
     path = os.fsdecode(directory)
-    names = sorted(name for name in os.listdir(path) if name.endswith((SEALED, OPEN)))
+    suffixes = (_core.SEALED_SUFFIX, _core.OPEN_SUFFIX)
+    names = sorted(name for name in os.listdir(path) if name.endswith(suffixes))
     return [os.path.join(path, name) for name in names]
 
 
 def segment_report(path: str, key: _core.PrivateKey | None = None) -> Segment:
-    """Raises OSError, WrongKey. Something that is no segment is "damaged"."""
+    """A file that is no segment is reported as damaged. Raises OSError, WrongKey."""
     size_bytes = os.path.getsize(path)
     try:
         reader = _core.open_segment(path, key)
@@ -102,7 +99,8 @@ def segment_report(path: str, key: _core.PrivateKey | None = None) -> Segment:
             count += 1
         elif frame.type == "ring" and (key is not None or not reader.is_encrypted):
             models[_Description.parsed(frame.payload).title] = None
-    state = "sealed" if reader.is_complete else "open" if path.endswith(OPEN) else "damaged"
+    state = "open" if path.endswith(_core.OPEN_SUFFIX) else "damaged"
+    state = "sealed" if reader.is_complete else state
     return Segment(
         path,
         size_bytes,
@@ -117,7 +115,7 @@ def segment_report(path: str, key: _core.PrivateKey | None = None) -> Segment:
 
 
 def read_counters(directory: PathLike, key: _core.PrivateKey | None = None) -> dict[int, Any]:
-    """The last counters of each ring whose records are below `directory`, by ring id."""
+    """The last counters of each ring with records in `directory`, by ring id."""
     import numpy as np
 
     last: dict[int, dict[str, int]] = {}
@@ -131,9 +129,9 @@ def read_counters(directory: PathLike, key: _core.PrivateKey | None = None) -> d
         while (frame := reader.next()) is not None:
             if isinstance(frame, _core.Record) or frame.type != "counters":
                 continue
-            if frame.ring_id != 0 and len(frame.payload) == 8 * len(RING_COUNTERS):
+            if frame.ring_id != 0 and len(frame.payload) == 8 * len(FRAME_COUNTERS):
                 values = np.frombuffer(frame.payload, "<u8").tolist()
-                last[frame.ring_id] = dict(zip(RING_COUNTERS, values, strict=True))
+                last[frame.ring_id] = dict(zip(FRAME_COUNTERS, values, strict=True))
     return last
 
 
@@ -152,7 +150,7 @@ def _records(path: str, key: _core.PrivateKey | None) -> Iterator[Captured]:
 
 
 def _replaced(paths: list[str], key: _core.PrivateKey | None) -> set[tuple[int, int]]:
-    """Records that a reservoir gave up: a look at all of them, where a ring has such a rule."""
+    """The records that a reservoir replaced. Reads all records of rings that have a reservoir."""
     replaced: set[tuple[int, int]] = set()
     for path in paths:
         reader = _core.open_segment(path, key)
@@ -169,7 +167,7 @@ def _replaced(paths: list[str], key: _core.PrivateKey | None) -> set[tuple[int, 
 
 
 class _Description(NamedTuple):
-    """What the writer of a ring says of its records. Empty where it says nothing of use."""
+    """What the writer of a ring says of its records; empty where it says nothing usable."""
 
     model: str = ""
     version: str = ""
@@ -181,7 +179,7 @@ class _Description(NamedTuple):
 
     @classmethod
     def parsed(cls, payload: bytes) -> "_Description":
-        """The payload may be anything: it is a program's own word."""
+        """Accepts any bytes: the payload is whatever a program wrote."""
         try:
             document = json.loads(payload)
         except (ValueError, RecursionError):
@@ -219,7 +217,6 @@ def _captured(description: _Description, record: _core.Record) -> Captured:
         name = names[index] if index < len(names) else f"{side[:-1]}_{index}"
         arrays[name] = tensor.array
         dtypes[side, name] = tensor.dtype
-    reason = record.reason
     return Captured(
         description.model,
         description.version,
@@ -230,7 +227,7 @@ def _captured(description: _Description, record: _core.Record) -> Captured:
         record.wall_ns,
         record.monotonic_ns,
         record.latency_ns,
-        tuple(word for bit, word in enumerate(REASONS) if reason >> bit & 1),
+        record.reasons,
         record.correlation_id,
         record.user,
         record.lost_before,

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from edgeward import _core
 from edgeward.captures import rings
 from edgeward.captures.captured import Segment, read_counters, segment_paths, segment_report
 from edgeward.commands.captures_records import add_directory, add_key, read_key, timestamp
@@ -53,7 +54,8 @@ def _waiting_rings(directory: Path) -> list[str]:
     ring_directory = rings.directory_of(directory)
     if not os.path.isdir(ring_directory):
         return []
-    return sorted(name for name in os.listdir(ring_directory) if name.endswith(".ring"))
+    names = os.listdir(ring_directory)
+    return sorted(name for name in names if name.endswith(_core.RING_SUFFIX))
 
 
 def _row(segment: Segment) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeward import _core
-from edgeward.captures.captured import OPEN, segment_paths
+from edgeward.captures.captured import segment_paths
 from edgeward.commands.captures_records import add_directory
 from edgeward.errors import Busy, MalformedCapture
 from edgeward.outcome import Outcome
@@ -24,7 +24,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    paths = [path for path in segment_paths(args.directory) if path.endswith(OPEN)]
+    paths = [path for path in segment_paths(args.directory) if path.endswith(_core.OPEN_SUFFIX)]
     recovered: list[dict[str, Any]] = []
     with _alone(args.directory), Progress("segments", len(paths)) as progress:
         for path in paths:
@@ -48,7 +48,7 @@ def _row(segment: dict[str, Any]) -> tuple[str, str]:
 @contextmanager
 def _alone(directory: Path) -> Iterator[None]:
     """Nobody drains meanwhile: what is open was left by a crash. Raises Busy."""
-    with open(directory / "drain.lock", "ab") as lock:
+    with open(directory / _core.DRAIN_LOCK_NAME, "ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
