@@ -28,8 +28,6 @@ struct Rule {
   int16_t max_outputs = TfliteCheck::kAnyCount;
   uint8_t options = 0;
   bool needs_options = false;  // without them the kernel would divide by, or index with, zeroes
-};                             // bit per input
-void (*check)(const TfliteCheck&) = nullptr;
 };
 
 struct Options {
