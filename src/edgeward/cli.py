@@ -41,7 +41,7 @@ class Command(NamedTuple):
 COMMANDS = (
     Command(
         "demo",
-        "Seal the shipped model, open it, read handwritten digits: how well and how fast.",
+        "Seal the shipped model, open it, and read handwritten digits: how well and how fast.",
         "edgeward demo\nedgeward demo --engine onnx\nedgeward demo --png mistakes.png",
         "edgeward.commands.demo",
     ),
@@ -93,7 +93,7 @@ COMMANDS = (
     ),
     Command(
         "verify",
-        "Check whether this device may run a package, and that it answers right.",
+        "Check whether this device may run a package, and whether it computes what it should.",
         "edgeward verify cat-1.ewp\nedgeward verify cat-1.ewp --run --trust edgeward-keys/trust",
         "edgeward.commands.verify",
     ),
@@ -135,7 +135,7 @@ COMMANDS = (
 EXAMPLES = """\
 examples:
   edgeward demo                           read handwritten digits
-  edgeward inspect model.tflite           what it takes, and who runs it
+  edgeward inspect model.tflite           its inputs and outputs, and its engine
   edgeward predict model.tflite cat.jpg   run it once on a picture
   edgeward bench model.tflite --vs        how fast, beside the engine's own API
   edgeward doctor                         which engines work here, and why not
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _replace_closed_streams()
         if sys.stdout is None:
-            # Refused before anything is done: nobody would hear what was.
+            # Refuse before the command acts: nobody would learn what it did.
             answer = _failed("system", "standard output: expected it open, got it closed", False)
         else:
             answer = _written(_answer(words))
@@ -179,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """What understands `words`; a command that they do not name lacks its arguments."""
+    """The parser for `words`; only the command that they name has its arguments."""
     program = _Parser(
         prog="edgeward",
         description="Run machine-learning models on the edge.",
@@ -235,14 +235,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _asks_for_json(words: Sequence[str]) -> bool:
-    """Decided by the words alone, so that wrong use is answered in JSON too."""
+    """Reads the words alone, so that wrong use is answered in JSON too."""
     options = words[: words.index("--")] if "--" in words else words
-    # argparse takes an option's beginning for the option.
+    # argparse accepts the beginning of an option.
     return any(len(word) > 2 and "--json".startswith(word) for word in options)
 
 
 def _answer(words: Sequence[str]) -> _Answer:
-    """Runs the command that `words` name. Whatever it raises is an answer too."""
+    """Runs the command that `words` name. An exception is an answer too."""
     is_json = _asks_for_json(words)
     try:
         try:
@@ -296,7 +296,7 @@ def _encoded(text: str) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no number for is spelled: "NaN", "Infinity", "-Infinity"."""
+    """Plain values. A number that JSON cannot hold is "NaN", "Infinity" or "-Infinity"."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -314,9 +314,9 @@ def _plain(value: Any) -> Any:
 
 
 def _replace_closed_streams() -> None:
-    """Opens what is closed of descriptors 0, 1 and 2 to nothing.
+    """Opens /dev/null on those of descriptors 0, 1 and 2 that are closed.
 
-    Else a file that is opened later gets such a number, and an engine writes its log into it.
+    Otherwise a file that is opened later gets such a number, and an engine writes its log into it.
     """
     if None not in (sys.stdin, sys.stdout, sys.stderr):
         return
@@ -328,10 +328,10 @@ def _replace_closed_streams() -> None:
 
 
 def _written(answer: _Answer) -> _Answer:
-    """Writes the answer's output. When that fails, this failure is the answer."""
+    """Writes the answer's output. When that fails, the failure becomes the answer."""
     rest = memoryview(answer.output)
     try:
-        while rest:  # a stream without a buffer may take a part of it
+        while rest:  # an unbuffered stream may accept only a part
             rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has enough
@@ -344,7 +344,7 @@ def _written(answer: _Answer) -> _Answer:
 
 
 def _complain(line: str) -> None:
-    """Where standard error cannot be written, the status alone tells."""
+    """Where standard error cannot be written either, the status alone reports the failure."""
     try:
         if line:
             print(line, file=sys.stderr)
@@ -354,5 +354,5 @@ def _complain(line: str) -> None:
 
 
 def _drop(stream: TextIO) -> None:
-    """What a stream still holds goes nowhere when the interpreter flushes it at exit."""
+    """Sends what the stream still holds to /dev/null when the interpreter flushes it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

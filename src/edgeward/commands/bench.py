@@ -59,7 +59,7 @@ MAX_SECONDS = 86_400
 def random_values(
     dtype: np.dtype[Any], shape: Sequence[int], generator: np.random.Generator
 ) -> Array:
-    """Values any model accepts: every byte there is, but 0 and 1 for wider integers (indices)."""
+    """Values any model accepts: all bytes, but of wider integers, which may be indices, 0 and 1."""
     if dtype.kind in "iu" and dtype.itemsize == 1:
         limits = np.iinfo(dtype)
         return generator.integers(limits.min, limits.max, shape, dtype=dtype.type, endpoint=True)
@@ -69,7 +69,7 @@ def random_values(
 
 
 def ordinary(values: Array) -> Array:
-    """A copy on 16 bytes but not on 64, as numpy mostly lays arrays: what a user has at hand."""
+    """A copy aligned to 16 bytes but not to 64, as most arrays of numpy are."""
     memory = np.empty(values.nbytes + 128, np.uint8)
     offset = -memory.ctypes.data % 64 + 16
     copy = memory[offset : offset + values.nbytes].view(values.dtype).reshape(values.shape)
@@ -78,7 +78,7 @@ def ordinary(values: Array) -> Array:
 
 
 def in_place(values: Array) -> Array:
-    """A copy in memory that every engine uses as it is."""
+    """A copy in memory that every engine uses in place."""
     copy = empty(values.shape, values.dtype)
     copy[...] = values
     return copy
@@ -95,9 +95,9 @@ def random_inputs(model: Model) -> dict[str, Array]:
 
 
 def our_ways(model: Model, inputs: Mapping[str, Array]) -> list[Way]:
-    """From the engine's call alone to predict() with memory of every kind.
+    """The bare engine call, session.run(), and predict() with each kind of memory.
 
-    Where the shape of an output depends on values, the engine's call alone and out= are left out.
+    Where the shape of an output depends on values, the bare engine call and out= are left out.
     """
     session = model.session()
     if any(-1 in spec.shape for spec in model.inputs):
@@ -303,7 +303,7 @@ def report(
     with_peers: bool,
     say: Callable[[str], None],
 ) -> Report:
-    """Everything `edgeward bench` shows about the model file at `path`; `say` is told each step."""
+    """All that `edgeward bench` shows of the model file at `path`; calls `say` before each step."""
     say("load and first run")
     load = load_report(path, engine, thread_counts[0])
     runs = []

@@ -34,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     if args.output.exists() and not (args.to == "jsonl" and args.output.is_dir()):
         raise BadInput(f'output "{args.output}": expected no such file yet, got one')
-    # Into a draft first: an export that ends early leaves nothing that looks whole.
+    # Write a draft first: an export that ends early leaves nothing that looks complete.
     draft = f"{args.output}.draft-{os.getpid()}"
     writer = export.writer(
         args.to, str(args.output) if args.to == "jsonl" else draft, args.fleet, args.device

@@ -11,7 +11,7 @@ NS = 1_000_000_000
 
 
 def add_directory(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", metavar="DIR", type=Path, help="what Capture was given")
+    parser.add_argument("directory", metavar="DIR", type=Path, help="the directory of the Capture")
 
 
 def add_key(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_key(parser: argparse.ArgumentParser) -> None:
         "--key",
         metavar="FILE",
         type=Path,
-        help="the private key of who alone can read what was captured with encrypt_to",
+        help="the private key, for records that were captured with encrypt_to",
     )
 
 

@@ -47,7 +47,7 @@ def _row(segment: dict[str, Any]) -> tuple[str, str]:
 
 @contextmanager
 def _alone(directory: Path) -> Iterator[None]:
-    """Nobody drains meanwhile: what is open was left by a crash. Raises Busy."""
+    """Holds the drain's lock, so that an open segment is one that a crash left. Raises Busy."""
     with open(directory / _core.DRAIN_LOCK_NAME, "ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

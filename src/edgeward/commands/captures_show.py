@@ -104,7 +104,7 @@ def _text(captured: Captured, columns: int, how: Ink) -> str:
 def picture_of(array: NDArray[Any]) -> NDArray[np.uint8] | None:
     """The tensor as grey values, when it looks like one picture: [1] height width [1 or 3].
 
-    Stretched so that its least value is black and its greatest white.
+    The values are scaled so that the least is black and the greatest is white.
     """
     shape = [extent for extent in array.shape if extent != 1]
     if len(shape) == 3 and shape[-1] == 3:

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _latency(counts: NDArray[np.uint64]) -> dict[str, int]:
-    """Percentiles: each the least value of the bucket in which it lies."""
+    """Percentiles by bucket: each is the least value of its bucket."""
     least = _core.least_latencies()
     total = int(counts.sum())
     if total == 0:

@@ -1,9 +1,9 @@
 """`edgeward demo`: the shipped digit model reads every shipped handwritten digit, one call each.
 
-The model is sealed first, encrypted for a device whose key is made on the spot, and opened as that
-device opens it. Then it reads them again with noise laid over them, and what it captured of both
-tells them apart. open_sealed(), measure() and capture() act, the rest is pure. What is shown are
-real answers to digits that the model was not trained on (digits/README.md).
+The model is sealed first, encrypted for a device whose key is made for this run, and opened as that
+device opens it. Then it reads them again with noise added, and the statistics of both captures show
+the drift. run(), open_sealed(), measure() and capture() act, the rest is pure. The model was not
+trained on these digits (digits/README.md).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     if args.png is not None:
-        picture.pillow_image()  # says so now if it is missing, not after the work
+        picture.pillow_image()  # fails now if it is missing, not after the work
     digits = load_digits()
     with tempfile.TemporaryDirectory(prefix="edgeward-demo-") as directory:
         model, sealed = open_sealed(Path(directory), digits, args.engine)
@@ -99,7 +99,7 @@ class Captured(NamedTuple):
     """What a capture of every reading tells, of the digits as they are and with noise."""
 
     record_count: int
-    is_same: bool  # what was read back is what went in and came out
+    is_same: bool  # the records hold the inputs and outputs of the calls
     clean: list[Drift]
     noisy: list[Drift]
 
@@ -176,7 +176,7 @@ def image_of(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 def measure(model: Model, digits: Digits) -> Run:
     """Predicts every digit through Model.predict and times each call, after one uncounted.
 
-    A digit is laid in memory that the engine can use in place, which is not part of the call.
+    The copy of a digit into memory that the engine uses in place is not part of the call.
     """
     spec = model.inputs[0]
     image = empty(spec.shape, spec.dtype)
@@ -198,7 +198,7 @@ def measure(model: Model, digits: Digits) -> Run:
 
 
 def capture(directory: Path, digits: Digits, engine: str | None) -> Captured:
-    """Reads every digit twice, as it is and with noise, out of the package in `directory`."""
+    """Reads every digit twice, as it is and with noise, with the package in `directory`."""
     trust = directory / keys.TRUST
     path = directory / "digits.ewp"
     reference = Package.open(path, trust=trust).reference
@@ -314,7 +314,7 @@ def capture_text(captured: Mapping[str, Any]) -> str:
 
 
 def drift_lines(captured: Mapping[str, Any]) -> list[str]:
-    """How far the digits lie from what the package expects, without noise and with it."""
+    """How far the digits have drifted from the package's reference, without noise and with it."""
     rows = [("drift", "PSI, clean", "PSI, with noise", "mean moved, clean", "with noise")]
     for clean, noisy in zip(captured["clean"], captured["noisy"], strict=True):
         name = f"{clean['side']} {clean['name']}"

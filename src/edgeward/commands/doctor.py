@@ -1,6 +1,6 @@
 """`edgeward doctor`: what this machine is, which engines it has, and in one sentence what to do.
 
-`report` looks and probes; everything else only words what it found.
+`report` looks and probes; everything else only formats it.
 """
 
 import argparse
@@ -28,7 +28,7 @@ NOT_READY_STATUS = 1
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """It has no options of its own."""
+    """doctor has no options of its own."""
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -163,7 +163,7 @@ def advice(findings: Sequence[EngineFinding]) -> str:
 
 
 def cpu_name(cpuinfo: Mapping[str, str]) -> str:
-    """The processor's name as the kernel gives it, else the board's; empty when neither is told."""
+    """The processor's name as the kernel gives it, or the board's, or an empty text."""
     if "model name" in cpuinfo:
         return cpuinfo["model name"]
     try:

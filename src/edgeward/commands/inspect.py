@@ -17,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     if is_package(args.model):
         report = package_report.report(Package.unverified(args.model))
-        hint = "nobody has vouched for this yet: edgeward verify tells whether it may run here"
+        hint = "no signature was checked: edgeward verify tells whether this may run here"
         return Outcome(report, f"{package_report.text(report)}\n\n{hint}")
     with load_unsigned(args.model, engine=args.engine) as model:
         report = inspection.report(args.model, model)

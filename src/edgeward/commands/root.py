@@ -9,9 +9,9 @@ from edgeward.outcome import Outcome
 STEPS = (
     Step("init", "Make a trust root, with no publisher in it yet.", root_init),
     Step("add-key", "Let one more key sign packages, or trust roots.", root_add_key),
-    Step("rotate", "Renew it: its term, its own keys, its epoch.", root_rotate),
-    Step("revoke", "Let a key count for nothing from now on.", root_revoke),
-    Step("accept", "Let this device believe the next versions of its trust root.", root_accept),
+    Step("rotate", "Renew it: its expiry, its own keys, its epoch.", root_rotate),
+    Step("revoke", "Revoke a key: no signature of it counts from now on.", root_revoke),
+    Step("accept", "Replace this device's trust root with its next versions.", root_accept),
 )
 
 

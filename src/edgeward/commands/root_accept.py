@@ -1,4 +1,4 @@
-"""`edgeward root accept`: the next versions of its trust root, taken in by a device."""
+"""`edgeward root accept`: a device's trust root, replaced with its next versions."""
 
 import argparse
 from pathlib import Path
@@ -17,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    """Takes the versions in their order, but for those that this device has had."""
+    """Accepts the versions in order, except those that this device already has."""
     trust = Trust(args.trust)
     versions = sorted((root_document.read_file(path)["version"], path) for path in args.root)
     following = [pair for pair in versions if pair[0] > trust.root.version]

@@ -1,4 +1,4 @@
-"""`edgeward root revoke`: a key that counts for nothing from now on."""
+"""`edgeward root revoke`: a key whose signatures count no more."""
 
 import argparse
 from pathlib import Path

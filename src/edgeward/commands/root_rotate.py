@@ -1,4 +1,4 @@
-"""`edgeward root rotate`: a trust root renewed: its term, its own keys, its epoch."""
+"""`edgeward root rotate`: a trust root renewed: its expiry, its own keys, its epoch."""
 
 import argparse
 from pathlib import Path
@@ -26,12 +26,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="the .pub file of one that does so no more",
+        help="the .pub file of a key that signs trust roots no more",
     )
     parser.add_argument(
         "--new-epoch",
         action="store_true",
-        help="void every package sealed so far and every device's floors",
+        help="invalidate every package sealed so far, and every device's minimum counters",
     )
     add_succession(parser)
     parser.add_argument("--threshold", type=count, metavar="N", help="how many keys of the role")

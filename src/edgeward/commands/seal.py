@@ -149,7 +149,7 @@ def _add_release(parser: argparse.ArgumentParser) -> None:
         "--counter",
         type=whole_number(1, MAX_COUNTER),
         metavar="N",
-        help="its place in the order of releases (default: the time in seconds)",
+        help="the release counter (default: the time in seconds)",
     )
     add_argument(
         "--min-counter",
@@ -168,7 +168,10 @@ def _add_release(parser: argparse.ArgumentParser) -> None:
         "--bind-to", metavar="KEY", type=Path, help="the .pub key of the only device it may run on"
     )
     add_argument(
-        "--not-after", metavar="DATE", type=date, help="devices load it no more from this day on"
+        "--not-after",
+        metavar="DATE",
+        type=date,
+        help="its expiry: devices do not load it from this day on",
     )
 
 
@@ -219,7 +222,7 @@ def _root(path: Path) -> root_document.Document:
 def _require_publisher(
     path: Path, root: root_document.Document, publisher: str, signers: list[PrivateKey]
 ) -> None:
-    """Raises BadInput now for what every device would refuse later."""
+    """Raises BadInput for a package that every device would refuse."""
     role = root["roles"].get(root_document.publisher_role(publisher))
     if role is None:
         raise BadInput(f'trust root "{path}": expected publisher "{publisher}" in it, got none')
@@ -236,7 +239,7 @@ def _counter(text: str) -> int | str:
 
 
 class _Steps:
-    """What sealing counts, as one line of progress after another."""
+    """Shows the progress of sealing: one line for each noun that it counts."""
 
     def __init__(self) -> None:
         self._noun = ""

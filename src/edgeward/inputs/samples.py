@@ -18,7 +18,7 @@ from edgeward.packages.contents import Case
 
 
 def read_cases(path: Path, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> list[Case]:
-    """A Case for each sample, with the outputs that the file holds. Throws BadInput or OSError."""
+    """A Case for each sample, with the outputs that the file holds. Raises BadInput or OSError."""
     arrays = read_arrays(path)
     if list(arrays) == [""] and len(inputs) == 1:
         arrays = {inputs[0].name: arrays[""]}

@@ -48,7 +48,7 @@ def read(
     """The tensors in the files named by `arguments`, by the name of the input that each is for.
 
     An argument is FILE or NAME=FILE. Files without a name take the inputs in order; a .npz without
-    one brings its own names. Throws BadInput or OSError.
+    one brings its own names. Raises BadInput or OSError.
     """
     tensors: dict[str, Tensor] = {}
     unnamed_count = 0
@@ -73,7 +73,7 @@ def read(
 
 
 def read_arrays(path: Path) -> dict[str, Tensor]:
-    """The arrays of an .npz by name, or the one of an .npy as "". Throws BadInput or OSError."""
+    """The arrays of an .npz by name, or the one of an .npy as "". Raises BadInput or OSError."""
     suffix = path.suffix.lower()
     if suffix == ".npz":
         return _npz_tensors(path)
@@ -88,7 +88,7 @@ def picture_tensor(path: Path, spec: Spec) -> Tensor:
     The picture is turned upright, scaled to cover the input's height and width, and cropped around
     its middle; where these are -1 it keeps its own size. Of its values 0 to 255, a uint8 input gets
     them as they are, a float 0 to 1, and an int8 the value less 128: black is then the least that
-    the input's quantization can hold and white the most. Throws BadInput or OSError.
+    the input's quantization can hold and white the most. Raises BadInput or OSError.
     """
     axes = picture_axes(spec.shape)
     if axes is None:
@@ -132,7 +132,7 @@ def picture_axes(shape: Sequence[int]) -> str | None:
 
 
 def expect_writable(path: Path, output_names: Sequence[str]) -> None:
-    """Throws BadInput when write() could not put these outputs into a file of this name."""
+    """Raises BadInput when write() could not put these outputs into a file of this name."""
     if path.suffix.lower() not in (".npy", ".npz"):
         raise BadInput(f"{path}: expected a name that ends in .npz or .npy")
     if path.suffix.lower() == ".npy" and len(output_names) != 1:
@@ -142,7 +142,7 @@ def expect_writable(path: Path, output_names: Sequence[str]) -> None:
 
 
 def write(path: Path, outputs: Mapping[str, Tensor]) -> None:
-    """Writes the outputs, one to a .npy or all by name to a .npz. Throws BadInput or OSError."""
+    """Writes the outputs, one to a .npy or all by name to a .npz. Raises BadInput or OSError."""
     expect_writable(path, list(outputs))
     if path.suffix.lower() == ".npy":
         with path.open("wb") as file:

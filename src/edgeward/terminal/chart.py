@@ -28,7 +28,7 @@ class Group(NamedTuple):
 
 
 def write(path: str, title: str, subtitle: str, groups: Sequence[Group], note: str) -> None:
-    """All groups below each other, on one scale. Throws BadInput when Pillow is not installed."""
+    """All groups below each other, on one scale. Raises BadInput when Pillow is not installed."""
     image_module = pillow_image()
     from PIL import ImageDraw, ImageFont
 

@@ -1,6 +1,6 @@
-"""Grey pictures for people: as text in a terminal, and as a contact sheet in a PNG file.
+"""Grey pictures: as text in a terminal, and as a contact sheet in a PNG file.
 
-A picture is a two-dimensional uint8 array, 0 black to 255 white. Nothing here knows what it shows.
+A picture is a two-dimensional uint8 array, 0 black to 255 white. Nothing depends on its subject.
 Text needs numpy alone; the contact sheet needs Pillow, which the extra `image` installs.
 """
 
@@ -80,7 +80,7 @@ def grid(tiles: Sequence[Tile], columns: int, ink: Ink) -> list[str]:
     row_count = math.ceil(len(tiles) / most)
     per_row = (
         math.ceil(len(tiles) / row_count) if tiles else 1
-    )  # even rows, not a full one and a rest
+    )  # rows of equal length, not full rows and a short last one
     gap = " " * GAP_COLUMNS
     text: list[str] = []
     for first in range(0, len(tiles), per_row):
@@ -109,7 +109,7 @@ def enlarged(picture: Picture, rows: int, columns: int) -> Picture:
 def write_contact_sheet(path: PathLike, title: str, tiles: Sequence[Tile]) -> None:
     """Writes a PNG file: the title, then the tiles in rows, each above its caption.
 
-    Throws BadInput when Pillow is missing, OSError when the file cannot be written.
+    Raises BadInput when Pillow is missing, OSError when the file cannot be written.
     """
     image = pillow_image()
     from PIL import ImageDraw, ImageFont
@@ -137,7 +137,7 @@ def write_contact_sheet(path: PathLike, title: str, tiles: Sequence[Tile]) -> No
 
 
 def pillow_image() -> ModuleType:
-    """Pillow's Image module. Throws BadInput when Pillow is not installed."""
+    """Pillow's Image module. Raises BadInput when Pillow is not installed."""
     try:
         from PIL import Image
     except ImportError:

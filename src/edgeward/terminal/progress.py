@@ -1,7 +1,7 @@
 """A line of progress on the error stream: how much is done, how fast, and how long it still takes.
 
-Draws only on a terminal, a few times a second; elsewhere it says nothing. The finished line stays,
-an interrupted one is wiped. One thread at a time.
+Draws only on a terminal, a few times a second. The finished line stays, an interrupted line is
+cleared. One thread at a time.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Progress:
 
 
 def announce(line: str) -> None:
-    """Says on the error stream what comes next. Progress that nobody can hear fails nothing."""
+    """Writes to the error stream what comes next. A closed error stream fails no command."""
     with suppress(OSError):
         print(line, file=sys.stderr, flush=True)
 
