@@ -51,6 +51,7 @@ def folder(tmp_path, monkeypatch):
             [X], [Y], model=f"pair{TRICKS}", version=f"1{TRICKS}", signature=f"serve{TRICKS}"
         ),
     )
+    segments.write(tmp_path / "fleet" / f"gate{TRICKS}", [segments.plain(1)])
     with ew.Capture("counted", sample=0.0) as capture, ew.load_unsigned("tricky.tflite") as opened:
         capture.attach(opened, name=f"pair{TRICKS}", version=f"1{TRICKS}")
         opened.predict(ONES)
@@ -91,6 +92,11 @@ def test_a_package_that_is_inspected(package, typed):
 @pytest.mark.parametrize("step", ["ls", "show"])
 def test_captures_that_are_looked_at(step, folder, typed):
     require_calm(typed, f"captures {step} captures")
+
+
+@pytest.mark.parametrize("step", ["ls", "show"])
+def test_captures_below_a_directory_of_a_device(step, folder, typed):
+    require_calm(typed, f"captures {step} fleet")
 
 
 def test_statistics_that_are_looked_at(folder, typed):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeward import _core
+from edgeward.captures.folders import device_of, files_below
 from edgeward.errors import EdgewardError, MalformedCapture, WrongKey
 from edgeward.paths import PathLike
 
@@ -22,7 +23,8 @@ class Captured(NamedTuple):
     `inputs` and `outputs` are by name; a run that failed has no outputs. A dtype that numpy lacks,
     such as bfloat16, is held as unsigned integers of its bits; `dtypes` are the model's, by (side,
     name). `sequence` numbers the records of one ring from 1, lost ones included. `time_ns` is the
-    Unix time at which the run began, `monotonic_ns` the same on the monotonic clock.
+    Unix time at which the run began, `monotonic_ns` the same on the monotonic clock. `device` is
+    the folder below the directory that was read, "" for that directory itself.
     """
 
     model: str
@@ -41,6 +43,7 @@ class Captured(NamedTuple):
     inputs: "dict[str, NDArray[Any]]"
     outputs: "dict[str, NDArray[Any]]"
     dtypes: dict[tuple[str, str], str]
+    device: str = ""
 
 
 class Segment(NamedTuple):
@@ -60,26 +63,24 @@ class Segment(NamedTuple):
 def read_captures(
     directory: PathLike, *, key: _core.PrivateKey | None = None
 ) -> Iterator[Captured]:
-    """The captured inferences in `directory`, in the order in which they were written.
+    """The captured inferences below `directory`, in the order in which they were written.
 
-    Records that a reservoir replaced are left out. `key` is the private key that belongs to the
-    capture's encrypt_to. A segment that was cut short by a crash or by damage gives its whole
-    records. Raises OSError, WrongKey, MalformedCapture for a file that is no segment.
+    Segments in folders below it are read too: one folder for each device whose captures were
+    gathered there. Records that a reservoir replaced are left out. `key` is the private key that
+    belongs to the capture's encrypt_to. A segment that was cut short by a crash or by damage gives
+    its whole records. Raises OSError, WrongKey, MalformedCapture for a file that is no segment.
     """
     paths = segment_paths(directory)
     replaced = _replaced(paths, key)
     for path in paths:
-        for captured in _records(path, key):
+        for captured in _records(path, key, device_of(path, directory)):
             if (captured.ring_id, captured.sequence) not in replaced:
                 yield captured
 
 
 def segment_paths(directory: PathLike) -> list[str]:
-    """Sealed and open segments, the oldest first. Raises OSError."""
-    path = os.fsdecode(directory)
-    suffixes = (_core.SEALED_SUFFIX, _core.OPEN_SUFFIX)
-    names = sorted(name for name in os.listdir(path) if name.endswith(suffixes))
-    return [os.path.join(path, name) for name in names]
+    """Sealed and open segments in it and below it, the oldest first. Raises OSError."""
+    return files_below(directory, _core.SEALED_SUFFIX, _core.OPEN_SUFFIX)
 
 
 def segment_report(path: str, key: _core.PrivateKey | None = None) -> Segment:
@@ -135,7 +136,7 @@ def read_counters(directory: PathLike, key: _core.PrivateKey | None = None) -> d
     return last
 
 
-def _records(path: str, key: _core.PrivateKey | None) -> Iterator[Captured]:
+def _records(path: str, key: _core.PrivateKey | None, device: str) -> Iterator[Captured]:
     reader = _core.open_segment(path, key)
     if reader.is_encrypted and key is None:
         raise WrongKey(
@@ -144,7 +145,7 @@ def _records(path: str, key: _core.PrivateKey | None) -> Iterator[Captured]:
     descriptions: dict[int, _Description] = {}
     while (frame := reader.next()) is not None:
         if isinstance(frame, _core.Record):
-            yield _captured(descriptions.get(frame.ring_id, UNDESCRIBED), frame)
+            yield _captured(descriptions.get(frame.ring_id, UNDESCRIBED), frame, device)
         elif frame.type == "ring":
             descriptions[frame.ring_id] = _Description.parsed(frame.payload)
 
@@ -204,7 +205,7 @@ class _Description(NamedTuple):
 UNDESCRIBED = _Description()
 
 
-def _captured(description: _Description, record: _core.Record) -> Captured:
+def _captured(description: _Description, record: _core.Record, device: str) -> Captured:
     inputs: dict[str, NDArray[Any]] = {}
     outputs: dict[str, NDArray[Any]] = {}
     dtypes = {}
@@ -234,6 +235,7 @@ def _captured(description: _Description, record: _core.Record) -> Captured:
         inputs,
         outputs,
         dtypes,
+        device,
     )
 
 

@@ -37,7 +37,10 @@ class Writer(Protocol):
 
 
 def writer(form: str, output: str, fleet: str, device: str) -> Writer:
-    """A writer of one of FORMATS. Raises BadInput when what it needs is not installed."""
+    """A writer of one of FORMATS. Raises BadInput when what it needs is not installed.
+
+    JSON lines name `fleet`, and `device` where a record names none.
+    """
     if form == "jsonl":
         return JsonLines(output, fleet, device)
     if form == "npz":
@@ -117,6 +120,7 @@ class ArrowTable:
         self._bytes = 0
         types = {name: _tensor_type(arrow, column) for name, column in columns.items()}
         fields = [
+            arrow.field("device", arrow.string()),
             arrow.field("model", arrow.string()),
             arrow.field("version", arrow.string()),
             arrow.field("package_id", arrow.string()),
@@ -209,8 +213,11 @@ class NumpyTable:
         folder = os.path.dirname(os.path.abspath(path))
         self._folder = tempfile.TemporaryDirectory(prefix=".edgeward-export-", dir=folder)
         self._plain: dict[str, list[Any]] = {
-            name: [] for name in ("ring_id", "sequence", "time_ns", "latency_ns", "correlation_id")
-        }
+            name: []
+            for name in (
+                "device", "ring_id", "sequence", "time_ns", "latency_ns", "correlation_id",
+            )
+        }  # fmt: skip
         self._present: dict[str, list[bool]] = {name: [] for name in columns}
         self._files = {
             name: open(os.path.join(self._folder.name, str(at)), "wb")  # noqa: SIM115
@@ -233,7 +240,7 @@ class NumpyTable:
 
         with self._folder, zipfile.ZipFile(self._path, "w", zipfile.ZIP_STORED) as archive:
             for name, values in self._plain.items():
-                kind = np.int64 if name == "time_ns" else np.uint64
+                kind = {"device": np.str_, "time_ns": np.int64}.get(name, np.uint64)
                 with archive.open(f"{name}.npy", "w") as file:
                     np.lib.format.write_array(file, np.array(values, kind))
             for name, present in self._present.items():
@@ -317,7 +324,7 @@ class JsonLines:
             "deviceFleetOutputs": _payloads(captured, "outputs", "Output"),
             "eventMetadata": {
                 "deviceFleetName": self._fleet,
-                "deviceId": self._device,
+                "deviceId": captured.device or self._device,
                 "eventId": str(uuid.UUID(hex=event)),
                 "inferenceTime": moment.strftime("%Y-%m-%dT%H:%M:%S"),
                 "modelName": model,

@@ -5,10 +5,11 @@ Written whole by each flush and at the end; docs/capture-format.md, section 5.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from edgeward import _core
+from edgeward.captures.folders import files_below
 from edgeward.durable import replace_file
 from edgeward.errors import BadInput, MalformedCapture
 from edgeward.paths import PathLike
@@ -87,7 +88,7 @@ def read_statistics(directory: PathLike) -> list[Counted]:
     were counted in other bins.
     """
     merged: dict[tuple[str, ...], Counted] = {}
-    for path in _paths(os.fsdecode(directory)):
+    for path in files_below(directory, SUFFIX):
         counted = StatisticsFile(path).read()
         before = merged.setdefault(counted[:4], counted)
         if before is counted:
@@ -97,9 +98,3 @@ def read_statistics(directory: PathLike) -> list[Counted]:
         except BadInput as error:
             raise BadInput(f'statistics "{path}": {error}') from None
     return [merged[key] for key in sorted(merged)]
-
-
-def _paths(directory: str) -> Iterator[str]:
-    for name in sorted(os.listdir(directory)):
-        if name.endswith(SUFFIX):
-            yield os.path.join(directory, name)

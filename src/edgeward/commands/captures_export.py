@@ -16,6 +16,7 @@ from edgeward.terminal.progress import Progress
 from edgeward.terminal.quoting import quoted
 
 RECORD_BYTES = 192  # of a record beside its tensors, about
+UNNAMED_DEVICE = "device"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     add_model(parser)
     add_argument("--fleet", metavar="NAME", default="fleet", help="for jsonl")
-    add_argument("--device", metavar="NAME", default="device", help="for jsonl")
+    add_argument("--device", metavar="NAME", help="of all records (default: their folder in DIR)")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> Outcome:
     # Write a draft first: an export that ends early leaves nothing that looks complete.
     draft = f"{args.output}.draft-{os.getpid()}"
     writer = export.writer(
-        args.to, str(args.output) if args.to == "jsonl" else draft, args.fleet, args.device
+        args.to, str(args.output) if args.to == "jsonl" else draft, args.fleet, UNNAMED_DEVICE
     )
     count = 0
     paths = segment_paths(args.directory)
@@ -45,6 +46,8 @@ def run(args: argparse.Namespace) -> Outcome:
     try:
         with Progress("bytes", total) as progress:
             for captured in records(args):
+                if args.device is not None:
+                    captured = captured._replace(device=args.device)
                 writer.add(captured)
                 count += 1
                 progress.advance(_stored_bytes(captured))

@@ -12,6 +12,7 @@ from edgeward.captures import rings
 from edgeward.captures.captured import Segment, read_counters, segment_paths, segment_report
 from edgeward.commands.captures_records import add_directory, add_key, read_key, timestamp
 from edgeward.outcome import Outcome
+from edgeward.paths import PathLike
 from edgeward.reports.inspection import aligned, size
 
 COUNTED = {
@@ -32,7 +33,8 @@ def run(args: argparse.Namespace) -> Outcome:
     key = read_key(args)
     segments = [segment_report(path, key) for path in segment_paths(args.directory)]
     counters = read_counters(args.directory, key)
-    waiting = _waiting_rings(args.directory)
+    folders = {args.directory, *(os.path.dirname(segment.path) for segment in segments)}
+    waiting = sorted(name for folder in folders for name in _waiting_rings(folder))
     report: dict[str, Any] = {
         "segments": [segment._asdict() | {"models": list(segment.models)} for segment in segments],
         "record_count": sum(segment.record_count for segment in segments),
@@ -40,7 +42,8 @@ def run(args: argparse.Namespace) -> Outcome:
         "rings": [{"ring_id": f"{ring:016x}", **values} for ring, values in counters.items()],
         "waiting_rings": waiting,
     }
-    lines = aligned(map(_row, segments)) if segments else ["no segments"]
+    rows = [_row(segment, args.directory) for segment in segments]
+    lines = aligned(rows) if rows else ["no segments"]
     if counters:
         totals = {name: sum(ring[name] for ring in counters.values()) for name in COUNTED}
         parts = ", ".join(f"{totals[name]:,} {phrase}" for name, phrase in COUNTED.items())
@@ -50,17 +53,17 @@ def run(args: argparse.Namespace) -> Outcome:
     return Outcome(report, "\n".join(lines))
 
 
-def _waiting_rings(directory: Path) -> list[str]:
+def _waiting_rings(directory: PathLike) -> list[str]:
     ring_directory = rings.directory_of(directory)
     if not os.path.isdir(ring_directory):
         return []
     names = os.listdir(ring_directory)
-    return sorted(name for name in names if name.endswith(_core.RING_SUFFIX))
+    return [name for name in names if name.endswith(_core.RING_SUFFIX)]
 
 
-def _row(segment: Segment) -> tuple[str, ...]:
+def _row(segment: Segment, directory: Path) -> tuple[str, ...]:
     return (
-        os.path.basename(segment.path),
+        os.path.relpath(segment.path, directory),
         size(segment.size_bytes),
         f"{segment.record_count:,} records",
         _span(segment),

@@ -6,7 +6,7 @@ import argparse
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +26,29 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     paths = [path for path in segment_paths(args.directory) if path.endswith(_core.OPEN_SUFFIX)]
     recovered: list[dict[str, Any]] = []
-    with _alone(args.directory), Progress("segments", len(paths)) as progress:
+    with ExitStack() as locks, Progress("segments", len(paths)) as progress:
+        folders = {Path(path).parent for path in paths}
+        if (args.directory / _core.DRAIN_LOCK_NAME).exists():
+            folders.add(args.directory)
+        for folder in sorted(folders):
+            locks.enter_context(_alone(folder))
         for path in paths:
             try:
                 recovered.append({"segment": path, **_core.recover_segment(path)})
             except MalformedCapture as error:
                 recovered.append({"segment": path, "path": None, "error": str(error)})
             progress.advance()
-    lines = aligned(map(_row, recovered)) if recovered else ["nothing to recover"]
+    rows = [_row(segment, args.directory) for segment in recovered]
+    lines = aligned(rows) if rows else ["nothing to recover"]
     return Outcome({"recovered": recovered}, "\n".join(lines))
 
 
-def _row(segment: dict[str, Any]) -> tuple[str, str]:
+def _row(segment: dict[str, Any], directory: Path) -> tuple[str, str]:
     kept = (
         segment.get("error")
         or f"{segment['frame_count']:,} frames kept, {segment['lost_bytes']:,} bytes lost"
     )
-    return os.path.basename(segment["segment"]), kept
+    return os.path.relpath(segment["segment"], directory), kept
 
 
 @contextmanager

@@ -82,9 +82,10 @@ def _report(captured: Captured) -> dict[str, Any]:
 
 def _text(captured: Captured, columns: int, how: Ink) -> str:
     model = " ".join(filter(None, (captured.model or "unnamed", captured.version)))
+    device = f"{captured.device}: " if captured.device else ""
     parts = [
-        f"{quoted(model)}, {timestamp(captured.time_ns)}, {captured.latency_ns / 1e3:,.1f} µs, "
-        f"{', '.join(captured.reasons)}, "
+        f"{quoted(device + model)}, {timestamp(captured.time_ns)}, "
+        f"{captured.latency_ns / 1e3:,.1f} µs, {', '.join(captured.reasons)}, "
         f"number {captured.sequence} of ring {captured.ring_id:016x}"
     ]
     if captured.user:
