@@ -49,8 +49,8 @@ std::map<std::string, Statistics> Capture::statistics() const {
 }
 
 void Capture::capture_next(CaptureRequest request) {
-  if (request.user.size() > kMostUserBytes) {
-    throw Error(Code::bad_input, "capture: expected at most ", kMostUserBytes, " bytes of the caller's, got ",
+  if (request.user.size() > kMaxUserBytes) {
+    throw Error(Code::bad_input, "capture: expected at most ", kMaxUserBytes, " bytes of the caller's, got ",
                 request.user.size());
   }
   const std::lock_guard lock(mutex_);

@@ -8,7 +8,7 @@
 namespace edgeward {
 namespace {
 
-constexpr int kLookEvery_ms = 50;
+constexpr int kMaxWait_ms = 50;
 
 }  // namespace
 
@@ -23,10 +23,10 @@ DrainThread::DrainThread(std::unique_ptr<Drain> drain) : drain_(std::move(drain)
 }
 
 DrainThread::~DrainThread() {
-  if (home_.is_foreign()) {
+  if (fork_mark_.is_foreign()) {
     leave_alone(thread_);
     leave_alone(drain_);
-    leave_alone(passed_);  // its end would wait for the parent's threads that wait for it
+    leave_alone(passed_);  // its destructor would wait for threads of the parent that wait for it
     return;
   }
   {
@@ -40,16 +40,16 @@ DrainThread::~DrainThread() {
 void DrainThread::run() {
   for (bool is_last = false;;) {
     bool is_flush = false;
-    uint64_t wanted_pass = 0;
+    uint64_t requested_count = 0;
     {
       const std::lock_guard lock(mutex_);
       is_last = is_over_;
-      wanted_pass = wanted_pass_;
-      is_flush = wanted_pass > pass_count_;
+      requested_count = requested_count_;
+      is_flush = requested_count > flushed_count_;
     }
     drain_->step(monotonic_ns());
     if (is_last || is_flush) {
-      // What the last pass left, then all that is there now.
+      // Read what the last pass left, then all that the rings hold now.
       while (drain_->has_more()) drain_->step(monotonic_ns());
       do {
         drain_->step(monotonic_ns());
@@ -61,20 +61,21 @@ void DrainThread::run() {
       const std::lock_guard lock(mutex_);
       counters_ = drain_->counters();
       complaint_ = drain_->complaint();
-      if (is_flush && complaint_.empty()) pass_count_ = wanted_pass;  // not for one who asked meanwhile
+      // Not requested_count_: a flush() that was requested meanwhile waits for the next pass.
+      if (is_flush && complaint_.empty()) flushed_count_ = requested_count;
     }
     passed_->notify_all();
     if (is_last) return;
-    drain_->wait(kLookEvery_ms);
+    drain_->wait(kMaxWait_ms);
   }
 }
 
 bool DrainThread::flush(int timeout_ms) {
-  home_.require_same_process("capture");
+  fork_mark_.require_same_process("capture");
   std::unique_lock lock(mutex_);
-  const uint64_t wanted = ++wanted_pass_;
+  const uint64_t own_count = ++requested_count_;
   drain_->wake();
-  return passed_->wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return pass_count_ >= wanted; });
+  return passed_->wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return flushed_count_ >= own_count; });
 }
 
 DrainCounters DrainThread::counters() const {

@@ -1,4 +1,5 @@
-// DrainThread: a thread of this process that drains a directory of rings until it is told to stop. Any thread may ask.
+// DrainThread: a thread of this process that drains a directory of rings as long as this object lives. Any thread may
+// call it.
 #pragma once
 
 #include <atomic>
@@ -17,12 +18,12 @@ class DrainThread {
  public:
   // Takes over the drain.
   explicit DrainThread(std::unique_ptr<Drain> drain);
-  // Brings what the rings hold to the disk, seals it, and ends. In a forked child there is nothing to end.
+  // Brings what the rings hold to the disk, seals it, and ends the thread. In a forked child there is nothing to end.
   ~DrainThread();
   DrainThread(const DrainThread&) = delete;
   DrainThread& operator=(const DrainThread&) = delete;
 
-  // Returns when everything that was committed before the call is on the disk, or the time is over: false then.
+  // Waits until everything that was committed before the call is on the disk; false when the time is over first.
   bool flush(int timeout_ms);
   DrainCounters counters() const;
   std::string complaint() const;
@@ -30,14 +31,14 @@ class DrainThread {
  private:
   void run();
 
-  ForkMark home_;
+  ForkMark fork_mark_;
   std::unique_ptr<Drain> drain_;  // the thread's
-  mutable std::mutex mutex_;      // what follows
+  mutable std::mutex mutex_;      // guards what follows
   std::unique_ptr<std::condition_variable> passed_ = std::make_unique<std::condition_variable>();
   DrainCounters counters_;
   std::string complaint_;
-  uint64_t pass_count_ = 0;   // passes that began after a request, and are on the disk
-  uint64_t wanted_pass_ = 0;  // flush() waits for this one
+  uint64_t flushed_count_ = 0;    // of the calls of flush(), those whose records are on the disk
+  uint64_t requested_count_ = 0;  // of the calls of flush()
   bool is_over_ = false;
   std::thread thread_;
 };

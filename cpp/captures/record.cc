@@ -51,7 +51,7 @@ std::optional<HeadBytes> try_read_head(Bytes bytes) {
   auto head = try_read<HeadBytes>(bytes, 0);
   if (!head || std::exchange(head->head_crc, 0) != crc_of(*head)) return std::nullopt;
   const bool is_plain =
-      std::all_of(std::begin(head->zeros), std::end(head->zeros), [](std::byte one) { return one == std::byte{0}; });
+      std::all_of(std::begin(head->zeros), std::end(head->zeros), [](std::byte byte) { return byte == std::byte{0}; });
   if (!is_plain || head->type != kType || head->size_bytes != bytes.size()) return std::nullopt;
   return head;
 }
@@ -72,7 +72,7 @@ void put_head(const RecordHead& head, uint32_t rows_crc, std::span<std::byte> re
   bytes.reason = head.reason;
   bytes.user_bytes = head.user_bytes;
   bytes.rows_crc = rows_crc;
-  // The CRC goes in by itself: a copy of what was just written in smaller pieces would wait for it.
+  // Store the CRC by itself: a copy of the head that contains it would stall on the store before it.
   const uint32_t crc = crc_of(bytes);
   std::memcpy(record.data(), &bytes, sizeof(bytes));
   std::memcpy(record.data() + offsetof(HeadBytes, head_crc), &crc, sizeof(crc));
@@ -80,9 +80,9 @@ void put_head(const RecordHead& head, uint32_t rows_crc, std::span<std::byte> re
 
 uint64_t round_up(uint64_t offset) { return (offset + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment; }
 
-// Sets the offsets, and says where the last tensor ends.
+// Sets the offsets; returns where the last tensor ends.
 std::optional<uint32_t> lay_out(std::vector<RecordTensor>& tensors, size_t user_bytes) {
-  if (tensors.size() > kMostRecordTensors || user_bytes > kMostUserBytes) return std::nullopt;
+  if (tensors.size() > kMaxRecordTensors || user_bytes > kMaxUserBytes) return std::nullopt;
   uint64_t end = kRecordHeadBytes + tensors.size() * kTensorRowBytes + user_bytes;
   for (RecordTensor& tensor : tensors) {
     tensor.offset = round_up(end);
@@ -119,7 +119,7 @@ void write_record_head(const RecordHead& head, const RecordForm& form, Bytes use
   std::byte* end = std::copy(form.rows.begin(), form.rows.end(), record.data() + kRecordHeadBytes);
   end = std::copy(user.begin(), user.end(), end);
   put_head(head, user.empty() ? form.rows_crc : crc32c(user, form.rows_crc), record);
-  // Between rows and tensors, and between tensors, lies nothing of what was there before.
+  // Zero the gaps between rows and tensors, and between tensors: they hold what was there before.
   for (const RecordTensor& tensor : form.tensors) {
     std::byte* begin = record.data() + tensor.offset;
     std::fill(end, begin, std::byte{0});
@@ -133,7 +133,7 @@ void rewrite_record_head(const RecordHead& head, std::span<std::byte> record) {
 
 std::optional<Record> try_read_record(Bytes bytes) {
   const auto head = try_read_head(bytes);
-  if (!head || head->tensor_count > kMostRecordTensors || head->user_bytes > kMostUserBytes) return std::nullopt;
+  if (!head || head->tensor_count > kMaxRecordTensors || head->user_bytes > kMaxUserBytes) return std::nullopt;
   const size_t rows_bytes = head->tensor_count * kTensorRowBytes;
   if (!contains(bytes, kRecordHeadBytes, rows_bytes + head->user_bytes)) return std::nullopt;
   if (crc32c(bytes.subspan(kRecordHeadBytes, rows_bytes + head->user_bytes)) != head->rows_crc) return std::nullopt;
@@ -155,7 +155,7 @@ std::optional<Record> try_read_record(Bytes bytes) {
   if (lay_out(record.tensors, head->user_bytes) != head->size_bytes) return std::nullopt;
   for (const RecordTensor& tensor : record.tensors) {
     const Bytes gap = bytes.subspan(end, tensor.offset - end);
-    if (!std::all_of(gap.begin(), gap.end(), [](std::byte one) { return one == std::byte{0}; })) return std::nullopt;
+    if (!std::all_of(gap.begin(), gap.end(), [](std::byte byte) { return byte == std::byte{0}; })) return std::nullopt;
     end = tensor.offset + tensor.size_bytes;
   }
   return record;

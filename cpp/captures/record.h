@@ -13,8 +13,8 @@ namespace edgeward {
 
 inline constexpr uint32_t kRecordHeadBytes = 128;
 inline constexpr size_t kTensorRowBytes = 80;
-inline constexpr size_t kMostRecordTensors = 256;
-inline constexpr size_t kMostUserBytes = size_t{64} << 10;
+inline constexpr size_t kMaxRecordTensors = 256;
+inline constexpr size_t kMaxUserBytes = size_t{64} << 10;
 
 // Why a record was kept: bits, several may hold.
 enum Reason : uint32_t {
@@ -22,7 +22,7 @@ enum Reason : uint32_t {
   kPredicate = 2,  // what the outputs were
   kManual = 4,     // capture_next()
   kFailed = 8,     // the run threw
-  kPreRoll = 16,   // it came before one that was kept
+  kPreRoll = 16,   // it came before a record that was kept
 };
 
 // All of a record but its tensors.
@@ -36,7 +36,7 @@ struct RecordHead {
   uint64_t latency_ns = 0;
   uint64_t lost_before = 0;  // of its ring, up to this record
   uint64_t correlation_id = 0;
-  uint64_t replaces = 0;  // sequence of the record that a reservoir gave up for this one; 0: none
+  uint64_t replaces = 0;  // sequence of the record that this one replaces in a reservoir; 0: none
   uint32_t reason = 0;
   uint32_t user_bytes = 0;
 };
@@ -46,7 +46,7 @@ enum class RecordSide : uint8_t {
   output = 1
 };
 
-// Where a tensor's bytes lie, and what they are.
+// Where a tensor's bytes are located in a record, and what they are.
 struct RecordTensor {
   RecordSide side;
   uint32_t index;  // of the signature's inputs or outputs
@@ -56,7 +56,7 @@ struct RecordTensor {
   uint64_t offset;  // in the record
 };
 
-// What records of the same tensors and as many user bytes have in common: worked out once, and copied into each.
+// What records of the same tensors and as many user bytes have in common: computed once, and copied into each.
 struct RecordForm {
   std::vector<RecordTensor> tensors;  // with their offsets: behind rows and user bytes, each from a multiple of 64
   uint32_t user_bytes;
@@ -65,28 +65,28 @@ struct RecordForm {
   uint32_t rows_crc;  // of the rows alone
 };
 
-// Nothing for a record that is more than 32 bits can say. The offsets of `tensors` are not looked at.
+// Nothing for a record that is larger than 32 bits can say. The offsets of `tensors` are ignored.
 std::optional<RecordForm> lay_out_record(std::vector<RecordTensor> tensors, size_t user_bytes);
 
 // Writes head, rows and `user` to `record`, which has form.size_bytes; `user` has form.user_bytes, and the head says
 // the same of both. The tensors' own bytes are the caller's to copy to their offsets.
 void write_record_head(const RecordHead& head, const RecordForm& form, Bytes user, std::span<std::byte> record);
 
-// Gives a record that write_record_head wrote another head; rows, user bytes and tensors stay.
+// Replaces the head of a record that write_record_head wrote; rows, user bytes and tensors stay.
 void rewrite_record_head(const RecordHead& head, std::span<std::byte> record);
 
 struct Record {
   RecordHead head;
   std::vector<RecordTensor> tensors;
-  Bytes user;   // inside of the bytes that were read
+  Bytes user;   // a view into bytes
   Bytes bytes;  // all of it
 };
 
-// Nothing for bytes that are no record: a head whose CRC does not fit, a row that leads outside, padding that is not
-// zero. What the tensors hold is not looked at.
+// Nothing for bytes that are no record: a head whose CRC does not match, a row that leads outside, padding that is not
+// zero. The tensors' bytes are not checked.
 std::optional<Record> try_read_record(Bytes bytes);
 
-// Whether a record's head is whole and says that it lies at `position` of its ring: what the reader of a ring asks.
+// Whether a record's head is whole and says that it was written at `position` of its ring.
 bool is_record_at(Bytes bytes, uint64_t position);
 
 }  // namespace edgeward

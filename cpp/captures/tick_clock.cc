@@ -8,14 +8,15 @@
 namespace edgeward {
 namespace {
 
-// Rates that are further apart are not the same. A clock that is slewed to the right time is off by half of it at most.
-constexpr double kMostApart = 1e-3;
+// Rates that differ by more disagree. A clock that is slewed is off by half of it at most.
+constexpr double kMaxRateDifference = 1e-3;
 // No counter is faster, or slower.
-constexpr double kLeastTick_ns = 1e-2;
-constexpr double kMostTick_ns = 1e4;
+constexpr double kMinTick_ns = 1e-2;
+constexpr double kMaxTick_ns = 1e4;
 
-// Whether the kernel's own clock is the counter: then it has found it to be even, and the same on all processors.
-bool is_kernels_counter() {
+// Whether the kernel's clock source is the counter: then the kernel has checked that its rate is constant, and that all
+// processors agree on it.
+bool is_clock_source() {
 #if defined(__x86_64__)
   constexpr const char* kName = "tsc";
 #elif defined(__aarch64__)
@@ -30,14 +31,14 @@ bool is_kernels_counter() {
 
 }  // namespace
 
-void TickScale::note(uint64_t ticks, uint64_t ns) {
-  const uint64_t passed_ns = ns - ns_;
-  // Too little to tell a rate by: the note before is the better one, unless the counter has left it behind.
-  if (passed_ns < kTrustedFor_ns && trusted_ticks_ == 0) return;
+void TickScale::calibrate(uint64_t ticks, uint64_t ns) {
+  const uint64_t elapsed_ns = ns - ns_;
+  // Too little time to measure a rate: keep the reading before. Unless it is trusted: then the counter ran ahead of it.
+  if (elapsed_ns < kTrustedFor_ns && trusted_ticks_ == 0) return;
   const double ns_per_tick =
-      static_cast<double>(passed_ns) / static_cast<double>(std::max<uint64_t>(ticks - ticks_, 1));
-  const bool is_same = std::abs(ns_per_tick - ns_per_tick_) <= kMostApart * ns_per_tick_ &&
-                       ns_per_tick >= kLeastTick_ns && ns_per_tick <= kMostTick_ns;
+      static_cast<double>(elapsed_ns) / static_cast<double>(std::max<uint64_t>(ticks - ticks_, 1));
+  const bool is_same = std::abs(ns_per_tick - ns_per_tick_) <= kMaxRateDifference * ns_per_tick_ &&
+                       ns_per_tick >= kMinTick_ns && ns_per_tick <= kMaxTick_ns;
   ticks_ = ticks;
   ns_ = ns;
   ns_per_tick_ = ns_per_tick;
@@ -46,7 +47,7 @@ void TickScale::note(uint64_t ticks, uint64_t ns) {
 }
 
 TickClock::TickClock() {
-  static const bool is_counter = is_kernels_counter();
+  static const bool is_counter = is_clock_source();
   has_counter_ = is_counter;
 }
 
@@ -54,10 +55,10 @@ uint64_t monotonic_ns() {
   return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
 }
 
-uint64_t TickClock::ask() {
+uint64_t TickClock::calibrated_ns() {
   const uint64_t before = ticks();
   const uint64_t ns = monotonic_ns();
-  scale_.note(before + (ticks() - before) / 2, ns);
+  scale_.calibrate(before + (ticks() - before) / 2, ns);
   return ns;
 }
 

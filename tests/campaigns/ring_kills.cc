@@ -1,12 +1,12 @@
-// Kills a ring's writer, its reader or both at random moments, and counts what is there afterwards: a campaign, not a
-// unit test. Prints a tally; ends with status 1 when a record was torn, out of order, there twice, or lost without
-// being counted.
+// Kills a ring's writer, its reader or both at random moments, and counts the records that are there afterwards: a
+// campaign, not a unit test. Prints a tally; ends with status 1 when a record was torn, out of order, there twice, or
+// lost without being counted.
 //
-//   ring_kills CYCLES [writer|reader|both] [SEED]   without a mode: one after the other
+//   ring_kills CYCLES [writer|reader|both] [SEED]   without a mode: each of them in turn
 //
-// The producer tells what became of each record in a page that it shares with the campaign, by a store that follows the
-// call: so of the record that it was killed over, nothing is told. The reader does what a drain does: it notes what it
-// read in a file, and frees it only then.
+// The producer reports the fate of each record in a page that it shares with the campaign, by a store that follows the
+// call: so the record during which it was killed has none. The reader does what a drain does: it notes what it read in
+// a file, and frees it only then.
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -34,8 +34,8 @@ using namespace edgeward;
 
 namespace {
 
-constexpr uint64_t kMostRecords = uint64_t{1} << 20;  // of one cycle
-constexpr unsigned kLimitS = 30;                      // for a child, long after any that works is done
+constexpr uint64_t kMaxRecords = uint64_t{1} << 20;  // of one cycle
+constexpr unsigned kLimitS = 30;                     // for a child, long after any that works is done
 
 enum class Mode : uint8_t {
   writer,
@@ -44,7 +44,7 @@ enum class Mode : uint8_t {
 };
 
 enum Fate : uint8_t {
-  kUntold,
+  kUnfinished,
   kSampledOut,
   kCommitted,
   kAborted,
@@ -55,11 +55,11 @@ enum Fate : uint8_t {
 struct Page {
   std::atomic<bool> is_ready;       // the ring is made
   std::atomic<bool> is_over;        // the producer shall close its ring
-  std::atomic<bool> has_no_writer;  // it is waited for
-  std::atomic<uint64_t> begun;      // the last number that was seen
+  std::atomic<bool> has_no_writer;  // its process was waited for
+  std::atomic<uint64_t> begun;      // the last number that the producer began with
   std::atomic<uint64_t> torn;
   std::atomic<uint64_t> broken;
-  std::atomic<Fate> fates[kMostRecords];  // by number
+  std::atomic<Fate> fates[kMaxRecords];  // by number
 };
 
 // What a reader notes of a record, in one write.
@@ -73,7 +73,7 @@ struct Tally {
   uint64_t unmade = 0;  // killed before there was a ring
   uint64_t seen = 0;
   uint64_t committed = 0;
-  uint64_t unreturned = 0;  // found, though the call that committed it did not return
+  uint64_t unreturned = 0;  // noted, though the call that committed it did not return
   uint64_t sampled_out = 0;
   uint64_t aborted = 0;
   uint64_t lost = 0;         // and counted
@@ -113,7 +113,7 @@ void produce(const std::string& directory, Keep keep, uint64_t seed, Page& page)
   const uint64_t capacity = kMinRingBytes << random() % 3;
   RingWriter writer(directory, capacity, keep, "a campaign");
   page.is_ready.store(true);
-  for (uint64_t number = 1; number < kMostRecords && !page.is_over.load(std::memory_order_relaxed); ++number) {
+  for (uint64_t number = 1; number < kMaxRecords && !page.is_over.load(std::memory_order_relaxed); ++number) {
     page.begun.store(number, std::memory_order_relaxed);
     const auto tell = [&](Fate fate) { page.fates[number].store(fate, std::memory_order_release); };
     const uint64_t what = random();
@@ -123,8 +123,8 @@ void produce(const std::string& directory, Keep keep, uint64_t seed, Page& page)
       continue;
     }
     // Most are small; a few are half the ring, or more than that.
-    const uint64_t most = what % 64 == 1 ? capacity * 5 / 8 : what % 8 == 2 ? 20'000 : 1500;
-    const auto size_bytes = static_cast<uint32_t>(kMinNumberedBytes + (what >> 32) % most);
+    const uint64_t max_bytes = what % 64 == 1 ? capacity * 5 / 8 : what % 8 == 2 ? 20'000 : 1500;
+    const auto size_bytes = static_cast<uint32_t>(kMinNumberedBytes + (what >> 32) % max_bytes);
     const std::span<std::byte> room = writer.try_claim(size_bytes);
     if (room.empty()) {
       tell(kLost);
@@ -151,7 +151,7 @@ void consume(const std::string& directory, uint64_t life, uint64_t seed, Page& p
   if (bell < 0 || notes < 0) abort();
   std::string path;
   while (path.empty()) {
-    // Asked first: a ring that was made before its writer's end is then seen.
+    // Load it before the look: a ring that was made before its writer's end is then seen.
     const bool has_no_writer = page.has_no_writer.load();
     path = ring_in(directory);
     if (path.empty() && has_no_writer) return;
@@ -197,7 +197,7 @@ pid_t start(Act&& act) {
   const pid_t process = fork();
   if (process < 0) abort();
   if (process == 0) {
-    // Ends with the campaign, and by a closed pipe if it comes to that.
+    // Let a closed pipe end it, as it ends a program that does not care.
     alarm(kLimitS);
     signal(SIGPIPE, SIG_DFL);
     try {
@@ -244,13 +244,13 @@ std::vector<Note> notes_in(const std::string& directory) {
   return notes;
 }
 
-// Compares what was told, what was noted and what the ring counted.
+// Compares what the producer reported, what the reader noted and what the ring counted.
 void check(const std::string& directory, Keep keep, const Page& page, Tally& tally) {
   const uint64_t begun = page.begun.load();
   std::vector<uint8_t> times(begun + 1, 0);
   uint64_t last = 0;
   Note before{};
-  uint64_t first_found = 0;
+  uint64_t first_noted = 0;
   for (const Note& note : notes_in(directory)) {
     if (note.number == 0 || note.number > begun) {
       ++tally.torn;
@@ -265,44 +265,44 @@ void check(const std::string& directory, Keep keep, const Page& page, Tally& tal
       continue;
     }
     last = note.number;
-    if (first_found == 0) first_found = last;
+    if (first_noted == 0) first_noted = last;
     ++times[last];
   }
-  RingCounters told;
-  uint64_t untold = 0;
-  uint64_t found = 0;
+  RingCounters expected;
+  uint64_t unfinished = 0;
+  uint64_t noted = 0;
   for (uint64_t number = 1; number <= begun; ++number) {
     const Fate fate = page.fates[number].load();
-    found += times[number];
+    noted += times[number];
     tally.duplicated += times[number] > 1 ? 1 : 0;
     switch (fate) {
-      case kSampledOut: ++told.sampled_out; break;
-      case kLost: ++told.lost_full; break;
+      case kSampledOut: ++expected.sampled_out; break;
+      case kLost: ++expected.lost_full; break;
       case kAborted: ++tally.aborted; break;
       case kCommitted:
-        ++told.committed;
+        ++expected.committed;
         if (times[number] != 0) break;
         // A ring of the newest gives up the oldest, and nothing between two that it keeps.
-        if (keep == Keep::newest && (first_found == 0 || number < first_found)) {
-          ++told.overwritten;
+        if (keep == Keep::newest && (first_noted == 0 || number < first_noted)) {
+          ++expected.overwritten;
         } else {
           ++tally.uncounted;
         }
         break;
-      case kUntold:
-        ++untold;
+      case kUnfinished:
+        ++unfinished;
         tally.unreturned += times[number];
         tally.uncounted += number != begun ? 1 : 0;  // only the last one can be
         break;
     }
-    const bool may_be_there = fate == kCommitted || (fate == kUntold && number == begun);
+    const bool may_be_there = fate == kCommitted || (fate == kUnfinished && number == begun);
     tally.duplicated += times[number] != 0 && !may_be_there ? 1 : 0;
   }
   tally.seen += begun;
-  tally.committed += told.committed;
-  tally.sampled_out += told.sampled_out;
-  tally.lost += told.lost_full;
-  tally.overwritten += told.overwritten;
+  tally.committed += expected.committed;
+  tally.sampled_out += expected.sampled_out;
+  tally.lost += expected.lost_full;
+  tally.overwritten += expected.overwritten;
   tally.torn += page.torn.load();
   tally.broken += page.broken.load();
   const std::string path = ring_in(directory);
@@ -319,21 +319,21 @@ void check(const std::string& directory, Keep keep, const Page& page, Tally& tal
   const RingCounters counted = reader->counters();
   const uint64_t lost = counted.lost_full + counted.lost_large;
   const auto is_at_most_one_more = [&](uint64_t has, uint64_t wanted) {
-    return has == wanted || has == wanted + untold;
+    return has == wanted || has == wanted + unfinished;
   };
-  const uint64_t all_told = told.sampled_out + told.committed + told.lost_full;
+  const uint64_t all_expected = expected.sampled_out + expected.committed + expected.lost_full;
   const bool is_right =
-      is_at_most_one_more(counted.sampled_out, told.sampled_out) &&
-      is_at_most_one_more(counted.committed, told.committed) && is_at_most_one_more(lost, told.lost_full) &&
-      is_at_most_one_more(counted.sampled_out + counted.committed + lost, all_told) && counted.committed >= found &&
-      // What is given up is counted before it is: one claim may have been at that.
-      (untold == 0 ? counted.overwritten == told.overwritten : counted.overwritten >= told.overwritten);
+      is_at_most_one_more(counted.sampled_out, expected.sampled_out) &&
+      is_at_most_one_more(counted.committed, expected.committed) && is_at_most_one_more(lost, expected.lost_full) &&
+      is_at_most_one_more(counted.sampled_out + counted.committed + lost, all_expected) && counted.committed >= noted &&
+      // Records are counted before they are overwritten: one claim may have been between the two.
+      (unfinished == 0 ? counted.overwritten == expected.overwritten : counted.overwritten >= expected.overwritten);
   tally.miscounted += is_right ? 0 : 1;
 }
 
 void run_cycle(const std::string& directory, Mode mode, std::mt19937_64& random, Page& page, Tally& tally) {
   const uint64_t begun = page.begun.load();
-  for (uint64_t number = 0; number <= begun; ++number) page.fates[number].store(kUntold);
+  for (uint64_t number = 0; number <= begun; ++number) page.fates[number].store(kUnfinished);
   page.is_ready = page.is_over = page.has_no_writer = false;
   page.begun = page.torn = page.broken = 0;
   if (mkfifo((directory + "/" + std::string(kBellName)).c_str(), 0600) != 0) abort();

@@ -79,9 +79,9 @@ int flock(int number, int how);
 int link(const char* from, const char* to);
 int unlink(const char* path);
 int posix_fallocate(int number, off_t offset, off_t size);
-void* mmap(void* place, size_t size, int protection, int flags, int number, off_t offset);
-int munmap(void* place, size_t size);
-int madvise(void* place, size_t size, int advice);
+void* mmap(void* address, size_t size, int protection, int flags, int number, off_t offset);
+int munmap(void* address, size_t size);
+int madvise(void* address, size_t size, int advice);
 
 }  // namespace edgeward
 
@@ -122,8 +122,9 @@ class Image {
   }
 
  private:
-  std::byte* map(void* place, size_t size, size_t offset, int flags) const {
-    void* mapped = ::mmap(place, size, PROT_READ | PROT_WRITE, MAP_SHARED | flags, number_, static_cast<off_t>(offset));
+  std::byte* map(void* address, size_t size, size_t offset, int flags) const {
+    void* mapped =
+        ::mmap(address, size, PROT_READ | PROT_WRITE, MAP_SHARED | flags, number_, static_cast<off_t>(offset));
     if (mapped == MAP_FAILED) abort();
     return static_cast<std::byte*>(mapped);
   }
@@ -140,8 +141,8 @@ const Image& image() {
 // What the kernel keeps of the file and the pipe, and who heard of it.
 struct Kernel {
   bool has_ring = false;
-  View made;
-  size_t lock_holder = weak_memory::kMostThreads;
+  View created;
+  size_t lock_holder = weak_memory::kMaxThreads;
   View locked;
   bool is_rung = false;
   View rung;
@@ -156,7 +157,7 @@ bool is_counter(size_t offset) { return offset >= kRingCountersOffset && offset 
 int open(const char* path, int flags, int) {
   const std::string_view name(path);
   const bool is_bell = name.ends_with(kBellName);
-  if (!is_bell && (flags & O_CREAT) == 0) machine().take(kernel.made);
+  if (!is_bell && (flags & O_CREAT) == 0) machine().take(kernel.created);
   return is_bell ? kBell : 100 + static_cast<int>(machine().self());
 }
 int close(int) { return 0; }
@@ -198,7 +199,7 @@ ssize_t write(int number, const void*, size_t) {
 }
 int flock(int, int) {
   if (!machine().call()) return -1;
-  const bool is_free = kernel.lock_holder == weak_memory::kMostThreads;
+  const bool is_free = kernel.lock_holder == weak_memory::kMaxThreads;
   machine().remember(is_free ? 1 : 0);
   if (!is_free && kernel.lock_holder != machine().self()) {
     errno = EWOULDBLOCK;
@@ -211,13 +212,13 @@ int flock(int, int) {
 int link(const char*, const char*) {
   if (!machine().call()) return -1;
   kernel.has_ring = true;
-  machine().give(kernel.made);
+  machine().give(kernel.created);
   return 0;
 }
 int unlink(const char*) { return 0; }
 int posix_fallocate(int, off_t, off_t) { return 0; }
-void* mmap(void* place, size_t, int, int, int number, off_t) {
-  return place != nullptr ? place : number < 0 ? image().data() : image().at(kRingLinesOffset);
+void* mmap(void* address, size_t, int, int, int number, off_t) {
+  return address != nullptr ? address : number < 0 ? image().data() : image().at(kRingLinesOffset);
 }
 int munmap(void*, size_t) { return 0; }
 int madvise(void*, size_t, int) { return 0; }
@@ -237,7 +238,7 @@ void fill_random(std::span<std::byte> bytes) { std::ranges::fill(bytes, std::byt
 
 namespace {
 
-constexpr uint32_t kLeastBytes = 16;
+constexpr uint32_t kMinRecordBytes = 16;
 
 // A record is half a ring, so that each is written over the one before the last: its size, its number in the same word,
 // and in its last word the number again.
@@ -269,40 +270,40 @@ constexpr Play kPlays[] = {
 
 constexpr size_t kWriter = 0;
 
-// What one run is told.
-struct Told {
+// What the threads of one run know of its records.
+struct Outcome {
   uint64_t begun = 0;  // the last number
   std::vector<uint64_t> committed;
   uint64_t lost = 0;
   std::vector<uint64_t> noted;  // by readers, each number once
   bool is_asleep = false;       // its reader
 };
-Told told;
+Outcome outcome;
 
-void write_word(std::byte* place, uint64_t value) {
-  machine().store(image().offset_of(place), value, std::memory_order_relaxed, "write_word");
+void write_word(std::byte* address, uint64_t value) {
+  machine().store(image().offset_of(address), value, std::memory_order_relaxed, "write_word");
 }
 
 void write(const Play& play) {
   RingWriter writer("/ring", kCapacity, play.keep, "");
   for (uint64_t number = 1; number <= play.records; ++number) {
-    told.begun = number;
+    outcome.begun = number;
     const std::span<std::byte> room = writer.try_claim(kRecordBytes);
     if (room.empty()) {
       // A head that is on its way has not arrived: of that nobody can speak.
       const bool is_known = machine().is_fresh(kRingHeadOffset) && machine().is_fresh(kRingHeadOffset + 8);
-      machine().require(!play.waits_for_bell || kernel.is_rung || !told.is_asleep || !is_known,
+      machine().require(!play.waits_for_bell || kernel.is_rung || !outcome.is_asleep || !is_known,
                         "a record is lost, and the reader sleeps");
       machine().call();
-      ++told.lost;
+      ++outcome.lost;
     } else {
       write_word(room.data(), first_word(number));
       write_word(room.data() + kRecordBytes - 8, last_word(number));
       writer.commit();
       machine().call();
-      told.committed.push_back(number);
+      outcome.committed.push_back(number);
     }
-    told.begun = 0;
+    outcome.begun = 0;
   }
 }
 
@@ -316,7 +317,7 @@ void note(const RingRecord& record, uint64_t& last) {
   machine().require(number > last, "a record is out of order");
   last = number;
   // As a drain does: what is not newer than the newest is there already.
-  if (told.noted.empty() || number > told.noted.back()) told.noted.push_back(number);
+  if (outcome.noted.empty() || number > outcome.noted.back()) outcome.noted.push_back(number);
   machine().act();
 }
 
@@ -342,7 +343,7 @@ void read(const Play& play) {
     kernel.is_rung = false;
     has_ended = reader->has_ended();
     bool is_empty = true;
-    while (const auto record = reader->next(kLeastBytes)) {
+    while (const auto record = reader->next(kMinRecordBytes)) {
       note(*record, last);
       is_empty = false;
       if (play.frees_each) reader->free_read();
@@ -359,9 +360,9 @@ void read(const Play& play) {
       return play.waits_for_bell ? kernel.is_rung
                                  : play.keep == Keep::oldest && machine().newest(kRingTailOffset) != position;
     };
-    told.is_asleep = true;
+    outcome.is_asleep = true;
     machine().wait_until([&] { return is_closed() || is_called(); });
-    told.is_asleep = false;
+    outcome.is_asleep = false;
     // What has come is found sooner or later.
     machine().remember(is_closed() ? 1 : 0);
     machine().refresh(is_closed() ? kRingStateOffset : kRingTailOffset);
@@ -370,17 +371,17 @@ void read(const Play& play) {
 
 // What must be so at the end of each run.
 void check(const Play& play) {
-  const auto is_noted = [](uint64_t number) { return std::ranges::count(told.noted, number) == 1; };
-  const uint64_t first = told.noted.empty() ? play.records + 1 : told.noted.front();
+  const auto is_noted = [](uint64_t number) { return std::ranges::count(outcome.noted, number) == 1; };
+  const uint64_t first = outcome.noted.empty() ? play.records + 1 : outcome.noted.front();
   uint64_t given_up = 0;
-  for (const uint64_t number : told.committed) {
+  for (const uint64_t number : outcome.committed) {
     if (is_noted(number)) continue;
-    const bool may_be_given_up = play.keep == Keep::newest && (number < first && number != told.committed.back());
+    const bool may_be_given_up = play.keep == Keep::newest && (number < first && number != outcome.committed.back());
     machine().require(may_be_given_up, "a record is lost uncounted");
     ++given_up;
   }
-  for (const uint64_t number : told.noted) {
-    const bool may_be_there = number == told.begun || std::ranges::count(told.committed, number) == 1;
+  for (const uint64_t number : outcome.noted) {
+    const bool may_be_there = number == outcome.begun || std::ranges::count(outcome.committed, number) == 1;
     machine().require(may_be_there, "a record is there that is not");
   }
   if (!kernel.has_ring) return;
@@ -391,23 +392,25 @@ void check(const Play& play) {
   };
   const uint64_t committed = counter(1);
   const uint64_t lost = counter(2);
-  const uint64_t untold = told.begun != 0 ? 1 : 0;
-  const auto is_at_most_one_more = [untold](uint64_t has, uint64_t wanted) {
-    return has == wanted || has == wanted + untold;
+  const uint64_t unfinished = outcome.begun != 0 ? 1 : 0;
+  const auto is_at_most_one_more = [unfinished](uint64_t has, uint64_t wanted) {
+    return has == wanted || has == wanted + unfinished;
   };
-  const uint64_t found_untold = untold != 0 && is_noted(told.begun) ? 1 : 0;
-  machine().require(is_at_most_one_more(committed, told.committed.size()) &&
-                        committed >= told.committed.size() + found_untold && is_at_most_one_more(lost, told.lost) &&
-                        is_at_most_one_more(committed + lost, told.committed.size() + told.lost),
+  const uint64_t noted_unfinished = unfinished != 0 && is_noted(outcome.begun) ? 1 : 0;
+  machine().require(is_at_most_one_more(committed, outcome.committed.size()) &&
+                        committed >= outcome.committed.size() + noted_unfinished &&
+                        is_at_most_one_more(lost, outcome.lost) &&
+                        is_at_most_one_more(committed + lost, outcome.committed.size() + outcome.lost),
                     "records are miscounted");
-  machine().require(untold == 0 ? counter(4) == given_up : counter(4) >= given_up, "what is given up is miscounted");
+  machine().require(unfinished == 0 ? counter(4) == given_up : counter(4) >= given_up,
+                    "what is given up is miscounted");
 }
 
 // Adds the threads of one run.
 auto begin(const Play& play) {
   return [&play](Machine& on) {
     kernel = {};
-    told = {};
+    outcome = {};
     std::memset(image().at(kRingCountersOffset), 0, kRingStateOffset - kRingCountersOffset);
     for (const size_t offset :
          {kRingTailOffset, kRingOldestOffset, kRingStateOffset, kRingHeadOffset, kRingHeadOffset + 8})
@@ -434,17 +437,17 @@ bool run_plays(std::string_view word) {
 bool weaken_each() {
   bool is_right = true;
   const std::set<Ordering> orderings = machine().orderings();
-  for (const Ordering& one : orderings) {
-    const char* act = one.act == Act::load ? "acquire" : one.act == Act::store ? "release" : "fence";
-    const char* found_in = nullptr;
+  for (const Ordering& ordering : orderings) {
+    const char* act = ordering.act == Act::load ? "acquire" : ordering.act == Act::store ? "release" : "fence";
+    const char* play_name = nullptr;
     for (const Play& play : kPlays) {
-      if (found_in == nullptr && !machine().explore(begin(play), &one, false)) found_in = play.name;
+      if (play_name == nullptr && !machine().explore(begin(play), &ordering, false)) play_name = play.name;
     }
-    std::printf("without the %s in %s: %s%s%s\n", act, one.function.c_str(),
-                found_in == nullptr ? "nothing goes wrong" : machine().failure().c_str(),
-                found_in == nullptr ? "" : ", in ", found_in == nullptr ? "" : found_in);
+    std::printf("without the %s in %s: %s%s%s\n", act, ordering.function.c_str(),
+                play_name == nullptr ? "nothing goes wrong" : machine().failure().c_str(),
+                play_name == nullptr ? "" : ", in ", play_name == nullptr ? "" : play_name);
     std::fflush(stdout);
-    is_right = is_right && found_in != nullptr;
+    is_right = is_right && play_name != nullptr;
   }
   return is_right && !orderings.empty();
 }
@@ -471,21 +474,21 @@ int main(int count, char** words) {
   };
   machine().on_death = [](size_t thread) {
     if (edgeward::kernel.lock_holder != thread) return;
-    edgeward::kernel.lock_holder = weak_memory::kMostThreads;
+    edgeward::kernel.lock_holder = weak_memory::kMaxThreads;
     edgeward::kernel.locked.join(machine().last_view(thread));
   };
   machine().facts = [] {
     const edgeward::Kernel& kernel = edgeward::kernel;
-    const edgeward::Told& told = edgeward::told;
-    uint64_t facts = uint64_t{kernel.has_ring} | uint64_t{kernel.is_rung} << 1 | uint64_t{told.is_asleep} << 2;
+    const edgeward::Outcome& outcome = edgeward::outcome;
+    uint64_t facts = uint64_t{kernel.has_ring} | uint64_t{kernel.is_rung} << 1 | uint64_t{outcome.is_asleep} << 2;
     const auto add = [&facts](uint64_t fact) { facts = Machine::mix(facts, fact); };
-    for (const uint64_t fact : {uint64_t{kernel.lock_holder}, told.begun, told.lost}) add(fact);
-    for (const uint64_t number : told.committed) add(number);
+    for (const uint64_t fact : {uint64_t{kernel.lock_holder}, outcome.begun, outcome.lost}) add(fact);
+    for (const uint64_t number : outcome.committed) add(number);
     add(0);
-    for (const uint64_t number : told.noted) add(number);
+    for (const uint64_t number : outcome.noted) add(number);
     return facts;
   };
-  machine().kernel_views = {&edgeward::kernel.made, &edgeward::kernel.locked, &edgeward::kernel.rung};
+  machine().kernel_views = {&edgeward::kernel.created, &edgeward::kernel.locked, &edgeward::kernel.rung};
   const std::string_view word = count > 1 ? words[1] : "";
   bool is_right = edgeward::run_plays(word);
   if (word.empty()) is_right = edgeward::weaken_each() && is_right;

@@ -2,10 +2,10 @@
 // GNU: threads are stacks that _longjmp switches between, which _FORTIFY_SOURCE would refuse.
 //
 // Memory is the one of J. Kang, C.-K. Hur, O. Lahav, V. Vafeiadis, D. Dreyer, "A promising semantics for relaxed-memory
-// concurrency" (POPL 2017), less the promises: a place keeps all that was stored there, a thread's view says how old a
-// store it may still find in each place, and releases, acquires and fences hand views from one thread to another. What
-// promises would add, a load that takes effect after a store behind it, is caught another way: a thread that stores
-// over what another thread has loaded must have heard from it since.
+// concurrency" (POPL 2017), less the promises: a location keeps all that was stored there, a thread's view says how old
+// a store it may still find in each location, and releases, acquires and fences hand views from one thread to another.
+// What promises would add, a load that takes effect after a store behind it, is caught another way: a thread that
+// stores over what another thread has loaded must have heard from it since.
 //
 // A thread that is killed has done what came before its last fence or system call. Of what came after, any part may be
 // done, but never a release without all that is before it: so it is with what compilers and processors may put off.
@@ -14,8 +14,8 @@
 // what a thread does that they can see and its next load, and nowhere else: a load just before the next such deed finds
 // all that it could have found earlier. What a thread does next depends on nothing but what its steps gave it so far:
 // two runs in which all threads and places agree go on alike, and the second is cut off. A loop comes to its end
-// because a load finds what is not the newest kMostStale times running, no more, which is as often as the ring loads a
-// place between two deeds.
+// because a load finds what is not the newest kMaxStale times running, no more, which is as often as the ring loads a
+// location between two deeds.
 #pragma once
 
 #include <setjmp.h>
@@ -40,9 +40,9 @@
 
 namespace weak_memory {
 
-inline constexpr size_t kMostPlaces = 28;
-inline constexpr size_t kMostThreads = 4;
-inline constexpr unsigned kMostStale = 4;
+inline constexpr size_t kMaxLocations = 28;
+inline constexpr size_t kMaxThreads = 4;
+inline constexpr unsigned kMaxStale = 4;
 inline constexpr size_t kStackBytes = size_t{256} << 10;
 
 enum class Act : uint8_t {
@@ -59,11 +59,11 @@ struct Ordering {
 };
 
 struct View {
-  std::array<uint8_t, kMostPlaces> stores{};   // the newest one known of each place
-  std::array<uint16_t, kMostThreads> loads{};  // how many of each thread's, of plain words, are known to be done
+  std::array<uint8_t, kMaxLocations> stores{};  // the newest store known of each location
+  std::array<uint16_t, kMaxThreads> loads{};    // how many of each thread's, of plain words, are known to be done
   void join(const View& other) {
-    for (size_t i = 0; i < kMostPlaces; ++i) stores[i] = std::max(stores[i], other.stores[i]);
-    for (size_t i = 0; i < kMostThreads; ++i) loads[i] = std::max(loads[i], other.loads[i]);
+    for (size_t i = 0; i < kMaxLocations; ++i) stores[i] = std::max(stores[i], other.stores[i]);
+    for (size_t i = 0; i < kMaxThreads; ++i) loads[i] = std::max(loads[i], other.loads[i]);
   }
 };
 
@@ -84,7 +84,7 @@ class Machine {
   // ---- For the program, before it runs.
 
   void add_thread(const char* name, End end, Body body) {
-    if (threads_.size() == kMostThreads) std::abort();
+    if (threads_.size() == kMaxThreads) std::abort();
     threads_.push_back({});
     Thread& thread = threads_.back();
     thread.name = name;
@@ -97,20 +97,20 @@ class Machine {
   uint64_t load(uintptr_t at, std::memory_order order, const char* function) {
     if (running_->is_dead || (running_->has_acted && !step())) return 0;
     Thread& me = *running_;
-    const size_t where = place_of(at);
-    Place& place = places_[where];
+    const size_t where = location_of(at);
+    Location& location = locations_[where];
     size_t from = me.now.stores[where];
-    const size_t newest = place.stores.size() - 1;
+    const size_t newest = location.stores.size() - 1;
     if (from > newest) std::abort();  // somebody has heard of what was then undone
-    if (from < newest && me.stale[where] == kMostStale) ++from;
-    const size_t found = from + choose(newest - from + 1);
-    if (found == newest || found > me.now.stores[where]) me.stale[where] = 0;
-    if (found < newest) ++me.stale[where];
-    Store& store = place.stores[found];
+    if (from < newest && me.stale[where] == kMaxStale) ++from;
+    const size_t loaded = from + choose(newest - from + 1);
+    if (loaded == newest || loaded > me.now.stores[where]) me.stale[where] = 0;
+    if (loaded < newest) ++me.stale[where];
+    Store& store = location.stores[loaded];
     store.is_seen |= store.thread != running_index_;
-    me.now.stores[where] = std::max(me.now.stores[where], static_cast<uint8_t>(found));
-    if (place.is_plain) {
-      place.loads[running_index_] = ++me.now.loads[running_index_];
+    me.now.stores[where] = std::max(me.now.stores[where], static_cast<uint8_t>(loaded));
+    if (location.is_plain) {
+      location.loads[running_index_] = ++me.now.loads[running_index_];
       me.has_acted = true;
     }
     me.heard.join(me.now);
@@ -124,26 +124,26 @@ class Machine {
   void store(uintptr_t at, uint64_t value, std::memory_order order, const char* function) {
     if (running_->is_dead) return;
     Thread& me = *running_;
-    const size_t where = place_of(at);
-    Place& place = places_[where];
+    const size_t where = location_of(at);
+    Location& location = locations_[where];
     for (size_t other = 0; other < threads_.size(); ++other) {
-      const bool is_unheard = place.loads[other] > me.now.loads[other];
-      if (other != running_index_ && place.is_plain && is_unheard && !threads_[other].is_dead) {
+      const bool is_unheard = location.loads[other] > me.now.loads[other];
+      if (other != running_index_ && location.is_plain && is_unheard && !threads_[other].is_dead) {
         fail(std::string(me.name) + " stores over what " + threads_[other].name + " may still be loading");
         throw Killed{};
       }
     }
     const bool is_release = is_kept(order, std::memory_order_release, Act::store, function);
-    me.now.stores[where] = static_cast<uint8_t>(place.stores.size());
+    me.now.stores[where] = static_cast<uint8_t>(location.stores.size());
     me.heard.join(me.now);
     Store store{value, is_release ? me.now : me.fenced, running_index_, false};
     store.view.stores[where] = me.now.stores[where];
-    if (place.stores.size() > 250) std::abort();
-    if (me.end != End::returned) me.unfenced.push_back({where, place.stores.size(), is_release});
-    place.stores.push_back(store);
+    if (location.stores.size() > 250) std::abort();
+    if (me.end != End::returned) me.unfenced.push_back({where, location.stores.size(), is_release});
+    location.stores.push_back(store);
     me.remember(1);
     me.has_acted = true;
-    *place.memory = value;
+    *location.memory = value;
     trace(function, "store", where, value);
   }
 
@@ -201,17 +201,17 @@ class Machine {
   }
   // From here on the newest store is found, as it is sooner or later.
   void refresh(uintptr_t at) {
-    const size_t where = place_of(at);
-    Store& store = places_[where].stores.back();
+    const size_t where = location_of(at);
+    Store& store = locations_[where].stores.back();
     store.is_seen |= store.thread != running_index_;
-    running_->now.stores[where] = static_cast<uint8_t>(places_[where].stores.size() - 1);
+    running_->now.stores[where] = static_cast<uint8_t>(locations_[where].stores.size() - 1);
     running_->heard.join(running_->now);
   }
   bool is_fresh(uintptr_t at) {
-    const size_t where = place_of(at);
-    return running_->now.stores[where] + size_t{1} == places_[where].stores.size();
+    const size_t where = location_of(at);
+    return running_->now.stores[where] + size_t{1} == locations_[where].stores.size();
   }
-  uint64_t newest(uintptr_t at) { return places_[place_of(at)].stores.back().value; }
+  uint64_t newest(uintptr_t at) { return locations_[location_of(at)].stores.back().value; }
   size_t self() const { return running_index_; }
   bool is_over(size_t thread) const { return threads_[thread].is_over || threads_[thread].is_dead; }
   const View& last_view(size_t thread) const { return threads_[thread].now; }
@@ -233,8 +233,8 @@ class Machine {
     return hash ^ hash >> 29;
   }
 
-  // A word of the program's memory becomes a place when it is first used. Over a plain one, which is no atomic, nobody
-  // stores who has not heard from whoever loaded it.
+  // A word of the program's memory becomes a location when it is first used. Over a plain one, which is no atomic,
+  // nobody stores who has not heard from whoever loaded it.
   struct Word {
     uint64_t* memory;
     bool is_plain;
@@ -242,9 +242,9 @@ class Machine {
   };
 
   // Explores `program`, which adds its threads and says what to do at the end of each run. `weakened` is asked for
-  // as relaxed. Stops at the first run that is wrong, whose steps are printed if `is_told`.
+  // as relaxed. Stops at the first run that is wrong, whose steps are printed if `is_printed`.
   template <class Program>
-  bool explore(Program&& program, const Ordering* weakened, bool is_told) {
+  bool explore(Program&& program, const Ordering* weakened, bool is_printed) {
     weakened_ = weakened;
     choices_.clear();
     visited_.clear();
@@ -257,7 +257,7 @@ class Machine {
       ++choices_.back().taken;
     }
     const std::string failure = failure_;
-    if (is_told) {
+    if (is_printed) {
       is_traced_ = true;
       run(program);
       is_traced_ = false;
@@ -284,15 +284,15 @@ class Machine {
     size_t thread;
     bool is_seen;  // by another thread
   };
-  struct Place {
+  struct Location {
     uint64_t* memory;
     bool is_plain;
     bool is_own;
     std::vector<Store> stores;
-    std::array<uint16_t, kMostThreads> loads{};  // the last one of each thread
+    std::array<uint16_t, kMaxThreads> loads{};  // the last one of each thread
   };
   struct Undone {
-    size_t place;
+    size_t location;
     size_t store;
     bool is_release;
   };
@@ -312,7 +312,7 @@ class Machine {
     View fenced;  // what it knew at its last release fence
     std::vector<Undone> unfenced;
     // How often it found the store that it knows, though there is a newer one.
-    std::array<uint8_t, kMostPlaces> stale{};
+    std::array<uint8_t, kMaxLocations> stale{};
     void remember(uint64_t fact) { history = mix(history, fact); }
   };
   struct Choice {
@@ -327,16 +327,16 @@ class Machine {
     return weakened_ == nullptr || weakened_->act != act || weakened_->function != function;
   }
 
-  size_t place_of(uintptr_t at) {
-    for (size_t i = 0; i < places_.size(); ++i) {
+  size_t location_of(uintptr_t at) {
+    for (size_t i = 0; i < locations_.size(); ++i) {
       if (addresses_[i] == at) return i;
     }
-    if (places_.size() == kMostPlaces) std::abort();
+    if (locations_.size() == kMaxLocations) std::abort();
     const Word word = word_at(at);
     addresses_.push_back(at);
-    places_.push_back({word.memory, word.is_plain, word.is_own, {}, {}});
-    places_.back().stores.push_back({0, {}, kMostThreads, true});
-    return places_.size() - 1;
+    locations_.push_back({word.memory, word.is_plain, word.is_own, {}, {}});
+    locations_.back().stores.push_back({0, {}, kMaxThreads, true});
+    return locations_.size() - 1;
   }
 
   size_t choose(size_t count) {
@@ -349,8 +349,8 @@ class Machine {
   template <class Program>
   void run(Program& program) {
     ++runs_;
-    for (const Place& place : places_) *place.memory = 0;
-    places_.clear();
+    for (const Location& location : locations_) *location.memory = 0;
+    locations_.clear();
     addresses_.clear();
     threads_.clear();
     failure_.clear();
@@ -367,7 +367,7 @@ class Machine {
     for (size_t i = 0; i < threads_.size(); ++i) start(i);
     while (failure_.empty()) {
       // Each thread may go on, or be killed where it is.
-      std::array<std::pair<size_t, bool>, 2 * kMostThreads> options;
+      std::array<std::pair<size_t, bool>, 2 * kMaxThreads> options;
       size_t count = 0;
       bool is_stuck = true;
       for (size_t i = 0; i < threads_.size(); ++i) {
@@ -379,7 +379,8 @@ class Machine {
         if (thread.end != End::returned) options[count++] = {i, true};
       }
       if (is_stuck) {
-        const bool is_end = std::ranges::all_of(threads_, [](const Thread& one) { return one.is_over || one.is_dead; });
+        const bool is_end =
+            std::ranges::all_of(threads_, [](const Thread& thread) { return thread.is_over || thread.is_dead; });
         if (!is_end) fail("a thread waits for ever");
         return true;
       }
@@ -442,27 +443,27 @@ class Machine {
     thread.history = 0;
     // From the last to the first: what a release had before it is done if the release is.
     bool is_all_done = false;
-    std::array<bool, kMostPlaces> is_done{};
+    std::array<bool, kMaxLocations> is_done{};
     for (auto undone = thread.unfenced.rbegin(); undone != thread.unfenced.rend(); ++undone) {
-      Place& place = places_[undone->place];
-      if (is_all_done || is_done[undone->place] || place.stores.back().is_seen || choose(2) == 0) {
-        is_done[undone->place] = true;
+      Location& location = locations_[undone->location];
+      if (is_all_done || is_done[undone->location] || location.stores.back().is_seen || choose(2) == 0) {
+        is_done[undone->location] = true;
         is_all_done |= undone->is_release;
         continue;
       }
-      place.stores.pop_back();
-      *place.memory = place.stores.back().value;
-      trace("", "undo", undone->place, place.stores.back().value);
+      location.stores.pop_back();
+      *location.memory = location.stores.back().value;
+      trace("", "undo", undone->location, location.stores.back().value);
     }
     thread.unfenced.clear();
-    for (size_t i = 0; i < places_.size(); ++i) {
-      thread.now.stores[i] = std::min(thread.now.stores[i], static_cast<uint8_t>(places_[i].stores.size() - 1));
+    for (size_t i = 0; i < locations_.size(); ++i) {
+      thread.now.stores[i] = std::min(thread.now.stores[i], static_cast<uint8_t>(locations_[i].stores.size() - 1));
     }
     if (on_death) on_death(index);
     if (thread.end != End::replaced) return;
     // What the dead one had done is long done when its successor comes, and what it loaded is loaded.
     resume(index);
-    for (Place& place : places_) place.loads[index] = 0;
+    for (Location& location : locations_) location.loads[index] = 0;
     Thread next;
     next.name = thread.name;
     next.body = thread.body;
@@ -484,22 +485,22 @@ class Machine {
   // loads only which of them a view knows.
   uint64_t state() const {
     uint64_t hash = facts ? facts() : 0;
-    std::array<uint8_t, kMostPlaces> oldest;
+    std::array<uint8_t, kMaxLocations> oldest;
     oldest.fill(255);
     for (const Thread& thread : threads_) {
       if (thread.is_over || thread.is_dead) continue;
-      for (size_t i = 0; i < places_.size(); ++i) oldest[i] = std::min(oldest[i], thread.now.stores[i]);
+      for (size_t i = 0; i < locations_.size(); ++i) oldest[i] = std::min(oldest[i], thread.now.stores[i]);
     }
     const auto rank = [this](size_t thread, uint16_t load) {
       if (threads_[thread].is_over || threads_[thread].is_dead) return ptrdiff_t{0};
-      return std::ranges::count_if(places_, [thread, load](const Place& place) {
-        return place.loads[thread] != 0 && place.loads[thread] <= load;
+      return std::ranges::count_if(locations_, [thread, load](const Location& location) {
+        return location.loads[thread] != 0 && location.loads[thread] <= load;
       });
     };
     const auto mix_view = [&](const View& view) {
       uint64_t word = 0;
-      for (size_t i = 0; i < places_.size(); ++i) {
-        if (!places_[i].is_own)
+      for (size_t i = 0; i < locations_.size(); ++i) {
+        if (!locations_[i].is_own)
           word = word << 8 | static_cast<uint8_t>(std::max(view.stores[i], oldest[i]) - oldest[i]);
         if (i % 8 == 7) hash = mix(hash, std::exchange(word, 0));
       }
@@ -512,22 +513,22 @@ class Machine {
                            static_cast<uint64_t>(thread.end) << 3);
       if (thread.is_over || thread.is_dead) continue;
       for (const Undone& undone : thread.unfenced) {
-        const bool is_seen = places_[undone.place].stores[undone.store].is_seen;
-        hash = mix(hash, undone.place << 2 | undone.is_release << 1 | is_seen);
+        const bool is_seen = locations_[undone.location].stores[undone.store].is_seen;
+        hash = mix(hash, undone.location << 2 | undone.is_release << 1 | is_seen);
       }
       mix_view(thread.now);
       mix_view(thread.heard);
       mix_view(thread.fenced);
     }
-    for (size_t i = 0; i < places_.size(); ++i) {
-      const Place& place = places_[i];
-      hash = mix(hash, place.stores.back().value);
-      if (place.is_own) continue;
-      for (size_t k = oldest[i]; k < place.stores.size(); ++k) {
-        hash = mix(hash, place.stores[k].value);
-        mix_view(place.stores[k].view);
+    for (size_t i = 0; i < locations_.size(); ++i) {
+      const Location& location = locations_[i];
+      hash = mix(hash, location.stores.back().value);
+      if (location.is_own) continue;
+      for (size_t k = oldest[i]; k < location.stores.size(); ++k) {
+        hash = mix(hash, location.stores[k].value);
+        mix_view(location.stores[k].view);
       }
-      for (size_t k = 0; k < threads_.size(); ++k) hash = mix(hash, static_cast<uint64_t>(rank(k, place.loads[k])));
+      for (size_t k = 0; k < threads_.size(); ++k) hash = mix(hash, static_cast<uint64_t>(rank(k, location.loads[k])));
     }
     mix_view(fences_);
     for (const View* view : kernel_views) mix_view(*view);
@@ -536,14 +537,14 @@ class Machine {
 
   void trace(const char* function, const char* what, size_t where, uint64_t value) const {
     if (!is_traced_) return;
-    std::printf("    %-8s %-14s %-6s place %zu  %#lx\n", running_ != nullptr ? running_->name : "", function, what,
+    std::printf("    %-8s %-14s %-6s location %zu  %#lx\n", running_ != nullptr ? running_->name : "", function, what,
                 where, value);
   }
 
-  std::vector<Place> places_;
+  std::vector<Location> locations_;
   std::vector<uintptr_t> addresses_;
   std::vector<Thread> threads_;
-  std::array<std::unique_ptr<std::byte[]>, kMostThreads> stacks_;
+  std::array<std::unique_ptr<std::byte[]>, kMaxThreads> stacks_;
   jmp_buf scheduler_{};
   Thread* running_ = nullptr;
   size_t running_index_ = 0;

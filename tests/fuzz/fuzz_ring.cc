@@ -38,7 +38,7 @@ constexpr size_t kHeadAt = size_t{128} << 10;
 constexpr size_t kDataAt = size_t{192} << 10;
 constexpr size_t kLinesBytes = 80;
 // A file of more than this is not laid out: it is one that is shorter than its header says.
-constexpr uint64_t kMostCapacityBytes = uint64_t{1} << 20;
+constexpr uint64_t kMaxCapacityBytes = uint64_t{1} << 20;
 
 // One file in memory, written over by each input.
 class Scratch {
@@ -134,8 +134,8 @@ void drain(RingReader& reader, const Data& data, const Scratch* cut) {
     if (!data.bytes.empty() && !data.has(record->position, record->bytes)) abort();
     if (is_record_at(record->bytes, record->position)) {
       if (const auto whole = try_read_record(record->bytes)) {
-        for (const RecordTensor& one : whole->tensors) {
-          if (!contains(record->bytes, one.offset, one.size_bytes)) abort();
+        for (const RecordTensor& tensor : whole->tensors) {
+          if (!contains(record->bytes, tensor.offset, tensor.size_bytes)) abort();
         }
       }
     }
@@ -174,7 +174,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     put(header, 60, crc32c(Bytes(header).first(60)));
   }
 
-  const uint64_t capacity = std::clamp(*try_read<uint64_t>(header, 16), kMinRingBytes, kMostCapacityBytes);
+  const uint64_t capacity = std::clamp(*try_read<uint64_t>(header, 16), kMinRingBytes, kMaxCapacityBytes);
   const bool is_power = (capacity & (capacity - 1)) == 0;
   const bool keeps_newest = try_read<uint32_t>(header, 12) == static_cast<uint32_t>(Keep::newest);
   const uint64_t begin = (how & 2) == 0 ? 0 : *try_read<uint64_t>(lines, keeps_newest ? 8 : 64);
@@ -190,9 +190,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   scratch.write(kTailAt + 256, Bytes(lines).subspan(16, 40));
   scratch.write(kTailAt + 384, Bytes(lines).subspan(56, 8));
   scratch.write(kHeadAt, Bytes(lines).subspan(64, 16));
-  const uint64_t place = is_power ? begin & (capacity - 1) : 0;
-  const size_t to_end = std::min<uint64_t>(records.size(), capacity - place);
-  scratch.write(kDataAt + place, Bytes(records).first(to_end));
+  const uint64_t offset = is_power ? begin & (capacity - 1) : 0;
+  const size_t to_end = std::min<uint64_t>(records.size(), capacity - offset);
+  scratch.write(kDataAt + offset, Bytes(records).first(to_end));
   scratch.write(kDataAt, Bytes(records).subspan(to_end));
 
   auto reader = RingReader::try_open(scratch.path());
@@ -205,7 +205,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const bool is_cut = (how & 8) != 0;
   if (!is_cut) {
     laid_out.bytes.resize(capacity);
-    std::ranges::copy(Bytes(records).first(to_end), laid_out.bytes.begin() + static_cast<std::ptrdiff_t>(place));
+    std::ranges::copy(Bytes(records).first(to_end), laid_out.bytes.begin() + static_cast<std::ptrdiff_t>(offset));
     std::ranges::copy(Bytes(records).subspan(to_end), laid_out.bytes.begin());
   }
   if (reader->used_bytes() > capacity) abort();

@@ -69,7 +69,7 @@ void mend(std::vector<std::byte>& file, uint8_t what) {
   }
 }
 
-struct Told {
+struct Content {
   uint64_t frame_count = 0;  // but the footer
   uint64_t payload_bytes = 0;
   uint32_t crc = 0;  // of types, rings, sequences and payloads
@@ -77,18 +77,18 @@ struct Told {
 };
 
 // Throws Error for what is no segment.
-Told read_all(const std::string& path, uint64_t file_bytes, const PrivateKey* key) {
+Content read_all(const std::string& path, uint64_t file_bytes, const PrivateKey* key) {
   SegmentReader reader(path, key);
-  Told told;
+  Content content;
   while (const auto frame = reader.next()) {
     if (frame->type < FrameType::ring || frame->type > FrameType::footer) abort();
     if (frame->payload.size() > file_bytes - kSegmentHeadBytes - kFrameHeadBytes) abort();
     if (frame->type == FrameType::footer) continue;
     if (frame->type != FrameType::record && frame->sequence != 0) abort();
-    ++told.frame_count;
-    told.payload_bytes += frame->payload.size();
+    ++content.frame_count;
+    content.payload_bytes += frame->payload.size();
     const uint64_t facts[] = {static_cast<uint64_t>(frame->type), frame->ring_id, frame->sequence};
-    told.crc = crc32c(frame->payload, crc32c(std::as_bytes(std::span(facts)), told.crc));
+    content.crc = crc32c(frame->payload, crc32c(std::as_bytes(std::span(facts)), content.crc));
     const auto record = try_read_record(frame->payload);
     if (!record) continue;
     for (const RecordTensor& tensor : record->tensors) {
@@ -96,12 +96,12 @@ Told read_all(const std::string& path, uint64_t file_bytes, const PrivateKey* ke
     }
   }
   if (reader.next()) abort();
-  told.is_complete = reader.is_complete();
+  content.is_complete = reader.is_complete();
   if (reader.whole_bytes() > file_bytes) abort();
-  if (reader.whole_bytes() < kSegmentHeadBytes + told.frame_count * kFrameHeadBytes + told.payload_bytes) abort();
+  if (reader.whole_bytes() < kSegmentHeadBytes + content.frame_count * kFrameHeadBytes + content.payload_bytes) abort();
   const uint64_t holes = reader.hole_count();
-  if (holes > (file_bytes - reader.whole_bytes()) / kFrameHeadBytes || (told.is_complete && holes != 0)) abort();
-  return told;
+  if (holes > (file_bytes - reader.whole_bytes()) / kFrameHeadBytes || (content.is_complete && holes != 0)) abort();
+  return content;
 }
 
 }  // namespace
@@ -117,7 +117,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string path = scratch.path + "/one.open";
   std::ofstream(path, std::ios::binary)
       .write(reinterpret_cast<const char*>(file.data()), static_cast<std::streamsize>(file.size()));
-  Told before;
+  Content before;
   try {
     if ((what & kWithKey) != 0) {
       try {
@@ -143,7 +143,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (before.frame_count != 0 || before.is_complete) abort();
     return 0;
   }
-  const Told after = read_all(recovered.path, std::filesystem::file_size(recovered.path), nullptr);
+  const Content after = read_all(recovered.path, std::filesystem::file_size(recovered.path), nullptr);
   if (!after.is_complete || after.frame_count != before.frame_count || after.crc != before.crc) abort();
   unlink(recovered.path.c_str());
   return 0;

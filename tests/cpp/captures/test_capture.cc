@@ -78,9 +78,9 @@ TEST_CASE("a request is taken once, and the last one counts") {
 
 TEST_CASE("a request with more bytes than a record takes is refused, and the one before it stands") {
   Capture capture(some_plan());
-  capture.capture_next({1, std::vector<std::byte>(kMostUserBytes)});
+  capture.capture_next({1, std::vector<std::byte>(kMaxUserBytes)});
   check_refusal(Code::bad_input, {"65536", "65537"}, [&] {
-    capture.capture_next({2, std::vector<std::byte>(kMostUserBytes + 1)});
+    capture.capture_next({2, std::vector<std::byte>(kMaxUserBytes + 1)});
   });
   CHECK(capture.take_request()->correlation_id == 1);
 }

@@ -42,13 +42,13 @@ constexpr uint64_t kSecond_ns = 1'000'000'000;
 constexpr uint64_t kRetry_ns = 5 * kSecond_ns;
 
 // Two directories of a test's own, for rings and for segments. In memory: to sync costs nothing there.
-struct Place {
+struct Directories {
   Directory rings_at{"/dev/shm"};
   Directory captures_at{"/dev/shm"};
   std::string rings = rings_at.at("rings");
   std::string captures = captures_at.at("captures");
 
-  Place() { std::filesystem::create_directory(rings); }
+  Directories() { std::filesystem::create_directory(rings); }
   std::unique_ptr<Drain> drain(const Budget& budget = {}, std::optional<PublicKey> recipient = std::nullopt) const {
     return std::make_unique<Drain>(rings, captures, budget, std::move(recipient));
   }
@@ -86,7 +86,7 @@ uint64_t used_bytes(const std::string& path) {
   return reader ? reader->used_bytes() : 0;
 }
 
-size_t ring_count(const Place& place) { return paths_in(place.rings, ".ring").size(); }
+size_t ring_count(const Directories& directories) { return paths_in(directories.rings, ".ring").size(); }
 
 // A child that does `act` and dies at once, with no destructor run.
 void kill_after(const std::function<void()>& act) {
@@ -162,11 +162,11 @@ PrivateKey device(char name) { return {KeyAlgorithm::x25519, Secret(Octets(32, s
 }  // namespace
 
 TEST_CASE("records of several rings come to the disk, each ring's whole and in order") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto drain = place.drain();
+  const auto drain = directories.drain();
   std::vector<std::unique_ptr<RingWriter>> rings;
-  for (int i = 0; i < 3; ++i) rings.push_back(place.ring(kCapacity << i));
+  for (int i = 0; i < 3; ++i) rings.push_back(directories.ring(kCapacity << i));
   uint64_t sequence = 0;
   for (int round = 0; round < 20; ++round) {
     for (int i = 0; i < 20; ++i) {
@@ -182,22 +182,22 @@ TEST_CASE("records of several rings come to the disk, each ring's whole and in o
   CHECK(drain->counters().records == 1200);
   CHECK(drain->counters().duplicates == 0);
   CHECK_FALSE(drain->is_idle());
-  const Drained all = drained(place.captures);
+  const Drained all = drained(directories.captures);
   CHECK(all.complaint == "");
   CHECK(all.sequences.size() == 3);
   for (const auto& ring : rings) CHECK(all.sequences.at(ring->ring_id()) == from_to(1, 400));
 }
 
 TEST_CASE("a ring's description is in each segment that has its records, before them") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto drain = place.drain(sealed_at_once());
-  RingWriter ring(place.rings, kCapacity, Keep::oldest, "{\"model\": \"demo\"}");
+  const auto drain = directories.drain(sealed_at_once());
+  RingWriter ring(directories.rings, kCapacity, Keep::oldest, "{\"model\": \"demo\"}");
   for (uint64_t sequence = 1; sequence <= 5; ++sequence) {
     REQUIRE(try_put_record(ring, sequence, 10));
     drain->step(clock.after(kSecond_ns));
   }
-  const auto paths = paths_in(place.captures, ".ewc");
+  const auto paths = paths_in(directories.captures, ".ewc");
   CHECK(paths.size() == 5);
   for (const std::string& path : paths) {
     SegmentReader reader(path, nullptr);
@@ -210,10 +210,10 @@ TEST_CASE("a ring's description is in each segment that has its records, before 
 }
 
 TEST_CASE("room in a ring is given back when what was in it is on the disk, not when it is read") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto ring = place.ring();
-  const auto drain = place.drain();
+  const auto ring = directories.ring();
+  const auto drain = directories.drain();
   drain->step(clock.now_ns());
   REQUIRE(try_put_record(*ring, 1, 100));
   drain->step(clock.after(kSecond_ns));  // synced
@@ -233,10 +233,10 @@ TEST_CASE("room in a ring is given back when what was in it is on the disk, not 
 }
 
 TEST_CASE("a ring of which more than half was read is given its room back at once") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto ring = place.ring();
-  const auto drain = place.drain();
+  const auto ring = directories.ring();
+  const auto drain = directories.drain();
   drain->step(clock.after(kSecond_ns));
   uint64_t sequence = 0;
   for (int round = 0; round < 50; ++round) {
@@ -246,19 +246,19 @@ TEST_CASE("a ring of which more than half was read is given its room back at onc
   }
   CHECK(ring->lost() == 0);
   drain_all(*drain, clock);
-  CHECK(drained(place.captures).sequences.at(ring->ring_id()) == from_to(1, sequence));
+  CHECK(drained(directories.captures).sequences.at(ring->ring_id()) == from_to(1, sequence));
 }
 
 TEST_CASE("a ring that holds more than is read at once is read to its end, and others beside it") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto large = place.ring(uint64_t{32} << 20);
-  const auto small = place.ring();
+  const auto large = directories.ring(uint64_t{32} << 20);
+  const auto small = directories.ring();
   REQUIRE(put_records(*large, 1, 20, uint32_t{1} << 20));
   REQUIRE(put_records(*small, 1, 20));
-  const auto drain = place.drain();
+  const auto drain = directories.drain();
   drain_all(*drain, clock);
-  const Drained all = drained(place.captures);
+  const Drained all = drained(directories.captures);
   CHECK(all.complaint == "");
   CHECK(all.segment_count == 2);
   CHECK(all.sequences.at(large->ring_id()) == from_to(1, 20));
@@ -266,81 +266,82 @@ TEST_CASE("a ring that holds more than is read at once is read to its end, and o
 }
 
 TEST_CASE("a ring whose writer ended is removed, with its last counters on the disk") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto drain = place.drain();
-  auto ring = place.ring();
+  const auto drain = directories.drain();
+  auto ring = directories.ring();
   const uint64_t ring_id = ring->ring_id();
   REQUIRE(put_records(*ring, 1, 7));
   ring->count_sampled_out();
   ring->count_lost();
   drain->step(clock.now_ns());
-  CHECK(ring_count(place) == 1);
+  CHECK(ring_count(directories) == 1);
   ring.reset();
   drain->step(clock.after(1));
-  CHECK(ring_count(place) == 0);
+  CHECK(ring_count(directories) == 0);
   CHECK(drain->is_idle());
   // Already now, in the segment that is open.
   Drained all;
-  for (const std::string& path : paths_in(place.captures, ".open")) add_segment(all, path, nullptr);
+  for (const std::string& path : paths_in(directories.captures, ".open")) add_segment(all, path, nullptr);
   CHECK(all.sequences.at(ring_id) == from_to(1, 7));
   CHECK(all.counters.at(ring_id) == Sequences{1, 7, 0, 1, 0, 7, 0});
 }
 
 TEST_CASE("where no sync goes well no room is given back, no ring removed, and nothing said to be on the disk") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto ring = place.ring();
-  auto ended = place.ring();
+  const auto ring = directories.ring();
+  auto ended = directories.ring();
   const uint64_t ended_id = ended->ring_id();
   REQUIRE(put_records(*ring, 1, 5));
   REQUIRE(put_records(*ended, 1, 5));
   const uint64_t used = used_bytes(ring->path());
   ended.reset();
   CHECK(outcome_in_child([&] {
-          const auto drain = place.drain();
+          const auto drain = directories.drain();
           if (!break_syncs()) return false;
           for (uint64_t failures = 1; failures <= 3; ++failures) {
             if (drain->step(clock.after(kRetry_ns)) != 0) return false;
             if (drain->complaint().find("Input/output") == std::string::npos) return false;
             if (drain->counters().failures != failures || drain->counters().records != 0) return false;
-            if (!paths_in(place.captures, ".open").empty()) return false;
+            if (!paths_in(directories.captures, ".open").empty()) return false;
             // Not asked again before it is time.
             if (drain->step(clock.after(kRetry_ns - 1)) != 0 || drain->counters().failures != failures) return false;
           }
           drain->close();
-          return used_bytes(ring->path()) == used && ring_count(place) == 2 && paths_in(place.captures, ".ewc").empty();
+          return used_bytes(ring->path()) == used && ring_count(directories) == 2 &&
+                 paths_in(directories.captures, ".ewc").empty();
         }) == "");
-  const auto drain = place.drain();
+  const auto drain = directories.drain();
   drain_all(*drain, clock);
-  const Drained all = drained(place.captures);
+  const Drained all = drained(directories.captures);
   CHECK(all.complaint == "");
   CHECK(all.sequences.at(ring->ring_id()) == from_to(1, 5));
   CHECK(all.sequences.at(ended_id) == from_to(1, 5));
-  CHECK(ring_count(place) == 1);
+  CHECK(ring_count(directories) == 1);
 }
 
 TEST_CASE("what a writer committed before it was killed comes to the disk, and what it was at does not") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto drain = place.drain();
+  const auto drain = directories.drain();
   for (int i = 0; i < 5; ++i) {
     kill_after([&] {
-      const auto ring = place.ring();
+      const auto ring = directories.ring();
       put_records(*ring, 1, 30);
       ring->try_claim(1000);
     });
   }
-  CHECK(ring_count(place) == 5);
+  CHECK(ring_count(directories) == 5);
   drain_all(*drain, clock);
-  const Drained all = drained(place.captures);
+  const Drained all = drained(directories.captures);
   CHECK(all.complaint == "");
   CHECK(all.sequences.size() == 5);
   for (const auto& [ring_id, sequences] : all.sequences) {
     CHECK(sequences == from_to(1, 30));
     CHECK(all.counters.at(ring_id) == Sequences{0, 30, 0, 0, 0, 30, 0});
   }
-  CHECK(ring_count(place) == 0);
+  CHECK(ring_count(directories) == 0);
   CHECK(drain->is_idle());
 }
 
@@ -349,9 +350,9 @@ TEST_CASE("writers that are killed at any moment lose nothing that they had comm
     std::atomic<uint64_t> committed{0};
     std::atomic<uint64_t> ring_id{0};
   };
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto drain = place.drain();
+  const auto drain = directories.drain();
   std::mt19937_64 random(11);
   std::map<uint64_t, uint64_t> least;
   for (int round = 0; round < 30; ++round) {
@@ -359,7 +360,7 @@ TEST_CASE("writers that are killed at any moment lose nothing that they had comm
     const pid_t child = fork();
     if (child == 0) {
       alarm(20);
-      const auto ring = place.ring();
+      const auto ring = directories.ring();
       progress->ring_id = ring->ring_id();
       for (uint64_t sequence = 1;;) {
         if (!try_put_record(*ring, sequence, 200)) {
@@ -378,7 +379,7 @@ TEST_CASE("writers that are killed at any moment lose nothing that they had comm
     least[progress->ring_id] = progress->committed;
   }
   drain_all(*drain, clock);
-  const Drained all = drained(place.captures);
+  const Drained all = drained(directories.captures);
   CHECK(all.complaint == "");
   CHECK(all.sequences.size() == least.size());
   for (const auto& [ring_id, committed] : least) {
@@ -388,35 +389,35 @@ TEST_CASE("writers that are killed at any moment lose nothing that they had comm
     CHECK(is_all);
     CHECK(sequences == from_to(1, sequences.size()));
   }
-  CHECK(ring_count(place) == 0);
+  CHECK(ring_count(directories) == 0);
 }
 
 TEST_CASE("what is no ring is set aside, counted once, and the others are read") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto ring = place.ring();
+  const auto ring = directories.ring();
   REQUIRE(put_records(*ring, 1, 5));
   const std::string whole = content_of(ring->path());
-  write_file(place.rings + "/empty.ring", "");
-  write_file(place.rings + "/other.ring", std::string(10'000, 'x'));
-  write_file(place.rings + "/cut.ring", whole.substr(0, whole.size() - 1));
-  write_file(place.rings + "/flipped.ring", [&] {
+  write_file(directories.rings + "/empty.ring", "");
+  write_file(directories.rings + "/other.ring", std::string(10'000, 'x'));
+  write_file(directories.rings + "/cut.ring", whole.substr(0, whole.size() - 1));
+  write_file(directories.rings + "/flipped.ring", [&] {
     std::string flipped = whole;
     flipped[30] ^= 1;
     return flipped;
   }());
-  REQUIRE(symlink(ring->path().c_str(), (place.rings + "/link.ring").c_str()) == 0);
-  REQUIRE(mkfifo((place.rings + "/fifo.ring").c_str(), 0600) == 0);
-  const auto drain = place.drain();
+  REQUIRE(symlink(ring->path().c_str(), (directories.rings + "/link.ring").c_str()) == 0);
+  REQUIRE(mkfifo((directories.rings + "/fifo.ring").c_str(), 0600) == 0);
+  const auto drain = directories.drain();
   drain_all(*drain, clock);
   CHECK(drain->counters().refused_rings == 6);
   for (const std::string name : {"empty", "other", "cut", "flipped", "link", "fifo"}) {
     CAPTURE(name);
-    CHECK(std::filesystem::symlink_status(place.rings + "/" + name + ".ring.refused").type() !=
+    CHECK(std::filesystem::symlink_status(directories.rings + "/" + name + ".ring.refused").type() !=
           std::filesystem::file_type::not_found);
   }
-  CHECK(paths_in(place.rings, ".ring") == std::vector<std::string>{ring->path()});
-  const Drained all = drained(place.captures);
+  CHECK(paths_in(directories.rings, ".ring") == std::vector<std::string>{ring->path()});
+  const Drained all = drained(directories.captures);
   CHECK(all.sequences.at(ring->ring_id()) == from_to(1, 5));
   CHECK(all.counters.at(0)[7] == 6);
 }
@@ -440,27 +441,27 @@ TEST_CASE("a ring whose bytes break the protocol gives what was whole, and is se
                       {kTailAt, UINT64_MAX, 0}};
   for (const Row& row : rows) {
     CAPTURE(&row - rows);
-    const Place place;
+    const Directories directories;
     Clock clock;
-    auto ring = place.ring();
-    const auto other = place.ring();
+    auto ring = directories.ring();
+    const auto other = directories.ring();
     REQUIRE(put_records(*ring, 1, 10));
     REQUIRE(put_records(*other, 1, 10));
     REQUIRE(ring->position() == 10 * 384);
     const Descriptor file(open(ring->path().c_str(), O_WRONLY | O_CLOEXEC), ring->path());
     REQUIRE(pwrite(file.number(), &row.value, 8, static_cast<off_t>(row.offset)) == 8);
-    const auto drain = place.drain();
+    const auto drain = directories.drain();
     drain_all(*drain, clock);
     CHECK(drain->counters().refused_rings == 1);
     CHECK(std::filesystem::exists(ring->path() + ".refused"));
     CHECK_FALSE(std::filesystem::exists(ring->path()));
-    const Drained all = drained(place.captures);
+    const Drained all = drained(directories.captures);
     CHECK(all.complaint == "");
-    const auto found = all.sequences.find(ring->ring_id());
+    const auto entry = all.sequences.find(ring->ring_id());
     if (row.whole == 0) {
-      CHECK(found == all.sequences.end());
+      CHECK(entry == all.sequences.end());
     } else {
-      CHECK(found->second == from_to(1, row.whole));
+      CHECK(entry->second == from_to(1, row.whole));
     }
     CHECK(all.counters.at(ring->ring_id()) == Sequences{0, 10, 0, 0, 0, row.whole, 1});
     CHECK(all.sequences.at(other->ring_id()) == from_to(1, 10));
@@ -472,45 +473,45 @@ TEST_CASE("a ring whose bytes break the protocol gives what was whole, and is se
 }
 
 TEST_CASE("a broken ring whose segment failed is read again up to where it breaks, and counted once") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto ring = place.ring();
+  const auto ring = directories.ring();
   REQUIRE(put_records(*ring, 1, 10));
   const Descriptor file(open(ring->path().c_str(), O_WRONLY | O_CLOEXEC), ring->path());
   REQUIRE(pwrite(file.number(), "broken", 6, (192 << 10) + 9 * 384) == 6);
-  const auto drain = place.drain();
+  const auto drain = directories.drain();
   // No directory to write to.
-  std::filesystem::rename(place.captures, place.captures + ".away");
+  std::filesystem::rename(directories.captures, directories.captures + ".away");
   for (int i = 0; i < 3; ++i) CHECK(drain->step(clock.after(kRetry_ns)) == 0);
   CHECK(drain->counters().failures == 3);
-  std::filesystem::rename(place.captures + ".away", place.captures);
+  std::filesystem::rename(directories.captures + ".away", directories.captures);
   drain_all(*drain, clock);
-  CHECK(drained(place.captures).sequences.at(ring->ring_id()) == from_to(1, 9));
+  CHECK(drained(directories.captures).sequences.at(ring->ring_id()) == from_to(1, 9));
   CHECK(drain->counters().refused_rings == 1);
   CHECK(drain->counters().records == 9);
 }
 
 TEST_CASE("a ring for which there is no descriptor now is not set aside, but read later") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto ring = place.ring();
+  const auto ring = directories.ring();
   REQUIRE(put_records(*ring, 1, 5));
   CHECK(outcome_in_child([&] {
-          const auto other = Place();
-          const auto drain = std::make_unique<Drain>(other.rings, place.captures, Budget(), std::nullopt);
-          std::filesystem::rename(ring->path(), other.rings + "/one.ring");
+          const auto other = Directories();
+          const auto drain = std::make_unique<Drain>(other.rings, directories.captures, Budget(), std::nullopt);
+          std::filesystem::rename(ring->path(), other.rings + "/writer.ring");
           // One more may be opened: enough to see that there is a ring.
           const int next = dup(0);
           close(next);
-          rlimit most{};
-          if (getrlimit(RLIMIT_NOFILE, &most) != 0) return false;
-          const rlim_t before = most.rlim_cur;
-          most.rlim_cur = static_cast<rlim_t>(next) + 1;
-          if (setrlimit(RLIMIT_NOFILE, &most) != 0) return false;
+          rlimit limit{};
+          if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
+          const rlim_t before = limit.rlim_cur;
+          limit.rlim_cur = static_cast<rlim_t>(next) + 1;
+          if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
           for (int i = 0; i < 3; ++i) drain->step(clock.after(kRetry_ns));
           if (drain->counters().refused_rings != 0 || ring_count(other) != 1) return false;
-          most.rlim_cur = before;
-          if (setrlimit(RLIMIT_NOFILE, &most) != 0) return false;
+          limit.rlim_cur = before;
+          if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
           drain_all(*drain, clock);
           return drain->counters().refused_rings == 0 && drain->counters().records == 5;
         }) == "");
@@ -519,12 +520,12 @@ TEST_CASE("a ring for which there is no descriptor now is not set aside, but rea
 TEST_CASE("rings that keep the newest are read after their writer's end only") {
   for (const bool is_killed : {false, true}) {
     CAPTURE(is_killed);
-    const Place place;
+    const Directories directories;
     Clock clock;
-    const auto drain = place.drain();
+    const auto drain = directories.drain();
     constexpr uint64_t kCount = 1000;
     const auto put = [&](Keep keep) {
-      const auto ring = place.ring(kCapacity, keep);
+      const auto ring = directories.ring(kCapacity, keep);
       for (uint64_t sequence = 1; sequence <= kCount; ++sequence) {
         if (!try_put_record(*ring, sequence, 100)) abort();
         if (!is_killed) CHECK(drain->step(clock.after(kSecond_ns)) == 0);
@@ -537,55 +538,55 @@ TEST_CASE("rings that keep the newest are read after their writer's end only") {
       put(Keep::newest);
     }
     drain_all(*drain, clock);
-    const Drained all = drained(place.captures);
+    const Drained all = drained(directories.captures);
     CHECK(all.complaint == "");
     REQUIRE(all.sequences.size() == 1);
     const auto& [ring_id, sequences] = *all.sequences.begin();
     const uint64_t held = kCapacity / 384;
     CHECK(sequences == from_to(kCount - held + 1, kCount));
     CHECK(all.counters.at(ring_id) == Sequences{0, kCount, 0, 0, kCount - held, kCount, 0});
-    CHECK(ring_count(place) == 0);
+    CHECK(ring_count(directories) == 0);
   }
 }
 
 TEST_CASE("a large ring that keeps the newest is not begun again by the drain that follows one that was killed") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  auto ring = place.ring(uint64_t{16} << 20, Keep::newest);
+  auto ring = directories.ring(uint64_t{16} << 20, Keep::newest);
   const uint64_t ring_id = ring->ring_id();
   REQUIRE(put_records(*ring, 1, 15, uint32_t{1} << 20));
   ring.reset();
   for (uint64_t passes = 0; passes < 5; ++passes) {
     // Each ends as by a crash, with what it read sealed.
-    const auto drain = place.drain(sealed_at_once());
+    const auto drain = directories.drain(sealed_at_once());
     drain->step(clock.after(kSecond_ns));
     CHECK(drain->counters().duplicates == 0);
   }
-  const auto drain = place.drain();
+  const auto drain = directories.drain();
   drain_all(*drain, clock);
-  const Drained all = drained(place.captures);
+  const Drained all = drained(directories.captures);
   CHECK(all.complaint == "");
   CHECK(all.sequences.at(ring_id) == from_to(1, 15));
-  CHECK(ring_count(place) == 0);
+  CHECK(ring_count(directories) == 0);
 }
 
 TEST_CASE("encrypted segments are read with the recipient's key, and hold the same") {
-  const Place place;
+  const Directories directories;
   Clock clock;
   const PrivateKey owner = device('a');
   const PrivateKey other = device('b');
-  const auto ring = place.ring();
-  const auto drain = place.drain(sealed_at_once(), public_key(owner));
+  const auto ring = directories.ring();
+  const auto drain = directories.drain(sealed_at_once(), public_key(owner));
   for (uint64_t round = 0; round < 4; ++round) {
     REQUIRE(put_records(*ring, 10 * round + 1, 10 * round + 10));
     drain->step(clock.after(kSecond_ns));
   }
   drain->close();
-  const Drained all = drained(place.captures, &owner);
+  const Drained all = drained(directories.captures, &owner);
   CHECK(all.complaint == "");
   CHECK(all.sequences.at(ring->ring_id()) == from_to(1, 40));
   CHECK(all.segment_count == 4);
-  for (const std::string& path : paths_in(place.captures, ".ewc"))
+  for (const std::string& path : paths_in(directories.captures, ".ewc"))
     check_refusal(Code::wrong_key, {path}, [&] { SegmentReader(path, &other); });
 }
 
@@ -594,7 +595,7 @@ TEST_CASE("whenever a drain ended without a word, the next one loses nothing and
   for (uint64_t seed = 1; seed <= 60; ++seed) {
     CAPTURE(seed);
     std::mt19937_64 random(seed);
-    const Place place;
+    const Directories directories;
     Clock clock;
     const auto recipient = seed % 2 == 0 ? std::optional(public_key(owner)) : std::nullopt;
     Budget budget;
@@ -605,54 +606,54 @@ TEST_CASE("whenever a drain ended without a word, the next one loses nothing and
       uint64_t committed;
     };
     std::vector<Writer> writers;
-    auto drain = place.drain(budget, recipient);
+    auto drain = directories.drain(budget, recipient);
     for (int act = 0; act < 60; ++act) {
       const auto live = [&]() -> Writer* {
         if (writers.empty()) return nullptr;
-        Writer& one = writers[random() % writers.size()];
-        return one.ring ? &one : nullptr;
+        Writer& writer = writers[random() % writers.size()];
+        return writer.ring ? &writer : nullptr;
       };
       switch (random() % 8) {
         case 0:
           if (writers.size() < 4) {
-            auto ring = place.ring(kCapacity, random() % 4 == 0 ? Keep::newest : Keep::oldest);
+            auto ring = directories.ring(kCapacity, random() % 4 == 0 ? Keep::newest : Keep::oldest);
             const uint64_t ring_id = ring->ring_id();
             writers.push_back({std::move(ring), ring_id, 0});
           }
           break;
         case 1:
         case 2:
-          if (Writer* one = live()) {
+          if (Writer* writer = live()) {
             for (uint64_t i = random() % 10; i > 0; --i) {
-              if (one->ring->counters().committed >= 150) break;  // of the newest none shall be given up
-              REQUIRE(try_put_record(*one->ring, ++one->committed, 100));
+              if (writer->ring->counters().committed >= 150) break;  // of the newest none shall be given up
+              REQUIRE(try_put_record(*writer->ring, ++writer->committed, 100));
             }
           }
           break;
         case 3:
-          if (Writer* one = live(); one != nullptr && random() % 3 == 0) one->ring.reset();
+          if (Writer* writer = live(); writer != nullptr && random() % 3 == 0) writer->ring.reset();
           break;
         case 4: drain->step(clock.after(1)); break;
         case 5: drain->step(clock.after(kSecond_ns)); break;
         case 6: random() % 2 == 0 ? drain->flush() : drain->close(); break;
         case 7:
           drain.reset();
-          drain = place.drain(budget, recipient);
+          drain = directories.drain(budget, recipient);
           break;
       }
     }
-    for (Writer& one : writers) one.ring.reset();
+    for (Writer& writer : writers) writer.ring.reset();
     drain_all(*drain, clock);
-    const Drained all = drained(place.captures, &owner);
+    const Drained all = drained(directories.captures, &owner);
     CHECK(all.complaint == "");
-    for (const Writer& one : writers) {
-      const auto found = all.sequences.find(one.ring_id);
-      const Sequences sequences = found == all.sequences.end() ? Sequences() : found->second;
-      CHECK(sequences == (one.committed == 0 ? Sequences() : from_to(1, one.committed)));
-      CHECK(all.counters.at(one.ring_id)[1] == one.committed);
+    for (const Writer& writer : writers) {
+      const auto entry = all.sequences.find(writer.ring_id);
+      const Sequences sequences = entry == all.sequences.end() ? Sequences() : entry->second;
+      CHECK(sequences == (writer.committed == 0 ? Sequences() : from_to(1, writer.committed)));
+      CHECK(all.counters.at(writer.ring_id)[1] == writer.committed);
     }
-    CHECK(ring_count(place) == 0);
-    CHECK(paths_in(place.captures, ".open").empty());
+    CHECK(ring_count(directories) == 0);
+    CHECK(paths_in(directories.captures, ".open").empty());
   }
 }
 
@@ -669,16 +670,16 @@ TEST_CASE("a drain that is killed between any two calls of the system leaves all
     size_t stops = 0;
     for (; is_killed; ++stops) {
       CAPTURE(stops);
-      const Place place;
+      const Directories directories;
       Clock clock;
-      const auto ring = place.ring();
-      auto ended = place.ring();
+      const auto ring = directories.ring();
+      auto ended = directories.ring();
       const uint64_t ended_id = ended->ring_id();
       REQUIRE(put_records(*ring, 1, 3));
       REQUIRE(put_records(*ended, 1, 3));
       {
         // Some is on the disk, some is on its way, in a segment that is open.
-        const auto drain = place.drain({}, recipient);
+        const auto drain = directories.drain({}, recipient);
         drain->step(clock.after(kSecond_ns));
         REQUIRE(put_records(*ring, 4, 6));
         REQUIRE(put_records(*ended, 4, 6));
@@ -687,24 +688,24 @@ TEST_CASE("a drain that is killed between any two calls of the system leaves all
       ended.reset();
       REQUIRE(put_records(*ring, 7, 9));
       is_killed = is_killed_at(stops, [&] {
-        const auto drain = place.drain(sealed_at_once(), recipient);
+        const auto drain = directories.drain(sealed_at_once(), recipient);
         drain->step(clock.after(kSecond_ns));
         drain->step(clock.after(kSecond_ns));
         drain->close();
       });
-      const auto drain = place.drain({}, recipient);
+      const auto drain = directories.drain({}, recipient);
       drain_all(*drain, clock);
-      const Drained all = drained(place.captures, &owner);
+      const Drained all = drained(directories.captures, &owner);
       REQUIRE(all.complaint == "");
       REQUIRE(all.sequences.at(ring->ring_id()) == from_to(1, 9));
       REQUIRE(all.sequences.at(ended_id) == from_to(1, 6));
       const Sequences& counters = all.counters.at(ended_id);
       const bool is_counted = counters == Sequences{0, 6, 0, 0, 0, 6, 0} || counters == Sequences{0, 6, 0, 0, 0, 0, 0};
       REQUIRE(is_counted);
-      REQUIRE(ring_count(place) == 1);
+      REQUIRE(ring_count(directories) == 1);
       REQUIRE(drain->complaint() == "");
       // Nothing is left lying about but segments and the lock.
-      for (const auto& entry : std::filesystem::directory_iterator(place.captures)) {
+      for (const auto& entry : std::filesystem::directory_iterator(directories.captures)) {
         const std::string name = entry.path().filename();
         const bool is_expected = name.ends_with(".ewc") || name == "drain.lock";
         CAPTURE(name);
@@ -717,9 +718,9 @@ TEST_CASE("a drain that is killed between any two calls of the system leaves all
 
 TEST_CASE("drains that are killed at any moment while a writer writes lose nothing and write nothing twice") {
   std::mt19937_64 random(23);
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto ring = place.ring();
+  const auto ring = directories.ring();
   uint64_t sequence = 0;
   Budget budget;
   budget.segment_bytes = 30'000;
@@ -728,7 +729,7 @@ TEST_CASE("drains that are killed at any moment while a writer writes lose nothi
     const pid_t child = fork();
     if (child == 0) {
       alarm(20);
-      const auto drain = place.drain(budget);
+      const auto drain = directories.drain(budget);
       for (;;) {
         drain->step(clock.after(kSecond_ns / 3));
         ++*steps;
@@ -746,24 +747,25 @@ TEST_CASE("drains that are killed at any moment while a writer writes lose nothi
     REQUIRE(waitpid(child, &status, 0) == child);
     REQUIRE(WIFSIGNALED(status));
   }
-  const auto drain = place.drain(budget);
+  const auto drain = directories.drain(budget);
   drain_all(*drain, clock);
-  const Drained all = drained(place.captures);
+  const Drained all = drained(directories.captures);
   CHECK(all.complaint == "");
   CHECK(all.sequences.at(ring->ring_id()) == from_to(1, sequence));
   CHECK(ring->lost() == 0);
 }
 
 TEST_CASE("a second drain into the same directory is refused while the first one lives, in any process") {
-  const Place place;
+  const Directories directories;
   const auto refused = [&] {
-    check_refusal(Code::busy, {place.captures, "expected to be the only one", "got another"}, [&] { place.drain(); });
+    check_refusal(Code::busy, {directories.captures, "expected to be the only one", "got another"},
+                  [&] { directories.drain(); });
   };
-  auto drain = place.drain();
+  auto drain = directories.drain();
   refused();
   CHECK(outcome_in_child([&] {
           try {
-            place.drain();
+            directories.drain();
             return false;
           } catch (const Error& error) {
             return error.code() == Code::busy;
@@ -772,17 +774,17 @@ TEST_CASE("a second drain into the same directory is refused while the first one
   // What the second one tried leaves the first one as it was.
   refused();
   drain.reset();
-  drain = place.drain();
+  drain = directories.drain();
   drain.reset();
-  kill_after([&] { place.drain().release(); });
-  CHECK_NOTHROW(place.drain());
+  kill_after([&] { directories.drain().release(); });
+  CHECK_NOTHROW(directories.drain());
 }
 
 TEST_CASE("a forked child does not keep the lock of a drain that ended") {
-  const Place place;
+  const Directories directories;
   int ends[2];
   REQUIRE(pipe(ends) == 0);
-  auto drain = place.drain();
+  auto drain = directories.drain();
   const pid_t child = fork();
   if (child == 0) {
     alarm(20);
@@ -792,7 +794,7 @@ TEST_CASE("a forked child does not keep the lock of a drain that ended") {
   }
   REQUIRE(child > 0);
   drain.reset();
-  CHECK_NOTHROW(place.drain());
+  CHECK_NOTHROW(directories.drain());
   close(ends[0]);
   close(ends[1]);
   int status = 0;
@@ -812,9 +814,9 @@ TEST_CASE("directories are made, for their owner and group alone") {
 }
 
 TEST_CASE("a ring that was never finished goes with its writer, unless it is young") {
-  const Place place;
+  const Directories directories;
   const auto draft = [&](const char* name, time_t age_s) {
-    std::string path = write_file(place.rings + "/" + name + ".ring.draft", "half a ring");
+    std::string path = write_file(directories.rings + "/" + name + ".ring.draft", "half a ring");
     make_older(path, age_s);
     return path;
   };
@@ -823,11 +825,11 @@ TEST_CASE("a ring that was never finished goes with its writer, unless it is you
   const std::string living = draft("living", 100);
   const Descriptor lock(open(living.c_str(), O_RDWR | O_CLOEXEC), living);
   REQUIRE(flock(lock.number(), LOCK_EX) == 0);
-  const std::string target = write_file(place.rings + "/target", "of a link");
-  const std::string link = place.rings + "/link.ring.draft";
+  const std::string target = write_file(directories.rings + "/target", "of a link");
+  const std::string link = directories.rings + "/link.ring.draft";
   REQUIRE(symlink(target.c_str(), link.c_str()) == 0);
-  const auto drain = place.drain();
-  CHECK(paths_in(place.rings, ".draft") == std::vector<std::string>{link, living, young});
+  const auto drain = directories.drain();
+  CHECK(paths_in(directories.rings, ".draft") == std::vector<std::string>{link, living, young});
   CHECK(content_of(target) == "of a link");
 }
 
@@ -836,34 +838,35 @@ TEST_CASE("a writer that is killed between any two calls of the system leaves no
     MESSAGE("no process can be traced here: not every moment to be killed at is tested");
     return;
   }
-  const Place place;
+  const Directories directories;
   size_t draft_count = 0;
-  const auto make = [&] { place.ring(); };
+  const auto make = [&] { directories.ring(); };
   for (size_t stops = 0; is_killed_at(stops, make); ++stops) {
-    for (const std::string& path : paths_in(place.rings, ".draft")) {
+    for (const std::string& path : paths_in(directories.rings, ".draft")) {
       make_older(path, 100);
       ++draft_count;
     }
     Clock clock;
-    drain_all(*place.drain(), clock);
-    REQUIRE(paths_in(place.rings, ".draft").empty());
-    REQUIRE(ring_count(place) == 0);
+    drain_all(*directories.drain(), clock);
+    REQUIRE(paths_in(directories.rings, ".draft").empty());
+    REQUIRE(ring_count(directories) == 0);
   }
   CHECK(draft_count > 0);
 }
 
 TEST_CASE("what a crash left that is no segment is set aside, and holds nobody up") {
-  const Place place;
-  std::filesystem::create_directory(place.captures);
-  write_file(place.captures + "/empty.open", "");
-  write_file(place.captures + "/other.open", std::string(1000, 'x'));
-  write_file(place.captures + "/one.ewc.12345.draft", "half a recovery");
-  write_file(place.captures + "/statistics.json.1.draft", "another's");
-  REQUIRE(mkfifo((place.captures + "/fifo.open").c_str(), 0600) == 0);
-  CHECK(outcome_in_child([&] { return place.drain() != nullptr; }) == "");
-  const auto drain = place.drain();
+  const Directories directories;
+  std::filesystem::create_directory(directories.captures);
+  write_file(directories.captures + "/empty.open", "");
+  write_file(directories.captures + "/other.open", std::string(1000, 'x'));
+  write_file(directories.captures + "/one.ewc.12345.draft", "half a recovery");
+  write_file(directories.captures + "/statistics.json.1.draft", "another's");
+  REQUIRE(mkfifo((directories.captures + "/fifo.open").c_str(), 0600) == 0);
+  CHECK(outcome_in_child([&] { return directories.drain() != nullptr; }) == "");
+  const auto drain = directories.drain();
   std::set<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(place.captures)) names.insert(entry.path().filename());
+  for (const auto& entry : std::filesystem::directory_iterator(directories.captures))
+    names.insert(entry.path().filename());
   CHECK(names == std::set<std::string>{"drain.lock", "empty.open.damaged", "other.open.damaged", "fifo.open.damaged",
                                        "statistics.json.1.draft"});
 }
@@ -871,9 +874,9 @@ TEST_CASE("what a crash left that is no segment is set aside, and holds nobody u
 // ---- Budgets.
 
 TEST_CASE("segments beyond the budget go, the oldest first, and are counted") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto ring = place.ring();
+  const auto ring = directories.ring();
   Budget budget = sealed_at_once();
   uint64_t segment_bytes = 0;
   uint64_t sequence = 0;
@@ -883,17 +886,17 @@ TEST_CASE("segments beyond the budget go, the oldest first, and are counted") {
     drain.step(clock.after(kSecond_ns));
   };
   {
-    const auto drain = place.drain(budget);
+    const auto drain = directories.drain(budget);
     make(*drain);
-    segment_bytes = std::filesystem::file_size(paths_in(place.captures, ".ewc").at(0));
+    segment_bytes = std::filesystem::file_size(paths_in(directories.captures, ".ewc").at(0));
   }
   budget.most_bytes = 4 * segment_bytes + segment_bytes / 2;
-  const auto drain = place.drain(budget);
+  const auto drain = directories.drain(budget);
   for (uint64_t round = 1; round < 10; ++round) {
     make(*drain);
     const uint64_t left = std::min<uint64_t>(round + 1, 4);
-    CHECK(paths_in(place.captures, ".ewc").size() == left);
-    CHECK(drained(place.captures).sequences.at(ring->ring_id()) == from_to(sequence - 3 * left + 1, sequence));
+    CHECK(paths_in(directories.captures, ".ewc").size() == left);
+    CHECK(drained(directories.captures).sequences.at(ring->ring_id()) == from_to(sequence - 3 * left + 1, sequence));
     CHECK(drain->counters().evicted_segments == round + 1 - left);
     CHECK(drain->counters().evicted_records == 3 * (round + 1 - left));
     CHECK(drain->counters().evicted_bytes == segment_bytes * (round + 1 - left));
@@ -902,12 +905,12 @@ TEST_CASE("segments beyond the budget go, the oldest first, and are counted") {
 
 TEST_CASE("of segments that are close in time one goes first, where the rest shall stay spread") {
   using namespace std::chrono_literals;
-  const Place place;
-  std::filesystem::create_directory(place.captures);
+  const Directories directories;
+  std::filesystem::create_directory(directories.captures);
   const auto now = std::filesystem::file_time_type::clock::now();
   std::map<std::string, int> ages_min;
   for (const int age : {100, 90, 89, 80, 70, 60}) {
-    SegmentWriter writer(place.captures, std::nullopt);
+    SegmentWriter writer(directories.captures, std::nullopt);
     writer.append(FrameType::ring, 1, 0, from_text("{}"));
     const std::string path = writer.seal();
     std::filesystem::last_write_time(path, now - age * 1min);
@@ -919,18 +922,18 @@ TEST_CASE("of segments that are close in time one goes first, where the rest sha
     budget.most_bytes = count * size_bytes;
     budget.evict = Evict::closest;
     Clock clock;
-    const auto drain = place.drain(budget);
-    auto ring = place.ring();
+    const auto drain = directories.drain(budget);
+    auto ring = directories.ring();
     REQUIRE(try_put_record(*ring, 1, 10));
     drain->step(clock.now_ns());
     std::vector<int> left;
-    for (const std::string& path : paths_in(place.captures, ".ewc")) {
+    for (const std::string& path : paths_in(directories.captures, ".ewc")) {
       if (ages_min.count(path) != 0) left.push_back(ages_min.at(path));
     }
     // Of this test's own segment nothing stays for the next look.
     ring.reset();
     drain->step(clock.after(kSecond_ns));
-    for (const std::string& path : paths_in(place.captures, ".open")) std::filesystem::remove(path);
+    for (const std::string& path : paths_in(directories.captures, ".open")) std::filesystem::remove(path);
     return left;
   };
   CHECK(left_of(6) == std::vector<int>{100, 90, 89, 80, 70, 60});
@@ -941,37 +944,37 @@ TEST_CASE("of segments that are close in time one goes first, where the rest sha
 
 TEST_CASE("segments that are too old go, and are counted") {
   using namespace std::chrono_literals;
-  const Place place;
+  const Directories directories;
   Clock clock;
-  auto ring = place.ring();
+  auto ring = directories.ring();
   {
-    const auto drain = place.drain(sealed_at_once());
+    const auto drain = directories.drain(sealed_at_once());
     for (uint64_t sequence = 1; sequence <= 4; ++sequence) {
       REQUIRE(try_put_record(*ring, sequence, 10));
       drain->step(clock.after(kSecond_ns));
     }
   }
-  const auto paths = paths_in(place.captures, ".ewc");
+  const auto paths = paths_in(directories.captures, ".ewc");
   REQUIRE(paths.size() == 4);
   const auto now = std::filesystem::file_time_type::clock::now();
   for (size_t i = 0; i < 4; ++i) std::filesystem::last_write_time(paths[i], now - (40 - 10 * static_cast<int>(i)) * 1h);
   Budget budget;
   budget.most_age_ns = std::chrono::nanoseconds(25h).count();
-  const auto drain = place.drain(budget);
+  const auto drain = directories.drain(budget);
   REQUIRE(try_put_record(*ring, 5, 10));
   drain_all(*drain, clock);
   CHECK(drain->counters().evicted_segments == 2);
   CHECK(drain->counters().evicted_records == 2);
-  CHECK(drained(place.captures).sequences.at(ring->ring_id()) == from_to(3, 5));
+  CHECK(drained(directories.captures).sequences.at(ring->ring_id()) == from_to(3, 5));
 }
 
 TEST_CASE("where less of the file system is free than shall be, sealed segments go, and the drain goes on") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto ring = place.ring();
+  const auto ring = directories.ring();
   Budget budget = sealed_at_once();
   budget.least_free_bytes = UINT64_MAX;
-  const auto drain = place.drain(budget);
+  const auto drain = directories.drain(budget);
   for (uint64_t sequence = 1; sequence <= 4; ++sequence) {
     REQUIRE(try_put_record(*ring, sequence, 10));
     CHECK(drain->step(clock.after(kSecond_ns)) == 1);
@@ -979,19 +982,19 @@ TEST_CASE("where less of the file system is free than shall be, sealed segments 
     CHECK(drain->counters().evicted_segments == sequence);
     CHECK(drain->counters().evicted_records == sequence);
   }
-  CHECK(paths_in(place.captures, ".ewc").empty());
+  CHECK(paths_in(directories.captures, ".ewc").empty());
 }
 
 TEST_CASE("a segment that cannot be read goes like another when there is no room") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  std::filesystem::create_directory(place.captures);
-  write_file(place.captures + "/000.ewc", std::string(5000, 'x'));
+  std::filesystem::create_directory(directories.captures);
+  write_file(directories.captures + "/000.ewc", std::string(5000, 'x'));
   Budget budget;
   budget.most_bytes = 1000;
-  const auto ring = place.ring();
+  const auto ring = directories.ring();
   REQUIRE(try_put_record(*ring, 1, 10));
-  const auto drain = place.drain(budget);
+  const auto drain = directories.drain(budget);
   drain->step(clock.now_ns());
   CHECK(drain->counters().evicted_segments == 1);
   CHECK(drain->counters().evicted_bytes == 5000);
@@ -1129,57 +1132,57 @@ TEST_CASE("free space is kept on a disk that others fill") {
 }
 
 TEST_CASE("a segment that may not grow costs no record, and what was synced of it is kept") {
-  const Place place;
+  const Directories directories;
   CHECK(outcome_in_child([&] {
           signal(SIGXFSZ, SIG_IGN);
           Clock clock;
-          const auto drain = place.drain();
-          const auto ring = place.ring();
+          const auto drain = directories.drain();
+          const auto ring = directories.ring();
           // Rings are larger, but for the reader's line in them.
-          rlimit most{200 << 10, RLIM_INFINITY};
-          if (setrlimit(RLIMIT_FSIZE, &most) != 0) return false;
+          rlimit limit{200 << 10, RLIM_INFINITY};
+          if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return false;
           uint64_t sequence = 0;
           for (int i = 0; i < 1000; ++i) {
             if (!try_put_record(*ring, ++sequence, 1000)) return false;
             drain->step(clock.after(kRetry_ns));
           }
           if (drain->counters().failures == 0) return false;
-          most.rlim_cur = RLIM_INFINITY;
-          if (setrlimit(RLIMIT_FSIZE, &most) != 0) return false;
+          limit.rlim_cur = RLIM_INFINITY;
+          if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return false;
           drain_all(*drain, clock);
-          const Drained all = drained(place.captures);
+          const Drained all = drained(directories.captures);
           return all.complaint.empty() && all.sequences.at(ring->ring_id()) == from_to(1, 1000) &&
-                 drain->counters().records == 1000 && paths_in(place.captures, ".open").empty();
+                 drain->counters().records == 1000 && paths_in(directories.captures, ".open").empty();
         }) == "");
 }
 
 TEST_CASE("the directory of segments may go and come back") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto drain = place.drain();
-  const auto ring = place.ring();
+  const auto drain = directories.drain();
+  const auto ring = directories.ring();
   REQUIRE(put_records(*ring, 1, 5));
-  std::filesystem::rename(place.captures, place.captures + ".away");
+  std::filesystem::rename(directories.captures, directories.captures + ".away");
   CHECK(drain->step(clock.after(kSecond_ns)) == 0);
   CHECK(drain->complaint().find("No such file") != std::string::npos);
   drain->flush();
   drain->close();
   CHECK(drain->counters().records == 0);
-  std::filesystem::rename(place.captures + ".away", place.captures);
+  std::filesystem::rename(directories.captures + ".away", directories.captures);
   CHECK(drain->step(clock.after(kRetry_ns - 1)) == 0);
   CHECK(drain->step(clock.after(1)) == 5);
   CHECK(drain->complaint() == "");
   drain->close();
-  CHECK(drained(place.captures).sequences.at(ring->ring_id()) == from_to(1, 5));
+  CHECK(drained(directories.captures).sequences.at(ring->ring_id()) == from_to(1, 5));
 }
 
 // ---- Waiting.
 
 TEST_CASE("a wait ends when it is told to, when a ring fills, and when its time is over") {
-  const Place place;
+  const Directories directories;
   Clock clock;
-  const auto drain = place.drain();
-  const auto ring = place.ring();
+  const auto drain = directories.drain();
+  const auto ring = directories.ring();
   drain->step(clock.now_ns());
   drain->wait(1);
   CHECK(outcome_in_child([&] {

@@ -23,13 +23,13 @@ namespace {
 
 constexpr int kLong_ms = 20'000;
 
-struct Place {
+struct Directories {
   Directory rings_at{"/dev/shm"};
   Directory captures_at{"/dev/shm"};
   std::string rings = rings_at.at("rings");
   std::string captures = captures_at.at("captures");
 
-  Place() { std::filesystem::create_directory(rings); }
+  Directories() { std::filesystem::create_directory(rings); }
   std::unique_ptr<DrainThread> thread() const {
     return std::make_unique<DrainThread>(std::make_unique<Drain>(rings, captures, Budget(), std::nullopt));
   }
@@ -65,23 +65,23 @@ template <class Make>
 int thread_made_by(Make&& make) {
   const std::set<int> before = threads();
   make();
-  std::set<int> made = threads();
-  for (const int id : before) made.erase(id);
-  REQUIRE(made.size() == 1);
-  return *made.begin();
+  std::set<int> added = threads();
+  for (const int id : before) added.erase(id);
+  REQUIRE(added.size() == 1);
+  return *added.begin();
 }
 
 }  // namespace
 
 TEST_CASE("when a flush returns, all that was committed before is on the disk, and its room is free") {
-  const Place place;
-  const auto ring = place.ring();
-  const auto thread = place.thread();
+  const Directories directories;
+  const auto ring = directories.ring();
+  const auto thread = directories.thread();
   uint64_t sequence = 0;
   for (int round = 0; round < 50; ++round) {
     for (int i = 0; i < 20; ++i) REQUIRE(try_put_record(*ring, ++sequence, 500));
     REQUIRE(thread->flush(kLong_ms));
-    const Drained all = place.written();
+    const Drained all = directories.written();
     CHECK(all.complaint == "");
     CHECK(all.sequences.at(ring->ring_id()) == from_to(1, sequence));
     CHECK(thread->counters().records == sequence);
@@ -91,13 +91,13 @@ TEST_CASE("when a flush returns, all that was committed before is on the disk, a
 }
 
 TEST_CASE("each of several flushes at once returns only when what was committed before it is on the disk") {
-  const Place place;
-  const auto thread = place.thread();
+  const Directories directories;
+  const auto thread = directories.thread();
   std::atomic<int> failures{0};
   std::vector<std::thread> askers;
   for (int i = 0; i < 4; ++i) {
     askers.emplace_back([&] {
-      const auto ring = place.ring();
+      const auto ring = directories.ring();
       for (uint64_t sequence = 1; sequence <= 60; ++sequence) {
         if (!try_put_record(*ring, sequence, 500)) ++failures;
         if (!thread->flush(kLong_ms)) ++failures;
@@ -111,14 +111,14 @@ TEST_CASE("each of several flushes at once returns only when what was committed 
 }
 
 TEST_CASE("a flush while another thread writes without end returns") {
-  const Place place;
-  const auto ring = place.ring(uint64_t{1} << 20);
-  const auto busy = place.ring(uint64_t{1} << 20);
+  const Directories directories;
+  const auto ring = directories.ring(uint64_t{1} << 20);
+  const auto busy = directories.ring(uint64_t{1} << 20);
   std::atomic<bool> is_over{false};
   std::thread writer([&] {
     for (uint64_t sequence = 1; !is_over; ++sequence) try_put_record(*busy, sequence, 2000);
   });
-  const auto thread = place.thread();
+  const auto thread = directories.thread();
   for (uint64_t sequence = 1; sequence <= 20; ++sequence) {
     REQUIRE(try_put_record(*ring, sequence, 100));
     CHECK(thread->flush(kLong_ms));
@@ -129,32 +129,32 @@ TEST_CASE("a flush while another thread writes without end returns") {
 }
 
 TEST_CASE("a thread that ends brings all to the disk, and seals it") {
-  const Place place;
-  const auto one = place.ring();
-  const auto two = place.ring();
-  auto thread = place.thread();
-  REQUIRE(put_records(*one, 1, 50));
-  REQUIRE(put_records(*two, 1, 50));
+  const Directories directories;
+  const auto first = directories.ring();
+  const auto second = directories.ring();
+  auto thread = directories.thread();
+  REQUIRE(put_records(*first, 1, 50));
+  REQUIRE(put_records(*second, 1, 50));
   thread.reset();
-  CHECK(paths_in(place.captures, ".open").empty());
-  const Drained all = drained(place.captures);
+  CHECK(paths_in(directories.captures, ".open").empty());
+  const Drained all = drained(directories.captures);
   CHECK(all.complaint == "");
-  CHECK(all.sequences.at(one->ring_id()) == from_to(1, 50));
-  CHECK(all.sequences.at(two->ring_id()) == from_to(1, 50));
+  CHECK(all.sequences.at(first->ring_id()) == from_to(1, 50));
+  CHECK(all.sequences.at(second->ring_id()) == from_to(1, 50));
   // And lets the next one in.
-  CHECK_NOTHROW(place.thread());
+  CHECK_NOTHROW(directories.thread());
 }
 
 TEST_CASE("a thread that ends while another process writes without end, ends") {
-  const Place place;
+  const Directories directories;
   const pid_t child = fork();
   if (child == 0) {
     alarm(60);
-    const auto ring = place.ring(uint64_t{1} << 20);
+    const auto ring = directories.ring(uint64_t{1} << 20);
     for (uint64_t sequence = 1;; ++sequence) try_put_record(*ring, sequence, 2000);
   }
   REQUIRE(child > 0);
-  auto thread = place.thread();
+  auto thread = directories.thread();
   while (thread->counters().records < 1000) REQUIRE(thread->flush(kLong_ms));
   thread.reset();
   kill(child, SIGKILL);
@@ -162,28 +162,28 @@ TEST_CASE("a thread that ends while another process writes without end, ends") {
   REQUIRE(waitpid(child, &status, 0) == child);
   const bool is_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
   CHECK(is_killed);
-  CHECK(drained(place.captures).complaint == "");
+  CHECK(drained(directories.captures).complaint == "");
 }
 
 TEST_CASE("a flush that the disk refuses says no when its time is over, and goes well when the disk does") {
-  const Place place;
-  const auto ring = place.ring();
-  const auto thread = place.thread();
-  std::filesystem::rename(place.captures, place.captures + ".away");
+  const Directories directories;
+  const auto ring = directories.ring();
+  const auto thread = directories.thread();
+  std::filesystem::rename(directories.captures, directories.captures + ".away");
   REQUIRE(put_records(*ring, 1, 5));
   CHECK_FALSE(thread->flush(100));
   CHECK(thread->complaint().find("No such file") != std::string::npos);
   CHECK(thread->counters().records == 0);
-  std::filesystem::rename(place.captures + ".away", place.captures);
+  std::filesystem::rename(directories.captures + ".away", directories.captures);
   CHECK(thread->flush(kLong_ms));
   CHECK(thread->complaint() == "");
-  CHECK(place.written().sequences.at(ring->ring_id()) == from_to(1, 5));
+  CHECK(directories.written().sequences.at(ring->ring_id()) == from_to(1, 5));
 }
 
 TEST_CASE("a forked child can drop the thread, and may not flush") {
-  const Place place;
-  const auto ring = place.ring();
-  auto thread = place.thread();
+  const Directories directories;
+  const auto ring = directories.ring();
+  auto thread = directories.thread();
   REQUIRE(put_records(*ring, 1, 5));
   CHECK(outcome_in_child([&] {
           thread.reset();
@@ -201,15 +201,15 @@ TEST_CASE("a forked child can drop the thread, and may not flush") {
   CHECK(thread->flush(kLong_ms));
   REQUIRE(put_records(*ring, 6, 9));
   thread.reset();
-  CHECK(drained(place.captures).sequences.at(ring->ring_id()) == from_to(1, 9));
+  CHECK(drained(directories.captures).sequences.at(ring->ring_id()) == from_to(1, 9));
 }
 
 TEST_CASE("a child that was forked while a thread waited for a flush can drop the drain") {
-  const Place place;
-  const auto ring = place.ring();
-  auto thread = place.thread();
+  const Directories directories;
+  const auto ring = directories.ring();
+  auto thread = directories.thread();
   REQUIRE(put_records(*ring, 1, 5));
-  std::filesystem::rename(place.captures, place.captures + ".away");
+  std::filesystem::rename(directories.captures, directories.captures + ".away");
   std::atomic<int> asker_id{0};
   std::thread asker([&] {
     asker_id = static_cast<int>(syscall(SYS_gettid));
@@ -220,15 +220,15 @@ TEST_CASE("a child that was forked while a thread waited for a flush can drop th
           thread.reset();
           return true;
         }) == "");
-  std::filesystem::rename(place.captures + ".away", place.captures);
+  std::filesystem::rename(directories.captures + ".away", directories.captures);
   asker.join();
 }
 
 TEST_CASE("no signal is delivered to the thread, and the application's own stay as they were") {
-  const Place place;
+  const Directories directories;
   const std::string before = told_of(static_cast<int>(getpid()), "SigBlk:");
   std::unique_ptr<DrainThread> thread;
-  const int id = thread_made_by([&] { thread = place.thread(); });
+  const int id = thread_made_by([&] { thread = directories.thread(); });
   // All that can be blocked: not 9 and 19, which the kernel does not let be, nor 32 and 33, which are the C library's.
   const uint64_t blocked = std::stoull(told_of(id, "SigBlk:"), nullptr, 16);
   for (int number = 1; number < 32; ++number) {

@@ -83,15 +83,15 @@ TEST_CASE("every field of a record comes back") {
   REQUIRE(record->tensors.size() == tensors.size());
   for (size_t i = 0; i < tensors.size(); ++i) {
     CAPTURE(i);
-    const RecordTensor& one = record->tensors[i];
-    CHECK(one.side == tensors[i].side);
-    CHECK(one.index == tensors[i].index);
-    CHECK(one.dtype == tensors[i].dtype);
-    CHECK(one.shape == tensors[i].shape);
-    CHECK(one.size_bytes == tensors[i].size_bytes);
-    REQUIRE(contains(bytes, one.offset, one.size_bytes));
-    CHECK(is_same(Bytes(bytes).subspan(one.offset, one.size_bytes),
-                  Octets(one.size_bytes, static_cast<std::byte>(i + 1))));
+    const RecordTensor& row = record->tensors[i];
+    CHECK(row.side == tensors[i].side);
+    CHECK(row.index == tensors[i].index);
+    CHECK(row.dtype == tensors[i].dtype);
+    CHECK(row.shape == tensors[i].shape);
+    CHECK(row.size_bytes == tensors[i].size_bytes);
+    REQUIRE(contains(bytes, row.offset, row.size_bytes));
+    CHECK(is_same(Bytes(bytes).subspan(row.offset, row.size_bytes),
+                  Octets(row.size_bytes, static_cast<std::byte>(i + 1))));
   }
 }
 
@@ -130,11 +130,11 @@ TEST_CASE("a record's tensors begin at multiples of 64, in their order, as close
     const auto form = lay_out_record(tensors, user_bytes);
     REQUIRE(form);
     uint64_t end = kRecordHeadBytes + tensors.size() * kTensorRowBytes + user_bytes;
-    for (const RecordTensor& one : form->tensors) {
-      CHECK(one.offset % 64 == 0);
-      CHECK(one.offset >= end);
-      CHECK(one.offset - end < 64);
-      end = one.offset + one.size_bytes;
+    for (const RecordTensor& row : form->tensors) {
+      CHECK(row.offset % 64 == 0);
+      CHECK(row.offset >= end);
+      CHECK(row.offset - end < 64);
+      end = row.offset + row.size_bytes;
     }
     CHECK(form->size_bytes == end);
   }
@@ -144,7 +144,7 @@ TEST_CASE("a record's tensors begin at multiples of 64, in their order, as close
 
 TEST_CASE("nothing of what was there before is left between a record's tensors") {
   const Octets bytes = record_of(some_tensors(), "user");
-  for (const std::byte one : bytes) REQUIRE(one != std::byte{0xEE});
+  for (const std::byte byte : bytes) REQUIRE(byte != std::byte{0xEE});
 }
 
 TEST_CASE("a record that is cut at any byte is refused, and one with a byte too many") {
@@ -167,9 +167,9 @@ TEST_CASE("a record is refused when any bit of it but a tensor's turns over") {
   Octets bytes = record_of(tensors, "a user's words", numbered_head());
   const auto record = try_read_record(bytes);
   REQUIRE(record);
-  const auto is_in_tensor = [&, laid_out = record->tensors](size_t place) {
-    return std::any_of(laid_out.begin(), laid_out.end(), [place](const RecordTensor& one) {
-      return one.offset <= place && place < one.offset + one.size_bytes;
+  const auto is_in_tensor = [&, laid_out = record->tensors](size_t offset) {
+    return std::any_of(laid_out.begin(), laid_out.end(), [offset](const RecordTensor& row) {
+      return row.offset <= offset && offset < row.offset + row.size_bytes;
     });
   };
   size_t refused = 0;
@@ -185,7 +185,7 @@ TEST_CASE("a record is refused when any bit of it but a tensor's turns over") {
     bytes[bit / 8] ^= std::byte{1} << bit % 8;
   }
   uint64_t tensor_bytes = 0;
-  for (const RecordTensor& one : tensors) tensor_bytes += one.size_bytes;
+  for (const RecordTensor& row : tensors) tensor_bytes += row.size_bytes;
   CHECK(accepted == 8 * tensor_bytes);
   CHECK(refused == 8 * (bytes.size() - tensor_bytes));
   CHECK(try_read_record(bytes));
@@ -228,21 +228,21 @@ TEST_CASE("a record takes another head, and keeps its rows, user bytes and tenso
 }
 
 TEST_CASE("a record has at most 256 tensors") {
-  const RecordTensor one = tensor(RecordSide::input, 0, DType::uint8, {1});
-  const Octets bytes = record_of(std::vector<RecordTensor>(kMostRecordTensors, one), "");
+  const RecordTensor row = tensor(RecordSide::input, 0, DType::uint8, {1});
+  const Octets bytes = record_of(std::vector<RecordTensor>(kMaxRecordTensors, row), "");
   const auto record = try_read_record(bytes);
   REQUIRE(record);
   CHECK(record->tensors.size() == 256);
-  CHECK_FALSE(lay_out_record(std::vector<RecordTensor>(kMostRecordTensors + 1, one), 0));
+  CHECK_FALSE(lay_out_record(std::vector<RecordTensor>(kMaxRecordTensors + 1, row), 0));
 }
 
 TEST_CASE("a record has at most 64 KiB of a user's bytes") {
-  const std::string user(kMostUserBytes, 'u');
+  const std::string user(kMaxUserBytes, 'u');
   const Octets bytes = record_of(some_tensors(), user);
   const auto record = try_read_record(bytes);
   REQUIRE(record);
   CHECK(to_text(record->user) == user);
-  for (const size_t size : {kMostUserBytes + 1, size_t{1} << 32, SIZE_MAX}) {
+  for (const size_t size : {kMaxUserBytes + 1, size_t{1} << 32, SIZE_MAX}) {
     CAPTURE(size);
     CHECK_FALSE(lay_out_record(some_tensors(), size));
   }
@@ -297,25 +297,25 @@ TEST_CASE("a record whose head says more than there is, is refused though its CR
     return !try_read_record(bytes);
   };
   CHECK_FALSE(is_refused([](RecordHead&) {}));
-  CHECK(is_refused([](RecordHead& one) { one.tensor_count = 2; }));
-  CHECK(is_refused([](RecordHead& one) { one.tensor_count = 4; }));
-  CHECK(is_refused([](RecordHead& one) { one.tensor_count = kMostRecordTensors + 1; }));
-  CHECK(is_refused([](RecordHead& one) { one.tensor_count = UINT16_MAX; }));
-  CHECK(is_refused([](RecordHead& one) { one.user_bytes = 3; }));
-  CHECK(is_refused([](RecordHead& one) { one.user_bytes = 5; }));
-  CHECK(is_refused([](RecordHead& one) { one.user_bytes = kMostUserBytes + 1; }));
-  CHECK(is_refused([](RecordHead& one) { one.user_bytes = UINT32_MAX; }));
-  CHECK(is_refused([](RecordHead& one) { one.size_bytes -= 1; }));
-  CHECK(is_refused([](RecordHead& one) { one.size_bytes += 1; }));
+  CHECK(is_refused([](RecordHead& head) { head.tensor_count = 2; }));
+  CHECK(is_refused([](RecordHead& head) { head.tensor_count = 4; }));
+  CHECK(is_refused([](RecordHead& head) { head.tensor_count = kMaxRecordTensors + 1; }));
+  CHECK(is_refused([](RecordHead& head) { head.tensor_count = UINT16_MAX; }));
+  CHECK(is_refused([](RecordHead& head) { head.user_bytes = 3; }));
+  CHECK(is_refused([](RecordHead& head) { head.user_bytes = 5; }));
+  CHECK(is_refused([](RecordHead& head) { head.user_bytes = kMaxUserBytes + 1; }));
+  CHECK(is_refused([](RecordHead& head) { head.user_bytes = UINT32_MAX; }));
+  CHECK(is_refused([](RecordHead& head) { head.size_bytes -= 1; }));
+  CHECK(is_refused([](RecordHead& head) { head.size_bytes += 1; }));
 }
 
 TEST_CASE("a record of a type that is not known is refused though its CRC fits, and one whose spare bytes are in use") {
   constexpr size_t kTypeAt = 4;
   constexpr size_t kHeadCrcAt = 84;
   constexpr size_t kSpareAt = 88;
-  const auto is_refused_with = [](size_t place, uint8_t value) {
+  const auto is_refused_with = [](size_t offset, uint8_t value) {
     Octets bytes = record_of(some_tensors(), "user");
-    bytes[place] = static_cast<std::byte>(value);
+    bytes[offset] = static_cast<std::byte>(value);
     std::memset(bytes.data() + kHeadCrcAt, 0, sizeof(uint32_t));
     const uint32_t crc = crc32c(Bytes(bytes).first(kRecordHeadBytes));
     std::memcpy(bytes.data() + kHeadCrcAt, &crc, sizeof(crc));
@@ -325,7 +325,7 @@ TEST_CASE("a record of a type that is not known is refused though its CRC fits, 
   CHECK(is_refused_with(kTypeAt, 0));
   CHECK(is_refused_with(kTypeAt, 2));
   CHECK(is_refused_with(kTypeAt + 1, 1));
-  for (size_t place = kSpareAt; place < kRecordHeadBytes; ++place) CHECK(is_refused_with(place, 1));
+  for (size_t offset = kSpareAt; offset < kRecordHeadBytes; ++offset) CHECK(is_refused_with(offset, 1));
 }
 
 TEST_CASE("any bytes at all are a record or not, and nothing else happens") {
