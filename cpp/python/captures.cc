@@ -356,6 +356,7 @@ void bind_records(py::module_& module) {
 }
 
 void bind_segments(py::module_& module) {
+  module.attr("REASONS") = all_words(kReasons);
   module.attr("OPEN_SUFFIX") = kOpenSuffix;
   module.attr("SEALED_SUFFIX") = kSealedSuffix;
   py::class_<PyFrame>(module, "Frame", "A frame of a segment: what is no record, or is encrypted.")

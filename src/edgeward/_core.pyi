@@ -21,6 +21,7 @@ RING_COUNTERS: tuple[str, ...]
 OPEN_SUFFIX: str
 SEALED_SUFFIX: str
 DRAIN_LOCK_NAME: str
+REASONS: tuple[str, ...]
 RULE_KINDS: tuple[str, ...]
 KEEPS: tuple[str, ...]
 EVICTS: tuple[str, ...]

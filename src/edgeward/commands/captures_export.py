@@ -51,6 +51,8 @@ def run(args: argparse.Namespace) -> Outcome:
                 writer.add(captured)
                 count += 1
                 progress.advance(_stored_bytes(captured))
+        if count == 0:
+            raise _nothing(args)
         written = writer.close()
     except BaseException:
         for left in Path(draft).parent.glob(Path(draft).name + "*"):
@@ -61,6 +63,11 @@ def run(args: argparse.Namespace) -> Outcome:
     report = {"record_count": count, "format": args.to, "files": written}
     lines = [f"{count:,} records", *(f"wrote {quoted(path)}" for path in written)]
     return Outcome(report, "\n".join(lines))
+
+
+def _nothing(args: argparse.Namespace) -> BadInput:
+    wanted = "records" if args.model is None else f'records of "{args.model}"'
+    return BadInput(f'captures "{args.directory}": expected {wanted}, got none')
 
 
 def _stored_bytes(captured: Captured) -> int:

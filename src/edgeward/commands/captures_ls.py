@@ -10,7 +10,13 @@ from typing import Any
 from edgeward import _core
 from edgeward.captures import rings
 from edgeward.captures.captured import Segment, read_counters, segment_paths, segment_report
-from edgeward.commands.captures_records import add_directory, add_key, read_key, timestamp
+from edgeward.commands.captures_records import (
+    add_directory,
+    add_key,
+    read_key,
+    require_captures,
+    timestamp,
+)
 from edgeward.outcome import Outcome
 from edgeward.paths import PathLike
 from edgeward.reports.inspection import aligned, size
@@ -30,6 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
+    require_captures(args.directory)
     key = read_key(args)
     segments = [segment_report(path, key) for path in segment_paths(args.directory)]
     counters = read_counters(args.directory, key)

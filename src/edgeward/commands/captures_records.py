@@ -2,10 +2,16 @@
 
 import argparse
 import datetime
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgeward import Captured, PrivateKey, read_captures
+from edgeward import Captured, PrivateKey, _core, read_captures
+from edgeward.captures import rings
+from edgeward.captures.captured import segment_paths
+from edgeward.captures.folders import files_below
+from edgeward.captures.statistics_file import SUFFIX
+from edgeward.errors import BadInput
 
 NS = 1_000_000_000
 
@@ -31,8 +37,21 @@ def read_key(args: argparse.Namespace) -> PrivateKey | None:
     return PrivateKey.read(str(args.key)) if args.key else None
 
 
+def require_captures(directory: Path) -> None:
+    """Raises BadInput for a directory in which no Capture has written, OSError."""
+    if segment_paths(directory) or files_below(directory, SUFFIX):
+        return
+    # A Capture that has kept nothing yet leaves its lock, or has rings.
+    if (directory / _core.DRAIN_LOCK_NAME).exists() or os.path.isdir(rings.directory_of(directory)):
+        return
+    raise BadInput(
+        f'captures "{directory}": expected segments or statistics in it or below it, got none'
+    )
+
+
 def records(args: argparse.Namespace) -> Iterator[Captured]:
-    """The records of --model in the directory, or all of them."""
+    """Those of --model below the directory, or all. Raises BadInput, and as read_captures does."""
+    require_captures(args.directory)
     for captured in read_captures(args.directory, key=read_key(args)):
         if args.model is None or captured.model == args.model:
             yield captured

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeward import Captured
+from edgeward import Captured, _core
 from edgeward.commands.captures_records import (
     add_directory,
     add_key,
@@ -43,9 +43,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="how many (default: 1)",
     )
     add_model(parser)
-    parser.add_argument(
-        "--reason", metavar="WORD", help="kept for this reason: predicate, manual..."
-    )
+    parser.add_argument("--reason", choices=_core.REASONS, help="kept for this reason")
 
 
 def run(args: argparse.Namespace) -> Outcome:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgeward import Package, _core, read_statistics
 from edgeward.captures.drift import Drift, drifts
-from edgeward.commands.captures_records import add_directory
+from edgeward.commands.captures_records import add_directory, require_captures
 from edgeward.errors import BadInput
 from edgeward.outcome import Outcome
 from edgeward.reports.inspection import aligned, number
@@ -30,6 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
+    require_captures(args.directory)
     counted = read_statistics(args.directory)
     reference = None
     if args.against is not None:
