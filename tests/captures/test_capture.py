@@ -27,7 +27,7 @@ def _rings_of_their_own(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def place(tmp_path):
+def directory(tmp_path):
     return tmp_path / "captures"
 
 
@@ -44,41 +44,41 @@ def pair(capture):
     return ew.load_unsigned(tflite_models.sum_product(), capture=capture)
 
 
-def firsts(place, **options):
+def firsts(directory, **options):
     """The first element of input a, of each record."""
-    return [float(one.inputs["a"][0]) for one in ew.read_captures(place, **options)]
+    return [float(record.inputs["a"][0]) for record in ew.read_captures(directory, **options)]
 
 
 # --- what is kept ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("engine", ["litert", "onnx"])
-def test_everything_is_kept_bit_for_bit(place, engine):
+def test_everything_is_kept_bit_for_bit(directory, engine):
     module = tflite_models if engine == "litert" else onnx_models
     generator = np.random.default_rng(5)
     ran = []
-    with ew.Capture(place) as capture:
+    with ew.Capture(directory) as capture:
         model = ew.load_unsigned(module.sum_product(), engine=engine, capture=capture)
         for _ in range(50):
             a, b = generator.standard_normal((2, 4)).astype(np.float32)
             ran.append((a, b, model.predict(a=a, b=b)))
         assert capture.flush()
         assert capture.counters["drained"] == 50
-    kept = list(ew.read_captures(place))
-    assert [one.sequence for one in kept] == list(range(1, 51))
-    for (a, b, outputs), one in zip(ran, kept, strict=True):
-        np.testing.assert_array_equal(one.inputs["a"], a)
-        np.testing.assert_array_equal(one.inputs["b"], b)
+    kept = list(ew.read_captures(directory))
+    assert [record.sequence for record in kept] == list(range(1, 51))
+    for (a, b, outputs), record in zip(ran, kept, strict=True):
+        np.testing.assert_array_equal(record.inputs["a"], a)
+        np.testing.assert_array_equal(record.inputs["b"], b)
         for name, value in outputs.items():
-            np.testing.assert_array_equal(one.outputs[name], value)
-        assert one.reasons == ("sampled",)
-        assert 0 < one.latency_ns < 10**10
-        assert not one.inputs["a"].flags.writeable
-    assert sorted(one.time_ns for one in kept) == [one.time_ns for one in kept]
+            np.testing.assert_array_equal(record.outputs[name], value)
+        assert record.reasons == ("sampled",)
+        assert 0 < record.latency_ns < 10**10
+        assert not record.inputs["a"].flags.writeable
+    assert sorted(record.time_ns for record in kept) == [record.time_ns for record in kept]
 
 
-def test_sessions_are_captured_with_resizes_and_in_place(place):
-    with ew.Capture(place) as capture:
+def test_sessions_are_captured_with_resizes_and_in_place(directory):
+    with ew.Capture(directory) as capture:
         model = ew.load_unsigned(tflite_models.dynamic_batch(), capture=capture)
         session = model.session()
         (name,) = session.inputs
@@ -90,36 +90,36 @@ def test_sessions_are_captured_with_resizes_and_in_place(place):
             session.run()
             shapes.append(shape)
         session.close()
-    kept = list(ew.read_captures(place))
-    assert [one.inputs[name].shape for one in kept] == shapes
-    assert [one.inputs[name].max() for one in kept] == [1, 3, 2]
+    kept = list(ew.read_captures(directory))
+    assert [record.inputs[name].shape for record in kept] == shapes
+    assert [record.inputs[name].max() for record in kept] == [1, 3, 2]
 
 
-def test_only_the_tensors_that_were_asked_for(place):
-    with ew.Capture(place, tensors=["b", "s"]) as capture:
+def test_only_the_tensors_that_were_asked_for(directory):
+    with ew.Capture(directory, tensors=["b", "s"]) as capture:
         run(pair(capture), [1])
-    (one,) = ew.read_captures(place)
-    assert (list(one.inputs), list(one.outputs)) == (["b"], ["s"])
+    (record,) = ew.read_captures(directory)
+    assert (list(record.inputs), list(record.outputs)) == (["b"], ["s"])
 
 
-def test_a_packages_identity_and_bins_come_along(place, tmp_path):
+def test_a_packages_identity_and_bins_come_along(directory, tmp_path):
     trust = sealed.trust_at(tmp_path / "trust")
     samples = [{"x": vector(value)} for value in range(10)]
     path = sealed.seal(tmp_path / "demo.ewp", 3, contents=Contents(calibration=samples))
-    with ew.Capture(place) as capture:
+    with ew.Capture(directory) as capture:
         model = ew.load(path, trust=trust, key=sealed.DEVICE, capture=capture)
         model.predict(vector(1))
         (statistics,) = model.statistics.values()
         edges = statistics.report()["tensors"][0]["edges"]
         reference = ew.Package.open(path, trust=trust).reference
         assert tuple(edges) == reference.tensors[0].edges
-    (one,) = ew.read_captures(place)
-    assert (one.model, one.version) == ("demo", "3.0")
-    assert one.package_id == ew.Package.unverified(path).package_id
+    (record,) = ew.read_captures(directory)
+    assert (record.model, record.version) == ("demo", "3.0")
+    assert record.package_id == ew.Package.unverified(path).package_id
 
 
-def test_capture_next_keeps_one_with_what_it_is_told(place):
-    with ew.Capture(place, sample=0.0) as capture:
+def test_capture_next_keeps_one_with_what_it_is_told(directory):
+    with ew.Capture(directory, sample=0.0) as capture:
         model = pair(capture)
         run(model, [1, 2])
         capture.capture_next(b"label: cat", 2**63)
@@ -127,27 +127,32 @@ def test_capture_next_keeps_one_with_what_it_is_told(place):
         assert capture.counters["sampled_out"] == 3
         with pytest.raises(ew.BadInput, match=r"65537"):
             capture.capture_next(bytes(65_537))
-    (one,) = ew.read_captures(place)
-    assert one.inputs["a"][0] == 3
-    assert (one.user, one.correlation_id, one.reasons) == (b"label: cat", 2**63, ("manual",))
+    (record,) = ew.read_captures(directory)
+    assert record.inputs["a"][0] == 3
+    assert (record.user, record.correlation_id, record.reasons) == (
+        b"label: cat",
+        2**63,
+        ("manual",),
+    )
 
 
-def test_what_came_before_a_trigger_is_kept_too(place):
-    with ew.Capture(place, when=rules.above("s", 100), pre_roll=3) as capture:
+def test_what_came_before_a_trigger_is_kept_too(directory):
+    with ew.Capture(directory, when=rules.above("s", 100), pre_roll=3) as capture:
         run(pair(capture), [1, 2, 3, 4, 5, 200, 6, 300])
         counters = capture.counters
         assert (counters["committed"], counters["sampled_out"]) == (6, 2)
-    kept = list(ew.read_captures(place))
-    assert [one.inputs["a"][0] for one in kept] == [3, 4, 5, 200, 6, 300]
-    assert [one.reasons[0] for one in kept] == ["pre_roll"] * 3 + ["predicate", "pre_roll"] + [
-        "predicate"
-    ]
+    kept = list(ew.read_captures(directory))
+    assert [record.inputs["a"][0] for record in kept] == [3, 4, 5, 200, 6, 300]
+    assert [record.reasons[0] for record in kept] == ["pre_roll"] * 3 + [
+        "predicate",
+        "pre_roll",
+    ] + ["predicate"]
 
 
-def test_a_reservoir_is_a_uniform_choice(place):
-    with ew.Capture(place, sample=rules.reservoir(10, window_s=3600), seed=3) as capture:
+def test_a_reservoir_is_a_uniform_choice(directory):
+    with ew.Capture(directory, sample=rules.reservoir(10, window_s=3600), seed=3) as capture:
         run(pair(capture), range(1000))
-    kept = firsts(place)
+    kept = firsts(directory)
     assert len(kept) == 10
     assert max(kept) > 500  # later ones took the place of earlier ones
 
@@ -162,8 +167,8 @@ def test_the_same_seed_chooses_the_same(tmp_path):
     assert 10 < len(chosen[0]) < 60
 
 
-def test_a_run_that_fails_is_kept_with_its_inputs(place):
-    with ew.Capture(place, when=rules.failed()) as capture:
+def test_a_run_that_fails_is_kept_with_its_inputs(directory):
+    with ew.Capture(directory, when=rules.failed()) as capture:
         model = ew.load_unsigned(onnx_models.data_dependent(), capture=capture)
         with pytest.raises(ew.EdgewardError):
             model.predict(np.zeros(3, np.float64))  # never reaches the engine
@@ -173,40 +178,43 @@ def test_a_run_that_fails_is_kept_with_its_inputs(place):
 # --- a Capture comes and goes ------------------------------------------------------------------
 
 
-def test_it_can_be_attached_to_a_model_that_runs_and_ends_before_it(place):
+def test_it_can_be_attached_to_a_model_that_runs_and_ends_before_it(directory):
     model = ew.load_unsigned(tflite_models.sum_product())
     run(model, [1])
-    with ew.Capture(place) as capture:
+    with ew.Capture(directory) as capture:
         capture.attach(model, name="pair", version="7")
         run(model, [2, 3])
     run(model, [4])
     assert model.statistics == {}
-    assert firsts(place) == [2, 3]
-    (one, _) = ew.read_captures(place)
-    assert (one.model, one.version) == ("pair", "7")
+    assert firsts(directory) == [2, 3]
+    (record, _) = ew.read_captures(directory)
+    assert (record.model, record.version) == ("pair", "7")
 
 
 def test_another_capture_takes_the_place_of_the_first(tmp_path):
-    with ew.Capture(tmp_path / "one") as one, ew.Capture(tmp_path / "two") as two:
-        model = pair(one)
+    with ew.Capture(tmp_path / "one") as first, ew.Capture(tmp_path / "two") as second:
+        model = pair(first)
         run(model, [1])
-        two.attach(model)
+        second.attach(model)
         run(model, [2])
     assert (firsts(tmp_path / "one"), firsts(tmp_path / "two")) == ([1], [2])
 
 
-def test_one_capture_for_several_models(place):
-    with ew.Capture(place) as capture:
+def test_one_capture_for_several_models(directory):
+    with ew.Capture(directory) as capture:
         for name in ("left", "right"):
             model = ew.load_unsigned(tflite_models.sum_product())
             capture.attach(model, name=name)
             run(model, [1, 2])
         assert capture.counters["committed"] == 4
-    assert sorted(one.model for one in ew.read_captures(place)) == ["left"] * 2 + ["right"] * 2
+    assert (
+        sorted(record.model for record in ew.read_captures(directory))
+        == ["left"] * 2 + ["right"] * 2
+    )
 
 
-def test_after_its_end_it_says_so(place):
-    capture = ew.Capture(place)
+def test_after_its_end_it_says_so(directory):
+    capture = ew.Capture(directory)
     capture.close()
     capture.close()
     with pytest.raises(ew.BadInput, match="closed"):
@@ -231,28 +239,28 @@ def test_after_its_end_it_says_so(place):
         ({"encrypt_to": sealed.PUBLISHER.public}, "x25519"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(place, options, says):
-    with pytest.raises(ew.BadInput, match=says), ew.Capture(place, **options) as capture:
+def test_what_cannot_be_meant_is_refused(directory, options, says):
+    with pytest.raises(ew.BadInput, match=says), ew.Capture(directory, **options) as capture:
         pair(capture)
 
 
-def test_rings_of_somebody_else_are_not_used(place, tmp_path, monkeypatch):
+def test_rings_of_somebody_else_are_not_used(directory, tmp_path, monkeypatch):
     base = tmp_path / "others"
     base.mkdir()
     (base / "elsewhere").mkdir(mode=0o777)
     monkeypatch.setenv("EDGEWARD_RINGS", str(base))
-    os.symlink(base / "elsewhere", rings.directory_of(place))
+    os.symlink(base / "elsewhere", rings.directory_of(directory))
     with pytest.raises(ew.BadInput, match="EDGEWARD_RINGS"):
-        ew.Capture(place)
+        ew.Capture(directory)
 
 
 # --- loss --------------------------------------------------------------------------------------
 
 
-def test_a_full_ring_loses_the_new_records_and_counts_them(place):
+def test_a_full_ring_loses_the_new_records_and_counts_them(directory):
     """Another process holds the directory, so that nobody empties the ring."""
-    with holder(place):
-        capture = ew.Capture(place, ring_bytes=1 << 16)
+    with holder(directory):
+        capture = ew.Capture(directory, ring_bytes=1 << 16)
         model = pair(capture)
         run(model, range(2000))
         counters = capture.counters
@@ -260,35 +268,35 @@ def test_a_full_ring_loses_the_new_records_and_counts_them(place):
         assert counters["committed"] + counters["lost_full"] == 2000
         del model
         capture.close()
-    with ew.Capture(place):
+    with ew.Capture(directory):
         pass
-    kept = list(ew.read_captures(place))
-    assert [one.sequence for one in kept] == list(range(1, counters["committed"] + 1))
+    kept = list(ew.read_captures(directory))
+    assert [record.sequence for record in kept] == list(range(1, counters["committed"] + 1))
 
 
-def holder(place):
-    """Somebody else who drains into `place`, from another directory of rings."""
+def holder(directory):
+    """Somebody else who drains into `directory`, from another directory of rings."""
     import contextlib
     import fcntl
 
     @contextlib.contextmanager
     def held():
-        place.mkdir(exist_ok=True)
-        with open(place / "drain.lock", "ab") as lock:
+        directory.mkdir(exist_ok=True)
+        with open(directory / "drain.lock", "ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     return held()
 
 
-def test_a_record_larger_than_half_the_ring_is_lost_and_counted(place):
-    with ew.Capture(place, ring_bytes=1 << 16) as capture:
+def test_a_record_larger_than_half_the_ring_is_lost_and_counted(directory):
+    with ew.Capture(directory, ring_bytes=1 << 16) as capture:
         model = ew.load_unsigned(tflite_models.add_150k(), capture=capture)
         model.predict(np.zeros(tflite_models.ADD_150K_SHAPE, np.float32))
         assert capture.counters["lost_large"] == 1
 
 
-def test_a_disk_that_refuses_costs_records_and_no_answer(place, run_child):
+def test_a_disk_that_refuses_costs_records_and_no_answer(directory, run_child):
     program = """
     import resource, signal, sys
     import numpy as np, edgeward as ew
@@ -313,11 +321,11 @@ def test_a_disk_that_refuses_costs_records_and_no_answer(place, run_child):
     assert counters["drained"] >= counters["committed"]
     print(counters["committed"])
     """
-    committed = int(run_child(textwrap.dedent(program), place))
-    assert sum(1 for _ in ew.read_captures(place)) == committed
+    committed = int(run_child(textwrap.dedent(program), directory))
+    assert sum(1 for _ in ew.read_captures(directory)) == committed
 
 
-def test_no_memory_to_drain_with_costs_time_and_no_answer(place, run_child):
+def test_no_memory_to_drain_with_costs_time_and_no_answer(directory, run_child):
     program = """
     import re, resource, sys
     from pathlib import Path
@@ -339,9 +347,9 @@ def test_no_memory_to_drain_with_costs_time_and_no_answer(place, run_child):
     assert capture.counters["committed"] == capture.counters["drained"] == 1
     """
     # One arena: another one's room is within the limit from the start.
-    run_child(textwrap.dedent(program), place, MALLOC_ARENA_MAX="1")
-    (one,) = ew.read_captures(place)
-    assert (one.inputs["x"] == 1).all()
+    run_child(textwrap.dedent(program), directory, MALLOC_ARENA_MAX="1")
+    (record,) = ew.read_captures(directory)
+    assert (record.inputs["x"] == 1).all()
 
 
 # --- crashes -----------------------------------------------------------------------------------
@@ -350,8 +358,8 @@ KILLED = """
 import os, signal, sys
 import numpy as np, edgeward as ew
 from models import tflite_models
-place, count = sys.argv[1], int(sys.argv[2])
-capture = ew.Capture(place)
+directory, count = sys.argv[1], int(sys.argv[2])
+capture = ew.Capture(directory)
 model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)
 ones = np.ones(4, np.float32)
 for value in range(count):
@@ -360,9 +368,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def killed(place, count):
+def killed(directory, count):
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(place), str(count)],
+        [sys.executable, "-c", KILLED, str(directory), str(count)],
         cwd=Path(__file__).parents[1],
         capture_output=True,
         check=False,
@@ -370,11 +378,11 @@ def killed(place, count):
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
-def test_a_program_that_is_killed_loses_nothing_that_it_ran(place):
-    killed(place, 100)
-    with ew.Capture(place):  # the next one who comes finds the ring
+def test_a_program_that_is_killed_loses_nothing_that_it_ran(directory):
+    killed(directory, 100)
+    with ew.Capture(directory):  # the next one who comes finds the ring
         pass
-    assert firsts(place) == list(range(100))
+    assert firsts(directory) == list(range(100))
     assert list((Path(os.environ["EDGEWARD_RINGS"])).rglob("*.ring")) == []
 
 
@@ -388,8 +396,8 @@ def test_a_black_box_and_a_pre_roll_outlive_a_kill_at_any_moment(run_child):
     run_child(textwrap.dedent(program))
 
 
-def test_a_forked_child_leaves_its_parents_capture_alone(place):
-    with ew.Capture(place) as capture:
+def test_a_forked_child_leaves_its_parents_capture_alone(directory):
+    with ew.Capture(directory) as capture:
         model = pair(capture)
         run(model, [1])
         child = os.fork()
@@ -397,7 +405,7 @@ def test_a_forked_child_leaves_its_parents_capture_alone(place):
             os._exit(0 if refused(model) and closes(capture) else 1)
         assert os.waitpid(child, 0)[1] == 0
         run(model, [2])
-    assert firsts(place) == [1, 2]
+    assert firsts(directory) == [1, 2]
 
 
 def refused(model):
@@ -413,7 +421,7 @@ def closes(capture):
     return True
 
 
-def test_a_program_that_just_ends_brings_all_to_the_disk(place, run_child):
+def test_a_program_that_just_ends_brings_all_to_the_disk(directory, run_child):
     program = """
     import sys
     import numpy as np, edgeward as ew
@@ -424,55 +432,57 @@ def test_a_program_that_just_ends_brings_all_to_the_disk(place, run_child):
     for _ in range(10):
         model.predict(a=ones, b=ones)
     """
-    run_child(textwrap.dedent(program), place)
-    assert len(firsts(place)) == 10
-    assert all(path.suffix != ".open" for path in place.iterdir())
+    run_child(textwrap.dedent(program), directory)
+    assert len(firsts(directory)) == 10
+    assert all(path.suffix != ".open" for path in directory.iterdir())
 
 
 # --- secrecy and room --------------------------------------------------------------------------
 
 
-def test_only_the_recipient_reads_what_was_captured(place):
-    with ew.Capture(place, encrypt_to=sealed.DEVICE.public) as capture:
+def test_only_the_recipient_reads_what_was_captured(directory):
+    with ew.Capture(directory, encrypt_to=sealed.DEVICE.public) as capture:
         run(pair(capture), [1, 2])
     with pytest.raises(ew.WrongKey, match="private key"):
-        list(ew.read_captures(place))
+        list(ew.read_captures(directory))
     with pytest.raises(ew.WrongKey):
-        list(ew.read_captures(place, key=sealed.key("other", "x25519")))
-    assert firsts(place, key=sealed.DEVICE) == [1, 2]
-    for path in place.glob("*.ewc"):
+        list(ew.read_captures(directory, key=sealed.key("other", "x25519")))
+    assert firsts(directory, key=sealed.DEVICE) == [1, 2]
+    for path in directory.glob("*.ewc"):
         assert vector(2).tobytes() not in path.read_bytes()
 
 
-def test_old_segments_make_room_and_are_counted(place):
-    with ew.Capture(place, segment_bytes=1 << 16, most_bytes=1 << 18) as capture:
+def test_old_segments_make_room_and_are_counted(directory):
+    with ew.Capture(directory, segment_bytes=1 << 16, most_bytes=1 << 18) as capture:
         model = pair(capture)
         for _ in range(40):
             run(model, range(100))
             assert capture.flush()
         counters = capture.counters
     assert counters["evicted"] > 0
-    total = sum(path.stat().st_size for path in place.glob("*.ewc"))
+    total = sum(path.stat().st_size for path in directory.glob("*.ewc"))
     assert total <= (1 << 18) + (1 << 17)
     assert counters["committed"] == 4000
-    assert len(firsts(place)) + counters["evicted"] == pytest.approx(4000, abs=0)
+    assert len(firsts(directory)) + counters["evicted"] == pytest.approx(4000, abs=0)
 
 
 # --- threads -----------------------------------------------------------------------------------
 
 
-def test_threads_capture_side_by_side(place):
+def test_threads_capture_side_by_side(directory):
     from concurrent.futures import ThreadPoolExecutor
 
-    with ew.Capture(place) as capture:
+    with ew.Capture(directory) as capture:
         model = pair(capture)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda value: run(model, [value] * 50), range(8)))
         counters = capture.counters
         assert counters["committed"] + counters["lost_full"] == 400
-        assert sum(one.report()["run_count"] for one in model.statistics.values()) == 400
-    kept = list(ew.read_captures(place))
+        assert (
+            sum(statistics.report()["run_count"] for statistics in model.statistics.values()) == 400
+        )
+    kept = list(ew.read_captures(directory))
     assert len(kept) == counters["committed"]
-    for ring in {one.ring_id for one in kept}:
-        numbers = [one.sequence for one in kept if one.ring_id == ring]
+    for ring in {record.ring_id for record in kept}:
+        numbers = [record.sequence for record in kept if record.ring_id == ring]
         assert numbers == list(range(1, len(numbers) + 1))

@@ -46,8 +46,8 @@ def captured(dtype="float32", shape=(2, 3), sequence=1, **changes):
 
 def export(form, path, records, fleet="fleet", device="device"):
     writer = capture_export.writer(form, str(path), fleet, device)
-    for one in records:
-        writer.add(one)
+    for record in records:
+        writer.add(record)
     return writer.close()
 
 
@@ -72,8 +72,8 @@ def test_arrow_holds_every_dtype(form, dtype, tmp_path):
     rows = table.column("inputs.x").combine_chunks()
     tensors = rows.to_numpy_ndarray() if hasattr(rows, "to_numpy_ndarray") else None
     tensors = tensors if tensors is not None else rows.chunk(0).to_numpy_ndarray()
-    for row, one in zip(tensors, records, strict=True):
-        assert same(row, one.inputs["x"])
+    for row, record in zip(tensors, records, strict=True):
+        assert same(row, record.inputs["x"])
     assert table.column("time").cast("int64").to_pylist()[0] == records[0].time_ns
     assert table.column("ring_id").to_pylist() == [2**63 + 5] * 5
     assert table.column("correlation_id").to_pylist() == [2**64 - 1] * 5
@@ -87,9 +87,9 @@ def test_duckdb_reads_the_parquet(tmp_path):
     records = [captured(sequence=sequence) for sequence in range(1, 4)]
     (path,) = export("parquet", tmp_path / "out.parquet", records)
     rows = duckdb.sql(f"""select sequence, "inputs.x" from '{path}' order by sequence""").fetchall()
-    for (sequence, values), one in zip(rows, records, strict=True):
-        assert sequence == one.sequence
-        assert same(np.array(values, np.float32), one.inputs["x"])
+    for (sequence, values), record in zip(rows, records, strict=True):
+        assert sequence == record.sequence
+        assert same(np.array(values, np.float32), record.inputs["x"])
 
 
 def test_a_failed_run_has_nulls_where_it_has_no_outputs(tmp_path):
@@ -124,9 +124,9 @@ def test_npz_holds_every_dtype(dtype, tmp_path):
     with np.load(path) as archive:
         stacked = archive["inputs.x"]
         assert stacked.shape == (6, 2, 3)
-        for row, one in zip(stacked, records, strict=False):
-            assert same(row, one.inputs["x"])
-            assert row.dtype == one.inputs["x"].dtype
+        for row, record in zip(stacked, records, strict=False):
+            assert same(row, record.inputs["x"])
+            assert row.dtype == record.inputs["x"].dtype
         assert archive["sequence"].tolist() == [1, 2, 3, 4, 5, 1]
         assert archive["outputs.y.present"].tolist() == [True] * 5 + [False]
 
@@ -134,8 +134,8 @@ def test_npz_holds_every_dtype(dtype, tmp_path):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [*DTYPES, *BITS])
 def test_jsonl_is_what_edge_manager_wrote(dtype, shape, tmp_path):
-    one = captured(dtype, shape)
-    (path,) = export("jsonl", tmp_path / "out", [one], "my fleet", "camera 7")
+    record = captured(dtype, shape)
+    (path,) = export("jsonl", tmp_path / "out", [record], "my fleet", "camera 7")
     folder = path.removeprefix(str(tmp_path / "out"))
     assert re.fullmatch(r"/my fleet/m/\d{4}/\d\d/\d\d/\d\d/[0-9a-f]{32}\.jsonl", folder)
     (line,) = Path(path).read_text().splitlines()
@@ -155,7 +155,7 @@ def test_jsonl_is_what_edge_manager_wrote(dtype, shape, tmp_path):
     (payload,) = record["deviceFleetInputs"]
     assert payload["observedContentType"] == f"Tensor[{dtype}; {', '.join(map(str, shape))}]"
     assert (payload["encoding"], payload["mode"], payload["name"]) == ("BASE64", "Input", "x")
-    assert base64.b64decode(payload["data"]) == one.inputs["x"].tobytes()
+    assert base64.b64decode(payload["data"]) == record.inputs["x"].tobytes()
 
 
 def test_jsonl_stays_below_its_folder(tmp_path):

@@ -38,17 +38,17 @@ def ran(model, capture, count=5):
             )
             for spec in model.inputs
         }
-        given = model.predict(dict(inputs))
-        outputs = given if isinstance(given, dict) else {model.outputs[0].name: given}
+        result = model.predict(dict(inputs))
+        outputs = result if isinstance(result, dict) else {model.outputs[0].name: result}
         seen.append((inputs, {name: array.copy() for name, array in outputs.items()}))
     return seen
 
 
 def require_same(records, seen, described):
-    assert [one.sequence for one in records] == list(range(1, len(seen) + 1))
-    for one, (inputs, outputs) in zip(records, seen, strict=True):
-        assert len(one.tensors) == len(inputs) + len(outputs)
-        for tensor in one.tensors:
+    assert [record.sequence for record in records] == list(range(1, len(seen) + 1))
+    for record, (inputs, outputs) in zip(records, seen, strict=True):
+        assert len(record.tensors) == len(inputs) + len(outputs)
+        for tensor in record.tensors:
             side = "outputs" if tensor.side else "inputs"
             name = described[side][tensor.index]["name"]
             array = (outputs if tensor.side else inputs)[name]
@@ -56,7 +56,7 @@ def require_same(records, seen, described):
             assert (tensor.dtype, tensor.shape) == (str(array.dtype), array.shape)
     assert records[2].user == b"third"
     assert (records[2].correlation_id, records[2].reasons) == (3, {"sampled", "manual"})
-    assert all(one.user == b"" for index, one in enumerate(records) if index != 2)
+    assert all(record.user == b"" for index, record in enumerate(records) if index != 2)
 
 
 MODELS = {
@@ -75,16 +75,16 @@ def test_a_segment(name, is_encrypted, tmp_path):
         seen = ran(model, capture)
         model.close()
     (path,) = (tmp_path / "captures").glob("*.ewc")
-    found = capture_reader.segment(path.read_bytes(), SECRET if is_encrypted else None)
-    assert found.is_complete
-    assert not found.is_recovered
-    ((ring_id, described),) = found.descriptions.items()
+    segment = capture_reader.segment(path.read_bytes(), SECRET if is_encrypted else None)
+    assert segment.is_complete
+    assert not segment.is_recovered
+    ((ring_id, described),) = segment.descriptions.items()
     assert described["signature"] == next(iter(model_signatures(MODELS[name]())))
-    assert all(ring == ring_id for ring, _ in found.records)
-    require_same([one for _, one in found.records], seen, described)
-    sampled_out, committed, full, large, overwritten, last, broken = found.counters[ring_id]
+    assert all(ring == ring_id for ring, _ in segment.records)
+    require_same([record for _, record in segment.records], seen, described)
+    sampled_out, committed, full, large, overwritten, last, broken = segment.counters[ring_id]
     assert (sampled_out, committed, full, large, overwritten, last, broken) == (0, 5, 0, 0, 0, 5, 0)
-    assert found.counters[0][0] == 5
+    assert segment.counters[0][0] == 5
 
 
 def model_signatures(model):
@@ -94,30 +94,30 @@ def model_signatures(model):
 
 @pytest.mark.parametrize("keep", ["oldest", "newest"])
 def test_a_ring(keep, tmp_path):
-    place = tmp_path / "captures"
-    place.mkdir()
+    directory = tmp_path / "captures"
+    directory.mkdir()
     import fcntl
 
-    with open(place / "drain.lock", "ab") as lock:
+    with open(directory / "drain.lock", "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # nobody empties it
-        capture = ew.Capture(place, keep=keep, ring_bytes=1 << 16)
+        capture = ew.Capture(directory, keep=keep, ring_bytes=1 << 16)
         model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)
         seen = ran(model, capture)
-        (path,) = Path(rings.directory_of(place)).glob("*.ring")
-        found = capture_reader.ring(path.read_bytes())
-        require_same(found.records, seen, found.description)
-        assert bytes.fromhex(path.stem) == found.ring_id.to_bytes(8, "little")
-        assert (found.keeps_newest, found.process_id) == (keep == "newest", os.getpid())
-        assert not found.is_closed
-        assert found.counters == (0, 5, 0, 0, 0)
+        (path,) = Path(rings.directory_of(directory)).glob("*.ring")
+        ring = capture_reader.ring(path.read_bytes())
+        require_same(ring.records, seen, ring.description)
+        assert bytes.fromhex(path.stem) == ring.ring_id.to_bytes(8, "little")
+        assert (ring.keeps_newest, ring.process_id) == (keep == "newest", os.getpid())
+        assert not ring.is_closed
+        assert ring.counters == (0, 5, 0, 0, 0)
         # Past its end, round and round.
         ran(model, capture, 1000)
-        found = capture_reader.ring(path.read_bytes())
-        sampled_out, committed, full, large, overwritten = found.counters
+        ring = capture_reader.ring(path.read_bytes())
+        sampled_out, committed, full, large, overwritten = ring.counters
         assert (sampled_out, large) == (0, 0)
         assert committed + full == 1005
         assert (full == 0) == (overwritten > 0) == (keep == "newest")
-        assert len(found.records) == committed - overwritten
+        assert len(ring.records) == committed - overwritten
         capture.close()
 
 
@@ -127,14 +127,14 @@ def test_statistics(tmp_path):
         ran(model, capture, 50)
         (statistics,) = model.statistics.values()
         report = statistics.report()
-        found = capture_reader.statistics(statistics.to_bytes())
-    assert found["run_count"] == report["run_count"] == 50
-    assert found["latency_counts"] == report["latency_counts"].tolist()
-    for one, row in zip(found["tensors"], report["tensors"], strict=True):
+        counted = capture_reader.statistics(statistics.to_bytes())
+    assert counted["run_count"] == report["run_count"] == 50
+    assert counted["latency_counts"] == report["latency_counts"].tolist()
+    for tensor, row in zip(counted["tensors"], report["tensors"], strict=True):
         for field in ("side", "name", "dtype", "finite_count", "min", "max", "mean", "edges"):
-            assert one[field] == row[field]
-        assert one["counts"] == row["counts"].tolist()
-        assert one["squares"] / one["finite_count"] == row["variance"]
+            assert tensor[field] == row[field]
+        assert tensor["counts"] == row["counts"].tolist()
+        assert tensor["squares"] / tensor["finite_count"] == row["variance"]
     (path,) = (tmp_path / "captures").glob("*.stats.json")
     document = json.loads(path.read_bytes())
     assert set(document) == {"version", "model", "signature", "statistics"}
@@ -185,14 +185,14 @@ def test_a_segment_that_is_cut_anywhere_gives_its_whole_frames(small, tmp_path):
     assert is_complete
     for size in range(0, len(small), 7):
         path.write_bytes(small[:size])
-        found, is_complete = frames(path)
+        read, is_complete = frames(path)
         assert not is_complete
         if size < 192:
-            assert found is None
+            assert read is None
         else:
-            assert found == whole[: len(found)]
+            assert read == whole[: len(read)]
             records = len(capture_reader.segment(small[:size]).records)
-            assert records == sum(frame[0] == "record" for frame in found)
+            assert records == sum(frame[0] == "record" for frame in read)
 
 
 def test_no_flipped_bit_of_a_segment_is_taken(small, tmp_path):
@@ -203,6 +203,6 @@ def test_no_flipped_bit_of_a_segment_is_taken(small, tmp_path):
         damaged = bytearray(small)
         damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
-        found, is_complete = frames(path)
+        read, is_complete = frames(path)
         assert not is_complete
-        assert found is None or found == whole[: len(found)]
+        assert read is None or read == whole[: len(read)]

@@ -60,10 +60,10 @@ def test_it_is_seen_through_what_the_runtime_counts(tmp_path, monkeypatch):
     with ew.load_unsigned(content) as model:
         samples = [{"x": generator.standard_normal(size, np.float32)} for _ in range(runs)]
         reference = ReferenceStatistics.measure(model, samples)
-    expected = [one._asdict() for one in reference.tensors]
-    found: dict[float, list[Drift]] = {0.0: [], 0.2: []}
+    expected = [tensor._asdict() for tensor in reference.tensors]
+    by_shift: dict[float, list[Drift]] = {0.0: [], 0.2: []}
     for device in range(devices):
-        for shift, seen in found.items():
+        for shift, seen in by_shift.items():
             with (
                 ew.Capture(tmp_path / f"{device} {shift}", sample=0.0) as capture,
                 ew.load_unsigned(content) as model,
@@ -73,7 +73,7 @@ def test_it_is_seen_through_what_the_runtime_counts(tmp_path, monkeypatch):
                     model.predict(generator.standard_normal(size, np.float32) + np.float32(shift))
                 (statistics,) = model.statistics.values()
                 seen += drifts(expected, statistics.report()["tensors"])
-    same, moved = found.values()
+    same, moved = by_shift.values()
     assert len(same) == len(moved) == 2 * devices  # of the input and of the output
     assert {drift.value_count for drift in same + moved} == {size * runs}
     for drift in same:
@@ -91,5 +91,5 @@ def test_what_cannot_be_compared_is_left_out():
     assert drifts([base], [row(np.zeros(10), side="output")]) == []
     assert drifts([base], [row(np.zeros(10), edges=[0.0])]) == []
     assert drifts([base], [row(np.zeros(0))]) == []
-    (one,) = drifts([base], [row(np.ones(10))])
-    assert one.shift is None  # all of the reference's values are the same
+    (drift,) = drifts([base], [row(np.ones(10))])
+    assert drift.shift is None  # all of the reference's values are the same

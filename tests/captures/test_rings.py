@@ -11,16 +11,16 @@ from edgeward.errors import BadInput
 
 def test_one_directory_of_captures_has_one_of_rings(tmp_path, monkeypatch):
     monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "base"))
-    place = rings.directory_of(tmp_path / "captures")
-    assert place.startswith(str(tmp_path / "base"))
-    assert rings.directory_of(str(tmp_path / "other" / ".." / "captures")) == place
-    assert rings.directory_of(tmp_path / "others") != place
+    directory = rings.directory_of(tmp_path / "captures")
+    assert directory.startswith(str(tmp_path / "base"))
+    assert rings.directory_of(str(tmp_path / "other" / ".." / "captures")) == directory
+    assert rings.directory_of(tmp_path / "others") != directory
     (tmp_path / "captures").mkdir()
     os.symlink(tmp_path / "captures", tmp_path / "link")
-    assert rings.directory_of(tmp_path / "link") == place
+    assert rings.directory_of(tmp_path / "link") == directory
     monkeypatch.chdir(tmp_path)
-    assert rings.directory_of("captures") == place
-    assert not os.path.exists(place)
+    assert rings.directory_of("captures") == directory
+    assert not os.path.exists(directory)
 
 
 def test_by_default_they_lie_in_shared_memory_under_the_users_name(monkeypatch):
@@ -29,20 +29,20 @@ def test_by_default_they_lie_in_shared_memory_under_the_users_name(monkeypatch):
 
 
 def test_it_is_made_for_this_user_alone(tmp_path):
-    place = str(tmp_path / "base" / "rings")
-    rings.make_directory(place)
-    rings.make_directory(place)
-    for made in (place, os.path.dirname(place)):
-        assert stat.S_IMODE(os.stat(made).st_mode) == 0o700
+    directory = str(tmp_path / "base" / "rings")
+    rings.make_directory(directory)
+    rings.make_directory(directory)
+    for level in (directory, os.path.dirname(directory)):
+        assert stat.S_IMODE(os.stat(level).st_mode) == 0o700
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o720, 0o702])
 def test_one_that_others_can_write_is_refused(tmp_path, mode):
-    place = tmp_path / "base" / "rings"
-    place.mkdir(parents=True)
-    place.chmod(mode)
+    directory = tmp_path / "base" / "rings"
+    directory.mkdir(parents=True)
+    directory.chmod(mode)
     with pytest.raises(BadInput, match="EDGEWARD_RINGS"):
-        rings.make_directory(str(place))
+        rings.make_directory(str(directory))
 
 
 def test_a_link_is_refused(tmp_path):

@@ -21,7 +21,7 @@ def chosen(tmp_path, monkeypatch):
             for value in values:
                 a = np.asarray(value, np.float32)
                 model.predict(a=np.broadcast_to(a, 4).copy(), b=ONES)
-        return [one.inputs["a"][0] for one in ew.read_captures(tmp_path / "captures")]
+        return [record.inputs["a"][0] for record in ew.read_captures(tmp_path / "captures")]
 
     return choose
 

@@ -11,25 +11,25 @@ ONES = np.ones(4, np.float32)
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def directory(tmp_path, monkeypatch):
     monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
     return tmp_path / "captures"
 
 
-def counted(place, values, **identity):
-    with ew.Capture(place) as capture:
+def counted(directory, values, **identity):
+    with ew.Capture(directory) as capture:
         model = ew.load_unsigned(tflite_models.sum_product())
         capture.attach(model, **identity)
         for value in values:
             model.predict(a=np.full(4, value, np.float32), b=ONES)
 
 
-def test_what_many_counted_is_what_one_would_have(place, tmp_path):
+def test_what_many_counted_is_what_one_would_have(directory, tmp_path):
     generator = np.random.default_rng(2)
     parts = [generator.normal(size=20) for _ in range(10)]
     for values in parts:
-        counted(place, values, name="m", version="1")
-    (merged,) = read_statistics(place)
+        counted(directory, values, name="m", version="1")
+    (merged,) = read_statistics(directory)
     assert merged[:4] == ("m", "1", "", "serving_default")
     pooled = np.repeat(np.concatenate(parts).astype(np.float32), 4).astype(np.float64)
     report = merged.statistics.report()
@@ -41,28 +41,32 @@ def test_what_many_counted_is_what_one_would_have(place, tmp_path):
     assert (row["min"], row["max"]) == (pooled.min(), pooled.max())
 
 
-def test_releases_stay_apart_and_come_in_order(place):
+def test_releases_stay_apart_and_come_in_order(directory):
     for name, version in (("b", "1"), ("a", "2"), ("a", "1"), ("a", "2")):
-        counted(place, [1], name=name, version=version)
-    found = read_statistics(place)
-    assert [(one.name, one.version) for one in found] == [("a", "1"), ("a", "2"), ("b", "1")]
-    assert [one.statistics.report()["run_count"] for one in found] == [1, 2, 1]
+        counted(directory, [1], name=name, version=version)
+    releases = read_statistics(directory)
+    assert [(release.name, release.version) for release in releases] == [
+        ("a", "1"),
+        ("a", "2"),
+        ("b", "1"),
+    ]
+    assert [release.statistics.report()["run_count"] for release in releases] == [1, 2, 1]
 
 
-def test_a_flush_writes_what_was_counted_so_far(place):
-    with ew.Capture(place, sample=0.0) as capture:
+def test_a_flush_writes_what_was_counted_so_far(directory):
+    with ew.Capture(directory, sample=0.0) as capture:
         model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)
         for count in (1, 2, 3):
             model.predict(a=ONES, b=ONES)
             assert capture.flush()
-            (one,) = read_statistics(place)
-            assert one.statistics.report()["run_count"] == count
-    assert len(list(place.glob(f"*{SUFFIX}"))) == 1
+            (release,) = read_statistics(directory)
+            assert release.statistics.report()["run_count"] == count
+    assert len(list(directory.glob(f"*{SUFFIX}"))) == 1
 
 
-def test_a_file_that_is_damaged_is_refused_by_name(place):
-    counted(place, [1])
-    (path,) = place.glob(f"*{SUFFIX}")
+def test_a_file_that_is_damaged_is_refused_by_name(directory):
+    counted(directory, [1])
+    (path,) = directory.glob(f"*{SUFFIX}")
     whole = path.read_bytes()
     for at in range(0, len(whole), 5):
         path.write_bytes(whole[:at])

@@ -99,7 +99,7 @@ def record(data: bytes) -> Record:
         bits = elements * DTYPE_BITS[DTYPES[dtype]]
         require(-(-bits // 8) == tensor_bytes, "the bytes of a tensor")
         start = round_up(end)
-        require(start + tensor_bytes <= size and not any(data[end:start]), "a tensor's place")
+        require(start + tensor_bytes <= size and not any(data[end:start]), "a tensor's offset")
         end = start + tensor_bytes
         tensors.append(Tensor(side, index, DTYPES[dtype], shape, data[start:end]))
     require(end == size, "the end of a record")
@@ -142,13 +142,13 @@ def ring(data: bytes) -> Ring:
     bytes_of_ring = data[192 * KIB :]
     records = []
     while position != tail:
-        place = position % capacity
-        twice = bytes_of_ring[place:] + bytes_of_ring[:place]
+        offset = position % capacity
+        twice = bytes_of_ring[offset:] + bytes_of_ring[:offset]
         (size,) = struct.unpack_from("<I", twice)
         require(128 <= size <= tail - position <= capacity, "a record's size")
-        one = record(twice[:size])
-        require(one.position == position, "a record's position")
-        records.append(one)
+        whole = record(twice[:size])
+        require(whole.position == position, "a record's position")
+        records.append(whole)
         position += round_up(size)
     return Ring(ring_id, keep == 2, process, json.loads(description), state == 2, counters, records)
 
@@ -175,7 +175,7 @@ def segment(data: bytes, private_key: bytes | None = None) -> Segment:
         assert private_key is not None
         key = hpke_open(private_key, data[32:64], b"edgeward/ewc/v1\0" + salt, data[64:112])
         cipher = ChaCha20Poly1305(key)
-    found = Segment(False, False, {}, [], {})
+    content = Segment(False, False, {}, [], {})
     at = 192
     index = 0
     while at + 64 <= len(data):
@@ -194,7 +194,7 @@ def segment(data: bytes, private_key: bytes | None = None) -> Segment:
             frames, before, footer_flags, _, digest = struct.unpack("<QQII32s", payload)
             is_complete = (frames, before, end) == (index, at, len(data))
             is_complete = is_complete and digest == hashlib.sha256(data[:at]).digest()
-            return found._replace(is_complete=is_complete, is_recovered=footer_flags == 1)
+            return content._replace(is_complete=is_complete, is_recovered=footer_flags == 1)
         if cipher is not None:
             nonce = bytes(4) + index.to_bytes(8, "big")
             try:
@@ -202,14 +202,14 @@ def segment(data: bytes, private_key: bytes | None = None) -> Segment:
             except InvalidTag:
                 break
         if kind == 1:
-            found.descriptions[ring_id] = json.loads(payload)
+            content.descriptions[ring_id] = json.loads(payload)
         elif kind == 2:
-            found.records.append((ring_id, record(payload)))
-            require(found.records[-1][1].sequence == sequence, "the sequence of a record")
+            content.records.append((ring_id, record(payload)))
+            require(content.records[-1][1].sequence == sequence, "the sequence of a record")
         else:
-            found.counters[ring_id] = struct.unpack(f"<{len(payload) // 8}Q", payload)
+            content.counters[ring_id] = struct.unpack(f"<{len(payload) // 8}Q", payload)
         at, index = end, index + 1
-    return found
+    return content
 
 
 def hpke_open(private_key: bytes, encapsulated: bytes, info: bytes, sealed: bytes) -> bytes:
@@ -262,18 +262,18 @@ def statistics(data: bytes) -> dict[str, Any]:
             counts[index] = take("Q")
         return counts
 
-    found: dict[str, Any] = {"run_count": take("Q"), "error_count": take("Q")}
-    found["latency_counts"] = sparse()
-    found["tensors"] = []
+    counted: dict[str, Any] = {"run_count": take("Q"), "error_count": take("Q")}
+    counted["latency_counts"] = sparse()
+    counted["tensors"] = []
     for _ in range(take("Q")):
         side, dtype = take("B"), take("B")
         name = take(f"{take('Q')}s").decode()
         counts = {which: take("Q") for which in ("finite_count", "nan_count", "infinite_count")}
         numbers = {which: take("d") for which in ("min", "max", "mean", "squares")}
         edges = [take("d") for _ in range(take("Q"))]
-        found["tensors"].append(
+        counted["tensors"].append(
             {"side": ("input", "output")[side], "name": name, "dtype": DTYPES[dtype], **counts,
              **numbers, "edges": edges, "counts": sparse(), "class_counts": sparse()}
         )  # fmt: skip
     require(at == len(data) - 4, "the end")
-    return found
+    return counted

@@ -1,43 +1,43 @@
-"""Drift: how far what a device has counted lies from what its package expects.
+"""Drift: how far the distributions on a device are from those that its package expects.
 
-Pure. PSI is the population stability index over the shares of the bins: below 0.1 is usually taken
-for no change, from 0.25 on for a large one.
+Pure. PSI is the population stability index over the shares of the bins: below 0.1 usually counts
+as no change, from 0.25 on as a large one.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-LEAST_SHARE = 1e-4  # a bin that one side has never seen counts as having so much
+MIN_SHARE = 1e-4  # the share of a bin that is empty on one side
 
 
 class Drift(NamedTuple):
-    """Of one tensor. Nothing that cannot be said: a tensor that the reference lacks has none."""
+    """The drift of one tensor. A tensor that the reference lacks has none."""
 
     side: str
     name: str
     value_count: int
     mean: float
     psi: float
-    shift: float | None  # of the mean, in standard deviations of the reference; None where it has 0
+    shift: float | None  # of the mean, in standard deviations of the reference; None if those are 0
 
 
 def drifts(
     reference: Sequence[Mapping[str, Any]], counted: Sequence[Mapping[str, Any]]
 ) -> list[Drift]:
-    """One for each tensor that both have in the same bins.
+    """A Drift for each tensor that both have in the same bins.
 
     Both are rows of Statistics.report() or of ReferenceStatistics: side, name, edges, counts, mean,
     variance, finite_count.
     """
     expected = {(row["side"], row["name"]): row for row in reference}
-    found = []
+    compared = []
     for row in counted:
         base = expected.get((row["side"], row["name"]))
         if base is None or list(base["edges"]) != list(row["edges"]) or not row["finite_count"]:
             continue
         deviation = math.sqrt(base["variance"])
-        found.append(
+        compared.append(
             Drift(
                 row["side"],
                 row["name"],
@@ -47,7 +47,7 @@ def drifts(
                 (row["mean"] - base["mean"]) / deviation if deviation > 0 else None,
             )
         )
-    return found
+    return compared
 
 
 def psi(expected: Sequence[int], got: Sequence[int]) -> float:
@@ -56,8 +56,8 @@ def psi(expected: Sequence[int], got: Sequence[int]) -> float:
     if expected_total == 0 or got_total == 0:
         return 0.0
     total = 0.0
-    for one, other in zip(expected, got, strict=True):
-        share = max(int(one) / expected_total, LEAST_SHARE)
-        now = max(int(other) / got_total, LEAST_SHARE)
+    for expected_count, got_count in zip(expected, got, strict=True):
+        share = max(int(expected_count) / expected_total, MIN_SHARE)
+        now = max(int(got_count) / got_total, MIN_SHARE)
         total += (now - share) * math.log(now / share)
     return total

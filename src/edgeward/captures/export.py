@@ -1,6 +1,6 @@
 """Captured inferences as files: Parquet, Arrow, NumPy, and Edge Manager's JSON lines.
 
-Each writer takes records one by one and holds only a batch of them in memory. Records of one model
+Each writer takes records one at a time and holds at most a batch in memory. Records of one model
 whose tensors have the same shapes make one table; others begin another file beside it.
 """
 
@@ -32,7 +32,7 @@ SIDES = ("inputs", "outputs")
 class Writer(Protocol):
     def add(self, captured: Captured) -> None: ...
     def close(self) -> list[str]:
-        """Ends every file. Returns their paths."""
+        """Finish every file. Returns their paths."""
         ...
 
 
@@ -67,7 +67,7 @@ def pyarrow() -> ModuleType:
 
 
 class Column(NamedTuple):
-    """A tensor of every record. `dtype` is the model's, `array_dtype` what numpy holds."""
+    """A tensor of every record. `dtype` is the model's, `array_dtype` that of the numpy array."""
 
     side: str
     name: str
@@ -170,23 +170,23 @@ class ArrowTable:
             else:
                 values = [getattr(record, field.name) for record in records]
                 if field.name == "reasons":
-                    values = [list(one) for one in values]
+                    values = [list(reasons) for reasons in values]
                 arrays.append(arrow.array(values, field.type))
         self._writer.write_batch(arrow.RecordBatch.from_arrays(arrays, schema=self._schema))
         self._records, self._bytes = [], 0
 
     def _tensors(self, column: Column, kind: Any) -> Any:
         arrow = self._arrow
-        found = [getattr(record, column.side).get(column.name) for record in self._records]
-        missing = [array is None for array in found]
+        tensors = [getattr(record, column.side).get(column.name) for record in self._records]
+        missing = [array is None for array in tensors]
         blank = np.zeros(column.shape, column.array_dtype)
-        rows = np.stack([blank if array is None else array for array in found])
+        rows = np.stack([blank if array is None else array for array in tensors])
         flat = _as_numbers(rows).reshape(-1)
         storage = kind.storage_type
         values = arrow.array(flat, storage.value_type)
         mask = arrow.array(missing, arrow.bool_()) if any(missing) else None
-        made = arrow.FixedSizeListArray.from_arrays(values, type=storage, mask=mask)
-        return arrow.ExtensionArray.from_storage(kind, made)
+        lists = arrow.FixedSizeListArray.from_arrays(values, type=storage, mask=mask)
+        return arrow.ExtensionArray.from_storage(kind, lists)
 
 
 def _tensor_type(arrow: ModuleType, column: Column) -> Any:
@@ -202,7 +202,7 @@ def _as_numbers(rows: NDArray[Any]) -> NDArray[Any]:
 
 
 class NumpyTable:
-    """An .npz with an array for each column; each is gathered in a file of its own beside it."""
+    """An .npz with an array for each column; each column is first written to a temporary file."""
 
     def __init__(self, path: str, columns: dict[str, Column]) -> None:
         import tempfile
@@ -293,7 +293,7 @@ def _fits(captured: Captured, columns: Mapping[str, Column]) -> bool:
 
 
 class JsonLines:
-    """The layout and the records of SageMaker Edge Manager's capture, one file for each hour."""
+    """The layout and the records of SageMaker Edge Manager's capture: one file an hour."""
 
     def __init__(self, output: str, fleet: str, device: str) -> None:
         self._output, self._fleet, self._device = output, fleet, device
@@ -349,5 +349,5 @@ def _payloads(captured: Captured, side: str, mode: str) -> list[dict[str, str]]:
 
 
 def _file_name(name: str) -> str:
-    """A name that stays one folder."""
+    """`name` as the name of one directory."""
     return name.replace("/", "_") if name not in (".", "..") else "_"

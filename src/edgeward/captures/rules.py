@@ -1,10 +1,10 @@
-"""Rules: which inferences a Capture keeps. Evaluated in the core, inside the call that ran.
+"""Rules: which inferences a Capture keeps. The core evaluates them within the call that ran.
 
     rules.per_second(2) | rules.margin("scores", 0.1)       either
     rules.fraction(0.05) & rules.above("scores", 0.5)       both
 
-A rule that speaks of an output sees real values: a quantised tensor's are scaled first. An output's
-value is its largest element. A run that failed has no outputs, and only failed() holds for it.
+A rule about an output compares real values: those of a quantised tensor are scaled first. The value
+of an output is its largest element. A run that failed has no outputs: only failed() and rates hold.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ MAX_COUNT = (1 << 63) - 1
 
 
 class Rule:
-    """A rule, or several together. Made by the functions below; immutable."""
+    """A rule, or several combined. The functions below make them; immutable."""
 
     __slots__ = (
         "_classes", "_count", "_kind", "_limit", "_output", "_parts", "_upper", "_window_ns",
@@ -38,8 +38,8 @@ class Rule:
         parts: "tuple[Rule, ...]" = (),
     ) -> None:
         max_count = _core.MAX_RESERVOIR_COUNT if kind == "reservoir" else MAX_COUNT
-        # The core refuses what the model's signature or its own limits do not allow, a count of 0
-        # too; here, what it could not be told.
+        # The core refuses a count of 0, and what the model's signature does not allow. This refuses
+        # what the core's types cannot hold.
         if not 0 <= count <= MAX_COUNT:
             raise BadInput(f"count: expected 1 to {max_count}, got {count}")
         if window_s != 0:
@@ -54,7 +54,7 @@ class Rule:
 
     @property
     def has_reservoir(self) -> bool:
-        """Whether later records may take the place of earlier ones."""
+        """Whether later records may replace earlier ones."""
         return self._kind == "reservoir" or any(part.has_reservoir for part in self._parts)
 
     def core(self) -> _core.Rule:
@@ -87,20 +87,20 @@ def every(count: int) -> Rule:
 
 
 def per_second(most: float) -> Rule:
-    """At most so many in a second."""
+    """At most `most` in a second."""
     return Rule("per_second", most)
 
 
 def reservoir(count: int, window_s: float = HOUR_S) -> Rule:
-    """A uniform choice of `count` from each window: what read_captures gives is that choice.
+    """A uniform random sample of `count` from each window, which read_captures gives.
 
-    Later ones take the place of earlier ones, which are written to the disk all the same.
+    Later records replace earlier ones in the sample; the earlier ones are on the disk too.
     """
     return Rule("reservoir", count=count, window_s=window_s)
 
 
 def quota(output: str, count: int, window_s: float = HOUR_S) -> Rule:
-    """At most `count` of each class in each window; the class is the largest element's index."""
+    """At most `count` of each class in a window; the class is the index of the largest element."""
     return Rule("quota", count=count, window_s=window_s, output=output)
 
 

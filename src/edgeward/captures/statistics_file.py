@@ -1,6 +1,6 @@
 """StatisticsFile: what one capture counted of one signature, beside the segments.
 
-Written whole by each flush and at the end; docs/capture-format.md, section 5.
+Each flush, and the end of the capture, replaces it whole: docs/capture-format.md, section 5.
 """
 
 import json
@@ -16,7 +16,7 @@ from edgeward.paths import PathLike
 
 SUFFIX = ".stats.json"
 FORMAT_VERSION = 1
-MOST_BYTES = 64 << 20
+MAX_BYTES = 64 << 20
 FIELDS = {"version", "model", "signature", "statistics"}
 IDENTITY = ("name", "version", "package_id")
 
@@ -32,7 +32,7 @@ class Counted(NamedTuple):
 
 
 class StatisticsFile:
-    """One file. Its writer alone replaces it; any number may read."""
+    """One file. Only its writer replaces it; any process may read it."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -44,7 +44,7 @@ class StatisticsFile:
     def write(
         self, identity: Mapping[str, str], signature: str, statistics: _core.Statistics
     ) -> None:
-        """Replace what it holds. Raises OSError; it then holds what it did."""
+        """Replace its content. Raises OSError; the content then stays as it is."""
         import base64
 
         document = {
@@ -60,10 +60,10 @@ class StatisticsFile:
         import base64
 
         with open(self.path, "rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
         try:
-            if len(content) > MOST_BYTES:
-                raise ValueError(f"more than {MOST_BYTES} bytes")
+            if len(content) > MAX_BYTES:
+                raise ValueError(f"more than {MAX_BYTES} bytes")
             document: dict[str, Any] = json.loads(content)
             if set(document) != FIELDS or document["version"] != FORMAT_VERSION:
                 raise ValueError("other fields, or another version")
@@ -82,10 +82,10 @@ class StatisticsFile:
 
 
 def read_statistics(directory: PathLike) -> list[Counted]:
-    """What was counted below `directory`, that of one release of a model and signature merged.
+    """What was counted in `directory`, merged by release of a model and by signature.
 
-    In the order of their names. Raises OSError, MalformedCapture, BadInput when two of one release
-    were counted in other bins.
+    Sorted by name. Raises OSError, MalformedCapture, BadInput when two files of one release were
+    counted in different bins.
     """
     merged: dict[tuple[str, ...], Counted] = {}
     for path in files_below(directory, SUFFIX):

@@ -87,8 +87,8 @@ Observation failure(uint64_t monotonic_ns = 0) { return {{}, {}, monotonic_ns, t
 Sampler sampler(const Rule& rule, uint64_t seed = 1) { return Sampler(resolved(rule, two_outputs()), seed); }
 
 Sampler::Answer answer(const Rule& rule, const Observation& observation) {
-  Sampler one = sampler(rule);
-  return one.ask(observation, 1);
+  Sampler chooser = sampler(rule);
+  return chooser.ask(observation, 1);
 }
 
 bool holds(const Rule& rule, const Scores& scores) { return answer(rule, scores.observation()).is_kept; }
@@ -96,17 +96,17 @@ bool holds(const Rule& rule, const Scores& scores) { return answer(rule, scores.
 // For each of `count` inferences at `times_ns`, whether it is kept.
 std::vector<bool> kept_at(const Rule& rule, const std::vector<uint64_t>& times_ns) {
   const Scores scores({1, 2});
-  Sampler one = sampler(rule);
+  Sampler chooser = sampler(rule);
   std::vector<bool> kept;
-  for (size_t i = 0; i < times_ns.size(); ++i) kept.push_back(one.ask(scores.at(times_ns[i]), i + 1).is_kept);
+  for (size_t i = 0; i < times_ns.size(); ++i) kept.push_back(chooser.ask(scores.at(times_ns[i]), i + 1).is_kept);
   return kept;
 }
 
 std::vector<bool> kept_of(const Rule& rule, size_t count, uint64_t seed = 1) {
   const Scores scores({1, 2});
-  Sampler one = sampler(rule, seed);
+  Sampler chooser = sampler(rule, seed);
   std::vector<bool> kept;
-  for (size_t i = 0; i < count; ++i) kept.push_back(one.ask(scores.observation(), i + 1).is_kept);
+  for (size_t i = 0; i < count; ++i) kept.push_back(chooser.ask(scores.observation(), i + 1).is_kept);
   return kept;
 }
 
@@ -212,23 +212,23 @@ TEST_CASE("a reservoir's choice is uniform over its window") {
   constexpr size_t kKept = 5;
   constexpr uint64_t kWindows = 20'000;
   const Scores scores({1});
-  Sampler one = sampler(counted(RuleKind::reservoir, kKept, kCount), 42);
+  Sampler chooser = sampler(counted(RuleKind::reservoir, kKept, kCount), 42);
   std::vector<uint64_t> survivals(kCount);
   std::vector<uint64_t> pairs(kCount * kCount);
   uint64_t sequence = 0;
   for (uint64_t window = 0; window < kWindows; ++window) {
     std::map<uint64_t, size_t> alive;  // by sequence number, its place in the window
     for (size_t i = 0; i < kCount; ++i) {
-      const auto answer = one.ask(scores.at(window * kCount + i), sequence + 1);
+      const auto answer = chooser.ask(scores.at(window * kCount + i), sequence + 1);
       if (!answer.is_kept) continue;
       ++sequence;
       if (answer.replaces != 0) CHECK(alive.erase(answer.replaces) == 1);
       alive[sequence] = i;
     }
     REQUIRE(alive.size() == kKept);
-    for (const auto& [_, place] : alive) {
-      ++survivals[place];
-      for (const auto& [__, other] : alive) ++pairs[place * kCount + other];
+    for (const auto& [_, index] : alive) {
+      ++survivals[index];
+      for (const auto& [__, other] : alive) ++pairs[index * kCount + other];
     }
   }
   // A chi-square of 19 degrees, scaled by 15/19: 50 has a chance below 1 in 10^6.
@@ -244,12 +244,12 @@ TEST_CASE("a reservoir's choice is uniform over its window") {
 
 TEST_CASE("a reservoir fills up first, and then gives up one that it holds for each that it takes") {
   const Scores scores({1});
-  Sampler one = sampler(counted(RuleKind::reservoir, 3, 1'000'000), 9);
+  Sampler chooser = sampler(counted(RuleKind::reservoir, 3, 1'000'000), 9);
   std::set<uint64_t> held;
   uint64_t sequence = 100;
   size_t replacements = 0;
   for (size_t i = 0; i < 1000; ++i) {
-    const auto answer = one.ask(scores.at(i), sequence + 1);
+    const auto answer = chooser.ask(scores.at(i), sequence + 1);
     if (!answer.is_kept) {
       CHECK(answer.replaces == 0);
       CHECK(answer.reason == 0);
@@ -272,13 +272,13 @@ TEST_CASE("a reservoir fills up first, and then gives up one that it holds for e
 
 TEST_CASE("a reservoir begins anew with each window, and leaves the records of the one before") {
   const Scores scores({1});
-  Sampler one = sampler(counted(RuleKind::reservoir, 2, 100), 3);
+  Sampler chooser = sampler(counted(RuleKind::reservoir, 2, 100), 3);
   uint64_t sequence = 0;
   for (const uint64_t begin_ns : {uint64_t{50}, uint64_t{150}, uint64_t{777}}) {
     CAPTURE(begin_ns);
     const uint64_t first = sequence + 1;
     for (uint64_t i = 0; i < 50; ++i) {
-      const auto answer = one.ask(scores.at(begin_ns + 2 * i), sequence + 1);
+      const auto answer = chooser.ask(scores.at(begin_ns + 2 * i), sequence + 1);
       CHECK((i >= 2 || answer.is_kept));
       if (i < 2) CHECK(answer.replaces == 0);
       if (answer.is_kept) ++sequence;
@@ -296,12 +296,12 @@ TEST_CASE("a reservoir that stands beside other rules chooses among what they ke
                         of(RuleKind::all, {of(RuleKind::all, {reservoir}), above}),
                         of(RuleKind::any, {of(RuleKind::all, {reservoir, above}), plain(RuleKind::failed)})};
   for (const Rule& rule : rules) {
-    Sampler one = sampler(rule, 5);
+    Sampler chooser = sampler(rule, 5);
     std::set<uint64_t> held;
     uint64_t sequence = 0;
     for (uint64_t i = 0; i < 2000; ++i) {
       const bool is_high = i % 3 == 0;
-      const auto answer = one.ask((is_high ? high : low).at(i), sequence + 1);
+      const auto answer = chooser.ask((is_high ? high : low).at(i), sequence + 1);
       if (!answer.is_kept) continue;
       ++sequence;
       CHECK(is_high);
@@ -320,7 +320,7 @@ TEST_CASE("a quota keeps so many of each class in each window") {
   const Scores last({1, 2, 3});
   const Scores tied({3, 1, 3});  // the first of the greatest
   const Scores none({kNan, kNan});
-  Sampler one = sampler(counted(RuleKind::quota, 2, 100));
+  Sampler chooser = sampler(counted(RuleKind::quota, 2, 100));
   const struct {
     const Scores& scores;
     uint64_t time_ns;
@@ -330,7 +330,7 @@ TEST_CASE("a quota keeps so many of each class in each window") {
               {first, 113, false}, {none, 114, true},  {none, 115, true},  {none, 116, false}};
   for (const auto& row : rows) {
     CAPTURE(row.time_ns);
-    const auto answer = one.ask(row.scores.at(row.time_ns), 1);
+    const auto answer = chooser.ask(row.scores.at(row.time_ns), 1);
     CHECK(answer.is_kept == row.is_kept);
     CHECK(answer.reason == (row.is_kept ? kSampled : 0u));
   }
@@ -533,12 +533,12 @@ TEST_CASE("a rate counts the same whatever stands beside it") {
 
 TEST_CASE("what some rule replaces is said when any of several keeps") {
   const Scores scores({9});
-  Sampler one =
+  Sampler chooser =
       sampler(of(RuleKind::any, {counted(RuleKind::reservoir, 1, 1'000'000), limited(RuleKind::above, 5)}), 2);
   uint64_t held = 1;
   size_t replacements = 0;
   for (uint64_t i = 0; i < 200; ++i) {
-    const auto answer = one.ask(scores.at(i), i + 1);
+    const auto answer = chooser.ask(scores.at(i), i + 1);
     CHECK(answer.is_kept);  // by the other rule at least
     const bool is_chosen = (answer.reason & kSampled) != 0;
     CHECK((answer.reason & kPredicate) != 0);

@@ -55,33 +55,33 @@ class Counted {
 };
 
 // The same by the definitions, slowly, in long double.
-void check_by_definition(const TensorStatistics& found, const std::vector<double>& values) {
+void check_by_definition(const TensorStatistics& counted, const std::vector<double>& values) {
   std::vector<double> finite;
   std::copy_if(values.begin(), values.end(), std::back_inserter(finite), [](double x) { return std::isfinite(x); });
-  CHECK(found.finite_count == finite.size());
-  CHECK(found.nan_count == std::count_if(values.begin(), values.end(), [](double x) { return std::isnan(x); }));
-  CHECK(found.infinite_count == std::count_if(values.begin(), values.end(), [](double x) { return std::isinf(x); }));
-  std::vector<uint64_t> bins(found.bins.size());
+  CHECK(counted.finite_count == finite.size());
+  CHECK(counted.nan_count == std::count_if(values.begin(), values.end(), [](double x) { return std::isnan(x); }));
+  CHECK(counted.infinite_count == std::count_if(values.begin(), values.end(), [](double x) { return std::isinf(x); }));
+  std::vector<uint64_t> bins(counted.bins.size());
   for (const double value : finite) {
     size_t bin = 0;
-    if (found.edges.empty()) {
+    if (counted.edges.empty()) {
       bin = TensorStatistics::bin_of_bits(static_cast<float>(value));
     } else {
-      while (bin < found.edges.size() && value >= found.edges[bin]) ++bin;
+      while (bin < counted.edges.size() && value >= counted.edges[bin]) ++bin;
     }
     ++bins[bin];
   }
-  CHECK(found.bins == bins);
+  CHECK(counted.bins == bins);
   if (finite.empty()) return;
-  CHECK(found.min == *std::min_element(finite.begin(), finite.end()));
-  CHECK(found.max == *std::max_element(finite.begin(), finite.end()));
+  CHECK(counted.min == *std::min_element(finite.begin(), finite.end()));
+  CHECK(counted.max == *std::max_element(finite.begin(), finite.end()));
   const auto count = static_cast<long double>(finite.size());
   const long double mean = std::accumulate(finite.begin(), finite.end(), 0.0L) / count;
   const long double squares = std::accumulate(finite.begin(), finite.end(), 0.0L,
                                               [&](long double sum, double x) { return sum + (x - mean) * (x - mean); });
-  const auto largest = std::max(std::abs(found.min), std::abs(found.max));
-  CHECK(std::abs(static_cast<double>(found.mean - mean)) <= 1e-9 * largest);
-  CHECK(found.squares == doctest::Approx(static_cast<double>(squares)).epsilon(1e-9));
+  const auto largest = std::max(std::abs(counted.min), std::abs(counted.max));
+  CHECK(std::abs(static_cast<double>(counted.mean - mean)) <= 1e-9 * largest);
+  CHECK(counted.squares == doctest::Approx(static_cast<double>(squares)).epsilon(1e-9));
 }
 
 template <class T>
@@ -219,9 +219,9 @@ TEST_CASE("lengths around every block and lane") {
 TEST_CASE("a value that is no number is counted wherever it stands, and moves nothing else") {
   std::mt19937_64 random(6);
   for (const float special : {kNan, -kNan, kInfinity, -kInfinity}) {
-    for (size_t place = 0; place < 40; ++place) {
+    for (size_t index = 0; index < 40; ++index) {
       std::vector<float> values = normal(random, 40);
-      values[place] = special;
+      values[index] = special;
       Counted counted(DType::float32);
       counted.add(values);
       check_by_definition(counted.input(), as_doubles(values));
@@ -309,17 +309,17 @@ TEST_CASE("statistics of a thousand devices are those of all their values") {
   Counted merged(DType::float32, {-1, 0, 1});
   std::vector<double> all;
   for (int device = 0; device < 1000; ++device) {
-    Counted one(DType::float32, {-1, 0, 1});
+    Counted counted(DType::float32, {-1, 0, 1});
     // Each sees another part of the world.
     std::vector<float> values = normal(random, 50 + random() % 100, static_cast<float>(device % 7) - 3.0F, 0.5F);
     if (device % 10 == 0) values[device % 50] = kNan;
-    if (device % 50 == 1) one.all().add_failure();
+    if (device % 50 == 1) counted.all().add_failure();
     if (device % 50 == 1) pooled.all().add_failure();
-    one.add(values);
+    counted.add(values);
     pooled.add(values);
     all.insert(all.end(), values.begin(), values.end());
     // As it comes from a device.
-    merged.all().merge(Statistics::from_bytes(one.all().bytes()));
+    merged.all().merge(Statistics::from_bytes(counted.all().bytes()));
   }
   check_by_definition(merged.input(), all);
   CHECK(merged.all().run_count() == 1000);
@@ -385,10 +385,10 @@ TEST_CASE("bytes whose CRC was mended are statistics or refused, and ask for no 
   const size_t body = whole.size() - sizeof(uint32_t);
   size_t refused = 0;
   std::mt19937_64 random(10);
-  for (size_t place = 0; place + 8 <= body; ++place) {
+  for (size_t offset = 0; offset + 8 <= body; ++offset) {
     for (const uint64_t value : {UINT64_MAX, uint64_t{1} << 62, uint64_t{1} << 33, random()}) {
       Octets changed = whole;
-      std::memcpy(changed.data() + place, &value, sizeof(value));
+      std::memcpy(changed.data() + offset, &value, sizeof(value));
       const uint32_t crc = crc32c(Bytes(changed).first(body));
       std::memcpy(changed.data() + body, &crc, sizeof(crc));
       try {
