@@ -165,6 +165,14 @@ def test_only_the_program_prints():
 PRINTERS = {"print", "sys.stdout.write", "sys.stdout.buffer.write", "sys.stderr.write"}
 
 
+def test_the_version_costs_no_numpy(run_child):
+    program = (
+        "import sys; from edgeward import cli; cli.main(['--version']); cli.main(['root', '-h'])\n"
+        "print('numpy' in sys.modules)"
+    )
+    assert run_child(program).splitlines()[-1] == "False"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_help_with_examples_and_json(run, command):
     done = run(command, "--help")

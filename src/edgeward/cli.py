@@ -18,8 +18,6 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn, TextIO
 
-import numpy as np
-
 from edgeward import __version__
 from edgeward.errors import BadInput, EdgewardError, OutOfMemory
 from edgeward.outcome import Outcome
@@ -301,7 +299,7 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "tolist"):  # an array, without an import of numpy for every command
         return _plain(value.tolist())
     if isinstance(value, complex):
         return [_plain(value.real), _plain(value.imag)]
