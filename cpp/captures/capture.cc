@@ -35,6 +35,7 @@ void Capture::remove(const CaptureSource& source) {
 }
 
 RingCounters Capture::counters() const {
+  fork_mark_.require_same_process("capture");
   const std::lock_guard lock(mutex_);
   RingCounters counters = ended_;
   for (const CaptureSource* source : sources_) add_to(counters, source->counters());
@@ -42,6 +43,7 @@ RingCounters Capture::counters() const {
 }
 
 std::map<std::string, Statistics> Capture::statistics() const {
+  fork_mark_.require_same_process("capture");
   const std::lock_guard lock(mutex_);
   std::map<std::string, Statistics> all = ended_statistics_;
   for (const CaptureSource* source : sources_) merge_into(all, source->signature, source->statistics());
@@ -49,6 +51,7 @@ std::map<std::string, Statistics> Capture::statistics() const {
 }
 
 void Capture::capture_next(CaptureRequest request) {
+  fork_mark_.require_same_process("capture");
   if (request.user.size() > kMaxUserBytes) {
     throw Error(Code::bad_input, "capture: expected at most ", kMaxUserBytes, " bytes of the caller's, got ",
                 request.user.size());
@@ -70,6 +73,7 @@ void Capture::note_failure(const std::string& reason) {
 }
 
 std::string Capture::failure() const {
+  fork_mark_.require_same_process("capture");
   const std::lock_guard lock(mutex_);
   return failure_;
 }

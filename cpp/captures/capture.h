@@ -14,6 +14,7 @@
 #include "captures/ring_format.h"
 #include "captures/sampler.h"
 #include "captures/statistics.h"
+#include "system/fork.h"
 
 namespace edgeward {
 
@@ -72,6 +73,7 @@ class Capture {
 
  private:
   CapturePlan plan_;
+  ForkMark fork_mark_;
   std::atomic<bool> has_request_{false};
   mutable std::mutex mutex_;  // all below
   std::optional<CaptureRequest> request_;

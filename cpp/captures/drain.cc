@@ -28,26 +28,19 @@ constexpr uint64_t kSyncEveryBytes = uint64_t{4} << 20;
 constexpr uint64_t kRetryAfter_ns = 5'000'000'000;
 constexpr time_t kMinDraftAge_s = 60;
 
-void make_directory(const std::string& path) {
-  std::filesystem::create_directories(path);
-  // Rings hold what the model saw: nobody else's business.
-  std::filesystem::permissions(path, std::filesystem::perms::owner_all | std::filesystem::perms::group_read |
-                                         std::filesystem::perms::group_exec);
+// A directory that was there keeps its permissions: it is somebody's, who may have shared it on purpose.
+void make_directory(const std::string& path, std::filesystem::perms permissions) {
+  if (std::filesystem::create_directories(path)) std::filesystem::permissions(path, permissions);
 }
 
-Descriptor open_lock(const std::string& directory) {
-  make_directory(directory);
-  const std::string path = directory + "/" + std::string(kDrainLockName);
-  Descriptor lock(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640), path);
-  if (flock(lock.number(), LOCK_EX | LOCK_NB) != 0) {
-    throw Error(Code::busy, "captures \"", directory,
-                "\": expected to be the only one that drains into it, got another");
-  }
-  return lock;
+std::string lock_path(const std::string& directory) {
+  using std::filesystem::perms;
+  make_directory(directory, perms::owner_all | perms::group_read | perms::group_exec);
+  return directory + "/" + std::string(kDrainLockName);
 }
 
 Descriptor open_bell(const std::string& directory) {
-  make_directory(directory);
+  make_directory(directory, std::filesystem::perms::owner_all);
   const std::string path = directory + "/" + std::string(kBellName);
   if (mkfifo(path.c_str(), 0600) != 0 && errno != EEXIST)
     throw std::filesystem::filesystem_error("bell", path, {errno, std::generic_category()});
@@ -89,18 +82,17 @@ bool is_past_half(const RingReader& reader, uint64_t used_bytes) {
 Drain::Drain(std::string ring_directory, std::string capture_directory, const Budget& budget,
              std::optional<PublicKey> recipient)
     : ring_directory_(std::move(ring_directory)), capture_directory_(std::move(capture_directory)), budget_(budget),
-      recipient_(std::move(recipient)), lock_(open_lock(capture_directory_)), bell_(open_bell(ring_directory_)) {
+      recipient_(std::move(recipient)), lock_(lock_path(capture_directory_)), bell_(open_bell(ring_directory_)) {
+  if (!lock_.try_acquire()) {
+    throw Error(Code::busy, "captures \"", capture_directory_,
+                "\": expected to be the only one that drains into it, got another");
+  }
   // Remove drafts first: a ring that has both its name and its draft's is one file, which we lock once it is read.
   remove_drafts_of_rings();
   learn_known();
   look_for_rings();
   skip_known();
   recover();
-}
-
-Drain::~Drain() {
-  // Unlock explicitly: a forked child shares the descriptor and would keep the lock.
-  flock(lock_.number(), LOCK_UN);
 }
 
 // Learns from the segments that an earlier drain left open which records need not be written again. They are read

@@ -16,6 +16,7 @@
 #include "captures/ring_reader.h"
 #include "captures/segment_writer.h"
 #include "system/file.h"
+#include "system/process_lock.h"
 
 namespace edgeward {
 
@@ -59,7 +60,6 @@ class Drain {
   // the lock, std::filesystem::filesystem_error.
   Drain(std::string ring_directory, std::string capture_directory, const Budget& budget,
         std::optional<PublicKey> recipient);
-  ~Drain();
   Drain(const Drain&) = delete;
   Drain& operator=(const Drain&) = delete;
 
@@ -114,7 +114,7 @@ class Drain {
   std::string capture_directory_;
   Budget budget_;
   std::optional<PublicKey> recipient_;
-  Descriptor lock_;
+  ProcessLock lock_;
   Descriptor bell_;
   std::map<std::string, Source> sources_;         // by the path of the ring
   std::map<uint64_t, uint64_t> known_sequences_;  // by ring id: the last one that an earlier drain brought to the disk

@@ -104,7 +104,10 @@ Recorder::Recorder(std::shared_ptr<Capture> capture, const Signature& signature)
   may_pass_over_ = !statistics_ && plan_.pre_roll_count == 0 && (!sampler_ || sampler_->is_blind());
 }
 
-Recorder::~Recorder() { capture_->remove(source_); }
+Recorder::~Recorder() {
+  // A forked child has neither the ring's pages nor, perhaps, the capture's mutex.
+  if (!fork_mark_.is_foreign()) capture_->remove(source_);
+}
 
 // Whether a sampler that need not see the run picks it.
 bool Recorder::is_picked_before() noexcept {

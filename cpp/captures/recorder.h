@@ -18,6 +18,7 @@
 #include "captures/sampler.h"
 #include "captures/statistics.h"
 #include "captures/tick_clock.h"
+#include "system/fork.h"
 #include "tensor/signature.h"
 
 namespace edgeward {
@@ -64,6 +65,7 @@ class Recorder {
   void write_pre_roll(uint64_t begin_ns, int64_t wall_ahead_ns);
   int64_t wall_ahead_ns(uint64_t end_ns);
 
+  ForkMark fork_mark_;
   std::shared_ptr<Capture> capture_;
   const CapturePlan& plan_;
   Signature signature_;

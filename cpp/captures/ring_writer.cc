@@ -1,7 +1,6 @@
 #include "captures/ring_writer.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -11,12 +10,11 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
-#include <mutex>
-#include <vector>
 
 #include "crypto/crypto.h"
 #include "error.h"
 #include "system/file.h"
+#include "system/process_locks.h"
 
 namespace edgeward {
 namespace {
@@ -35,46 +33,6 @@ uint64_t random_number() {
   return number;
 }
 
-// The descriptors that carry this process's locks. A forked child inherits them, and with them the lock, which would
-// then outlive the process that it stands for: so the child replaces them by /dev/null as soon as it exists.
-class Locks {
- public:
-  static Locks& of_this_process() {
-    static Locks locks;
-    return locks;
-  }
-  // Makes a file whose descriptor no child ever has, not even one that is forked at this moment. -1 with errno.
-  int create(const std::string& path) {
-    const std::lock_guard lock(mutex_);
-    descriptors_.reserve(descriptors_.size() + 1);
-    const int descriptor = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (descriptor >= 0) descriptors_.push_back(descriptor);
-    return descriptor;
-  }
-  // No child is forked while the result lives.
-  std::unique_lock<std::mutex> hold_forks() { return std::unique_lock(mutex_); }
-  void remove(int descriptor) {
-    const std::lock_guard lock(mutex_);
-    descriptors_.erase(std::remove(descriptors_.begin(), descriptors_.end(), descriptor), descriptors_.end());
-  }
-
- private:
-  Locks() {
-    const int registered = pthread_atfork([] { of_this_process().mutex_.lock(); },
-                                          [] { of_this_process().mutex_.unlock(); }, [] { of_this_process().drop(); });
-    if (registered != 0) throw Error(Code::out_of_memory, "ring: expected to register a fork handler, got none");
-  }
-  void drop() {
-    const int null_device = descriptors_.empty() ? -1 : open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (const int descriptor : descriptors_) dup3(null_device, descriptor, O_CLOEXEC);
-    if (null_device >= 0) close(null_device);
-    descriptors_.clear();
-    mutex_.unlock();
-  }
-  std::mutex mutex_;
-  std::vector<int> descriptors_;
-};
-
 }  // namespace
 
 // The file, and its mapping: the lines once, the data twice in a row.
@@ -83,19 +41,20 @@ class RingWriter::Mapping {
   // Makes the file at `draft_path`, so that whatever is at `path` is whole.
   Mapping(const std::string& path, const std::string& draft_path, const RingHeader& header,
           std::string_view description)
-      : draft_path_(draft_path), file_(Locks::of_this_process().create(draft_path_), draft_path_) {
+      : draft_path_(draft_path),
+        file_(ProcessLocks::of_this_process().open_file(draft_path_, O_RDWR | O_CREAT | O_EXCL, 0600), draft_path_) {
     try {
       make(path, header, description);
     } catch (...) {
       release();
       unlink(draft_path_.c_str());
-      Locks::of_this_process().remove(file_.number());
+      ProcessLocks::of_this_process().remove(file_.number());
       throw;
     }
   }
   ~Mapping() {
     release();
-    Locks::of_this_process().remove(file_.number());
+    ProcessLocks::of_this_process().remove(file_.number());
   }
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
@@ -123,7 +82,7 @@ class RingWriter::Mapping {
   void map_all(size_t capacity) {
     capacity_ = capacity;
     // A child that inherited these pages would keep the file open, and with it the lock.
-    const auto no_forks = Locks::of_this_process().hold_forks();
+    const auto no_forks = ProcessLocks::of_this_process().hold_forks();
     lines_ = map(nullptr, 2 * kRingRegionBytes, kRingLinesOffset, 0);
     void* room = mmap(nullptr, 2 * capacity, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room == MAP_FAILED) refuse(draft_path_);

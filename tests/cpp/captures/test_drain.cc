@@ -806,10 +806,10 @@ TEST_CASE("directories are made, for their owner and group alone") {
   const mode_t before = umask(0);
   const Drain drain(directory.at("a/rings"), directory.at("b/captures"), {}, std::nullopt);
   umask(before);
-  CHECK(mode_of(directory.at("a/rings")) == 0750);
+  CHECK(mode_of(directory.at("a/rings")) == 0700);
   CHECK(mode_of(directory.at("b/captures")) == 0750);
   CHECK(mode_of(directory.at("a/rings/bell")) == 0600);
-  CHECK(mode_of(directory.at("b/captures/drain.lock")) == 0640);
+  CHECK(mode_of(directory.at("b/captures/drain.lock")) == 0600);
   CHECK(drain.is_idle());
 }
 
