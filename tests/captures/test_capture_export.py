@@ -134,8 +134,8 @@ def test_npz_holds_every_dtype(dtype, tmp_path):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [*DTYPES, *BITS])
 def test_jsonl_is_what_edge_manager_wrote(dtype, shape, tmp_path):
-    record = captured(dtype, shape)
-    (path,) = export("jsonl", tmp_path / "out", [record], "my fleet", "camera 7")
+    inference = captured(dtype, shape)
+    (path,) = export("jsonl", tmp_path / "out", [inference], "my fleet", "camera 7")
     folder = path.removeprefix(str(tmp_path / "out"))
     assert re.fullmatch(r"/my fleet/m/\d{4}/\d\d/\d\d/\d\d/[0-9a-f]{32}\.jsonl", folder)
     (line,) = Path(path).read_text().splitlines()
@@ -155,7 +155,7 @@ def test_jsonl_is_what_edge_manager_wrote(dtype, shape, tmp_path):
     (payload,) = record["deviceFleetInputs"]
     assert payload["observedContentType"] == f"Tensor[{dtype}; {', '.join(map(str, shape))}]"
     assert (payload["encoding"], payload["mode"], payload["name"]) == ("BASE64", "Input", "x")
-    assert base64.b64decode(payload["data"]) == record.inputs["x"].tobytes()
+    assert base64.b64decode(payload["data"]) == inference.inputs["x"].tobytes()
 
 
 def test_jsonl_stays_below_its_folder(tmp_path):
