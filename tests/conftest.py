@@ -17,23 +17,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import sealed
-from models import onnx_models, tflite_models
+from engines_here import ENGINES, models_of
 
 import edgeward as ew
-from edgeward.engines.installed import all_installed
 
-ENGINES = tuple(engine.name for engine in all_installed())
 CHILD_LIMIT_S = 600
-
-
-def models_of(engine_name: str) -> ModuleType:
-    """The generators of the format that an engine runs."""
-    return onnx_models if engine_name == "onnx" else tflite_models
 
 
 @pytest.hookimpl(tryfirst=True)

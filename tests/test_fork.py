@@ -1,7 +1,7 @@
 """A forked child: what was loaded before is refused there at once, and the child ends well."""
 
 import pytest
-from conftest import models_of
+from engines_here import models_of
 
 # Each program runs in a process of its own, with one engine.
 HEAD = """

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ENGINES, models_of
+from engines_here import ENGINES, models_of
 from models import onnx_models, tflite_models
 from models.tflite_writer import NONE, Op, Quantization, Subgraph, Tensor, constant
 from models.tflite_writer import model as tflite_file

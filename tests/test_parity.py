@@ -17,7 +17,7 @@ import ml_dtypes  # noqa: F401 - gives numpy its dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import ENGINES, models_of
+from engines_here import ENGINES, models_of
 from models import onnx_models
 
 import edgeward as ew

@@ -8,7 +8,7 @@ import ml_dtypes  # noqa: F401 - gives numpy its dtypes
 import numpy as np
 import onnx
 import pytest
-from conftest import ENGINES, models_of
+from engines_here import ENGINES, models_of
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
@@ -596,7 +596,7 @@ WRONG_FOR_P = [
 def test_an_out_that_was_refused_is_not_written_later(run_child, engine_name):
     program = """
 import sys
-from conftest import models_of
+from engines_here import models_of
 from test_predict import A, B, WRONG_FOR_P
 import numpy as np, edgeward as ew
 engine_name = sys.argv[1]

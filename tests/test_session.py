@@ -4,7 +4,7 @@ import gc
 
 import numpy as np
 import pytest
-from conftest import ENGINES
+from engines_here import ENGINES
 from models import onnx_models, tflite_models
 from models.tflite_writer import NONE, Op, Subgraph, Tensor, model
 
@@ -288,7 +288,7 @@ def test_more_rows_than_memory_is_an_error_that_changes_nothing(run_child, engin
 import resource, sys
 import numpy as np
 import edgeward as ew
-from conftest import models_of
+from engines_here import models_of
 engine_name, count = sys.argv[1], int(sys.argv[2])
 session = ew.load_unsigned(models_of(engine_name).dynamic_batch(), engine=engine_name).session()
 session.resize({"x": (2, 4)})
@@ -439,7 +439,7 @@ def test_many_sessions_and_views_leave_in_any_order(run_child, engine_name):
 import gc, random, sys
 import numpy as np
 import edgeward as ew
-from conftest import models_of
+from engines_here import models_of
 engine_name, seed = sys.argv[1], int(sys.argv[2])
 generator = random.Random(seed)
 content = models_of(engine_name).dynamic_batch()

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import models_of
+from engines_here import models_of
 from models import network
 
 import edgeward as ew
@@ -126,7 +126,7 @@ def test_the_first_predictions_may_come_together(run_child, engine_name):
 import sys, threading
 import numpy as np
 import edgeward as ew
-from conftest import models_of
+from engines_here import models_of
 from test_threads import in_threads
 engine_name = sys.argv[1]
 sys.setswitchinterval(1e-6)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import models_of
+from engines_here import models_of
 
 import edgeward as ew
 
