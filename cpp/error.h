@@ -1,5 +1,6 @@
-// The closed list of ways the core can fail, and the exception that carries one of them.
-// A message is one line: what, which, expected, got. The code survives every boundary; nobody parses the text.
+// The closed list of the core's error codes, and the exception that carries one of them.
+// A message is one line: what, which, expected, got. Programs use the code, which every language spells alike; nobody
+// parses the text.
 #pragma once
 
 #include <cstddef>

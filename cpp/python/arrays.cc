@@ -10,7 +10,7 @@
 namespace edgeward {
 namespace {
 
-// ew.empty: dtype is numpy's, or one of our names for what numpy does not have.
+// edgeward.empty: `dtype` is numpy's, or the name of a type that numpy lacks.
 py::array empty(const py::object& shape, const py::object& dtype) {
   const Shape wanted = shape_from(shape, "empty");
   std::string wanted_name = py::isinstance<py::str>(dtype) ? dtype.cast<std::string>() : "";
@@ -64,7 +64,7 @@ Shape shape_from(const py::object& sizes, const std::string& what) {
     const auto number =
         py::reinterpret_steal<py::object>(PyIndex_Check(dim.ptr()) != 0 ? PyNumber_Index(dim.ptr()) : nullptr);
     int overflow = 0;
-    if (!number) PyErr_Clear();  // what it is not, the refusal below says
+    if (!number) PyErr_Clear();  // the refusal below says what is expected
     const long long value = number ? PyLong_AsLongLongAndOverflow(number.ptr(), &overflow) : -1;
     if (value < 0 || overflow != 0) dims.assign(Shape::kMaxRank + 1, 0);  // refused below
     if (dims.size() <= Shape::kMaxRank) dims.push_back(value);

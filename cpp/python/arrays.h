@@ -1,4 +1,4 @@
-// numpy arrays over the core's memory, and shapes and dtypes as numpy takes them.
+// numpy arrays over the core's memory; shapes and dtypes from numpy's spelling.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -12,7 +12,7 @@ namespace edgeward {
 
 namespace py = pybind11;
 
-// The array type that shows a dtype: numpy's own where it has one, else unsigned integers holding the bits.
+// numpy's dtype for the elements: the same type where numpy has it, else unsigned integers that hold the bits.
 py::dtype array_dtype(DType dtype);
 
 // An array over `data`, which `owner` keeps alive.

@@ -8,7 +8,7 @@
 PYBIND11_MODULE(_core, module) {
   module.doc() = "The C++ core of edgeward.";
   edgeward::bind_errors(module);
-  edgeward::bind_statistics(module);  // before models, which give them
+  edgeward::bind_statistics(module);  // before models, whose methods return them
   edgeward::bind_models(module);
   edgeward::bind_packages(module);
   edgeward::bind_captures(module);

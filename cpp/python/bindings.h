@@ -7,10 +7,10 @@ namespace edgeward {
 
 namespace py = pybind11;
 
-// Adds what keys, trust roots and packages are to Python.
+// Adds keys, trust roots and packages.
 void bind_packages(py::module_& module);
 
-// Adds what captures are to Python; statistics before models, which give them.
+// Adds captures. Statistics come before models, whose methods return them.
 void bind_statistics(py::module_& module);
 void bind_captures(py::module_& module);
 

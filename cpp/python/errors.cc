@@ -15,7 +15,7 @@
 namespace edgeward {
 namespace {
 
-// One line, whatever bytes a file's names or an engine's words bring along.
+// Escapes control characters and invalid UTF-8, which names in a file or an engine's message may contain.
 py::object message_of(const Error& error) {
   std::string line;
   for (const char* c = error.what(); *c != 0; ++c) {
@@ -37,8 +37,7 @@ void set_error(const Error& error) {
   PyErr_SetObject(type.ptr(), message_of(error).ptr());
 }
 
-// The core throws nothing but Error and std::bad_alloc: what else arrives here came out of an engine, through its C
-// functions.
+// The core throws only Error and std::bad_alloc. Any other exception was thrown by an engine, through its C functions.
 Error thrown_by_engine(const std::exception& error) {
   return Error(Code::engine_failed, "engine: expected a status, got an exception: ", error.what());
 }

@@ -1,4 +1,4 @@
-// From an exception of the core to one of Python's: the class of edgeward.errors that has its code.
+// Turns an exception of the core into one of Python: the class of edgeward.errors that has its code.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -7,10 +7,10 @@ namespace edgeward {
 
 namespace py = pybind11;
 
-// Sets the Python exception for the C++ one in flight. Call in a catch block.
+// Sets the Python exception for the C++ exception that is being handled. Call in a catch block.
 void set_python_error();
 
-// Has pybind11 do the same for whatever leaves a bound function, and adds the core's list of codes.
+// Makes pybind11 do the same for every bound function, and adds the core's list of codes.
 void bind_errors(py::module_& module);
 
 }  // namespace edgeward

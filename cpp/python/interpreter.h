@@ -1,4 +1,4 @@
-// What the files of this room ask of the interpreter: its lock given up for a while, and a path as the system takes it.
+// What this room needs of the interpreter: releasing its lock, and encoding a path for the system.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -11,9 +11,9 @@ namespace edgeward {
 
 namespace py = pybind11;
 
-// Gives the interpreter lock up until the end of a scope. When the interpreter has ended meanwhile (a daemon thread in
-// a run), CPython unwinds the thread that asks for the lock, which no destructor survives: such a thread waits here for
-// the end of the process instead.
+// Releases the interpreter lock until the end of a scope. When the interpreter has ended meanwhile (under a daemon
+// thread's run), CPython unwinds the thread that takes the lock, and a destructor that is unwound ends the process:
+// such a thread waits here for the end of the process instead.
 class Unlocked {
  public:
   Unlocked() : state_(PyEval_SaveThread()) {}
@@ -31,7 +31,7 @@ class Unlocked {
   PyThreadState* state_;
 };
 
-// A path (str) as the system takes it.
+// A path (str) in the encoding of the file system.
 inline std::string path_of(const py::object& path) {
   const auto encoded = py::reinterpret_steal<py::bytes>(PyUnicode_EncodeFSDefault(path.ptr()));
   if (!encoded) throw py::error_already_set();

@@ -1,4 +1,4 @@
-// Cold methods are plain pybind11; the two that a loop calls are in predict.cc.
+// Cold methods are plain pybind11; predict.cc has the two that a loop calls.
 #include "python/models.h"
 
 #include <pybind11/stl.h>
@@ -12,6 +12,7 @@
 #include "error.h"
 #include "model_files/model_format.h"
 #include "python/arrays.h"
+#include "python/words.h"
 #include "system/file.h"
 
 namespace edgeward {
@@ -19,7 +20,7 @@ namespace {
 
 // ---- Views of a session's memory.
 
-// What a view of session memory keeps alive: the memory, and the session with its model.
+// Keeps alive, for an array over session memory, that memory and the session with its model.
 struct ViewOwner {
   std::shared_ptr<const void> keeper;
   std::shared_ptr<Session> session;
@@ -121,7 +122,7 @@ void close_session(PySession& self) {
   self.core->close();
 }
 
-// The end of a with block. A forked child that leaves one has nothing of its own to close.
+// Ends a with block. A forked child that leaves one has nothing of its own to close.
 template <class Close>
 void leave(Close close) {
   try {
@@ -167,29 +168,21 @@ py::dict signatures_of(const PyModel& model) {
   return signatures;
 }
 
-constexpr std::pair<GilPolicy, const char*> kGilPolicies[] = {
+constexpr Word<GilPolicy> kGilPolicies[] = {
     {GilPolicy::automatic, "auto"}, {GilPolicy::keep, "keep"}, {GilPolicy::release, "release"}};
 
 template <class T>
 std::string gil(const T& self) {
-  for (const auto& [policy, word] : kGilPolicies) {
-    if (policy == self.gil.policy) return word;
-  }
-  return "";
+  return word_of(kGilPolicies, self.gil.policy);
 }
 
 template <class T>
-void set_gil(T& self, const std::string& wanted) {
-  for (const auto& [policy, word] : kGilPolicies) {
-    if (wanted != word) continue;
-    self.gil.policy = policy;
-    return;
-  }
-  throw Error(Code::bad_input, "gil: expected \"auto\", \"keep\" or \"release\", got \"", wanted, "\"");
+void set_gil(T& self, const std::string& word) {
+  self.gil.policy = value_of(kGilPolicies, word, "gil");
 }
 
 constexpr const char* kGilText =
-    "Whether a run lets other Python threads go on: \"auto\" (when it takes 1 ms or more), \"keep\", \"release\".";
+    "Whether a run releases the interpreter lock: \"auto\" (when it takes 1 ms or more), \"keep\", \"release\".";
 
 void bind_values(py::module_& module) {
   py::class_<Quantization>(module, "Quantization",
@@ -198,12 +191,12 @@ void bind_values(py::module_& module) {
       .def_property_readonly("zero_points", [](const Quantization& q) { return tuple_of(q.zero_points); })
       .def_readonly("axis", &Quantization::axis);
 
-  py::class_<TensorSpec>(module, "TensorSpec", "What a model says of one input or output.")
+  py::class_<TensorSpec>(module, "TensorSpec", "One input or output of a model.")
       .def_readonly("name", &TensorSpec::name)
       .def_property_readonly(
           "dtype", [](const TensorSpec& spec) { return std::string(name(spec.dtype)); }, "For example \"float32\".")
       .def_property_readonly(
-          "shape", [](const TensorSpec& spec) { return shape_tuple(spec.shape); }, "-1: any size from 1.")
+          "shape", [](const TensorSpec& spec) { return shape_tuple(spec.shape); }, "-1: any size of at least 1.")
       .def_property_readonly("quantization", &quantization_of, "A Quantization, or None.")
       .def("__repr__", &spec_text);
 
@@ -212,20 +205,21 @@ void bind_values(py::module_& module) {
       .def_property_readonly("inputs", [](const Signature& signature) { return tuple_of(signature.inputs); })
       .def_property_readonly("outputs", [](const Signature& signature) { return tuple_of(signature.outputs); });
 
-  py::class_<EngineReport>(module, "EngineReport", "Which engine runs a model, and how much of it with which kernels.")
+  py::class_<EngineReport>(module, "EngineReport", "Which engine runs a model, and with which kernels.")
       .def_readonly("name", &EngineReport::name, "\"litert\", \"onnx\" or \"tflite\".")
       .def_readonly("version", &EngineReport::version)
       .def_readonly("delegate", &EngineReport::delegate)
-      .def_readonly("node_count", &EngineReport::node_count, "Nodes of the model; -1 when the engine does not tell.")
+      .def_readonly("node_count", &EngineReport::node_count,
+                    "Nodes of the model; -1 when the engine does not report them.")
       .def_readonly("fallback_count", &EngineReport::fallback_count,
-                    "Nodes left to reference kernels; -1 when not told.");
+                    "Nodes left to reference kernels; -1 when the engine does not report them.");
 }
 
 void bind_model_and_session(py::module_& module) {
-  py::class_<PyModel> model(module, "Model",
-                            "A model that is open and able to run. Any thread. Made by edgeward.load_unsigned.");
+  py::class_<PyModel> model(
+      module, "Model", "A model that is open and able to run. Any thread. Created by edgeward.load and load_unsigned.");
   py::class_<PySession> session(module, "Session",
-                                "A model with memory of its own, run in place. One thread at a time.");
+                                "One signature of a model with memory of its own, run in place. One thread at a time.");
   model
       .def_property_readonly(
           "inputs", [](const PyModel& self) { return tuple_of(self.core->signatures()[0].inputs); },
@@ -236,56 +230,55 @@ void bind_model_and_session(py::module_& module) {
                              "Every way to call the model, by name; predict uses the first.")
       .def_property_readonly(
           "engine", [](const PyModel& self) { return self.core->report(); },
-          "An EngineReport. Found out at the first look, which may run the model once.")
+          "An EngineReport. The first call may run the model once to determine it.")
       .def_property_readonly(
           "threads", [](const PyModel& self) { return self.threads; }, "Threads that one run may use.")
       .def_property_readonly(
           "copies", [](const PyModel& self) { return self.core->copies(); },
-          "Inputs and outputs that predict had to copy, so far.")
+          "How many inputs and outputs predict has copied.")
       .def_property_readonly(
           "statistics",
           [](const PyModel& self) {
             const auto capture = self.core->capture();
             return capture == nullptr ? std::map<std::string, Statistics>() : capture->statistics();
           },
-          "By signature, the Statistics of what a Capture has seen so far; empty without one.")
+          "By signature, the Statistics of the runs that a Capture has seen; empty without a Capture.")
       .def_property("gil", &gil<PyModel>, &set_gil<PyModel>, kGilText)
-      .def("session", &make_session, py::arg("signature") = py::none(),
-           "A session of one's own, for `signature` or the first.")
+      .def("session", &make_session, py::arg("signature") = py::none(), "A new session, for `signature` or the first.")
       .def(
           "close", [](PyModel& self) { self.core->close(); }, py::call_guard<Unlocked>(),
-          "Give the engine's memory back. Sessions and arrays that were handed out stay usable.")
+          "Release the engine's memory. Existing sessions and arrays stay usable.")
       .def("__enter__", [](py::object self) { return self; })
       .def("__exit__", [](PyModel& self, const py::args&) { leave([&] { self.core->close(); }); });
 
   session
       .def_property_readonly("inputs", &session_inputs,
-                             "By name: arrays over the memory the engine reads. Fill them in place.")
+                             "By name: arrays over the memory that the engine reads. Fill them in place.")
       .def_property_readonly(
           "outputs", &session_outputs,
-          "By name: arrays over the memory the engine writes. One whose shape depends on values is here after "
-          "a run, and is another array each time.")
+          "By name: arrays over the memory that the engine writes. An output whose shape depends on values is present "
+          "after a run, as another array each time.")
       .def_property_readonly("signature", [](const PySession& self) { return self.core->signature(); })
       .def_property_readonly(
-          "copies", [](const PySession& self) { return self.core->copies(); }, "Tensors copied so far: none.")
+          "copies", [](const PySession& self) { return self.core->copies(); }, "How many tensors were copied: none.")
       .def_property("gil", &gil<PySession>, &set_gil<PySession>, kGilText)
       .def("resize", &resize, py::arg("shapes"),
-           "Set the shapes of dynamic inputs, by name. `inputs` and `outputs` are other arrays afterwards.")
+           "Set the shapes of dynamic inputs, by name. `inputs` and `outputs` then hold new arrays.")
       .def(
-          "reset", [](PySession& self) { self.core->reset(); }, "Back to the initial state of a model that keeps one.")
+          "reset", [](PySession& self) { self.core->reset(); }, "Restore the initial state of a model that has state.")
       .def("time_bare_runs", &time_bare_runs, py::arg("count"),
-           "Seconds that `count` calls of the engine take in a native loop, with nothing of ours around each.")
-      .def("close", &close_session, "End the engine's session. Arrays that were handed out stay readable.")
+           "Seconds that `count` calls of the engine take in a native loop, with nothing around each call.")
+      .def("close", &close_session, "End the engine's session. Existing arrays stay readable.")
       .def("__enter__", [](py::object self) { return self; })
       .def("__exit__", [](PySession& self, const py::args&) { leave([&] { close_session(self); }); });
   add_predict(model, session);
-  // Only the functions below and Model.session make them: an object without a model behind it cannot come to be.
+  // Only the functions below and Model.session create them: no object exists without a model behind it.
   for (const py::handle type : {py::handle(model), py::handle(session)}) {
     reinterpret_cast<PyTypeObject*>(type.ptr())->tp_new = nullptr;
   }
   module.def("open_model", &make_model, py::arg("source"), py::arg("engine"), py::arg("library"), py::arg("version"),
              py::arg("threads"), py::arg("external") = py::dict(),
-             "A Model from a path (str) or bytes, in the engine whose library lies at `library`.\n\n"
+             "A Model from a path (str) or bytes, in the engine whose library is located at `library`.\n\n"
              "`external` are the bytes of the files that an .onnx keeps tensors in, by name.");
 }
 
@@ -319,7 +312,7 @@ void bind_models(py::module_& module) {
         const std::string_view bytes = head;
         return std::string(name(model_format(std::as_bytes(std::span(bytes.data(), bytes.size())))));
       },
-      py::arg("head"), "\"tflite\", \"ort\" or \"onnx\", told by the first 8 bytes of a file.");
+      py::arg("head"), "\"tflite\", \"ort\" or \"onnx\", from the first 8 bytes of a file.");
 }
 
 }  // namespace edgeward

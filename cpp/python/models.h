@@ -15,8 +15,8 @@ namespace edgeward {
 
 namespace py = pybind11;
 
-// Whether a run gives the interpreter lock to other threads. Taking it back costs a whole switch interval (5 ms) beside
-// a busy Python thread, so that short runs keep it.
+// Whether a run releases the interpreter lock. Taking it back costs a whole switch interval (5 ms) beside a busy Python
+// thread, which is why short runs keep it.
 enum class GilPolicy : uint8_t {
   automatic,
   keep,
@@ -29,14 +29,14 @@ class GilPace {
   GilPolicy policy = GilPolicy::automatic;
 
   bool releases() const;
-  // True when the coming run should be measured, so that the decision follows the model.
+  // True when the next run should be measured, so that the decision follows the model.
   bool is_due();
   void note(int64_t run_ns) { last_run_ns_.store(run_ns, std::memory_order_relaxed); }
 
  private:
   static constexpr int64_t kLongRunNs = 1'000'000;
   static constexpr uint32_t kRunsBetweenMeasures = 64;
-  std::atomic<int64_t> last_run_ns_{kLongRunNs};  // until one is measured, a run is taken for long
+  std::atomic<int64_t> last_run_ns_{kLongRunNs};  // before the first measurement, a run counts as long
   std::atomic<uint32_t> runs_{0};
 };
 
@@ -51,18 +51,19 @@ struct PyModel {
 struct PySession {
   std::shared_ptr<Session> core;
   GilPace gil;
-  py::object inputs;  // the mappings as last shown; empty when they must be made anew
+  py::object inputs;  // the mappings as last returned; empty when they must be built again
   py::object outputs;
 };
 
-// A Model in the engine, the GIL given up meanwhile.
+// Opens a model in its engine, with the interpreter lock released.
 std::unique_ptr<PyModel> model_of(Block file, const EngineLibrary& library, int threads,
                                   std::vector<ExternalData> external = {});
 
-// Adds Model, Session, what describes them, and the functions that open one.
+// Adds Model, Session, their descriptions, and the functions that open a model.
 void bind_models(py::module_& module);
 
-// Adds predict and run to the classes as bare method descriptors: a pybind11 method costs 100 ns a call, these cost 10.
+// Adds predict and run to the classes as bare method descriptors, since a pybind11 method costs ten times as much a
+// call.
 void add_predict(py::handle model_class, py::handle session_class);
 
 }  // namespace edgeward

@@ -1,5 +1,5 @@
-// Model.predict and Session.run, the two methods that a loop calls: one crossing from Python, no allocation besides the
-// arrays that are returned. Everything here runs with the interpreter lock held, except the run itself when it is long.
+// Model.predict and Session.run, the two methods that a loop calls: one crossing from Python, and no allocation but the
+// returned arrays. Everything here runs with the interpreter lock held, except the run itself when it is long.
 #include <algorithm>
 #include <chrono>
 
@@ -19,7 +19,7 @@ using py::detail::PyArray_Proxy;
 template <class T>
 T& self_of(PyObject* self) {
   auto* instance = reinterpret_cast<py::detail::instance*>(self);
-  // The usual layout, checked: one C++ base, its pointer first. A subclass with several bases takes the long way.
+  // The usual layout has one C++ base with its pointer first. A subclass with several bases is cast by pybind11.
   if (instance->simple_layout) return *static_cast<T*>(instance->simple_value_holder[0]);
   return py::cast<T&>(py::handle(self));
 }
@@ -34,7 +34,7 @@ void run_within(GilPace& pace, Run run) {
     pace.note((std::chrono::steady_clock::now() - start).count());
   };
   if (pace.releases()) {
-    // The measure lies inside: taking the lock back is not the model's time.
+    // The measurement excludes taking the lock back, which is not the model's time.
     const Unlocked released;
     run_and_note();
   } else {
@@ -44,7 +44,7 @@ void run_within(GilPace& pace, Run run) {
 
 // ---- Arrays in.
 
-// numpy's own descriptor object for each dtype, so that the usual array is recognised by one comparison.
+// numpy's own descriptor object for each dtype: most arrays are recognised by one comparison.
 PyObject* descriptor(DType dtype) {
   static PyObject* const* const table = [] {
     static PyObject* descriptors[kDTypeCount];
@@ -78,7 +78,7 @@ bool is_same_dtype(PyObject* numpy_dtype, DType wanted) {
               is_packed(spec.dtype) ? " packed into uint8 " : " ", text(shape), ", got ", got);
 }
 
-// What `array` says about itself, if its elements are what `spec` asks for. Shapes are compared by the session.
+// Fills `view` from an array whose dtype and rank must be those of `spec`. The session compares shapes.
 void read_array(PyObject* object, const char* side, const TensorSpec& spec, StridedView& view) {
   const auto* array = reinterpret_cast<const PyArray_Proxy*>(object);
   if (array->descr != descriptor(spec.dtype) && !is_same_dtype(array->descr, spec.dtype)) {
@@ -98,19 +98,19 @@ void read_array(PyObject* object, const char* side, const TensorSpec& spec, Stri
   view.shape = Shape(std::span(dims, rank));
 }
 
-// An array over the memory of whatever is not an array itself: the buffer protocol, __array_interface__, DLPack.
+// An array over the memory of another object: by the buffer protocol, __array_interface__ or DLPack.
 py::object as_array(PyObject* object, const TensorSpec& spec) {
   const auto value = py::reinterpret_borrow<py::object>(object);
   const py::module_ numpy = py::module_::import("numpy");
   try {
     if (PyObject_CheckBuffer(object) != 0) return numpy.attr("asarray")(py::memoryview(value));
-    // A class that has these for its objects is no array itself.
+    // A class has these attributes for its instances; the class itself is no array.
     const bool is_class = PyType_Check(object) != 0;
     const auto has = [&](const char* protocol) { return !is_class && py::hasattr(value, protocol); };
     if (has("__array_interface__") || has("__array__")) return numpy.attr("asarray")(value);
     if (has("__dlpack__")) return numpy.attr("from_dlpack")(value);
   } catch (const py::error_already_set& error) {
-    // What is not about the array (an interrupt, no memory) is not ours to explain.
+    // An interrupt or a lack of memory is no property of the array.
     if (!error.matches(PyExc_Exception) || error.matches(PyExc_MemoryError)) throw;
     std::string reason = py::str(error.value());
     std::replace(reason.begin(), reason.end(), '\n', ' ');
@@ -128,7 +128,7 @@ py::object array_of(Lease lease) {
   Py_intptr_t dims[Shape::kMaxRank];
   for (size_t axis = 0; axis < shape.rank(); ++axis) dims[axis] = static_cast<Py_intptr_t>(shape[axis]);
   PyObject* dtype = descriptor(view.dtype);
-  Py_INCREF(dtype);  // the next call takes one over
+  Py_INCREF(dtype);  // the next call takes over a reference
   auto array = py::reinterpret_steal<py::object>(numpy.PyArray_NewFromDescr_(
       numpy.PyArray_Type_, dtype, static_cast<int>(shape.rank()), dims, nullptr, view.data,
       npy_api::NPY_ARRAY_WRITEABLE_ | npy_api::NPY_ARRAY_ALIGNED_ | npy_api::NPY_ARRAY_C_CONTIGUOUS_, nullptr));
@@ -144,8 +144,8 @@ py::object array_of(Lease lease) {
 
 // ---- predict(self, *arrays, out=None, **arrays_by_name)
 
-// Holds what the caller does not hold for us until the run is over: converted arrays, and copies of dicts, since Python
-// code that runs meanwhile may change a dict under our hands.
+// Keeps alive until the end of the run: converted arrays, and copies of dicts, since Python code that runs meanwhile
+// may change the caller's dict.
 using Temporaries = std::vector<py::object>;
 
 PyObject* own_copy(PyObject* mapping, Temporaries& temporaries) {
@@ -226,7 +226,7 @@ void read_target(const TensorSpec& spec, PyObject* object, StridedView& view) {
   read_array(object, "output", spec, view);
 }
 
-// `targets` holds, for each output, the caller's array or nothing. The session hears of them when all are right.
+// `targets` holds, for each output, the caller's array or null. The session gets them only when all are valid.
 void take_out(const PyModel& model, Session& session, PyObject* out, std::vector<PyObject*>& targets,
               Temporaries& temporaries) {
   if (PyDict_Check(out) != 0) {
@@ -349,7 +349,7 @@ bool GilPace::releases() const {
 
 bool GilPace::is_due() {
   if (policy != GilPolicy::automatic) return false;
-  // Not one atomic step: a count that two threads lose is a measure a little later, and the step would cost each run.
+  // Not one atomic step, which would cost each run: when two threads lose a count, a measurement comes a little later.
   const uint32_t run = runs_.load(std::memory_order_relaxed);
   runs_.store(run + 1, std::memory_order_relaxed);
   return releases() || run % kRunsBetweenMeasures == 0;

@@ -1,15 +1,18 @@
 // Words: a table that pairs each value of an enumeration with the word that Python uses for it.
 #pragma once
 
+#include <pybind11/pybind11.h>
+
 #include <algorithm>
 #include <iterator>
 #include <string>
 #include <utility>
 
 #include "error.h"
-#include "python/bindings.h"
 
 namespace edgeward {
+
+namespace py = pybind11;
 
 template <class T>
 using Word = std::pair<T, const char*>;
