@@ -35,11 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     if args.output.exists() and not (args.to == "jsonl" and args.output.is_dir()):
         raise BadInput(f'output "{args.output}": expected no such file yet, got one')
-    # Write a draft first: an export that ends early leaves nothing that looks complete.
-    draft = f"{args.output}.draft-{os.getpid()}"
-    writer = export.writer(
-        args.to, str(args.output) if args.to == "jsonl" else draft, args.fleet, UNNAMED_DEVICE
-    )
+    writer = export.writer(args.to, str(args.output), args.fleet, UNNAMED_DEVICE)
     count = 0
     paths = segment_paths(args.directory)
     total = sum(os.path.getsize(path) for path in paths)
@@ -55,11 +51,8 @@ def run(args: argparse.Namespace) -> Outcome:
             raise _nothing(args)
         written = writer.close()
     except BaseException:
-        for left in Path(draft).parent.glob(Path(draft).name + "*"):
-            left.unlink(missing_ok=True)
+        writer.discard()
         raise
-    if args.to != "jsonl":
-        written = [_in_place(path, draft, str(args.output)) for path in written]
     report = {"record_count": count, "format": args.to, "files": written}
     lines = [f"{count:,} records", *(f"wrote {quoted(path)}" for path in written)]
     return Outcome(report, "\n".join(lines))
@@ -73,13 +66,3 @@ def _nothing(args: argparse.Namespace) -> BadInput:
 def _stored_bytes(captured: Captured) -> int:
     arrays = [*captured.inputs.values(), *captured.outputs.values()]
     return RECORD_BYTES + sum(array.nbytes for array in arrays)
-
-
-def _in_place(path: str, draft: str, output: str) -> str:
-    """Renames a draft to OUT, or to OUT with a number before its ending; returns that name."""
-    stem, extension = os.path.splitext(output)
-    suffix = path[len(draft.rsplit(".", 1)[0]) :]
-    digits = "".join(character for character in suffix.rpartition("-")[2] if character.isdigit())
-    name = output if path == draft else f"{stem}-{digits}{extension}"
-    os.replace(path, name)
-    return name
