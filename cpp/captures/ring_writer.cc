@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "crypto/crypto.h"
 #include "error.h"
@@ -39,9 +40,8 @@ uint64_t random_number() {
 class RingWriter::Mapping {
  public:
   // Makes the file at `draft_path`, so that whatever is at `path` is whole.
-  Mapping(const std::string& path, const std::string& draft_path, const RingHeader& header,
-          std::string_view description)
-      : draft_path_(draft_path),
+  Mapping(const std::string& path, std::string draft_path, const RingHeader& header, std::string_view description)
+      : draft_path_(std::move(draft_path)),
         file_(ProcessLocks::of_this_process().open_file(draft_path_, O_RDWR | O_CREAT | O_EXCL, 0600), draft_path_) {
     try {
       make(path, header, description);

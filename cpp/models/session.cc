@@ -208,7 +208,7 @@ const BoundTensor& Session::bind_own(Slot& slot, Side side, size_t index) {
 const BoundTensor& Session::bind_foreign(Slot& slot, Side side, size_t index, std::byte* data) {
   if (slot.foreign.binding != nullptr && slot.foreign.view.data == data) return slot.foreign;
   // Forget it first: bind() may throw.
-  if (const Binding before = std::exchange(slot.foreign.binding, nullptr)) engine_session_->release(before);
+  if (Binding previous = std::exchange(slot.foreign.binding, nullptr)) engine_session_->release(previous);
   slot.foreign.view = {slot.spec->dtype, slot.shape, data, slot.size_bytes};
   slot.foreign.binding = engine_session_->bind(side, index, slot.foreign.view);
   return slot.foreign;
