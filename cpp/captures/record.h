@@ -23,6 +23,7 @@ enum Reason : uint32_t {
   kManual = 4,     // capture_next()
   kFailed = 8,     // the run threw
   kPreRoll = 16,   // it came before a record that was kept
+  kPostRoll = 32,  // it came after one
 };
 
 // All of a record but its tensors.

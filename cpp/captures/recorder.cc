@@ -101,7 +101,8 @@ Recorder::Recorder(std::shared_ptr<Capture> capture, const Signature& signature)
   if (plan_.has_statistics) statistics_.emplace(signature_, edges_of(plan_, signature_));
   const uint64_t number = capture_->add(source_);
   if (rule) sampler_.emplace(*rule, plan_.seed + number);
-  may_pass_over_ = !statistics_ && plan_.pre_roll_count == 0 && (!sampler_ || sampler_->is_blind());
+  may_pass_over_ =
+      !statistics_ && plan_.pre_roll_count == 0 && plan_.post_roll_count == 0 && (!sampler_ || sampler_->is_blind());
 }
 
 Recorder::~Recorder() {
@@ -159,7 +160,12 @@ void Recorder::try_decide(const Observation& observation) {
   head.latency_ns = observation.latency_ns;
   head.reason = answer.reason | (request ? kManual : 0u) | (observation.has_failed ? kFailed : 0u);
   head.replaces = answer.replaces;
-  if (!answer.is_kept && !request) {
+  if (answer.is_kept || request) {
+    post_roll_left_ = plan_.post_roll_count;
+    chosen_ns_ = begin_ns;
+  } else if (is_post_roll(begin_ns)) {
+    head.reason |= kPostRoll;
+  } else {
     ring_.count_sampled_out();
     if (plan_.pre_roll_count > 0) keep_for_pre_roll(head, observation);
     return;
@@ -169,6 +175,12 @@ void Recorder::try_decide(const Observation& observation) {
   if (request) head.correlation_id = request->correlation_id;
   if (!pre_roll_.is_empty()) write_pre_roll(begin_ns, wall_ahead);
   write(head, observation, request ? Bytes(request->user) : Bytes());
+}
+
+bool Recorder::is_post_roll(uint64_t begin_ns) {
+  if (post_roll_left_ == 0 || (plan_.post_roll_ns != 0 && begin_ns - chosen_ns_ > plan_.post_roll_ns)) return false;
+  --post_roll_left_;
+  return true;
 }
 
 // By how much the wall clock is ahead of the monotonic clock, calibrated anew when the last time was too long ago.
@@ -252,7 +264,7 @@ void Recorder::write_pre_roll(uint64_t begin_ns, int64_t wall_ahead_ns) {
     if (!pre_roll_.is_recent(begin_ns)) continue;
     RecordHead head = pre_roll_.oldest_head();
     head.sequence = ++sequence_;
-    head.reason = kPreRoll;
+    head.reason |= kPreRoll;
     head.wall_ns = wall_ahead_ns + static_cast<int64_t>(head.monotonic_ns);
     head.lost_before = ring_.lost();
     head.position = ring_.position();

@@ -61,6 +61,8 @@ class Recorder {
   std::vector<RecordTensor> tensors_of(const Observation& observation) const;
   void copy_tensors(const Observation& observation, std::span<std::byte> record) const;
   void write(RecordHead& head, const Observation& observation, Bytes user);
+  // Whether a run that nothing chose comes so soon after one that was chosen that it is recorded.
+  bool is_post_roll(uint64_t begin_ns);
   void keep_for_pre_roll(RecordHead& head, const Observation& observation);
   void write_pre_roll(uint64_t begin_ns, int64_t wall_ahead_ns);
   int64_t wall_ahead_ns(uint64_t end_ns);
@@ -78,6 +80,8 @@ class Recorder {
   uint64_t sequence_ = 0;
   std::optional<RecordForm> form_;  // of the last record
   PreRoll pre_roll_;
+  uint64_t post_roll_left_ = 0;  // how many more runs are recorded after the last that was chosen
+  uint64_t chosen_ns_ = 0;       // when that one began
   TickClock clock_;
   uint64_t wall_read_ns_ = 0;  // when the two clocks were last compared
   int64_t wall_ahead_ns_ = 0;

@@ -32,7 +32,8 @@ constexpr Word<RuleKind> kRuleKinds[] = {
 constexpr Word<Keep> kKeeps[] = {{Keep::oldest, "oldest"}, {Keep::newest, "newest"}};
 constexpr Word<Evict> kEvicts[] = {{Evict::oldest, "oldest"}, {Evict::closest, "closest"}};
 constexpr Word<Reason> kReasons[] = {
-    {kSampled, "sampled"}, {kPredicate, "predicate"}, {kManual, "manual"}, {kFailed, "failed"}, {kPreRoll, "pre_roll"},
+    {kSampled, "sampled"}, {kPredicate, "predicate"}, {kManual, "manual"},
+    {kFailed, "failed"},   {kPreRoll, "pre_roll"},    {kPostRoll, "post_roll"},
 };
 constexpr Word<FrameType> kFrameTypes[] = {
     {FrameType::ring, "ring"},
@@ -268,6 +269,8 @@ void bind_plan(py::module_& module) {
       .def_readwrite("pre_roll_count", &CapturePlan::pre_roll_count)
       .def_readwrite("pre_roll_ns", &CapturePlan::pre_roll_ns, "How old a record of the pre-roll may be; 0: any age.")
       .def_readwrite("pre_roll_bytes", &CapturePlan::pre_roll_bytes, "Room for the pre-roll in each session.")
+      .def_readwrite("post_roll_count", &CapturePlan::post_roll_count)
+      .def_readwrite("post_roll_ns", &CapturePlan::post_roll_ns, "How late a record of it may begin; 0: at any time.")
       .def_readwrite("has_statistics", &CapturePlan::has_statistics)
       .def_readwrite("edges", &CapturePlan::edges, "Of the statistics' bins, by tensor.")
       .def_readwrite("descriptions", &CapturePlan::descriptions, "By signature: JSON for readers of its rings.")

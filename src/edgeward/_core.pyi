@@ -312,6 +312,8 @@ class CapturePlan:
     pre_roll_count: int
     pre_roll_ns: int
     pre_roll_bytes: int
+    post_roll_count: int
+    post_roll_ns: int
     has_statistics: bool
     edges: Mapping[str, Sequence[float]]
     descriptions: Mapping[str, str]

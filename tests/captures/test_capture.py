@@ -149,6 +149,39 @@ def test_what_came_before_a_trigger_is_kept_too(directory):
     ] + ["predicate"]
 
 
+def test_what_came_after_a_trigger_is_kept_too(directory):
+    trigger = rules.above("s", 100)
+    with ew.Capture(directory, when=trigger, pre_roll=2, post_roll=3) as capture:
+        run(pair(capture), [1, 2, 3, 200, 4, 5, 6, 7, 8])
+        counters = capture.counters
+        assert (counters["committed"], counters["sampled_out"]) == (6, 3)
+    kept = list(ew.read_captures(directory))
+    assert [record.inputs["a"][0] for record in kept] == [2, 3, 200, 4, 5, 6]
+    assert [record.reasons for record in kept] == [
+        *[("pre_roll",)] * 2, ("predicate",), *[("post_roll",)] * 3
+    ]  # fmt: skip
+
+
+def test_a_trigger_among_what_comes_after_one_begins_anew(directory):
+    with ew.Capture(directory, when=rules.above("s", 100), post_roll=2) as capture:
+        run(pair(capture), [200, 1, 300, 2, 3, 4])
+    assert firsts(directory) == [200, 1, 300, 2, 3]
+
+
+def test_a_rate_that_is_asked_before_the_run_has_a_post_roll_too(directory):
+    with ew.Capture(directory, sample=rules.every(5), post_roll=1, statistics=False) as capture:
+        run(pair(capture), range(12))
+    assert firsts(directory) == [0, 1, 5, 6, 10, 11]
+
+
+@pytest.mark.parametrize(("post_roll_s", "kept"), [(1e-9, [200]), (3600.0, [200, 1, 2])])
+def test_what_comes_too_long_after_a_trigger_is_not_kept(directory, post_roll_s, kept):
+    options = {"when": rules.above("s", 100), "post_roll": 2, "post_roll_s": post_roll_s}
+    with ew.Capture(directory, **options) as capture:
+        run(pair(capture), [200, 1, 2, 3])
+    assert firsts(directory) == kept
+
+
 def test_a_reservoir_is_a_uniform_choice(directory):
     with ew.Capture(directory, sample=rules.reservoir(10, window_s=3600), seed=3) as capture:
         run(pair(capture), range(1000))

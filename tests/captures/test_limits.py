@@ -17,6 +17,8 @@ MAX_COUNT = (1 << 63) - 1
 OPTIONS = {
     "pre_roll": (0, WORD),
     "pre_roll_s": (0, WORD),
+    "post_roll": (0, WORD),
+    "post_roll_s": (0, WORD),
     "most_age_s": (0, WORD),
     "seed": (0, WORD),
     "segment_bytes": (0, LONG),

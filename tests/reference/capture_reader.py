@@ -22,7 +22,9 @@ DTYPE_BITS = {
     "float8_e4m3fnuz": 8, "float8_e5m2": 8, "float8_e5m2fnuz": 8,
 }  # fmt: skip
 DTYPES = list(DTYPE_BITS)
-REASONS = {1: "sampled", 2: "predicate", 4: "manual", 8: "failed", 16: "pre_roll"}
+REASONS = {
+    1: "sampled", 2: "predicate", 4: "manual", 8: "failed", 16: "pre_roll", 32: "post_roll",
+}  # fmt: skip
 
 
 class Refused(Exception):  # noqa: N818 - named by what happened

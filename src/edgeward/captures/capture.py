@@ -57,8 +57,9 @@ class Capture:
     `when` holds; without either, every inference is. A record holds `tensors`, by name; None means
     all. Every inference is counted in `Model.statistics`, kept or not, unless statistics=False.
     `pre_roll` also keeps that many inferences before each one that is kept, none older than
-    `pre_roll_s` seconds if that is not 0. The same `seed` and the same inferences give the same
-    choice.
+    `pre_roll_s` seconds if that is not 0; `post_roll` that many after each, none that begins more
+    than `post_roll_s` seconds later if that is not 0. Both are counted in each session by itself.
+    The same `seed` and the same inferences give the same choice.
 
     Each session has a ring of `ring_bytes`, a power of two from 64 KiB to 4 GiB. When the ring is
     full, keep="oldest" loses the new record and counts it; keep="newest" overwrites the oldest
@@ -81,6 +82,8 @@ class Capture:
         statistics: bool = True,
         pre_roll: int = 0,
         pre_roll_s: float = 0.0,
+        post_roll: int = 0,
+        post_roll_s: float = 0.0,
         ring_bytes: int = RING_BYTES,
         seed: int = 0,
         encrypt_to: _core.PublicKey | None = None,
@@ -101,6 +104,7 @@ class Capture:
         require_ring_bytes(ring_bytes)
         for name, number, limit in (
             ("pre_roll", pre_roll, 1 << 32), ("pre_roll_s", pre_roll_s, 1 << 32),
+            ("post_roll", post_roll, 1 << 32), ("post_roll_s", post_roll_s, 1 << 32),
             ("most_age_s", most_age_s, 1 << 32), ("seed", seed, 1 << 32),
             ("segment_bytes", segment_bytes, 1 << 64), ("most_bytes", most_bytes, 1 << 64),
             ("least_free_bytes", least_free_bytes, 1 << 64),
@@ -117,6 +121,7 @@ class Capture:
         self._plan.tensors = None if tensors is None else list(tensors)
         self._plan.pre_roll_count, self._plan.pre_roll_ns = pre_roll, int(pre_roll_s * 1e9)
         self._plan.pre_roll_bytes = ring_bytes // 2
+        self._plan.post_roll_count, self._plan.post_roll_ns = post_roll, int(post_roll_s * 1e9)
         self._plan.has_statistics = statistics
         self._budget = _core.Budget()
         self._budget.segment_bytes = segment_bytes

@@ -8,7 +8,7 @@
 namespace edgeward {
 namespace {
 
-CapturePlan some_plan() { return {"", kMinRingBytes, Keep::oldest, {}, 1, {}, 0, 0, 0, true, {}, {}}; }
+CapturePlan some_plan() { return {.ring_bytes = kMinRingBytes, .has_statistics = true}; }
 
 Statistics counted(uint64_t failures) {
   Statistics statistics({"main", {{"x", DType::float32, {1}, {}}}, {}}, {});

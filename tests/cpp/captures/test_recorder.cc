@@ -61,18 +61,11 @@ class Recorded {
  public:
   explicit Recorded(const std::function<void(CapturePlan&)>& change = nullptr, size_t size_bytes = 64)
       : input_(size_bytes), output_(size_bytes) {
-    CapturePlan plan{directory_.at(""),
-                     uint64_t{1} << 20,
-                     Keep::oldest,
-                     rule_of(RuleKind::fraction, 1),
-                     1,
-                     {},
-                     0,
-                     0,
-                     uint64_t{1} << 18,
-                     false,
-                     {},
-                     {}};
+    CapturePlan plan{.ring_directory = directory_.at(""),
+                     .ring_bytes = uint64_t{1} << 20,
+                     .rule = rule_of(RuleKind::fraction, 1),
+                     .seed = 1,
+                     .pre_roll_bytes = uint64_t{1} << 18};
     if (change != nullptr) change(plan);
     capture_ = std::make_shared<Capture>(std::move(plan));
     recorder_.emplace(capture_, signature());
@@ -81,20 +74,22 @@ class Recorded {
 
   // One inference, whose output is `value` all over; returns when it began.
   uint64_t run(uint8_t value) {
+    const uint64_t begin_ns = recorder_->now_ns();
+    run_at(begin_ns, value);
+    return begin_ns;
+  }
+  void run_at(uint64_t begin_ns, uint8_t value) {
     std::fill(output_.begin(), output_.end(), std::byte{value});
     std::fill(input_.begin(), input_.end(), std::byte{static_cast<uint8_t>(value + 1)});
-    const uint64_t begin_ns = recorder_->now_ns();
     const TensorView input = view(input_);
     const TensorView output = view(output_);
     recorder_->observe(begin_ns, std::span(&input, 1), std::span(&output, 1));
-    return begin_ns;
   }
   void fail() {
     const TensorView input = view(input_);
     recorder_->observe_failure(recorder_->now_ns(), std::span(&input, 1));
   }
   Octets& input() { return input_; }
-  Octets& output() { return output_; }
   Recorder& recorder() { return *recorder_; }
   Capture& capture() { return *capture_; }
   std::vector<Kept> kept() const { return kept_in(directory_); }
@@ -221,7 +216,7 @@ TEST_CASE("what a full ring loses is counted, in the next record too") {
 TEST_CASE("sequences count what was lost: a gap is a loss") {
   Directory directory;
   const auto capture = std::make_shared<Capture>(CapturePlan{
-      directory.at(""), kMinRingBytes, Keep::oldest, rule_of(RuleKind::fraction, 1), 1, {}, 0, 0, 0, false, {}, {}});
+      .ring_directory = directory.at(""), .ring_bytes = kMinRingBytes, .rule = rule_of(RuleKind::fraction, 1)});
   Recorder recorder(capture, Recorded::signature());
   Octets small(64);
   Octets large(kMinRingBytes);
@@ -278,17 +273,12 @@ TEST_CASE("what came before is kept no longer than was asked for") {
     plan.pre_roll_count = 100;
     plan.pre_roll_ns = 1'000'000'000;
   });
-  const auto observe = [&](uint8_t value, uint64_t begin_ns) {
-    std::fill(session.output().begin(), session.output().end(), std::byte{value});
-    const TensorView view{DType::uint8, {64}, session.output().data(), 64};
-    session.recorder().observe(begin_ns, std::span(&view, 1), std::span(&view, 1));
-  };
   const uint64_t now_ns = session.recorder().now_ns();
-  observe(1, now_ns - 2'000'000'000);
-  observe(2, now_ns - 1'000'000'001);
-  observe(3, now_ns - 1'000'000'000);
-  observe(4, now_ns - 5);
-  observe(200, now_ns);
+  session.run_at(now_ns - 2'000'000'000, 1);
+  session.run_at(now_ns - 1'000'000'001, 2);
+  session.run_at(now_ns - 1'000'000'000, 3);
+  session.run_at(now_ns - 5, 4);
+  session.run_at(now_ns, 200);
   CHECK(values_of(session.kept()) == std::vector<int>{3, 4, 200});
   check_identity(session.recorder().counters(), 5);
 }
@@ -308,6 +298,58 @@ TEST_CASE("what came before takes no more room than was given") {
   session.run(200);
   CHECK(values_of(session.kept()) == std::vector<int>{8, 9, 200});
   check_identity(session.recorder().counters(), 11);
+}
+
+TEST_CASE("after one that is kept come as many as were asked for, counted anew from each") {
+  Recorded session([](CapturePlan& plan) {
+    plan.rule = rule_of(RuleKind::above, 100);
+    plan.pre_roll_count = 1;
+    plan.post_roll_count = 2;
+  });
+  for (const uint8_t value : {1, 2, 200, 3, 201, 4, 5, 6, 7, 202}) session.run(value);
+  session.fail();
+  session.capture().capture_next({});
+  for (const uint8_t value : {8, 9, 10, 11}) session.run(value);
+  std::vector<std::pair<int, uint32_t>> all;
+  for (const Kept& kept : session.kept())
+    all.emplace_back(kept.tensors.size() == 2 ? static_cast<int>(kept.data(1)[0]) : -1, kept.head.reason);
+  CHECK(all == std::vector<std::pair<int, uint32_t>>{{2, kPreRoll},
+                                                     {200, kPredicate},
+                                                     {3, kPostRoll},
+                                                     {201, kPredicate},
+                                                     {4, kPostRoll},
+                                                     {5, kPostRoll},
+                                                     {7, kPreRoll},
+                                                     {202, kPredicate},
+                                                     {-1, kFailed | kPostRoll},
+                                                     {8, kManual},
+                                                     {9, kPostRoll},
+                                                     {10, kPostRoll}});
+  check_identity(session.recorder().counters(), 15);
+}
+
+TEST_CASE("what came after is kept no longer than was asked for") {
+  Recorded session([](CapturePlan& plan) {
+    plan.rule = rule_of(RuleKind::above, 100);
+    plan.post_roll_count = 100;
+    plan.post_roll_ns = 1'000'000'000;
+  });
+  const uint64_t now_ns = session.recorder().now_ns();
+  session.run_at(now_ns - 2'000'000'000, 200);
+  session.run_at(now_ns - 1'000'000'000, 1);
+  session.run_at(now_ns - 999'999'999, 2);
+  CHECK(values_of(session.kept()) == std::vector<int>{200, 1});
+  check_identity(session.recorder().counters(), 3);
+}
+
+TEST_CASE("a run that failed says so in the pre-roll too") {
+  Recorded session([](CapturePlan& plan) {
+    plan.rule = rule_of(RuleKind::above, 100);
+    plan.pre_roll_count = 1;
+  });
+  session.fail();
+  session.run(200);
+  CHECK(session.kept().at(0).head.reason == (kFailed | kPreRoll));
 }
 
 TEST_CASE("a rule that looks at nothing is asked before the run, once") {
@@ -351,6 +393,10 @@ TEST_CASE("a run that somebody may want is not passed over") {
     plan.rule.reset();
     plan.pre_roll_count = 1;
   }));
+  CHECK(is_seen([](CapturePlan& plan) {
+    plan.rule.reset();
+    plan.post_roll_count = 1;
+  }));
 }
 
 TEST_CASE("statistics are of every inference, kept or not") {
@@ -371,7 +417,7 @@ TEST_CASE("statistics are of every inference, kept or not") {
 TEST_CASE("a plan that does not fit the model is refused, and leaves no record") {
   const Directory directory;
   const auto make = [&](const std::function<void(CapturePlan&)>& change) {
-    CapturePlan plan{directory.at(""), kMinRingBytes, Keep::oldest, {}, 1, {}, 0, 0, 0, true, {}, {}};
+    CapturePlan plan{.ring_directory = directory.at(""), .ring_bytes = kMinRingBytes, .has_statistics = true};
     change(plan);
     const auto capture = std::make_shared<Capture>(std::move(plan));
     const Recorder recorder(capture, Recorded::signature());
