@@ -45,9 +45,19 @@ RingCounters Capture::counters() const {
 std::map<std::string, Statistics> Capture::statistics() const {
   fork_mark_.require_same_process("capture");
   const std::lock_guard lock(mutex_);
-  std::map<std::string, Statistics> all = ended_statistics_;
+  std::map<std::string, Statistics> all = taken_statistics_;
+  for (const auto& [signature, statistics] : ended_statistics_) merge_into(all, signature, statistics);
   for (const CaptureSource* source : sources_) merge_into(all, source->signature, source->statistics());
   return all;
+}
+
+std::map<std::string, Statistics> Capture::take_statistics() {
+  fork_mark_.require_same_process("capture");
+  const std::lock_guard lock(mutex_);
+  std::map<std::string, Statistics> taken = std::exchange(ended_statistics_, {});
+  for (const CaptureSource* source : sources_) merge_into(taken, source->signature, source->take_statistics());
+  for (const auto& [signature, statistics] : taken) merge_into(taken_statistics_, signature, statistics);
+  return taken;
 }
 
 void Capture::capture_next(CaptureRequest request) {

@@ -45,7 +45,8 @@ struct CaptureRequest {
 struct CaptureSource {
   std::string signature;
   std::function<RingCounters()> counters;
-  std::function<std::optional<Statistics>()> statistics;
+  std::function<std::optional<Statistics>()> statistics;       // since the last take_statistics()
+  std::function<std::optional<Statistics>()> take_statistics;  // the same, counted from zero from here on
 };
 
 class Capture {
@@ -58,6 +59,8 @@ class Capture {
   RingCounters counters() const;
   // By signature, for each that ran; empty without statistics.
   std::map<std::string, Statistics> statistics() const;
+  // What was counted since the last call, by signature: each inference is in one answer alone.
+  std::map<std::string, Statistics> take_statistics();
 
   // Throws Error(bad_input) for more bytes than a record can hold.
   void capture_next(CaptureRequest request);
@@ -82,7 +85,8 @@ class Capture {
   std::vector<const CaptureSource*> sources_;
   uint64_t source_count_ = 0;  // ever
   RingCounters ended_;
-  std::map<std::string, Statistics> ended_statistics_;
+  std::map<std::string, Statistics> ended_statistics_;  // of ended sessions, not taken
+  std::map<std::string, Statistics> taken_statistics_;  // of all sessions
   std::string failure_;
 };
 

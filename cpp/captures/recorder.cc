@@ -92,10 +92,9 @@ Recorder::Recorder(std::shared_ptr<Capture> capture, const Signature& signature)
       input_indices_(chosen_indices(plan_, signature.inputs)),
       output_indices_(chosen_indices(plan_, signature.outputs)),
       ring_(plan_.ring_directory, plan_.ring_bytes, plan_.keep, description_of(plan_, signature)),
-      pre_roll_({plan_.pre_roll_count, plan_.pre_roll_ns, plan_.pre_roll_bytes}), source_{
-                                                                                      signature.name,
-                                                                                      [this] { return counters(); },
-                                                                                      [this] { return statistics(); }} {
+      pre_roll_({plan_.pre_roll_count, plan_.pre_roll_ns, plan_.pre_roll_bytes}),
+      source_{signature.name, [this] { return counters(); }, [this] { return statistics(); },
+              [this] { return take_statistics(); }} {
   std::optional<Rule> rule;
   if (plan_.rule) rule = resolved(*plan_.rule, signature_);
   if (plan_.has_statistics) statistics_.emplace(signature_, edges_of(plan_, signature_));
@@ -280,6 +279,12 @@ void Recorder::write_pre_roll(uint64_t begin_ns, int64_t wall_ahead_ns) {
 std::optional<Statistics> Recorder::statistics() const {
   const std::lock_guard lock(mutex_);
   return statistics_;
+}
+
+std::optional<Statistics> Recorder::take_statistics() {
+  const std::lock_guard lock(mutex_);
+  if (!statistics_) return std::nullopt;
+  return statistics_->take();
 }
 
 }  // namespace edgeward

@@ -302,10 +302,12 @@ size_t TensorStatistics::bin_of_bits(float value) { return std::bit_cast<uint32_
 
 float TensorStatistics::least_of_bits(size_t bin) { return std::bit_cast<float>(static_cast<uint32_t>(bin) << 20); }
 
+bool TensorStatistics::has_bins_of(const TensorStatistics& other) const {
+  return edges == other.edges && bins.size() == other.bins.size();
+}
+
 void TensorStatistics::merge(const TensorStatistics& other) {
-  if (edges != other.edges || bins.size() != other.bins.size()) {
-    throw Error(Code::bad_input, "statistics: expected the same bins, got others");
-  }
+  if (!has_bins_of(other)) throw Error(Code::bad_input, "statistics: expected the same bins, got others");
   if (classes.size() < other.classes.size()) classes.resize(other.classes.size());
   for (size_t i = 0; i < other.classes.size(); ++i) classes[i] += other.classes[i];
   merge_moments(*this, other.finite_count, other.mean, other.squares, other.min, other.max);
@@ -331,6 +333,7 @@ Statistics::Statistics(const Signature& signature, const std::vector<std::vector
 
 void Statistics::add(std::span<const TensorView> inputs, std::span<const TensorView> outputs, uint64_t latency_ns) {
   ++run_count_;
+  ++turn_;
   latency_.add(latency_ns);
   size_t index = 0;
   for (const TensorView& view : inputs) add_tensor(tensors_[index++], view);
@@ -343,7 +346,7 @@ void Statistics::add_tensor(Tensor& tensor, const TensorView& view) {
   with_elements(view, [&](const auto* elements, size_t count, const auto& to_number) {
     using Number = decltype(to_number(*elements));
     const size_t step = (count + kMaxElementsCounted - 1) / kMaxElementsCounted;
-    size_t index = step > 1 ? run_count_ % step : 0;
+    size_t index = step > 1 ? turn_ % step : 0;
     if constexpr (std::is_same_v<Number, double>) {
       for (; index < count; index += step) counter.add_one(to_number(elements[index]), nullptr);
     } else {
@@ -389,10 +392,30 @@ void Statistics::merge(const Statistics& other) {
   };
   if (!std::equal(tensors_.begin(), tensors_.end(), other.tensors_.begin(), other.tensors_.end(), is_same))
     throw Error(Code::bad_input, "statistics: expected those of the same tensors, got others");
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    if (!tensors_[i].statistics.has_bins_of(other.tensors_[i].statistics))
+      throw Error(Code::bad_input, "statistics: expected the same bins of \"", tensors_[i].name, "\", got others");
+  }
   for (size_t i = 0; i < tensors_.size(); ++i) tensors_[i].statistics.merge(other.tensors_[i].statistics);
   run_count_ += other.run_count_;
   error_count_ += other.error_count_;
   latency_.merge(other.latency_);
+}
+
+Statistics Statistics::take() {
+  Statistics taken = *this;
+  // Nothing below allocates: what was counted is either taken or still here.
+  run_count_ = 0;
+  error_count_ = 0;
+  std::fill(latency_.counts().begin(), latency_.counts().end(), 0);
+  for (Tensor& tensor : tensors_) {
+    TensorStatistics empty;
+    empty.edges.swap(tensor.statistics.edges);
+    empty.bins.swap(tensor.statistics.bins);
+    std::fill(empty.bins.begin(), empty.bins.end(), 0);
+    tensor.statistics = std::move(empty);
+  }
+  return taken;
 }
 
 std::vector<std::byte> Statistics::bytes() const {

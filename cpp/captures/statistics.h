@@ -58,6 +58,7 @@ struct TensorStatistics {
   // The value of a bin of bits that is nearest to zero.
   static float least_of_bits(size_t bin);
 
+  bool has_bins_of(const TensorStatistics& other) const;
   // After Chan, Golub and LeVeque. Throws Error(bad_input) when the bins differ.
   void merge(const TensorStatistics& other);
 };
@@ -69,8 +70,10 @@ class Statistics {
 
   void add(std::span<const TensorView> inputs, std::span<const TensorView> outputs, uint64_t latency_ns);
   void add_failure() { ++error_count_; }
-  // Throws Error(bad_input) when the tensors differ.
+  // Throws Error(bad_input) when the tensors or their bins differ; nothing is merged then.
   void merge(const Statistics& other);
+  // All that was counted since the last take(); what is counted from here on begins at zero.
+  Statistics take();
 
   uint64_t run_count() const { return run_count_; }
   uint64_t error_count() const { return error_count_; }
@@ -93,6 +96,7 @@ class Statistics {
   void add_tensor(Tensor& tensor, const TensorView& view);
 
   uint64_t run_count_ = 0;
+  uint64_t turn_ = 0;  // runs ever: which elements of a large tensor are counted
   uint64_t error_count_ = 0;
   LatencyHistogram latency_;
   std::vector<Tensor> tensors_;

@@ -291,6 +291,7 @@ void bind_capture(py::module_& module) {
       .def_property_readonly("counters", [](const Capture& self) { return counters_dict(self.counters()); })
       .def_property_readonly("failure", &Capture::failure, "Why a session captures nothing; empty when all do.")
       .def_property_readonly("statistics", &Capture::statistics, "A Statistics for each signature that ran.")
+      .def("take_statistics", &Capture::take_statistics, "The same, of the inferences since the last call.")
       .def("capture_next", &capture_next, py::arg("correlation_id"), py::arg("user"),
            "Keep the next inference, with these bytes of the caller's.");
   module.def(

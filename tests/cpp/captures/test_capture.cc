@@ -18,6 +18,7 @@ Statistics counted(uint64_t failures) {
 
 CaptureSource source_of(const std::string& signature, const RingCounters& counters, uint64_t failures) {
   return {signature, [counters] { return counters; },
+          [failures]() -> std::optional<Statistics> { return counted(failures); },
           [failures]() -> std::optional<Statistics> { return counted(failures); }};
 }
 
@@ -52,12 +53,33 @@ TEST_CASE("what sessions have counted adds up, of those that ended too") {
   CHECK(capture.add(first) == 3);
 }
 
+TEST_CASE("each count is taken once, of ended sessions too, and all stay in the sum") {
+  Capture capture(some_plan());
+  Statistics live = counted(3);
+  const CaptureSource source{"a", [] { return RingCounters(); }, [&]() -> std::optional<Statistics> { return live; },
+                             [&]() -> std::optional<Statistics> { return live.take(); }};
+  const CaptureSource ended = source_of("a", {}, 10);
+  capture.add(source);
+  capture.add(ended);
+  capture.remove(ended);
+  CHECK(capture.take_statistics().at("a").error_count() == 13);
+  live.add_failure();
+  CHECK(capture.statistics().at("a").error_count() == 14);
+  CHECK(capture.take_statistics().at("a").error_count() == 1);
+  CHECK(capture.take_statistics().at("a").error_count() == 0);
+  CHECK(capture.statistics().at("a").error_count() == 14);
+  capture.remove(source);
+  CHECK(capture.statistics().at("a").error_count() == 14);
+}
+
 TEST_CASE("without statistics there are none") {
   Capture capture(some_plan());
   const CaptureSource source{"a", [] { return RingCounters(); },
+                             []() -> std::optional<Statistics> { return std::nullopt; },
                              []() -> std::optional<Statistics> { return std::nullopt; }};
   capture.add(source);
   CHECK(capture.statistics().empty());
+  CHECK(capture.take_statistics().empty());
   capture.remove(source);
   CHECK(capture.statistics().empty());
 }

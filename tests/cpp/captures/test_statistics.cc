@@ -282,6 +282,27 @@ TEST_CASE("of a large tensor a part is looked at, and from run to run every part
   check_by_definition(counted.input(), as_doubles(values));
 }
 
+TEST_CASE("what is taken is all since the last time, and the turn of the elements goes on") {
+  Statistics whole = filled();
+  const auto before = whole.bytes();
+  Statistics taken = whole.take();
+  CHECK(taken.bytes() == before);
+  CHECK(is_equal(whole, Statistics(of_tensors(DType::float32, DType::float32), {{-1, 0, 1}, {}})));
+  taken.merge(whole.take());
+  CHECK(taken.bytes() == before);
+
+  constexpr size_t kCount = 3 * kMaxElementsCounted - 5;
+  std::vector<float> values(kCount);
+  std::iota(values.begin(), values.end(), 1.0F);
+  Counted counted(DType::float32);
+  Counted merged(DType::float32);
+  for (int run = 0; run < 3; ++run) {
+    counted.add(values);
+    merged.all().merge(counted.all().take());
+  }
+  check_by_definition(merged.input(), as_doubles(values));
+}
+
 TEST_CASE("classes: the first of the greatest, for a row of scores among the outputs") {
   Statistics statistics({"main",
                          {{"x", DType::float32, {1, 3}, {}}},
@@ -357,6 +378,11 @@ TEST_CASE("what counts something else is not merged, and nothing changes") {
   check_refusal(Code::bad_input, {"bins"}, [&] {
     statistics.merge(Statistics(of_tensors(DType::float32, DType::float32), {{-1, 0, 1}, {0, 1}}));
   });
+  Statistics other(of_tensors(DType::float32, DType::float32), {{-1, 0, 1}, {0, 1}});
+  std::vector<float> values{1, 2};
+  const TensorView view = view_of(DType::float32, values);
+  other.add(std::span(&view, 1), std::span(&view, 1), 1);
+  check_refusal(Code::bad_input, {"bins"}, [&] { statistics.merge(other); });
   CHECK(statistics.bytes() == before);
 }
 
