@@ -7,6 +7,7 @@
 #include "captures/drain_thread.h"
 #include "captures/record.h"
 #include "captures/ring_format.h"
+#include "captures/sealed_statistics.h"
 #include "captures/segment_format.h"
 #include "captures/segment_reader.h"
 #include "captures/segment_recovery.h"
@@ -41,6 +42,11 @@ constexpr Word<FrameType> kFrameTypes[] = {
     {FrameType::counters, "counters"},
     {FrameType::footer, "footer"},
 };
+
+py::bytes python_bytes(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+
+// Valid as long as `bytes`.
+Bytes bytes_view(const py::bytes& bytes) { return std::as_bytes(std::span(std::string_view(bytes))); }
 
 // A field that Python reads and sets as one of `words`.
 template <class Struct, class T, size_t kCount>
@@ -154,8 +160,6 @@ std::unique_ptr<PyDrain> make_drain(const py::object& ring_directory, const py::
 }
 
 // ---- Reading.
-
-py::bytes python_bytes(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 struct PyTensor {
   bool is_output;
@@ -380,23 +384,32 @@ void bind_segments(py::module_& module) {
   module.def("recover_segment", &recovered_dict, py::arg("path"), "Seal a segment that a crash left open.");
 }
 
+void bind_sealed_statistics(py::module_& module) {
+  module.attr("STATISTICS_SUFFIX") = kStatisticsSuffix;
+  module.attr("SEALED_STATISTICS_SUFFIX") = kSealedStatisticsSuffix;
+  module.def(
+      "seal_statistics",
+      [](const PublicKey& recipient, const py::bytes& document) {
+        return python_bytes(seal_statistics(recipient, bytes_view(document)));
+      },
+      py::arg("recipient"), py::arg("document"), "Bytes that the owner of the recipient's private key can open.");
+  module.def(
+      "open_statistics",
+      [](const py::bytes& sealed, const PrivateKey* key) {
+        return python_bytes(open_statistics(bytes_view(sealed), key));
+      },
+      py::arg("sealed"), py::arg("key"), "What seal_statistics sealed. Raises MalformedCapture, WrongKey.");
+}
+
 }  // namespace
 
 void bind_statistics(py::module_& module) {
   py::class_<Statistics>(module, "Statistics", "Counts over every inference of a signature.")
       .def_static(
-          "from_bytes",
-          [](const py::bytes& bytes) {
-            const std::string_view text = bytes;
-            return Statistics::from_bytes(std::as_bytes(std::span(text)));
-          },
+          "from_bytes", [](const py::bytes& bytes) { return Statistics::from_bytes(bytes_view(bytes)); },
           py::arg("data"), "What to_bytes made. Raises MalformedCapture.")
       .def(
-          "to_bytes",
-          [](const Statistics& self) {
-            const auto bytes = self.bytes();
-            return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-          },
+          "to_bytes", [](const Statistics& self) { return python_bytes(self.bytes()); },
           "Versioned bytes, for from_bytes.")
       .def("merge", &Statistics::merge, py::arg("other"), "Add what another session or device counted.")
       .def("report", &statistics_dict, "All of it as a dict; counts are arrays.");
@@ -409,6 +422,7 @@ void bind_captures(py::module_& module) {
   bind_drain(module);
   bind_records(module);
   bind_segments(module);
+  bind_sealed_statistics(module);
   module.def("least_latencies", &least_latencies, "The least nanoseconds of each bucket of latency_counts.");
   module.def("bit_bins", &bit_bins, "(bin, value nearest to zero) of each bin of a tensor without edges, by value.");
 }
