@@ -1,5 +1,7 @@
 """Statistics beside the segments: whole or as before, merged by release, damage refused."""
 
+import json
+
 import numpy as np
 import pytest
 from models import tflite_models
@@ -61,7 +63,7 @@ def test_a_flush_writes_what_was_counted_so_far(directory):
             assert capture.flush()
             (release,) = read_statistics(directory)
             assert release.statistics.report()["run_count"] == count
-    assert len(list(directory.glob(f"*{SUFFIX}"))) == 1
+    assert len(list(directory.glob(f"*{SUFFIX}"))) <= 2  # of two days, at midnight
 
 
 def test_a_file_that_is_damaged_is_refused_by_name(directory):
@@ -82,6 +84,21 @@ def test_a_file_that_is_damaged_is_refused_by_name(directory):
             continue
         # A bit of a name: nothing else goes unnoticed.
         assert whole[bit // 8 : bit // 8 + 1].isalnum() or whole[bit // 8] in b'_" '
+
+
+def test_a_damaged_file_is_named_and_passed_over(directory, typed):
+    counted(directory, [1, 2])
+    name = f"0123456789abcdef{SUFFIX}"
+    (directory / name).touch()
+    with pytest.warns(UserWarning, match=name):
+        (release,) = read_statistics(directory)
+    assert release.statistics.report()["run_count"] == 2
+    status, out, err = typed(f"captures stats {directory} --json")
+    assert (status, err) == (0, "")
+    document = json.loads(out)
+    assert [entry["run_count"] for entry in document["statistics"]] == [2]
+    assert [name in refusal for refusal in document["refused"]] == [True]
+    assert name in typed(f"captures stats {directory}")[1]
 
 
 def test_statistics_refuse_others_and_damage():

@@ -18,7 +18,9 @@ from edgeward import _core
 from edgeward.captures import rings
 from edgeward.captures.limits import require_number, require_ring_bytes
 from edgeward.captures.rules import Rule, every, fraction
-from edgeward.captures.statistics_file import StatisticsFile
+from edgeward.captures.statistics_file import Counted
+from edgeward.captures.statistics_ledger import StatisticsLedger
+from edgeward.captures.ticker import Ticker
 from edgeward.errors import BadInput, Busy
 from edgeward.paths import PathLike
 
@@ -31,6 +33,8 @@ SEGMENT_BYTES = 64 * MIB
 MAX_BYTES = 1024 * MIB
 MIN_FREE_BYTES = 128 * MIB
 FLUSH_S = 30.0
+STATISTICS_S = 60.0
+MIN_STATISTICS_S = 0.01
 TIMEOUT_LIMIT_S = 2_147_483  # in milliseconds, it fits 32 bits
 
 
@@ -55,7 +59,8 @@ class Capture:
 
     An inference is kept when `sample` picks it, a share from 0 to 1 or a Rule, or when the Rule
     `when` holds; without either, every inference is. A record holds `tensors`, by name; None means
-    all. Every inference is counted in `Model.statistics`, kept or not, unless statistics=False.
+    all. Every inference is counted in `Model.statistics`, kept or not, unless statistics=False;
+    the counts are saved beside the segments every `statistics_s` seconds, and at the end.
     `pre_roll` also keeps that many inferences before each one that is kept, none older than
     `pre_roll_s` seconds if that is not 0; `post_roll` that many after each, none that begins more
     than `post_roll_s` seconds later if that is not 0. Both are counted in each session by itself.
@@ -80,6 +85,7 @@ class Capture:
         keep: str = "oldest",
         tensors: Iterable[str] | None = None,
         statistics: bool = True,
+        statistics_s: float = STATISTICS_S,
         pre_roll: int = 0,
         pre_roll_s: float = 0.0,
         post_roll: int = 0,
@@ -99,9 +105,9 @@ class Capture:
         """
         _require_word("keep", keep, _core.KEEPS)
         _require_word("evict", evict, _core.EVICTS)
-        if encrypt_to is not None and encrypt_to.algorithm != "x25519":
-            raise BadInput(f"encrypt_to: expected an x25519 key, got {encrypt_to.algorithm}")
+        _require_recipient(encrypt_to)
         require_ring_bytes(ring_bytes)
+        require_number("statistics_s", statistics_s, MIN_STATISTICS_S, 1 << 32)
         for name, number, limit in (
             ("pre_roll", pre_roll, 1 << 32), ("pre_roll_s", pre_roll_s, 1 << 32),
             ("post_roll", post_roll, 1 << 32), ("post_roll_s", post_roll_s, 1 << 32),
@@ -110,8 +116,7 @@ class Capture:
             ("least_free_bytes", least_free_bytes, 1 << 64),
         ):  # fmt: skip
             require_number(name, number, 0, limit)
-        self.directory = os.fsdecode(directory)
-        self._recipient = encrypt_to
+        self.directory, self._recipient = os.fsdecode(directory), encrypt_to
         self._rule = _together(sample, when)
         self._plan = _core.CapturePlan()
         self._plan.ring_directory = rings.directory_of(directory)
@@ -123,13 +128,13 @@ class Capture:
         self._plan.pre_roll_bytes = ring_bytes // 2
         self._plan.post_roll_count, self._plan.post_roll_ns = post_roll, int(post_roll_s * 1e9)
         self._plan.has_statistics = statistics
-        self._budget = _core.Budget()
-        self._budget.segment_bytes = segment_bytes
-        self._budget.most_bytes, self._budget.least_free_bytes = most_bytes, least_free_bytes
-        self._budget.most_age_ns, self._budget.evict = int(most_age_s * 1e9), evict
+        self._budget = _budget(segment_bytes, most_bytes, least_free_bytes, most_age_s, evict)
         rings.make_directory(self._plan.ring_directory)
-        self._parts = _Parts(self.directory)
+        ledger = StatisticsLedger(self.directory, recipient=encrypt_to, most_bytes=most_bytes)
+        self._parts = _Parts(ledger)
         self._parts.drain = self._drain()
+        if statistics:
+            self._parts.ticker = Ticker(self._parts.save_statistics, statistics_s)
         self._finalizer = weakref.finalize(self, self._parts.close)
 
     def attach(
@@ -262,14 +267,17 @@ class _Attached:
         self, model: "weakref.ref[_core.Model]", core: _core.Capture, identity: Mapping[str, str]
     ) -> None:
         self.model, self.core, self.identity = model, core, identity
-        self.files: dict[str, StatisticsFile] = {}  # by signature
 
 
 class _Parts:
     """What ends with the Capture, or with the program."""
 
-    def __init__(self, directory: str) -> None:
-        self.directory = directory
+    def __init__(self, ledger: StatisticsLedger) -> None:
+        from threading import Lock
+
+        self.ledger = ledger
+        self.ledger_lock = Lock()
+        self.ticker: Ticker | None = None
         self.process_id = os.getpid()
         self.attached: list[_Attached] = []
         self.drain: _core.Drain | None = None
@@ -280,14 +288,15 @@ class _Parts:
         return self.drain.counters if self.drain else {}
 
     def save_statistics(self) -> bool:
-        """Whether they were written; if not, the files keep what they had."""
+        """Whether all that was counted before is on the disk; if not, the next call tries again."""
         try:
-            for attached in self.attached:
-                for signature, statistics in attached.core.statistics.items():
-                    if signature not in attached.files:
-                        name = os.urandom(8).hex()
-                        attached.files[signature] = StatisticsFile.named(self.directory, name)
-                    attached.files[signature].write(attached.identity, signature, statistics)
+            with self.ledger_lock:
+                for attached in self.attached:
+                    for signature, statistics in attached.core.take_statistics().items():
+                        self.ledger.add(
+                            Counted(**attached.identity, signature=signature, statistics=statistics)
+                        )
+                self.ledger.save()
         except OSError as error:
             self.complaint = str(error)
             return False
@@ -302,9 +311,20 @@ class _Parts:
             if model is not None:
                 with suppress(Exception):  # the model may be closed
                     _core.detach(model, attached.core)
-        self.save_statistics()
+        if self.ticker is not None:
+            self.ticker.close()  # saves once more
         if self.drain is not None:
             self.drain.close()
+
+
+def _budget(
+    segment_bytes: int, most_bytes: int, least_free_bytes: int, most_age_s: float, evict: str
+) -> _core.Budget:
+    budget = _core.Budget()
+    budget.segment_bytes = segment_bytes
+    budget.most_bytes, budget.least_free_bytes = most_bytes, least_free_bytes
+    budget.most_age_ns, budget.evict = int(most_age_s * 1e9), evict
+    return budget
 
 
 def _together(sample: float | Rule | None, when: Rule | None) -> Rule | None:
@@ -320,6 +340,11 @@ def _together(sample: float | Rule | None, when: Rule | None) -> Rule | None:
 def _specs(signatures: Iterable[_core.Signature]) -> Iterable[_core.TensorSpec]:
     for signature in signatures:
         yield from (*signature.inputs, *signature.outputs)
+
+
+def _require_recipient(key: _core.PublicKey | None) -> None:
+    if key is not None and key.algorithm != "x25519":
+        raise BadInput(f"encrypt_to: expected an x25519 key, got {key.algorithm}")
 
 
 def _require_word(name: str, word: str, known: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from edgeward import Captured, PrivateKey, _core, read_captures
 from edgeward.captures import rings
 from edgeward.captures.captured import segment_paths
 from edgeward.captures.folders import files_below
-from edgeward.captures.statistics_file import SUFFIX
+from edgeward.captures.statistics_file import SEALED_SUFFIX, SUFFIX
 from edgeward.errors import BadInput
 
 NS = 1_000_000_000
@@ -25,7 +25,7 @@ def add_key(parser: argparse.ArgumentParser) -> None:
         "--key",
         metavar="FILE",
         type=Path,
-        help="the private key, for records that were captured with encrypt_to",
+        help="the private key, for what was captured with encrypt_to",
     )
 
 
@@ -39,7 +39,7 @@ def read_key(args: argparse.Namespace) -> PrivateKey | None:
 
 def require_captures(directory: Path) -> None:
     """Raises BadInput for a directory in which no Capture has written, OSError."""
-    if segment_paths(directory) or files_below(directory, SUFFIX):
+    if segment_paths(directory) or files_below(directory, SUFFIX, SEALED_SUFFIX):
         return
     # A Capture that has kept nothing yet leaves its lock, or has rings.
     if (directory / _core.DRAIN_LOCK_NAME).exists() or os.path.isdir(rings.directory_of(directory)):

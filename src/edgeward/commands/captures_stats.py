@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeward import Package, _core, read_statistics
+from edgeward import Package, _core
 from edgeward.captures.drift import Drift, drifts
-from edgeward.commands.captures_records import add_directory, require_captures
+from edgeward.captures.statistics_file import gather_statistics
+from edgeward.commands.captures_records import add_directory, add_key, read_key, require_captures
 from edgeward.errors import BadInput
 from edgeward.outcome import Outcome
 from edgeward.reports.inspection import aligned, number
@@ -21,6 +22,7 @@ from edgeward.terminal.quoting import quoted
 
 def add(parser: argparse.ArgumentParser) -> None:
     add_directory(parser)
+    add_key(parser)
     parser.add_argument(
         "--against", metavar="PACKAGE", type=Path, help="compare with this package's reference"
     )
@@ -31,7 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     require_captures(args.directory)
-    counted = read_statistics(args.directory)
+    gathered = gather_statistics(args.directory, read_key(args))
     reference = None
     if args.against is not None:
         reference = Package.open(args.against, trust=args.trust).reference
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace) -> Outcome:
             raise BadInput(f'package "{args.against}": expected a reference in it, got none')
     entries = []
     lines = []
-    for statistics in counted:
+    for statistics in gathered.counted:
         rows = statistics.statistics.report()
         entry: dict[str, Any] = {
             "model": statistics.name,
@@ -57,7 +59,9 @@ def run(args: argparse.Namespace) -> Outcome:
             entry["drift"] = [drift._asdict() for drift in moved]
             lines += ["", *_drift_lines(moved)]
         entries.append(entry)
-    return Outcome({"statistics": entries}, "\n".join(lines) or "no statistics yet")
+    lines += [f"passed over: {quoted(refusal)}" for refusal in gathered.refused]
+    report = {"statistics": entries, "refused": gathered.refused}
+    return Outcome(report, "\n".join(lines) or "no statistics yet")
 
 
 def _latency(counts: NDArray[np.uint64]) -> dict[str, int]:

@@ -1,0 +1,63 @@
+"""How much room statistics may take beside the segments, and what of them is removed."""
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from edgeward.captures.statistics_file import SEALED_SUFFIX, SUFFIX, day_in
+
+SHARE = 4  # statistics have one part of so many; records have what statistics leave
+DRAFT_AGE_S = 86_400.0
+
+
+class Held(NamedTuple):
+    """A file of statistics in a directory of captures."""
+
+    name: str
+    size_bytes: int
+    changed_s: float
+
+
+def keep_within(directory: str, most_bytes: int) -> None:
+    """Remove drafts that were left behind, and the oldest statistics beyond their share.
+
+    Raises OSError.
+    """
+    now_s = time.time()
+    files = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            is_whole = entry.name.endswith((SUFFIX, SEALED_SUFFIX))
+            if not is_whole and not _is_draft(entry.name):
+                continue
+            with suppress(FileNotFoundError):  # another process was faster
+                facts = entry.stat(follow_symlinks=False)
+                if is_whole:
+                    files.append(Held(entry.name, facts.st_size, facts.st_mtime))
+                elif abs(now_s - facts.st_mtime) > DRAFT_AGE_S:
+                    os.unlink(entry.path)
+    for name in evicted(files, most_bytes):
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(directory, name))
+
+
+def evicted(files: Sequence[Held], most_bytes: int) -> list[str]:
+    """The names of those that must go, so that the others are within their share of `most_bytes`.
+
+    Pure. The oldest day goes first, and of one day what was not changed for the longest.
+    """
+    total_bytes = sum(file.size_bytes for file in files)
+    names = []
+    for file in sorted(files, key=lambda file: (day_in(file.name), file.changed_s)):
+        if total_bytes <= most_bytes // SHARE:
+            break
+        total_bytes -= file.size_bytes
+        names.append(file.name)
+    return names
+
+
+def _is_draft(name: str) -> bool:
+    """Of replace_file, which adds a dot and random characters to the name."""
+    return name.rpartition(".")[0].endswith((SUFFIX, SEALED_SUFFIX))

@@ -1,0 +1,71 @@
+"""Statistics have their share of the budget, and leave nothing behind."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+from models import tflite_models
+
+import edgeward as ew
+from edgeward.captures.statistics_budget import DRAFT_AGE_S, Held, evicted, keep_within
+from edgeward.captures.statistics_file import SEALED_SUFFIX, SUFFIX
+
+MOST_BYTES = 1 << 16
+ONES = np.ones(4, np.float32)
+
+
+def held(day: str, size_bytes: int, changed_s: float = 0) -> Held:
+    return Held(f"{day}-0123456789abcdef{SUFFIX}", size_bytes, changed_s)
+
+
+@pytest.mark.parametrize(
+    ("files", "indices"),
+    [
+        ([], []),
+        ([held("2026-01-01", MOST_BYTES // 4)], []),
+        ([held("2026-01-01", MOST_BYTES // 4 + 1)], [0]),
+        ([held("2026-01-02", 10_000), held("2026-01-01", 10_000)], [1]),
+        ([held("2026-01-01", 10_000, 2), held("2026-01-01", 10_000, 1)], [1]),
+        ([held("2026-01-01", 10_000), Held(f"fedcba9876543210{SUFFIX}", 10_000, 9)], [1]),
+        ([held(f"2026-01-{day:02}", 4_000) for day in range(1, 10)], [0, 1, 2, 3, 4]),
+    ],
+    ids=["none", "share", "more", "oldest day", "unchanged for longest", "no day", "many"],
+)
+def test_the_oldest_go_until_the_others_have_room(files, indices):
+    assert evicted(files, MOST_BYTES) == [files[index].name for index in indices]
+
+
+@pytest.mark.parametrize("suffix", [SUFFIX, SEALED_SUFFIX])
+def test_drafts_that_were_left_behind_are_removed(tmp_path, suffix):
+    ages = {"old": DRAFT_AGE_S + 60, "ahead": -DRAFT_AGE_S - 60, "young": 0}
+    for name, age_s in ages.items():
+        path = tmp_path / f"2026-01-01-0123456789abcdef{suffix}.{name}"
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - age_s,) * 2)
+    others = ["captures.txt", "drain.lock", "1.ewc", f"notes{suffix}"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"")
+    keep_within(str(tmp_path), MOST_BYTES)
+    young = f"2026-01-01-0123456789abcdef{suffix}.young"
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, young])
+
+
+def test_all_of_a_capture_is_within_its_budget(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
+    directory = tmp_path / "captures"
+    options = {"segment_bytes": 1 << 16, "most_bytes": MOST_BYTES, "ring_bytes": 1 << 16}
+    model = ew.load_unsigned(tflite_models.sum_product())
+    with ew.Capture(directory, sample=0.0, **options) as capture:
+        for number in range(60):
+            capture.attach(model, name=f"{number}-" + "m" * 200)
+            for value in range(20):
+                model.predict(a=np.full(4, value, np.float32), b=ONES)
+    sizes = [path.stat().st_size for path in directory.iterdir() if path.name.endswith(SUFFIX)]
+    assert 0 < sum(sizes) <= MOST_BYTES // 4
+    with ew.Capture(directory, **options) as capture:
+        capture.attach(model)
+        for _ in range(200):
+            model.predict(a=ONES, b=ONES)
+            assert capture.flush()
+    assert sum(path.stat().st_size for path in directory.iterdir()) <= MOST_BYTES
