@@ -1,6 +1,9 @@
 #include "captures/ring_format.h"
 
+#include <algorithm>
 #include <bit>
+#include <cstddef>
+#include <iterator>
 #include <span>
 
 #include "bytes/bytes.h"
@@ -11,11 +14,27 @@
 namespace edgeward {
 namespace {
 
-constexpr std::array<char, 8> kRingMagic = {'E', 'W', 'R', 'I', 'N', 'G', '0', '1'};
-constexpr uint32_t kRingVersion = 1;
+constexpr std::array<char, 8> kRingMagic = {'E', 'W', 'R', 'I', 'N', 'G', '0', '2'};
+constexpr uint32_t kRingVersion = 2;
+constexpr std::array<char, 8> kFirstRingMagic = {'E', 'W', 'R', 'I', 'N', 'G', '0', '1'};
 
-uint32_t crc_of(const RingHeader& header) {
-  return crc32c(std::as_bytes(std::span(&header, 1)).first(sizeof(header) - sizeof(header.header_crc)));
+Bytes bytes_of(const RingHeader& header) { return std::as_bytes(std::span(&header, 1)); }
+uint32_t first_crc_of(const RingHeader& header) {
+  return crc32c(bytes_of(header).first(offsetof(RingHeader, first_crc)));
+}
+uint32_t crc_of(const RingHeader& header) { return crc32c(bytes_of(header).first(offsetof(RingHeader, header_crc))); }
+
+template <size_t kCount>
+bool is_zero(const std::byte (&bytes)[kCount]) {
+  return std::all_of(std::begin(bytes), std::end(bytes), [](std::byte byte) { return byte == std::byte{0}; });
+}
+
+// Whether the header's own bytes are those of its version.
+bool is_whole(const RingHeader& header) {
+  if (header.first_crc != first_crc_of(header)) return false;
+  if (header.magic == kFirstRingMagic) return header.version == 1 && header.flags == 0;
+  return header.magic == kRingMagic && header.version == kRingVersion && header.header_crc == crc_of(header) &&
+         header.flags <= kSealedRingFlag && is_zero(header.zeros);
 }
 
 uint32_t crc_of(std::string_view description) { return crc32c(std::as_bytes(std::span(description))); }
@@ -39,6 +58,8 @@ RingHeader header_of(const RingFacts& facts, int64_t created_ns) {
     throw Error(Code::bad_input, "ring: expected a description of at most ", kMaxDescriptionBytes, " bytes, got ",
                 facts.description.size());
   }
+  if (facts.recipient && facts.recipient->algorithm != KeyAlgorithm::x25519)
+    throw Error(Code::bad_input, "ring: expected an x25519 key as its recipient, got another");
   RingHeader header{};
   header.magic = kRingMagic;
   header.version = kRingVersion;
@@ -49,16 +70,32 @@ RingHeader header_of(const RingFacts& facts, int64_t created_ns) {
   header.created_ns = created_ns;
   header.description_bytes = static_cast<uint32_t>(facts.description.size());
   header.description_crc = crc_of(facts.description);
+  if (facts.recipient) {
+    header.flags = kSealedRingFlag;
+    std::copy_n(facts.recipient->bytes.begin(), header.recipient.size(), header.recipient.begin());
+  }
+  header.boot_id = facts.boot_id;
+  header.created_monotonic_ns = facts.created_monotonic_ns;
+  header.first_crc = first_crc_of(header);
   header.header_crc = crc_of(header);
   return header;
 }
 
-bool is_ring_header(const RingHeader& header, uint64_t file_bytes) {
+std::optional<RingFacts> try_read_header(const RingHeader& header, uint64_t file_bytes, size_t& description_bytes) {
   const bool has_keep =
       header.keep == static_cast<uint32_t>(Keep::oldest) || header.keep == static_cast<uint32_t>(Keep::newest);
-  return header.magic == kRingMagic && header.version == kRingVersion && header.header_crc == crc_of(header) &&
-         header.reserved == 0 && has_keep && is_capacity(header.capacity_bytes) &&
-         header.description_bytes <= kMaxDescriptionBytes && file_bytes == kRingDataOffset + header.capacity_bytes;
+  const bool is_ring = is_whole(header) && has_keep && is_capacity(header.capacity_bytes) &&
+                       header.description_bytes <= kMaxDescriptionBytes &&
+                       file_bytes == kRingDataOffset + header.capacity_bytes;
+  if (!is_ring) return std::nullopt;
+  description_bytes = header.description_bytes;
+  RingFacts facts{header.ring_id, header.capacity_bytes, static_cast<Keep>(header.keep), header.process_id, {}};
+  if (header.version == 1) return facts;  // behind its header are bytes that say nothing
+  if (header.flags == kSealedRingFlag)
+    facts.recipient = PublicKey{KeyAlgorithm::x25519, {header.recipient.begin(), header.recipient.end()}};
+  facts.boot_id = header.boot_id;
+  facts.created_monotonic_ns = header.created_monotonic_ns;
+  return facts;
 }
 
 bool has_description(const RingHeader& header, std::string_view description) {

@@ -6,8 +6,12 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+
+#include "crypto/crypto.h"
+#include "system/boot_id.h"
 
 namespace edgeward {
 
@@ -49,6 +53,7 @@ inline constexpr uint64_t kMinRingBytes = uint64_t{64} << 10;
 inline constexpr uint64_t kMaxRingBytes = uint64_t{1} << 32;
 inline constexpr size_t kMaxDescriptionBytes = size_t{60} << 10;
 inline constexpr uint64_t kRecordAlignment = 64;
+inline constexpr size_t kRecordTimeOffset = 24;  // in a record: eight bytes, its monotonic time
 
 // Names in a directory of rings.
 inline constexpr std::string_view kRingSuffix = ".ring";
@@ -64,6 +69,7 @@ inline constexpr size_t kRingDescriptionOffset = 4096;
 inline constexpr size_t kRingLinesOffset = kRingRegionBytes;
 inline constexpr size_t kRingDataOffset = 3 * kRingRegionBytes;
 
+// The header as it lies in the file. Version 1 ends with `first_crc`.
 struct RingHeader {
   std::array<char, 8> magic;
   uint32_t version;
@@ -73,11 +79,18 @@ struct RingHeader {
   uint64_t process_id;
   int64_t created_ns;  // Unix time
   uint32_t description_bytes;
-  uint32_t reserved;
+  uint32_t flags;
   uint32_t description_crc;
+  uint32_t first_crc;                   // of the bytes before it
+  std::array<std::byte, 32> recipient;  // an X25519 public key, or zero
+  std::array<std::byte, 16> boot_id;
+  uint64_t created_monotonic_ns;
+  std::byte zeros[132];
   uint32_t header_crc;  // of the bytes before it
 };
-static_assert(sizeof(RingHeader) == 64);
+static_assert(sizeof(RingHeader) == 256);
+inline constexpr size_t kFirstRingHeaderBytes = 64;
+inline constexpr uint32_t kSealedRingFlag = 1;  // the records are for the recipient alone
 
 enum class RingState : uint64_t {
   open = 1,
@@ -94,23 +107,29 @@ struct RingLines {
   std::array<std::atomic<uint64_t>, kRingCounters.size()> counters;
   std::byte after_counters[128 - sizeof(RingCounters)];
   std::atomic<uint64_t> state;
-  std::byte after_state[kRingRegionBytes - 384 - sizeof(uint64_t)];
+  std::byte after_state[128 - sizeof(uint64_t)];
+  std::atomic<uint64_t> save_to;  // with Keep::newest: position up to which the reader may read while the ring is open
+  std::byte after_save_to[kRingRegionBytes - 512 - sizeof(uint64_t)];
   std::atomic<uint64_t> head;  // position up to which the reader has freed
-  // The reader writes both words in one call, which need not be one step: a head counts only beside its complement.
+  // The reader writes all words in one call, which need not be one step: a head counts only beside its complement.
   std::atomic<uint64_t> head_complement;
+  std::atomic<uint64_t> drained;  // records of this ring that the reader brought to the disk
 };
 static_assert(std::atomic<uint64_t>::is_always_lock_free, "lock-free atomics work across processes");
 static_assert(offsetof(RingLines, tail) == 0);
 static_assert(offsetof(RingLines, oldest) == 128);
 static_assert(offsetof(RingLines, counters) == 256);
 static_assert(offsetof(RingLines, state) == 384);
+static_assert(offsetof(RingLines, save_to) == 512);
 static_assert(offsetof(RingLines, head) == kRingRegionBytes);
 static_assert(offsetof(RingLines, head_complement) == kRingRegionBytes + 8);
+static_assert(offsetof(RingLines, drained) == kRingRegionBytes + 16);
 
 inline constexpr size_t kRingTailOffset = kRingLinesOffset + offsetof(RingLines, tail);
 inline constexpr size_t kRingOldestOffset = kRingLinesOffset + offsetof(RingLines, oldest);
 inline constexpr size_t kRingCountersOffset = kRingLinesOffset + offsetof(RingLines, counters);
 inline constexpr size_t kRingStateOffset = kRingLinesOffset + offsetof(RingLines, state);
+inline constexpr size_t kRingSaveToOffset = kRingLinesOffset + offsetof(RingLines, save_to);
 inline constexpr size_t kRingHeadOffset = kRingLinesOffset + offsetof(RingLines, head);
 
 // What a ring's header and description say of it.
@@ -120,12 +139,17 @@ struct RingFacts {
   Keep keep;
   uint64_t process_id;
   std::string description;
+  std::optional<PublicKey> recipient = {};  // X25519: the records may reach a disk for its owner alone
+  BootId boot_id = {};                      // zero in a ring of version 1, as is the time below
+  uint64_t created_monotonic_ns = 0;
 };
 
-// Throws Error(bad_input) for a capacity that is no power of two within the limits, and for a long description.
+// Throws Error(bad_input) for a capacity that is no power of two within the limits, for a long description, and for a
+// recipient of another algorithm.
 RingHeader header_of(const RingFacts& facts, int64_t created_ns);
-// Whether `header` is a whole one of this version, and of a file of `file_bytes`.
-bool is_ring_header(const RingHeader& header, uint64_t file_bytes);
+// Without the description, of which `description_bytes` is set to the length. Nothing unless `header` is a whole one of
+// version 1 or 2, and of a file of `file_bytes`.
+std::optional<RingFacts> try_read_header(const RingHeader& header, uint64_t file_bytes, size_t& description_bytes);
 // Whether `description`, of the length that the header says, has the CRC that it says.
 bool has_description(const RingHeader& header, std::string_view description);
 

@@ -35,25 +35,27 @@ class RingReader {
   bool has_ended();
 
   // The next committed record, or nothing: there is none yet, or the ring is_broken(). `min_bytes` is the size of the
-  // smallest record that the caller takes. With Keep::newest: nothing before has_ended().
+  // smallest record that the caller takes. With Keep::newest, before has_ended(): none but what its writer's save()
+  // asked for.
   std::optional<RingRecord> next(uint32_t min_bytes);
   // True when what the writer says in its shared words breaks the protocol; nothing more is read then.
   bool is_broken() const { return is_broken_; }
-  // Where the next record will be read, and where the writer will commit next; nothing when that cannot be read.
+  // Where the next record will be read.
   uint64_t position() const { return position_; }
+  // Up to where next() reads what is committed now; nothing when that cannot be told.
+  std::optional<uint64_t> readable_end() const;
+  // Where the writer will commit next; nothing when that cannot be read.
   std::optional<uint64_t> tail() const;
 
-  // Lets the writer use the room before position() again: what was read is safe elsewhere.
+  // Lets the writer use the room before position() again, and tells it how many records that were: what was read is
+  // safe elsewhere.
   void free_read();
   // Goes back to the first record that was not freed: it must be read again, and may break the protocol again.
-  void rewind() {
-    position_ = freed_;
-    is_broken_ = false;
-  }
+  void rewind();
   // What was read and not freed yet.
   uint64_t unfreed_bytes() const { return position_ - freed_; }
-  // Reads nothing more: the ring holds what its caller does not take.
-  void break_off() { is_broken_ = true; }
+  // Reads nothing more: the last record is none that its caller takes.
+  void break_off();
 
   RingCounters counters() const;
   // How full the ring is, 0 to capacity_bytes.
@@ -63,6 +65,9 @@ class RingReader {
   RingReader(File file, Descriptor lock, RingFacts facts);
   std::optional<uint64_t> stable_u64(uint64_t offset) const;
   bool try_begin();
+  bool try_skip_overwritten();
+  bool try_copy(uint64_t waiting, uint32_t min_bytes);
+  bool is_overwritten_meanwhile() const { return facts_.keep == Keep::newest && !has_ended_; }
 
   File file_;
   Descriptor writable_;  // carries the lock once taken over, and writes the head
@@ -72,6 +77,9 @@ class RingReader {
   bool has_begun_ = false;
   uint64_t position_ = 0;
   uint64_t freed_ = 0;  // everything before it is the writer's again
+  // Records before these positions, since the ring was made.
+  uint64_t read_count_ = 0;
+  uint64_t freed_count_ = 0;
   std::vector<std::byte> buffer_;
 };
 

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "captures/tick_clock.h"
 #include "crypto/crypto.h"
 #include "error.h"
 #include "system/file.h"
@@ -126,10 +127,13 @@ class RingWriter::Mapping {
   size_t capacity_ = 0;
 };
 
-RingWriter::RingWriter(const std::string& directory, uint64_t capacity_bytes, Keep keep, std::string_view description)
+RingWriter::RingWriter(const std::string& directory, uint64_t capacity_bytes, Keep keep, std::string_view description,
+                       const std::optional<PublicKey>& recipient, const NewestLimits& limits)
     : ring_id_(random_number()), path_(ring_path(directory, ring_id_, kRingSuffix)), capacity_(capacity_bytes),
-      keep_(keep), bell_path_(directory + "/" + std::string(kBellName)) {
-  const RingFacts facts{ring_id_, capacity_bytes, keep, static_cast<uint64_t>(getpid()), std::string(description)};
+      keep_(keep), limits_(limits), bell_path_(directory + "/" + std::string(kBellName)) {
+  const RingFacts facts{
+      ring_id_,  capacity_bytes, keep,          static_cast<uint64_t>(getpid()), std::string(description),
+      recipient, boot_id(),      monotonic_ns()};
   const RingHeader header =
       header_of(facts, std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
   mapping_ = std::make_unique<Mapping>(path_, ring_path(directory, ring_id_, kRingDraftSuffix), header, description);
@@ -145,17 +149,17 @@ RingWriter::~RingWriter() {
     mapping_->forget();
     return;
   }
-  lines_->state.store(static_cast<uint64_t>(RingState::closed), std::memory_order_release);
+  end();
 }
 
-std::span<std::byte> RingWriter::try_claim(uint32_t size_bytes) {
+std::span<std::byte> RingWriter::try_claim(uint32_t size_bytes, uint64_t monotonic_ns) {
   const uint64_t need = padded_bytes(size_bytes);
   if (need > capacity_ / 2) {
     add<&RingCounters::lost_large>(1);
     return {};
   }
   if (keep_ == Keep::newest) {
-    forget_oldest(need);
+    forget_oldest(need, monotonic_ns);
   } else if (need > capacity_ - (tail_ - head_cache_)) {
     if (learn_head()) has_rung_ = false;
     if (need > capacity_ - (tail_ - head_cache_)) {
@@ -183,23 +187,36 @@ bool RingWriter::learn_head() {
   return false;
 }
 
-// Gives up records until `need` bytes are free. Whoever reads this ring after our death must not take a record that we
-// were overwriting: so it is given up before its first byte changes.
-void RingWriter::forget_oldest(uint64_t need) {
-  if (need <= capacity_ - (tail_ - oldest_)) return;
+// Whether the oldest record must go before a record of `need` bytes and of this time comes.
+bool RingWriter::has_too_much(uint64_t need, uint64_t monotonic_ns) const {
+  if (need > capacity_ - (tail_ - oldest_)) return true;
+  if (oldest_ == tail_) return false;
+  if (limits_.record_count > 0 && record_count_ >= limits_.record_count) return true;
+  if (limits_.age_ns == 0) return false;
+  uint64_t oldest_ns = 0;
+  std::memcpy(&oldest_ns, data_ + (oldest_ & (capacity_ - 1)) + kRecordTimeOffset, sizeof(oldest_ns));
+  return monotonic_ns > oldest_ns && monotonic_ns - oldest_ns > limits_.age_ns;
+}
+
+// Gives up records until `need` bytes are free and the limits hold. Whoever reads this ring meanwhile or after our
+// death must not take a record that we were overwriting: so it is given up before its first byte changes.
+void RingWriter::forget_oldest(uint64_t need, uint64_t monotonic_ns) {
   uint64_t count = 0;
-  while (need > capacity_ - (tail_ - oldest_)) {
+  while (has_too_much(need, monotonic_ns)) {
     uint32_t size_bytes = 0;
     std::memcpy(&size_bytes, data_ + (oldest_ & (capacity_ - 1)), sizeof(size_bytes));
     const uint64_t step = padded_bytes(size_bytes);
     // A size that cannot be means that somebody scribbled over our records: give up all of them.
     if (step == 0 || step > tail_ - oldest_) {
       oldest_ = tail_;
+      record_count_ = 0;
     } else {
       oldest_ += step;
+      --record_count_;
     }
     ++count;
   }
+  if (count == 0) return;
   add<&RingCounters::overwritten>(count);
   // Release: the records are counted before they are given up.
   lines_->oldest.store(oldest_, std::memory_order_release);
@@ -207,9 +224,25 @@ void RingWriter::forget_oldest(uint64_t need) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
+uint64_t RingWriter::save() {
+  const uint64_t position = committed_position();
+  // Relaxed: the reader takes no more than the tail allows, which it reads by itself.
+  lines_->save_to.store(position, std::memory_order_relaxed);
+  return position;
+}
+
+uint64_t RingWriter::drained_position() const {
+  for (int tries = 0; tries < kHeadTries; ++tries) {
+    const uint64_t head = lines_->head.load(std::memory_order_relaxed);
+    if (lines_->head_complement.load(std::memory_order_relaxed) == ~head) return head;
+  }
+  return 0;
+}
+
 void RingWriter::commit() {
   tail_ += claimed_bytes_;
   claimed_bytes_ = 0;
+  ++record_count_;
   add<&RingCounters::committed>(1);
   // Release: the record's bytes are visible before the tail is. Pairs with the fence in RingReader::stable_u64. A
   // writer that dies above this line has published nothing.

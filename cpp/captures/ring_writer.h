@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,21 +19,29 @@
 
 namespace edgeward {
 
+// With Keep::newest: what a ring keeps of what it has room for.
+struct NewestLimits {
+  uint64_t record_count = 0;  // 0: any
+  uint64_t age_ns = 0;        // by which a record may be older than the last one; 0: any
+};
+
 class RingWriter {
  public:
   // Makes a file of a random name in `directory`, with its pages and its lock. `capacity_bytes` is a power of two
   // within the limits of ring_format.h. The FIFO `bell` in the directory is rung when the ring becomes half full, if
-  // somebody listens. Throws Error(bad_input), and std::filesystem::filesystem_error, also when the file system is
-  // full.
-  RingWriter(const std::string& directory, uint64_t capacity_bytes, Keep keep, std::string_view description);
+  // somebody listens. With `recipient`, an X25519 public key, whoever drains seals the records for its owner. Throws
+  // Error(bad_input), and std::filesystem::filesystem_error, also when the file system is full.
+  RingWriter(const std::string& directory, uint64_t capacity_bytes, Keep keep, std::string_view description,
+             const std::optional<PublicKey>& recipient = std::nullopt, const NewestLimits& limits = {});
   // Tells the reader that nothing more comes.
   ~RingWriter();
   RingWriter(const RingWriter&) = delete;
   RingWriter& operator=(const RingWriter&) = delete;
 
   // Contiguous room for one record, aligned to kRecordAlignment; empty when there is none, which is then counted. Valid
-  // until commit() or abort(); at most one claim is open at a time. The record's first four bytes must hold its size.
-  std::span<std::byte> try_claim(uint32_t size_bytes);
+  // until commit() or abort(); at most one claim is open at a time. The record's first four bytes must hold its size,
+  // and the eight from kRecordTimeOffset its time, `monotonic_ns`, where the ring limits the age of records.
+  std::span<std::byte> try_claim(uint32_t size_bytes, uint64_t monotonic_ns = 0);
   // Where the claim begins, counted from the ring's first byte ever.
   uint64_t position() const { return tail_; }
   void commit();
@@ -46,6 +55,18 @@ class RingWriter {
   // Records lost so far, and counters as a reader would see them.
   uint64_t lost() const;
   RingCounters counters() const;
+
+  // ---- Any thread may call these.
+
+  // With Keep::newest, lets the reader take what is committed now without an end of the ring. Returns up to where.
+  uint64_t save();
+  // Where the writer commits next, as its reader sees it; up to where the reader has brought records to the disk, and
+  // how many.
+  uint64_t committed_position() const { return lines_->tail.load(std::memory_order_relaxed); }
+  uint64_t drained_position() const;
+  uint64_t drained_count() const { return lines_->drained.load(std::memory_order_relaxed); }
+  // Tells the reader that nothing more comes. Nothing may be claimed from then on.
+  void end() { lines_->state.store(static_cast<uint64_t>(RingState::closed), std::memory_order_release); }
   uint64_t ring_id() const { return ring_id_; }
   const std::string& path() const { return path_; }
 
@@ -65,7 +86,8 @@ class RingWriter {
     counter.store(counter.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
   }
   bool learn_head();
-  void forget_oldest(uint64_t need);
+  void forget_oldest(uint64_t need, uint64_t monotonic_ns);
+  bool has_too_much(uint64_t need, uint64_t monotonic_ns) const;
   void ring_bell();
 
   ForkMark fork_mark_;
@@ -77,6 +99,8 @@ class RingWriter {
   std::byte* data_;                  // the ring twice, one copy behind the other
   uint64_t capacity_;                // bytes; a power of two
   Keep keep_;
+  NewestLimits limits_;
+  uint64_t record_count_ = 0;   // with Keep::newest: of the records from oldest_ to tail_
   uint64_t tail_ = 0;           // ours alone; published by commit()
   uint64_t oldest_ = 0;         // with Keep::newest: the first record that is whole
   uint64_t head_cache_ = 0;     // the reader's position when we last had to look

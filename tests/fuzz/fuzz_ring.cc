@@ -4,8 +4,8 @@
 //   1 byte   how: bit 0, the header's CRCs are made to fit; bit 1, the data lies where reading begins, else at the
 //            ring's first byte; bit 2, it is what a writer of records would have left: heads have their CRCs; bit 3,
 //            the file is cut short while it is read
-//   64       header
-//   80       tail, oldest, five counters, state, head and its complement
+//   256      header
+//   96       tail, oldest, five counters, state, save_to, head and its complement, drained
 //   2        n, the size of the description
 //   n        description
 //   ...      data
@@ -31,12 +31,12 @@ using namespace edgeward;
 namespace {
 
 // Capture-format 1.
-constexpr size_t kHeaderBytes = 64;
+constexpr size_t kHeaderBytes = 256;
 constexpr size_t kDescriptionAt = 4096;
 constexpr size_t kTailAt = size_t{64} << 10;
 constexpr size_t kHeadAt = size_t{128} << 10;
 constexpr size_t kDataAt = size_t{192} << 10;
-constexpr size_t kLinesBytes = 80;
+constexpr size_t kLinesBytes = 96;
 // A file of more than this is not laid out: it is one that is shorter than its header says.
 constexpr uint64_t kMaxCapacityBytes = uint64_t{1} << 20;
 
@@ -172,12 +172,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     put(header, 48, static_cast<uint32_t>(description.size()));
     put(header, 56, crc32c(description));
     put(header, 60, crc32c(Bytes(header).first(60)));
+    put(header, 252, crc32c(Bytes(header).first(252)));
   }
 
   const uint64_t capacity = std::clamp(*try_read<uint64_t>(header, 16), kMinRingBytes, kMaxCapacityBytes);
   const bool is_power = (capacity & (capacity - 1)) == 0;
   const bool keeps_newest = try_read<uint32_t>(header, 12) == static_cast<uint32_t>(Keep::newest);
-  const uint64_t begin = (how & 2) == 0 ? 0 : *try_read<uint64_t>(lines, keeps_newest ? 8 : 64);
+  const uint64_t begin = (how & 2) == 0 ? 0 : *try_read<uint64_t>(lines, keeps_newest ? 8 : 72);
   std::vector<std::byte> records(
       input.bytes.begin(), input.bytes.begin() + static_cast<std::ptrdiff_t>(std::min(input.bytes.size(), capacity)));
   if ((how & 4) != 0) mend_records(records, begin);
@@ -189,7 +190,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   scratch.write(kTailAt + 128, Bytes(lines).subspan(8, 8));
   scratch.write(kTailAt + 256, Bytes(lines).subspan(16, 40));
   scratch.write(kTailAt + 384, Bytes(lines).subspan(56, 8));
-  scratch.write(kHeadAt, Bytes(lines).subspan(64, 16));
+  scratch.write(kTailAt + 512, Bytes(lines).subspan(64, 8));
+  scratch.write(kHeadAt, Bytes(lines).subspan(72, 24));
   const uint64_t offset = is_power ? begin & (capacity - 1) : 0;
   const size_t to_end = std::min<uint64_t>(records.size(), capacity - offset);
   scratch.write(kDataAt + offset, Bytes(records).first(to_end));
@@ -212,8 +214,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const RingCounters counters = reader->counters();
   if (counters.sampled_out != *try_read<uint64_t>(lines, 16) || counters.overwritten != *try_read<uint64_t>(lines, 48))
     abort();
-  if (keeps_newest && reader->next(4)) abort();  // not before its end
-  if (!reader->has_ended()) abort();             // nobody has its lock
+  if (keeps_newest && *try_read<uint64_t>(lines, 64) == 0 && reader->next(4)) abort();  // neither ended nor saved
+  if (!reader->has_ended()) abort();                                                    // nobody has its lock
   drain(*reader, laid_out, is_cut ? &scratch : nullptr);
   if (reader->used_bytes() > capacity) abort();
   return 0;

@@ -126,11 +126,15 @@ class Ring(NamedTuple):
 
 
 def ring(data: bytes) -> Ring:
-    magic, version, keep, capacity, ring_id, process, _, described, zero, crc, head_crc = (
+    magic, version, keep, capacity, ring_id, process, _, described, flags, crc, first_crc = (
         struct.unpack_from("<8sIIQQQqIIII", data)
     )
-    require(magic == b"EWRING01" and version == 1 and keep in (1, 2) and zero == 0, "a header")
-    require(crc32c(data[:60]) == head_crc, "the CRC of the header")
+    require((magic, version) in ((b"EWRING01", 1), (b"EWRING02", 2)), "a ring's magic")
+    require(keep in (1, 2) and flags <= version - 1, "a header")
+    require(crc32c(data[:60]) == first_crc, "the CRC of the header's first part")
+    if version == 2:
+        require(not any(data[120:252]), "zeros")
+        require(crc32c(data[:252]) == struct.unpack_from("<I", data, 252)[0], "the header's CRC")
     require(len(data) == 192 * KIB + capacity and described <= 60 * KIB, "sizes")
     description = data[4096 : 4096 + described]
     require(crc32c(description) == crc, "the CRC of the description")

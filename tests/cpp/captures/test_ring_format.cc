@@ -12,15 +12,24 @@
 
 #include "bytes/crc32c.h"
 #include "bytes/hex.h"
+#include "captures/tick_clock.h"
 #include "rigs/directory.h"
 #include "rigs/octets.h"
 #include "rigs/refusal.h"
 #include "rigs/ring_octets.h"
+#include "system/boot_id.h"
 
 namespace edgeward {
 namespace {
 
 constexpr uint64_t kCapacity = kMinRingBytes;
+
+void mend_crcs(std::array<std::byte, kHeaderBytes>& header) {
+  for (const size_t offset : {size_t{60}, kHeaderBytes - sizeof(uint32_t)}) {
+    const uint32_t crc = crc32c(Bytes(header).first(offset));
+    std::memcpy(header.data() + offset, &crc, sizeof(crc));
+  }
+}
 
 }  // namespace
 
@@ -104,7 +113,8 @@ TEST_CASE("a ring is not opened when its header says what it must not, though it
   };
   const Row rows[] = {{"magic", 0, 0, 8},
                       {"version 0", 8, 0, 4},
-                      {"version 2", 8, 2, 4},
+                      {"version 1", 8, 1, 4},
+                      {"version 3", 8, 3, 4},
                       {"keeps nothing", 12, 0, 4},
                       {"keeps something else", 12, 3, 4},
                       {"no capacity", 16, 0, 8},
@@ -114,19 +124,66 @@ TEST_CASE("a ring is not opened when its header says what it must not, though it
                       {"all of the memory", 16, uint64_t{1} << 63, 8},
                       {"a long description", 48, kMaxDescriptionBytes + 1, 4},
                       {"a description of other bytes", 48, 5, 4},
-                      {"a reserved field in use", 52, 1, 4}};
+                      {"an unknown flag", 52, 2, 4},
+                      {"a reserved byte in use", 251, 1, 1}};
   const auto header = scribble.value<std::array<std::byte, kHeaderBytes>>(0);
   for (const Row& row : rows) {
     CAPTURE(row.name);
     auto changed = header;
     std::memcpy(changed.data() + row.offset, &row.value, row.size_bytes);
-    const uint32_t crc = crc32c(Bytes(changed).first(kHeaderBytes - sizeof(uint32_t)));
-    std::memcpy(changed.data() + kHeaderBytes - sizeof(crc), &crc, sizeof(crc));
+    mend_crcs(changed);
     scribble.put(0, changed);
     CHECK_FALSE(RingReader::try_open(writer.path()));
   }
   scribble.put(0, header);
   CHECK(RingReader::try_open(writer.path()));
+}
+
+TEST_CASE("a ring says whom its records are for, and in which boot it was made") {
+  const Directory directory;
+  const PublicKey key = public_key(generate_key(KeyAlgorithm::x25519));
+  const uint64_t before_ns = monotonic_ns();
+  const RingWriter sealed(directory.at(""), kCapacity, Keep::oldest, "", key);
+  const RingWriter open(directory.at(""), kCapacity, Keep::oldest, "");
+  const RingReader reader = reader_of(sealed);
+  REQUIRE(reader.facts().recipient);
+  CHECK(reader.facts().recipient->algorithm == KeyAlgorithm::x25519);
+  CHECK(reader.facts().recipient->bytes == key.bytes);
+  CHECK_FALSE(reader_of(open).facts().recipient);
+  CHECK(reader.facts().boot_id == boot_id());
+  CHECK(reader.facts().created_monotonic_ns >= before_ns);
+  CHECK(reader.facts().created_monotonic_ns <= monotonic_ns());
+}
+
+TEST_CASE("a ring takes no key but an x25519 key") {
+  const Directory directory;
+  const PublicKey key = public_key(generate_key(KeyAlgorithm::ed25519));
+  check_refusal(Code::bad_input, {"x25519"}, [&] { RingWriter(directory.at(""), kCapacity, Keep::oldest, "", key); });
+  CHECK(directory.names().empty());
+}
+
+TEST_CASE("a ring of version 1 is read, and is for nobody in particular") {
+  const Directory directory;
+  const RingWriter writer(directory.at(""), kCapacity, Keep::oldest, "words");
+  const Scribble scribble(writer.path());
+  auto header = scribble.value<std::array<std::byte, kHeaderBytes>>(0);
+  header[7] = std::byte{'1'};
+  header[8] = std::byte{1};
+  mend_crcs(header);
+  scribble.write(0, Bytes(header).first(64));
+  scribble.put(64, std::array<std::byte, kHeaderBytes - 64>{});
+  const RingReader reader = reader_of(writer);
+  CHECK(reader.facts().ring_id == writer.ring_id());
+  CHECK(reader.facts().description == "words");
+  CHECK_FALSE(reader.facts().recipient);
+  CHECK(reader.facts().boot_id == BootId{});
+  CHECK(reader.facts().created_monotonic_ns == 0);
+  for (uint64_t bit = 0; bit < uint64_t{8} * 64; ++bit) {
+    CAPTURE(bit);
+    scribble.flip(bit / 8, bit % 8);
+    CHECK_FALSE(RingReader::try_open(writer.path()));
+    scribble.flip(bit / 8, bit % 8);
+  }
 }
 
 TEST_CASE("a ring is not opened when its file is shorter or longer than it says") {

@@ -208,6 +208,95 @@ TEST_CASE("a ring has ended when its writer was killed, not while it lives") {
   }
 }
 
+TEST_CASE("a black box gives what was saved while its writer goes on, and each record once") {
+  const Directory directory;
+  RingWriter writer(directory.at(""), kCapacity, Keep::newest, "");
+  RingReader reader = reader_of(writer);
+  put(writer, 1, 10, 4096);
+  CHECK(drain(reader).empty());
+  CHECK(writer.save() == writer.committed_position());
+  put(writer, 11, 12, 4096);
+  CHECK(drain(reader) == from_to(1, 10));
+  CHECK(drain(reader).empty());
+  reader.free_read();
+  CHECK(writer.drained_count() == 10);
+  CHECK(writer.drained_position() == reader.position());
+  put(writer, 13, 30, 4096);  // over most of them
+  CHECK(drain(reader).empty());
+  writer.save();
+  CHECK(drain(reader) == from_to(15, 30));
+  put(writer, 31, 31, 4096);
+  writer.end();
+  REQUIRE(reader.has_ended());
+  CHECK(drain(reader) == from_to(31, 31));
+  CHECK_FALSE(reader.is_broken());
+}
+
+TEST_CASE("a black box that is saved at full speed gives whole records, in their order") {
+  const Directory directory;
+  RingWriter writer(directory.at(""), kCapacity, Keep::newest, "");
+  RingReader reader = reader_of(writer);
+  constexpr uint64_t kRecords = 200'000;
+  std::thread thread([&] {
+    for (uint64_t number = 1; number <= kRecords; ++number) {
+      if (!try_put(writer, number, static_cast<uint32_t>(200 + number * 37 % 900))) std::terminate();
+      if (number % 7 == 0) writer.save();
+    }
+    writer.end();
+  });
+  Numbers all;
+  for (bool has_ended = false; !has_ended;) {
+    has_ended = reader.has_ended();
+    for (const uint64_t number : drain(reader)) {
+      if (!all.empty()) CHECK(number > all.back());
+      all.push_back(number);
+    }
+    reader.free_read();
+  }
+  thread.join();
+  CHECK_FALSE(reader.is_broken());
+  REQUIRE_FALSE(all.empty());
+  CHECK(all.back() == kRecords);
+  CHECK(writer.drained_count() == all.size());
+}
+
+TEST_CASE("a position to save up to that cannot be gives no more than what is committed") {
+  const Directory directory;
+  RingWriter writer(directory.at(""), kCapacity, Keep::newest, "");
+  put(writer, 1, 3, 500);
+  const Scribble scribble(writer.path());
+  for (const uint64_t position : {writer.committed_position() + 64, uint64_t{1} << 63, UINT64_MAX}) {
+    CAPTURE(position);
+    scribble.put(kSaveToAt, position);
+    RingReader reader = reader_of(writer);
+    CHECK(drain(reader) == from_to(1, 3));
+    CHECK(drain(reader).empty());
+    CHECK_FALSE(reader.is_broken());
+  }
+}
+
+TEST_CASE("a writer is told how many of its records are safe, those of an earlier reader too") {
+  const Directory directory;
+  RingWriter writer(directory.at(""), kCapacity, Keep::oldest, "");
+  put(writer, 1, 5, 500);
+  CHECK(writer.drained_count() == 0);
+  {
+    RingReader reader = reader_of(writer);
+    CHECK(drain(reader) == from_to(1, 5));
+    reader.rewind();
+    CHECK(drain(reader) == from_to(1, 5));
+    CHECK(writer.drained_count() == 0);
+    reader.free_read();
+    CHECK(writer.drained_count() == 5);
+  }
+  put(writer, 6, 8, 500);
+  RingReader reader = reader_of(writer);
+  CHECK(drain(reader) == from_to(6, 8));
+  reader.break_off();  // the last one is none
+  reader.free_read();
+  CHECK(writer.drained_count() == 7);
+}
+
 TEST_CASE("what is no ring is not opened") {
   const Directory directory;
   CHECK_FALSE(RingReader::try_open(directory.at("missing")));

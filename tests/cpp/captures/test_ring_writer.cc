@@ -124,6 +124,43 @@ TEST_CASE("a ring that keeps the newest holds as many as fit") {
   CHECK(drain(reader) == from_to(937, 1000));
 }
 
+TEST_CASE("a ring that keeps the newest keeps no more of them than it may") {
+  const Directory directory;
+  RingWriter writer(directory.at(""), kCapacity, Keep::newest, "", std::nullopt, {3, 0});
+  put(writer, 1, 2, 500);
+  CHECK(writer.counters().overwritten == 0);
+  put(writer, 3, 20, 500);
+  check_counters(writer.counters(), {0, 20, 0, 0, 17});
+  put(writer, 21, 22, kCapacity / 2);  // there is room for two of these
+  check_counters(writer.counters(), {0, 22, 0, 0, 20});
+  writer.end();
+  RingReader reader = reader_of(writer);
+  REQUIRE(reader.has_ended());
+  CHECK(drain(reader) == from_to(21, 22));
+}
+
+TEST_CASE("a ring that keeps the newest keeps none that is older than it may be") {
+  const Directory directory;
+  RingWriter writer(directory.at(""), kCapacity, Keep::newest, "", std::nullopt, {0, 100});
+  const auto put_at = [&](uint64_t number, uint64_t monotonic_ns) {
+    const auto room = writer.try_claim(500, monotonic_ns);
+    REQUIRE_FALSE(room.empty());
+    write_numbered(room, 500, number);
+    std::memcpy(room.data() + kRecordTimeOffset, &monotonic_ns, sizeof(monotonic_ns));
+    writer.commit();
+  };
+  put_at(1, 1000);
+  put_at(2, 1050);
+  put_at(3, 1100);
+  CHECK(writer.counters().overwritten == 0);
+  put_at(4, 1101);  // 1 is too old by one
+  CHECK(writer.counters().overwritten == 1);
+  put_at(5, 900);  // a clock that went back makes nothing old
+  CHECK(writer.counters().overwritten == 1);
+  put_at(6, 5000);
+  check_counters(writer.counters(), {0, 6, 0, 0, 5});
+}
+
 TEST_CASE("every inference that is seen is sampled out, committed or lost") {
   const Directory directory;
   const uint64_t seed = std::random_device()();

@@ -17,12 +17,13 @@
 namespace edgeward {
 
 // Capture-format 1.
-inline constexpr uint64_t kHeaderBytes = 64;
+inline constexpr uint64_t kHeaderBytes = 256;
 inline constexpr uint64_t kDescriptionAt = 4096;
 inline constexpr uint64_t kTailAt = uint64_t{64} << 10;
 inline constexpr uint64_t kOldestAt = kTailAt + 128;
 inline constexpr uint64_t kCountersAt = kTailAt + 256;
 inline constexpr uint64_t kStateAt = kTailAt + 384;
+inline constexpr uint64_t kSaveToAt = kTailAt + 512;
 inline constexpr uint64_t kHeadAt = uint64_t{128} << 10;
 inline constexpr uint64_t kDataAt = uint64_t{192} << 10;
 
