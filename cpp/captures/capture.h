@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "captures/redaction.h"
 #include "captures/ring_format.h"
 #include "captures/sampler.h"
 #include "captures/statistics.h"
@@ -19,20 +20,21 @@
 namespace edgeward {
 
 struct CapturePlan {
-  std::string ring_directory;  // on tmpfs
-  uint64_t ring_bytes = 0;     // of each session's ring: a power of two
+  std::string ring_directory = {};  // on tmpfs
+  uint64_t ring_bytes = 0;          // of each session's ring: a power of two
   Keep keep = Keep::oldest;
-  std::optional<Rule> rule;                         // none: only what capture_next() asks for
-  uint64_t seed = 0;                                // of the first session; each further one adds 1
-  std::optional<std::vector<std::string>> tensors;  // names of the tensors in a record; none: all
-  uint64_t pre_roll_count = 0;                      // records kept before each that is chosen
-  uint64_t pre_roll_ns = 0;                         // how old they may be; 0: any age
-  uint64_t pre_roll_bytes = 0;                      // room for them, in each session
-  uint64_t post_roll_count = 0;                     // records kept after each that is chosen
-  uint64_t post_roll_ns = 0;                        // how much later they may begin; 0: at any time
+  std::optional<Rule> rule = {};                         // none: only what capture_next() asks for
+  uint64_t seed = 0;                                     // of the first session; each further one adds 1
+  std::optional<std::vector<std::string>> tensors = {};  // names of the tensors in a record; none: all
+  uint64_t pre_roll_count = 0;                           // records kept before each that is chosen
+  uint64_t pre_roll_ns = 0;                              // how old they may be; 0: any age
+  uint64_t pre_roll_bytes = 0;                           // room for them, in each session
+  uint64_t post_roll_count = 0;                          // records kept after each that is chosen
+  uint64_t post_roll_ns = 0;                             // how much later they may begin; 0: at any time
+  std::vector<RedactionRule> redactions = {};            // what records leave out of tensors
   bool has_statistics = false;
-  std::map<std::string, std::vector<double>> edges;  // of the statistics' bins, by tensor
-  std::map<std::string, std::string> descriptions;   // by signature: JSON for the readers of its rings
+  std::map<std::string, std::vector<double>> edges = {};  // of the statistics' bins, by tensor
+  std::map<std::string, std::string> descriptions = {};   // by signature: JSON for the readers of its rings
 };
 
 // A request to keep the next inference whatever the sampler says, with the caller's bytes.

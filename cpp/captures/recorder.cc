@@ -2,61 +2,32 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
+#include "captures/ring_copy.h"
 #include "error.h"
 
 namespace edgeward {
 namespace {
-
-// A copy of this size bypasses the caches: nobody reads it soon, and what they hold is worth more.
-constexpr size_t kMinStreamedBytes = size_t{64} << 10;
-
-// `target` is aligned to 64 bytes.
-void copy_out(std::byte* target, const std::byte* source, size_t size_bytes) {
-#if defined(__SSE2__)
-  if (size_bytes >= kMinStreamedBytes) {
-    const size_t whole = size_bytes / 64 * 64;
-    for (size_t i = 0; i < whole; i += 64) {
-      const auto load = [&](size_t k) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(source + i + k)); };
-      const auto store = [&](size_t k, __m128i value) {
-        _mm_stream_si128(reinterpret_cast<__m128i*>(target + i + k), value);
-      };
-      const __m128i a = load(0);
-      const __m128i b = load(16);
-      const __m128i c = load(32);
-      const __m128i d = load(48);
-      store(0, a);
-      store(16, b);
-      store(32, c);
-      store(48, d);
-    }
-    // Streaming stores may become visible late: fence, so that they do before the ring's tail.
-    _mm_sfence();
-    std::memcpy(target + whole, source + whole, size_bytes - whole);
-    return;
-  }
-#endif
-  std::memcpy(target, source, size_bytes);
-}
 
 int64_t wall_now_ns() { return std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1); }
 
 // A calibration of the wall clock is trusted this long: reading that clock costs as much as all else here.
 constexpr uint64_t kWallTrustedFor_ns = 10'000'000;
 
-std::vector<size_t> chosen_indices(const CapturePlan& plan, const std::vector<TensorSpec>& specs) {
+std::vector<size_t> chosen_indices(const CapturePlan& plan, const std::optional<Redaction>& redaction, RecordSide side,
+                                   const std::vector<TensorSpec>& specs) {
   std::vector<size_t> indices;
   for (size_t i = 0; i < specs.size(); ++i) {
     const bool is_wanted =
         !plan.tensors || std::find(plan.tensors->begin(), plan.tensors->end(), specs[i].name) != plan.tensors->end();
-    if (is_wanted) indices.push_back(i);
+    if (is_wanted && !(redaction && redaction->drops(side, i))) indices.push_back(i);
   }
   return indices;
+}
+
+std::optional<Redaction> redaction_of(const CapturePlan& plan, const Signature& signature) {
+  if (plan.redactions.empty()) return std::nullopt;
+  return Redaction(plan.redactions, signature);
 }
 
 std::string description_of(const CapturePlan& plan, const Signature& signature) {
@@ -89,8 +60,9 @@ std::span<const TensorView> views_of(const Observation& observation, RecordSide 
 
 Recorder::Recorder(std::shared_ptr<Capture> capture, const Signature& signature)
     : capture_(std::move(capture)), plan_(capture_->plan()), signature_(signature),
-      input_indices_(chosen_indices(plan_, signature.inputs)),
-      output_indices_(chosen_indices(plan_, signature.outputs)),
+      redaction_(redaction_of(plan_, signature)),
+      input_indices_(chosen_indices(plan_, redaction_, RecordSide::input, signature.inputs)),
+      output_indices_(chosen_indices(plan_, redaction_, RecordSide::output, signature.outputs)),
       ring_(plan_.ring_directory, plan_.ring_bytes, plan_.keep, description_of(plan_, signature)),
       pre_roll_({plan_.pre_roll_count, plan_.pre_roll_ns, plan_.pre_roll_bytes}),
       source_{signature.name, [this] { return counters(); }, [this] { return statistics(); },
@@ -123,7 +95,12 @@ void Recorder::observe(uint64_t begin_ns, std::span<const TensorView> inputs,
   if (!statistics_) return;
   const std::lock_guard lock(mutex_);
   try {
-    statistics_->add(inputs, outputs, observation.latency_ns);
+    if (redaction_ && redaction_->hashes_any()) {
+      statistics_->add(redaction_->counted(RecordSide::input, inputs), redaction_->counted(RecordSide::output, outputs),
+                       observation.latency_ns);
+    } else {
+      statistics_->add(inputs, outputs, observation.latency_ns);
+    }
   } catch (const std::bad_alloc&) {
     // There is no memory to count classes in: this run is missing from them.
   }
@@ -165,8 +142,8 @@ void Recorder::try_decide(const Observation& observation) {
   } else if (is_post_roll(begin_ns)) {
     head.reason |= kPostRoll;
   } else {
-    ring_.count_sampled_out();
     if (plan_.pre_roll_count > 0) keep_for_pre_roll(head, observation);
+    ring_.count_sampled_out();  // behind what may fail, and is then counted as lost
     return;
   }
   const int64_t wall_ahead = wall_ahead_ns(begin_ns + observation.latency_ns);
@@ -192,6 +169,8 @@ int64_t Recorder::wall_ahead_ns(uint64_t end_ns) {
 }
 
 bool Recorder::lay_out(RecordHead& head, const Observation& observation, size_t user_bytes) {
+  // Before there is room for the record: this may fail, the copy does not.
+  if (redaction_) redaction_->look_at(observation.inputs, observation.outputs);
   if (!form_ || form_->user_bytes != user_bytes || !fits(*form_, observation))
     form_ = lay_out_record(tensors_of(observation), user_bytes);
   if (!form_) return false;
@@ -209,7 +188,7 @@ bool Recorder::fits(const RecordForm& form, const Observation& observation) cons
   return std::all_of(form.tensors.begin(), form.tensors.end(), [&](const RecordTensor& tensor) {
     const auto views = views_of(observation, tensor.side);
     if (views.empty()) return false;
-    const TensorView& view = views[tensor.index];
+    const TensorView view = recorded(tensor.side, tensor.index, views[tensor.index]);
     return view.size_bytes == tensor.size_bytes && view.dtype == tensor.dtype && view.shape == tensor.shape;
   });
 }
@@ -220,7 +199,7 @@ std::vector<RecordTensor> Recorder::tensors_of(const Observation& observation) c
     const auto views = views_of(observation, side);
     if (views.empty()) return;  // a run that failed has no outputs
     for (const size_t index : indices) {
-      const TensorView& view = views[index];
+      const TensorView view = recorded(side, index, views[index]);
       tensors.push_back({side, static_cast<uint32_t>(index), view.dtype, view.shape, view.size_bytes, 0});
     }
   };
@@ -229,12 +208,21 @@ std::vector<RecordTensor> Recorder::tensors_of(const Observation& observation) c
   return tensors;
 }
 
-void Recorder::copy_tensors(const Observation& observation, std::span<std::byte> record) const {
+TensorView Recorder::recorded(RecordSide side, size_t index, const TensorView& view) const {
+  return redaction_ ? redaction_->recorded(side, index, view) : view;
+}
+
+void Recorder::copy_tensors(const Observation& observation, std::span<std::byte> record) {
   for (const RecordTensor& tensor : form_->tensors) {
     // An empty tensor may have no address, which memcpy must not get.
     if (tensor.size_bytes == 0) continue;
     const TensorView& view = views_of(observation, tensor.side)[tensor.index];
-    copy_out(record.data() + tensor.offset, view.data, tensor.size_bytes);
+    std::byte* target = record.data() + tensor.offset;
+    if (redaction_) {
+      redaction_->copy(tensor.side, tensor.index, view, target);
+    } else {
+      RingCopy(target, tensor.size_bytes).copy(view.data, tensor.size_bytes);
+    }
   }
 }
 
@@ -270,7 +258,7 @@ void Recorder::write_pre_roll(uint64_t begin_ns, int64_t wall_ahead_ns) {
     ring_.uncount_sampled_out();
     const auto room = ring_.try_claim(head.size_bytes);
     if (room.empty()) continue;
-    copy_out(room.data(), pre_roll_.oldest_bytes().data(), head.size_bytes);
+    RingCopy(room.data(), head.size_bytes).copy(pre_roll_.oldest_bytes().data(), head.size_bytes);
     rewrite_record_head(head, room);
     ring_.commit();
   }

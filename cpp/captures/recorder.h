@@ -14,6 +14,7 @@
 #include "captures/observation.h"
 #include "captures/pre_roll.h"
 #include "captures/record.h"
+#include "captures/redaction.h"
 #include "captures/ring_writer.h"
 #include "captures/sampler.h"
 #include "captures/statistics.h"
@@ -61,7 +62,9 @@ class Recorder {
   bool lay_out(RecordHead& head, const Observation& observation, size_t user_bytes);
   bool fits(const RecordForm& form, const Observation& observation) const;
   std::vector<RecordTensor> tensors_of(const Observation& observation) const;
-  void copy_tensors(const Observation& observation, std::span<std::byte> record) const;
+  // What a record holds of a tensor; of its `data`, nothing may be read.
+  TensorView recorded(RecordSide side, size_t index, const TensorView& view) const;
+  void copy_tensors(const Observation& observation, std::span<std::byte> record);
   void write(RecordHead& head, const Observation& observation, Bytes user);
   // Whether a run that nothing chose comes so soon after one that was chosen that it is recorded.
   bool is_post_roll(uint64_t begin_ns);
@@ -73,7 +76,8 @@ class Recorder {
   std::shared_ptr<Capture> capture_;
   const CapturePlan& plan_;
   Signature signature_;
-  std::vector<size_t> input_indices_;  // of the tensors that a record holds
+  std::optional<Redaction> redaction_;  // none: tensors are copied as they are
+  std::vector<size_t> input_indices_;   // of the tensors that a record holds
   std::vector<size_t> output_indices_;
   RingWriter ring_;
   std::optional<Sampler> sampler_;

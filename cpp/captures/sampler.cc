@@ -81,17 +81,10 @@ struct Summary {
   bool has_nan = false;
 };
 
-double real_of(double stored, const TensorSpec& spec) {
-  const Quantization& quantization = spec.quantization;
-  return quantization.scales.size() == 1
-             ? quantization.scales[0] * (stored - static_cast<double>(quantization.zero_points[0]))
-             : stored;
-}
-
 Summary summary_of(const TensorView& view, const TensorSpec& spec) {
   Summary summary;
   for_each_element(view, [&](size_t index, double stored) {
-    const double value = real_of(stored, spec);
+    const double value = real_of(stored, spec.quantization);
     if (std::isnan(value)) {
       summary.has_nan = true;
     } else if (value > summary.largest || summary.largest_index < 0) {
@@ -107,11 +100,11 @@ Summary summary_of(const TensorView& view, const TensorSpec& spec) {
 
 double entropy_of(const TensorView& view, const TensorSpec& spec) {
   double sum = 0;
-  for_each_element(view, [&](size_t, double stored) { sum += std::max(real_of(stored, spec), 0.0); });
+  for_each_element(view, [&](size_t, double stored) { sum += std::max(real_of(stored, spec.quantization), 0.0); });
   if (!(sum > 0) || !std::isfinite(sum)) return 0;
   double entropy = 0;
   for_each_element(view, [&](size_t, double stored) {
-    const double share = std::max(real_of(stored, spec), 0.0) / sum;
+    const double share = std::max(real_of(stored, spec.quantization), 0.0) / sum;
     if (share > 0) entropy -= share * std::log(share);
   });
   return entropy;

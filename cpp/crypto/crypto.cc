@@ -5,6 +5,7 @@
 #include <openssl/ec.h>
 #include <openssl/ecdsa.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/kdf.h>
 #include <openssl/obj_mac.h>
 #include <openssl/params.h>
@@ -180,6 +181,14 @@ Digest sha256(Bytes bytes) {
   Sha256 hash;
   hash.add(bytes);
   return hash.finish();
+}
+
+Digest hmac_sha256(Bytes key, Bytes message) {
+  Digest digest;
+  require(HMAC(sha256_method(), key.data(), static_cast<int>(key.size()), in(message), message.size(), out(digest),
+               nullptr) != nullptr,
+          "HMAC");
+  return digest;
 }
 
 bool is_equal_secretly(Bytes a, Bytes b) {

@@ -6,6 +6,7 @@
 #include "captures/capture.h"
 #include "captures/drain_thread.h"
 #include "captures/record.h"
+#include "captures/redaction.h"
 #include "captures/ring_format.h"
 #include "captures/sealed_statistics.h"
 #include "captures/segment_format.h"
@@ -29,6 +30,17 @@ constexpr Word<RuleKind> kRuleKinds[] = {
     {RuleKind::margin, "margin"},       {RuleKind::entropy, "entropy"}, {RuleKind::not_a_number, "nan"},
     {RuleKind::failed, "failed"},       {RuleKind::all, "all"},         {RuleKind::any, "any"},
 };
+
+constexpr Word<RedactionKind> kRedactionKinds[] = {
+    {RedactionKind::drop, "drop"},
+    {RedactionKind::blank, "blank"},
+    {RedactionKind::keep_regions, "keep_regions"},
+    {RedactionKind::downsample, "downsample"},
+    {RedactionKind::first, "first"},
+    {RedactionKind::hash, "hash"},
+};
+constexpr Word<BoxOrder> kBoxOrders[] = {{BoxOrder::xyxy, "xyxy"}, {BoxOrder::yxyx, "yxyx"}};
+constexpr Word<BoxUnit> kBoxUnits[] = {{BoxUnit::pixels, "pixels"}, {BoxUnit::normalised, "normalised"}};
 
 constexpr Word<Keep> kKeeps[] = {{Keep::oldest, "oldest"}, {Keep::newest, "newest"}};
 constexpr Word<Evict> kEvicts[] = {{Evict::oldest, "oldest"}, {Evict::closest, "closest"}};
@@ -256,6 +268,49 @@ void bind_rule(py::module_& module) {
   module.attr("RULE_KINDS") = all_words(kRuleKinds);
 }
 
+void bind_redaction(py::module_& module) {
+  py::class_<Boxes> boxes(module, "Boxes", "Which boxes of an output count. Names that are not set are empty.");
+  boxes.def(py::init<>())
+      .def_readwrite("output", &Boxes::output)
+      .def_readwrite("margin", &Boxes::margin, "Added on each side, in parts of the box.")
+      .def_readwrite("scores", &Boxes::scores)
+      .def_readwrite("least", &Boxes::least, "The least score that counts.")
+      .def_readwrite("classes", &Boxes::classes)
+      .def_readwrite("among", &Boxes::among, "The classes that count.")
+      .def_readwrite("count", &Boxes::count);
+  bind_word(boxes, "order", &Boxes::order, kBoxOrders, "One of BOX_ORDERS.");
+  bind_word(boxes, "unit", &Boxes::unit, kBoxUnits, "One of BOX_UNITS.");
+
+  py::class_<RedactionRule> rule(module, "RedactionRule", "What records leave out of one tensor.");
+  rule.def(py::init<>())
+      .def_readwrite("tensor", &RedactionRule::tensor)
+      .def_readwrite("boxes", &RedactionRule::boxes)
+      .def_readwrite("layout", &RedactionRule::layout)
+      .def_readwrite("factor", &RedactionRule::factor)
+      .def_readwrite("count", &RedactionRule::count)
+      .def_readwrite("axis", &RedactionRule::axis)
+      .def(
+          "set_key",
+          [](RedactionRule& self, const py::bytes& key) {
+            const std::string_view bytes = key;
+            if (bytes.size() != kSecretBytes)
+              throw Error(Code::bad_input, "redact: key: expected ", kSecretBytes, " bytes, got ", bytes.size());
+            self.key = std::make_shared<const Secret>(std::as_bytes(std::span(bytes)));
+          },
+          py::arg("key"), "Of a hash: 32 bytes, which nothing gives back.");
+  bind_word(rule, "kind", &RedactionRule::kind, kRedactionKinds, "One of REDACTION_KINDS.");
+  module.def(
+      "recorded_signature",
+      [](const std::vector<RedactionRule>& rules, const Signature& signature) {
+        return Redaction(rules, signature).recorded(signature);
+      },
+      py::arg("rules"), py::arg("signature"),
+      "The tensors as records have them. Raises BadInput for a rule that does not fit.");
+  module.attr("BOX_ORDERS") = all_words(kBoxOrders);
+  module.attr("BOX_UNITS") = all_words(kBoxUnits);
+  module.attr("REDACTION_KINDS") = all_words(kRedactionKinds);
+}
+
 void bind_plan(py::module_& module) {
   py::class_<CapturePlan> plan(module, "CapturePlan",
                                "What a Capture keeps and where. Fields that are not set are empty, or 0.");
@@ -275,6 +330,7 @@ void bind_plan(py::module_& module) {
       .def_readwrite("pre_roll_bytes", &CapturePlan::pre_roll_bytes, "Room for the pre-roll in each session.")
       .def_readwrite("post_roll_count", &CapturePlan::post_roll_count)
       .def_readwrite("post_roll_ns", &CapturePlan::post_roll_ns, "How late a record of it may begin; 0: at any time.")
+      .def_readwrite("redactions", &CapturePlan::redactions, "A list of RedactionRule.")
       .def_readwrite("has_statistics", &CapturePlan::has_statistics)
       .def_readwrite("edges", &CapturePlan::edges, "Of the statistics' bins, by tensor.")
       .def_readwrite("descriptions", &CapturePlan::descriptions, "By signature: JSON for readers of its rings.")
@@ -417,6 +473,7 @@ void bind_statistics(py::module_& module) {
 
 void bind_captures(py::module_& module) {
   bind_rule(module);
+  bind_redaction(module);
   bind_plan(module);
   bind_capture(module);
   bind_drain(module);

@@ -54,6 +54,20 @@ void with_elements(const TensorView& view, const Use& use) {
   }
 }
 
+// Whether the elements of such a tensor are converted.
+inline bool has_elements(DType dtype) {
+  bool has_any = false;
+  with_elements({dtype, {}, nullptr, 0}, [&](const auto*, size_t, const auto&) { has_any = true; });
+  return has_any;
+}
+
+// The real number that a stored one stands for; the stored one itself where there is a scale for each index of an axis.
+inline double real_of(double stored, const Quantization& quantization) {
+  return quantization.scales.size() == 1
+             ? quantization.scales[0] * (stored - static_cast<double>(quantization.zero_points[0]))
+             : stored;
+}
+
 // Calls `use(index, value)` for each element, in order.
 template <class Use>
 void for_each_element(const TensorView& view, const Use& use) {

@@ -20,7 +20,7 @@ from edgeward._core import (
     TensorSpec,
     empty,
 )
-from edgeward.captures import rules
+from edgeward.captures import redact, rules
 from edgeward.captures.capture import Capture
 from edgeward.captures.captured import Captured, read_captures
 from edgeward.captures.statistics_file import read_statistics
@@ -101,5 +101,6 @@ __all__ = [
     "load_unsigned",
     "read_captures",
     "read_statistics",
+    "redact",
     "rules",
 ]

@@ -23,6 +23,9 @@ SEALED_SUFFIX: str
 DRAIN_LOCK_NAME: str
 REASONS: tuple[str, ...]
 RULE_KINDS: tuple[str, ...]
+BOX_ORDERS: tuple[str, ...]
+BOX_UNITS: tuple[str, ...]
+REDACTION_KINDS: tuple[str, ...]
 KEEPS: tuple[str, ...]
 EVICTS: tuple[str, ...]
 
@@ -302,6 +305,29 @@ class Rule:
     classes: Sequence[int]
     parts: Sequence[Rule]
 
+class Boxes:
+    output: str
+    order: str
+    unit: str
+    margin: float
+    scores: str
+    least: float
+    classes: str
+    among: Sequence[int]
+    count: str
+
+class RedactionRule:
+    kind: str
+    tensor: str
+    boxes: Boxes
+    layout: str
+    factor: int
+    count: int
+    axis: int
+    def set_key(self, key: bytes) -> None: ...
+
+def recorded_signature(rules: Sequence[RedactionRule], signature: Signature) -> Signature: ...
+
 class CapturePlan:
     ring_directory: str
     ring_bytes: int
@@ -314,6 +340,7 @@ class CapturePlan:
     pre_roll_bytes: int
     post_roll_count: int
     post_roll_ns: int
+    redactions: Sequence[RedactionRule]
     has_statistics: bool
     edges: Mapping[str, Sequence[float]]
     descriptions: Mapping[str, str]

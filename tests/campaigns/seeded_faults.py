@@ -1,4 +1,4 @@
-"""Faults that take one defence of packages or trust away each, and the test that must notice.
+"""Faults that each take one defence of packages, trust or captures away, and the test that notices.
 
 `python tests/campaigns/seeded_faults.py` copies the tree to build/faults, and there, fault by
 fault, changes the source, rebuilds what it is part of and runs the named test. It prints a table;
@@ -37,6 +37,7 @@ class Fault(NamedTuple):
 ROOT_TESTS = "tests/cpp/packages/test_trust_root.cc::"
 ATTACKS = "tests/packages/test_attacks.py::test_"
 TRUST_TESTS = "tests/trust/test_trust.py::test_"
+CAPTURE_TESTS = "tests/cpp/captures/"
 DURABLE_TESTS = "tests/test_durable.py::test_"
 VECTORS = "tests/packages/test_package_vectors.py::test_a_package_gets_the_answer_it_must"
 KEY_TESTS = "tests/trust/test_device_key.py::test_"
@@ -558,6 +559,29 @@ DURABLE = [
     ),
 ]
 
+REDACTION = [
+    (
+        "tensor.image->copy(view, copy);",
+        "copy.copy(view.data, view.size_bytes);",
+        "tests/captures/test_redact.py::test_a_canary_is_in_no_ring_and_no_segment",
+    ),
+    (
+        "if (tensor(side, i).key != nullptr) counted[i].size_bytes = 0;",
+        "",
+        CAPTURE_TESTS
+        + "test_redaction.cc::statistics count every tensor but those that are hashed",
+    ),
+]
+
+REDACTED_IMAGE = [
+    (
+        "if (!part.boxes.try_read(outputs, extent, part.regions)) is_blank_ = true;",
+        "part.boxes.try_read(outputs, extent, part.regions);",
+        CAPTURE_TESTS + "test_redacted_image.cc::boxes that cannot be read leave out all, in every "
+        "kind of rule and with another that can be read",
+    ),
+]
+
 FAULTS = [
     Fault(file, *fault)
     for file, faults in {
@@ -565,6 +589,8 @@ FAULTS = [
         "cpp/packages/package_reader.cc": PACKAGE_READER,
         "cpp/packages/trust_root.cc": TRUST_ROOT,
         "cpp/packages/dsse.cc": DSSE,
+        "cpp/captures/redaction.cc": REDACTION,
+        "cpp/captures/redacted_image.cc": REDACTED_IMAGE,
         "cpp/bytes/json.cc": JSON,
         "cpp/bytes/base64.cc": BASE64,
         "cpp/packages/key_wrap.cc": KEY_WRAP,

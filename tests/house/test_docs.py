@@ -13,7 +13,7 @@ import pytest
 
 import edgeward as ew
 from edgeward.trust import keys
-from tests.models import tflite_models
+from tests.models import onnx_models, tflite_models
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -51,6 +51,7 @@ def surroundings(tmp_path, monkeypatch):
         "ew": ew,
         "model": ew.load_unsigned("model.tflite"),
         "pair": ew.load_unsigned(tflite_models.sum_product()),
+        "detector": ew.load_unsigned(onnx_models.detector()),
         "image": image,
         "picture": image,
         "first": np.ones(4, np.float32),
@@ -59,7 +60,9 @@ def surroundings(tmp_path, monkeypatch):
     }
 
 
-@pytest.mark.parametrize(("page", "least"), [("README.md", 1), ("docs/library.md", 4)])
+@pytest.mark.parametrize(
+    ("page", "least"), [("README.md", 1), ("docs/library.md", 4), ("docs/capture.md", 1)]
+)
 def test_the_examples_run(page, least, surroundings):
     examples = blocks(page)
     assert len(examples) >= least

@@ -107,6 +107,21 @@ def sum_product() -> bytes:
     return _model(nodes, inputs, outputs)
 
 
+def detector(shape: Dims = (1, 16, 16, 3), boxes: Dims = (1, "boxes", 4)) -> bytes:
+    """An image and a badge's number, and the boxes, scores and count that it should find there."""
+    shapes = {"boxes": boxes, "scores": boxes[:-1], "count": (shape[0],)}
+    nodes = [helper.make_node("Identity", [f"wanted_{name}"], [name]) for name in shapes]
+    nodes += [
+        helper.make_node("Shape", ["image"], ["size"]),
+        helper.make_node("Identity", ["badge"], ["seen"]),
+    ]
+    inputs = [_value(f"wanted_{name}", "float32", shape) for name, shape in shapes.items()]
+    inputs += [_value("image", "uint8", shape), _value("badge", "int64", (1,))]
+    outputs = [_value(name, "float32", shape) for name, shape in shapes.items()]
+    outputs += [_value("size", "int64", (len(shape),)), _value("seen", "int64", (1,))]
+    return _model(nodes, inputs, outputs)
+
+
 def dynamic_batch() -> bytes:
     """y = x + [0, 1, 2, 3] over any number "N" of rows."""
     return _model(

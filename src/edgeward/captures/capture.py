@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from edgeward import _core
 from edgeward.captures import rings
 from edgeward.captures.limits import require_number, require_ring_bytes
+from edgeward.captures.redact import Redaction
 from edgeward.captures.rules import Rule, every, fraction
 from edgeward.captures.statistics_file import Counted
 from edgeward.captures.statistics_ledger import StatisticsLedger
@@ -64,7 +65,8 @@ class Capture:
     `pre_roll` also keeps that many inferences before each one that is kept, none older than
     `pre_roll_s` seconds if that is not 0; `post_roll` that many after each, none that begins more
     than `post_roll_s` seconds later if that is not 0. Both are counted in each session by itself.
-    The same `seed` and the same inferences give the same choice.
+    The same `seed` and the same inferences give the same choice. `redact` lists what records leave
+    out of tensors, such as redact.blank("image", faces).
 
     Each session has a ring of `ring_bytes`, a power of two from 64 KiB to 4 GiB. When the ring is
     full, keep="oldest" loses the new record and counts it; keep="newest" overwrites the oldest
@@ -84,6 +86,7 @@ class Capture:
         when: Rule | None = None,
         keep: str = "oldest",
         tensors: Iterable[str] | None = None,
+        redact: Iterable[Redaction] = (),
         statistics: bool = True,
         statistics_s: float = STATISTICS_S,
         pre_roll: int = 0,
@@ -117,17 +120,16 @@ class Capture:
         ):  # fmt: skip
             require_number(name, number, 0, limit)
         self.directory, self._recipient = os.fsdecode(directory), encrypt_to
-        self._rule = _together(sample, when)
+        self._rule, self._redactions = _together(sample, when), list(redact)
         self._plan = _core.CapturePlan()
         self._plan.ring_directory = rings.directory_of(directory)
         self._plan.ring_bytes, self._plan.keep = ring_bytes, keep
         self._plan.rule = None if self._rule is None else self._rule.core()
-        self._plan.seed = seed
+        self._plan.seed, self._plan.has_statistics = seed, statistics
         self._plan.tensors = None if tensors is None else list(tensors)
         self._plan.pre_roll_count, self._plan.pre_roll_ns = pre_roll, int(pre_roll_s * 1e9)
         self._plan.pre_roll_bytes = ring_bytes // 2
         self._plan.post_roll_count, self._plan.post_roll_ns = post_roll, int(post_roll_s * 1e9)
-        self._plan.has_statistics = statistics
         self._budget = _budget(segment_bytes, most_bytes, least_free_bytes, most_age_s, evict)
         rings.make_directory(self._plan.ring_directory)
         ledger = StatisticsLedger(self.directory, recipient=encrypt_to, most_bytes=most_bytes)
@@ -150,24 +152,23 @@ class Capture:
 
         Records carry `name`, `version` and `package_id`. Statistics are counted in the bins of
         `reference`, a package's reference statistics. A model has one Capture at a time; attaching
-        another replaces it. Raises BadInput for a rule or a tensor that the model does not have,
-        OSError when there is no room for a ring.
+        another replaces it. Raises BadInput for a rule or a tensor that the model does not have
+        and for a redaction that does not fit it, OSError when there is no room for a ring.
         """
         self._require_open()
         signatures = model.signatures.values()
-        known = {spec.name for spec in _specs(signatures)}
-        unknown = [tensor for tensor in self._plan.tensors or () if tensor not in known]
-        if unknown:
-            raise BadInput(
-                f"tensors: expected names of the model's, {_listed(sorted(known))}, got "
-                f"{_listed(unknown)}"
-            )
+        _require_names("tensors", self._plan.tensors or (), signatures)
+        _require_names("redact", [rule.tensor for rule in self._redactions], signatures)
         identity = {"name": name, "version": version, "package_id": package_id}
         plan = self._plan.copy()
+        plan.redactions = [rule.core() for rule in self._redactions]
         if reference is not None:
             plan.edges = {tensor.name: tensor.edges for tensor in reference.tensors}
         plan.descriptions = {
-            signature.name: self._description(signature, identity) for signature in signatures
+            signature.name: self._description(
+                _core.recorded_signature(plan.redactions, signature), identity
+            )
+            for signature in signatures
         }
         core = _core.make_capture(plan)
         _core.attach(model, core)
@@ -251,6 +252,7 @@ class Capture:
         description = {
             "model": identity,
             "signature": signature.name,
+            "redact": [rule.report() for rule in self._redactions],
             "has_reservoir": self._rule is not None and self._rule.has_reservoir,
             "inputs": [spec_report(spec) for spec in signature.inputs],
             "outputs": [spec_report(spec) for spec in signature.outputs],
@@ -337,9 +339,18 @@ def _together(sample: float | Rule | None, when: Rule | None) -> Rule | None:
     return sample | when
 
 
-def _specs(signatures: Iterable[_core.Signature]) -> Iterable[_core.TensorSpec]:
-    for signature in signatures:
-        yield from (*signature.inputs, *signature.outputs)
+def _require_names(
+    option: str, names: Iterable[str], signatures: Iterable[_core.Signature]
+) -> None:
+    known = {
+        spec.name for signature in signatures for spec in (*signature.inputs, *signature.outputs)
+    }
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise BadInput(
+            f"{option}: expected names of the model's, {_listed(sorted(known))}, got "
+            f"{_listed(unknown)}"
+        )
 
 
 def _require_recipient(key: _core.PublicKey | None) -> None:

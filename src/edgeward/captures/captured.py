@@ -24,7 +24,8 @@ class Captured(NamedTuple):
     such as bfloat16, is held as unsigned integers of its bits; `dtypes` are the model's, by (side,
     name). `sequence` numbers the records of one ring from 1, lost ones included. `time_ns` is the
     Unix time at which the run began, `monotonic_ns` the same on the monotonic clock. `device` is
-    the folder below the directory that was read, "" for that directory itself.
+    the folder below the directory that was read, "" for that directory itself. `redact` lists the
+    rules by which values were left out, as dicts.
     """
 
     model: str
@@ -44,6 +45,7 @@ class Captured(NamedTuple):
     outputs: "dict[str, NDArray[Any]]"
     dtypes: dict[tuple[str, str], str]
     device: str = ""
+    redact: tuple[dict[str, Any], ...] = ()
 
 
 class Segment(NamedTuple):
@@ -177,6 +179,7 @@ class _Description(NamedTuple):
     has_reservoir: bool = False
     inputs: tuple[str, ...] = ()  # names
     outputs: tuple[str, ...] = ()
+    redact: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def parsed(cls, payload: bytes) -> "_Description":
@@ -195,6 +198,7 @@ class _Description(NamedTuple):
             bool(fields.get("has_reservoir")),
             _names(fields.get("inputs"), "input"),
             _names(fields.get("outputs"), "output"),
+            _mappings(fields.get("redact")),
         )
 
     @property
@@ -236,6 +240,7 @@ def _captured(description: _Description, record: _core.Record, device: str) -> C
         outputs,
         dtypes,
         device,
+        description.redact,
     )
 
 
@@ -244,6 +249,10 @@ def _names(rows: object, side: str) -> tuple[str, ...]:
     if not isinstance(rows, list):
         return ()
     return tuple(_text(_mapping(row).get("name"), f"{side}_{at}") for at, row in enumerate(rows))
+
+
+def _mappings(rows: object) -> tuple[dict[str, Any], ...]:
+    return tuple(row for row in rows if isinstance(row, dict)) if isinstance(rows, list) else ()
 
 
 def _mapping(value: object) -> dict[str, Any]:

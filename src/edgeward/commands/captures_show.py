@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -88,6 +89,7 @@ def _text(captured: Captured, columns: int, how: Ink) -> str:
     ]
     if captured.user:
         parts.append(f"user      {captured.user!r}")
+    parts += [f"redact    {quoted(_rule(rule))}" for rule in captured.redact]
     for side in ("inputs", "outputs"):
         for name, array in getattr(captured, side).items():
             dtype = captured.dtypes[side, name]
@@ -98,6 +100,13 @@ def _text(captured: Captured, columns: int, how: Ink) -> str:
             else:
                 parts += [head, *lines(picture, min(PICTURE_COLUMNS, columns), how)]
     return "\n".join(parts)
+
+
+def _rule(rule: dict[str, Any]) -> str:
+    """A redaction as its ring's description has it: any JSON object."""
+    rest = {name: value for name, value in rule.items() if name not in ("rule", "tensor")}
+    head = f"{rule.get('rule', '?')} {rule.get('tensor', '?')}"
+    return f"{head} {json.dumps(rest, ensure_ascii=False)}" if rest else head
 
 
 def picture_of(array: NDArray[Any]) -> NDArray[np.uint8] | None:

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <fstream>
 #include <thread>
 
 #include "captures/ring_reader.h"
@@ -414,6 +415,72 @@ TEST_CASE("statistics are of every inference, kept or not") {
   CHECK(session.capture().statistics().at("main").run_count() == 20);
 }
 
+TEST_CASE("what is left out is nowhere in the ring's file, of runs that are kept, that failed and that came before") {
+  const std::string canary = "canary-in-a-tensor";
+  const Directory directory;
+  CapturePlan plan{.ring_directory = directory.at(""),
+                   .ring_bytes = kMinRingBytes,
+                   .rule = rule_of(RuleKind::every),
+                   .pre_roll_count = 2,
+                   .pre_roll_bytes = kMinRingBytes};
+  plan.rule->count = 2;
+  // No box can be read, so the image is blank; the id is hashed; the text loses its end.
+  RedactionRule blank{.kind = RedactionKind::blank, .tensor = "image", .layout = "nhwc"};
+  blank.boxes.output = "boxes";
+  const RedactionRule hash{.kind = RedactionKind::hash,
+                           .tensor = "id",
+                           .key = std::make_shared<const Secret>(Octets(kSecretBytes, std::byte{5}))};
+  plan.redactions = {blank, hash, {.kind = RedactionKind::first, .tensor = "text", .count = 3}};
+  const auto size = static_cast<int64_t>(canary.size());
+  const Signature signature{"main",
+                            {{"image", DType::uint8, {1, 1, size, 1}, {}}, {"id", DType::uint8, {size}, {}}},
+                            {{"boxes", DType::float32, {1, 4}, {}}, {"text", DType::uint8, {size}, {}}}};
+  Octets octets = from_text(canary);
+  float boxes[] = {1, 1, 0, 0};
+  const std::vector<TensorView> inputs{{DType::uint8, {1, 1, size, 1}, octets.data(), octets.size()},
+                                       {DType::uint8, {size}, octets.data(), octets.size()}};
+  const std::vector<TensorView> outputs{{DType::float32, {1, 4}, reinterpret_cast<std::byte*>(boxes), sizeof(boxes)},
+                                        {DType::uint8, {size}, octets.data(), octets.size()}};
+  Recorder recorder(std::make_shared<Capture>(std::move(plan)), signature);
+  for (int i = 0; i < 5; ++i) recorder.observe(recorder.now_ns(), inputs, outputs);
+  recorder.observe_failure(recorder.now_ns(), inputs);
+  recorder.observe(recorder.now_ns(), inputs, outputs);
+  const auto all = kept_in(directory);
+  CHECK(sequences_of(all) == std::vector<uint64_t>{1, 2, 3, 4, 5, 6, 7});
+  for (const Kept& kept : all) {
+    CHECK(is_zero(kept.data(0)));
+    CHECK(kept.tensors[1].shape == Shape{32});
+    if (kept.tensors.size() > 2) CHECK(to_text(kept.data(3)) == "can");
+  }
+  const auto names = directory.names();
+  REQUIRE(names.size() == 1);
+  std::ifstream file(directory.at(*names.begin()), std::ios::binary);
+  const std::string ring(std::istreambuf_iterator<char>(file), {});
+  REQUIRE(ring.size() > kMinRingBytes);
+  CHECK(ring.find("can") != std::string::npos);
+  CHECK(ring.find("canary") == std::string::npos);
+}
+
+TEST_CASE("a tensor that is dropped is in no record and in the statistics, one that is hashed the other way round") {
+  Recorded session([](CapturePlan& plan) {
+    plan.has_statistics = true;
+    plan.redactions = {
+        {.kind = RedactionKind::drop, .tensor = "x"},
+        {.kind = RedactionKind::hash, .tensor = "y", .key = std::make_shared<const Secret>()},
+    };
+  });
+  session.run(7);
+  const auto all = session.kept();
+  REQUIRE(all.size() == 1);
+  REQUIRE(all[0].tensors.size() == 1);
+  CHECK(all[0].tensors[0].side == RecordSide::output);
+  CHECK(all[0].data(0).size() == 32);
+  const auto statistics = session.recorder().statistics();
+  CHECK(statistics->run_count() == 1);
+  CHECK(statistics->tensors()[0].statistics.finite_count == 64);
+  CHECK(statistics->tensors()[1].statistics.finite_count == 0);
+}
+
 TEST_CASE("a plan that does not fit the model is refused, and leaves no record") {
   const Directory directory;
   const auto make = [&](const std::function<void(CapturePlan&)>& change) {
@@ -430,6 +497,9 @@ TEST_CASE("a plan that does not fit the model is refused, and leaves no record")
   });
   check_refusal(Code::bad_input, {"\"x\"", "ascend"}, [&] {
     make([](CapturePlan& plan) { plan.edges = {{"x", {1, 1}}}; });
+  });
+  check_refusal(Code::bad_input, {"\"x\"", "a key"}, [&] {
+    make([](CapturePlan& plan) { plan.redactions = {{.kind = RedactionKind::hash, .tensor = "x"}}; });
   });
   check_refusal(Code::bad_input, {"power of two"}, [&] { make([](CapturePlan& plan) { plan.ring_bytes = 100'000; }); });
   CHECK_THROWS_AS(make([](CapturePlan& plan) { plan.ring_directory += "/absent"; }), std::filesystem::filesystem_error);

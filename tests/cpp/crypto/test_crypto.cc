@@ -122,6 +122,26 @@ TEST_CASE("a hash of parts is the hash of the whole, wherever it is cut, and the
   CHECK(hash.finish() == expected);
 }
 
+TEST_CASE("HMAC-SHA256 gives the codes of RFC 4231") {
+  struct Row {
+    Octets key;
+    Octets message;
+    const char* code;
+  };
+  const std::vector<Row> rows{
+      {Octets(20, std::byte{0x0b}), from_text("Hi There"),
+       "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
+      {from_text("Jefe"), from_text("what do ya want for nothing?"),
+       "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
+      {Octets(20, std::byte{0xaa}), Octets(50, std::byte{0xdd}),
+       "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe"},
+      {Octets(131, std::byte{0xaa}), from_text("Test Using Larger Than Block-Size Key - Hash Key First"),
+       "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"},
+  };
+  for (const Row& row : rows) CHECK(hmac_sha256(row.key, row.message) == array_from_hex<32>(row.code));
+  CHECK(hmac_sha256(rows[0].key, {}) != hmac_sha256(rows[1].key, {}));
+}
+
 TEST_CASE("bytes are equal secretly exactly when they are equal") {
   const Octets bytes = from_hex("00112233445566778899aabbccddeeff");
   CHECK(is_equal_secretly(bytes, Octets(bytes)));
