@@ -8,7 +8,7 @@ size_t closest(std::span<const SealedSegment> segments) {
   size_t best = 1;
   int64_t min_gap_ns = INT64_MAX;
   for (size_t i = 1; i + 1 < segments.size(); ++i) {
-    const int64_t gap_ns = segments[i + 1].sealed_ns - segments[i - 1].sealed_ns;
+    const int64_t gap_ns = segments[i - 1].age_ns - segments[i + 1].age_ns;
     if (gap_ns >= min_gap_ns) continue;
     min_gap_ns = gap_ns;
     best = i;
@@ -18,10 +18,10 @@ size_t closest(std::span<const SealedSegment> segments) {
 
 }  // namespace
 
-std::optional<size_t> next_eviction(const Budget& budget, std::span<const SealedSegment> segments, int64_t now_ns,
+std::optional<size_t> next_eviction(const Budget& budget, std::span<const SealedSegment> segments,
                                     uint64_t free_bytes) {
   if (segments.empty()) return std::nullopt;
-  if (budget.most_age_ns > 0 && now_ns - segments.front().sealed_ns > budget.most_age_ns) return 0;
+  if (budget.most_age_ns > 0 && segments.front().age_ns > budget.most_age_ns) return 0;
   uint64_t total_bytes = 0;
   for (const SealedSegment& segment : segments) total_bytes += segment.size_bytes;
   if (total_bytes <= budget.most_bytes && free_bytes >= budget.least_free_bytes) return std::nullopt;

@@ -5,17 +5,16 @@
 #include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <ctime>
 #include <filesystem>
 #include <utility>
 
 #include "captures/record.h"
+#include "captures/segment_name.h"
 #include "captures/segment_reader.h"
 #include "captures/segment_recovery.h"
 #include "error.h"
@@ -27,6 +26,7 @@ constexpr uint64_t kSyncEvery_ns = 1'000'000'000;
 constexpr uint64_t kSyncEveryBytes = uint64_t{4} << 20;
 constexpr uint64_t kRetryAfter_ns = 5'000'000'000;
 constexpr time_t kMinDraftAge_s = 60;
+constexpr uint64_t kAgeParts = 8;  // a segment spans at most this part of the age that records may reach
 
 // A directory that was there keeps its permissions: it is somebody's, who may have shared it on purpose.
 void make_directory(const std::string& path, std::filesystem::perms permissions) {
@@ -60,16 +60,11 @@ std::vector<std::string> paths_in(const std::string& directory, std::string_view
   return paths;
 }
 
-// As far as the segment is whole.
-uint64_t record_count(const std::string& path) {
-  uint64_t count = 0;
-  try {
-    SegmentReader reader(path, nullptr);
-    while (const auto frame = reader.next()) count += frame->type == FrameType::record ? 1 : 0;
-  } catch (const std::exception&) {
-    return 0;  // it is damaged: its bytes are counted all the same
-  }
-  return count;
+// The number of a segment that is begun now.
+int64_t next_number(const std::string& directory) {
+  std::vector<std::string> names = paths_in(directory, "");
+  for (std::string& name : names) name.erase(0, directory.size() + 1);
+  return next_segment_number(moment_now().wall_ns, names);
 }
 
 // A writer rings when more than half of its ring is used, and then not again before it has room.
@@ -82,7 +77,8 @@ bool is_past_half(const RingReader& reader, uint64_t used_bytes) {
 Drain::Drain(std::string ring_directory, std::string capture_directory, const Budget& budget,
              std::optional<PublicKey> recipient)
     : ring_directory_(std::move(ring_directory)), capture_directory_(std::move(capture_directory)), budget_(budget),
-      recipient_(std::move(recipient)), lock_(lock_path(capture_directory_)), bell_(open_bell(ring_directory_)) {
+      retention_(capture_directory_, budget), recipient_(std::move(recipient)), lock_(lock_path(capture_directory_)),
+      bell_(open_bell(ring_directory_)) {
   if (!lock_.try_acquire()) {
     throw Error(Code::busy, "captures \"", capture_directory_,
                 "\": expected to be the only one that drains into it, got another");
@@ -187,6 +183,7 @@ void Drain::look_for_rings() {
 uint64_t Drain::step(uint64_t now_ns) {
   if (now_ns < retry_at_ns_) return 0;
   uint64_t count = 0;
+  if (segment_ == nullptr) begun_ns_ = now_ns;
   try {
     if (!has_more()) {
       look_for_rings();
@@ -203,6 +200,7 @@ uint64_t Drain::step(uint64_t now_ns) {
       last_sync_ns_ = now_ns;
     }
     if (segment_ != nullptr && segment_->size_bytes() >= budget_.segment_bytes) seal();
+    keep_within_age(now_ns);
     complaint_.clear();
   } catch (const std::exception& error) {  // the disk failed, or memory did
     abandon_segment(error.what(), now_ns);
@@ -271,7 +269,7 @@ void Drain::append(FrameType type, uint64_t ring_id, uint64_t sequence, Bytes pa
   if (segment_ == nullptr) {
     recover();  // segments for which a full disk had no room before
     keep_within_budget();
-    segment_ = std::make_unique<SegmentWriter>(capture_directory_, recipient_);
+    segment_ = std::make_unique<SegmentWriter>(capture_directory_, next_number(capture_directory_), recipient_);
     synced_bytes_ = 0;
     for (auto& [path, source] : sources_) source.is_described = false;
   }
@@ -401,32 +399,21 @@ void Drain::close() {
   }
 }
 
+// No record stays for longer than the budget's age: a segment is sealed early enough to be deleted as a whole.
+void Drain::keep_within_age(uint64_t now_ns) {
+  const auto most_ns = static_cast<uint64_t>(budget_.most_age_ns);
+  if (most_ns == 0) return;
+  if (segment_ != nullptr && now_ns - begun_ns_ >= most_ns / kAgeParts) seal();
+  if (now_ns - aged_at_ns_ < most_ns / kAgeParts / kAgeParts) return;
+  aged_at_ns_ = now_ns;
+  keep_within_budget();
+}
+
 void Drain::keep_within_budget() {
-  std::vector<std::string> paths;
-  std::vector<SealedSegment> segments;
-  for (const std::string& path : paths_in(capture_directory_, kSealedSuffix)) {
-    struct stat facts {};
-    if (stat(path.c_str(), &facts) != 0) continue;
-    paths.push_back(path);
-    segments.push_back(
-        {static_cast<uint64_t>(facts.st_size), facts.st_mtim.tv_sec * int64_t{1'000'000'000} + facts.st_mtim.tv_nsec});
-  }
-  const int64_t now_ns = std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
-  const auto free_bytes = [&] {
-    struct statvfs facts {};
-    const bool is_known = budget_.least_free_bytes > 0 && statvfs(capture_directory_.c_str(), &facts) == 0;
-    return is_known ? facts.f_bavail * facts.f_frsize : UINT64_MAX;
-  };
-  // The file system is asked again after each: what a removed file frees is known to it alone.
-  while (const auto index = next_eviction(budget_, segments, now_ns, free_bytes())) {
-    const auto offset = static_cast<std::ptrdiff_t>(*index);
-    counters_.evicted_records += record_count(paths[*index]);
-    counters_.evicted_bytes += segments[*index].size_bytes;
-    ++counters_.evicted_segments;
-    unlink(paths[*index].c_str());
-    paths.erase(paths.begin() + offset);
-    segments.erase(segments.begin() + offset);
-  }
+  const Retention::Evicted evicted = retention_.enforce(moment_now());
+  counters_.evicted_segments += evicted.segments;
+  counters_.evicted_records += evicted.records;
+  counters_.evicted_bytes += evicted.bytes;
 }
 
 // The payload of a counters frame (capture-format 3): a ring's, or without `source` the drain's own.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "captures/budget.h"
+#include "captures/retention.h"
 #include "captures/ring_reader.h"
 #include "captures/segment_writer.h"
 #include "system/file.h"
@@ -52,7 +53,6 @@ static_assert(sizeof(DrainCounters) == kDrainCounters.size() * sizeof(uint64_t),
 
 // Names in a directory of captures, beside those of segment_format.h.
 inline constexpr std::string_view kDrainLockName = "drain.lock";
-inline constexpr std::string_view kDamagedSuffix = ".damaged";  // behind the name of a segment without a head
 
 class Drain {
  public:
@@ -107,12 +107,14 @@ class Drain {
   void abandon_segment(const std::string& reason, uint64_t now_ns);
   void free_all();
   void remove_ended();
+  void keep_within_age(uint64_t now_ns);
   void keep_within_budget();
   std::vector<std::byte> counters_payload(const Source* source) const;
 
   std::string ring_directory_;
   std::string capture_directory_;
   Budget budget_;
+  Retention retention_;
   std::optional<PublicKey> recipient_;
   ProcessLock lock_;
   Descriptor bell_;
@@ -122,6 +124,8 @@ class Drain {
   uint64_t unsynced_bytes_ = 0;
   uint64_t unsynced_records_ = 0;
   uint64_t synced_bytes_ = 0;  // of the open segment
+  uint64_t begun_ns_ = 0;      // the open segment, or the last step
+  uint64_t aged_at_ns_ = 0;    // when ages were looked at
   uint64_t last_sync_ns_ = 0;
   uint64_t retry_at_ns_ = 0;
   std::string complaint_;

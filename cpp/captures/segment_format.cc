@@ -12,7 +12,7 @@ namespace {
 constexpr std::array<char, 8> kSegmentMagic = {'E', 'W', 'S', 'E', 'G', '0', '1', '\0'};
 constexpr uint32_t kFrameMagic = 0x52465745;  // "EWFR"
 constexpr char kInfo[] = "edgeward/ewc/v1";   // with its zero
-constexpr size_t kTimeDigits = 20;
+constexpr size_t kNumberDigits = 20;
 
 template <class T>
 Bytes bytes_of(const T& value) {
@@ -21,10 +21,10 @@ Bytes bytes_of(const T& value) {
 
 }  // namespace
 
-std::string open_segment_path(const std::string& directory, int64_t created_ns, uint64_t salt) {
-  std::string time = std::to_string(created_ns);
-  time.insert(0, time.size() < kTimeDigits ? kTimeDigits - time.size() : 0, '0');
-  return directory + "/" + time + "-" + hex(bytes_of(salt)) + std::string(kOpenSuffix);
+std::string open_segment_path(const std::string& directory, int64_t number, uint64_t salt) {
+  std::string digits = std::to_string(number);
+  digits.insert(0, digits.size() < kNumberDigits ? kNumberDigits - digits.size() : 0, '0');
+  return directory + "/" + digits + "-" + hex(bytes_of(salt)) + std::string(kOpenSuffix);
 }
 
 std::string sealed_segment_path(const std::string& open_path) {

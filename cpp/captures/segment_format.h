@@ -17,8 +17,8 @@ namespace edgeward {
 // Names in a directory of captures.
 inline constexpr std::string_view kOpenSuffix = ".open";   // while its writer lives, and after a crash
 inline constexpr std::string_view kSealedSuffix = ".ewc";  // once it is sealed
-// DIRECTORY/NAME.open. Names sort by time, to the nanosecond; the salt tells apart what two clocks do not.
-std::string open_segment_path(const std::string& directory, int64_t created_ns, uint64_t salt);
+// DIRECTORY/NAME.open. Names sort by `number` (segment_name.h); the salt tells apart what two drains number alike.
+std::string open_segment_path(const std::string& directory, int64_t number, uint64_t salt);
 // NAME.ewc for NAME.open.
 std::string sealed_segment_path(const std::string& open_path);
 

@@ -28,6 +28,7 @@ SegmentReader::SegmentReader(const std::string& path, const PrivateKey* key)
   if (!is_segment_head(head)) malformed("expected the head of a segment, got other bytes");
   hash_.add(std::as_bytes(std::span(&head, 1)));
   salt_ = head.salt;
+  moment_.wall_ns = head.created_ns;
   is_encrypted_ = head.flags == kEncryptedFlag;
   if (!is_encrypted_ || key == nullptr) return;
   content_key_ = std::make_unique<Secret>();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "captures/moment.h"
 #include "captures/segment_format.h"
 #include "crypto/crypto.h"
 #include "system/file.h"
@@ -29,6 +30,8 @@ class SegmentReader {
 
   bool is_encrypted() const { return is_encrypted_; }
   uint64_t salt() const { return salt_; }
+  // When it was begun.
+  const Moment& moment() const { return moment_; }
   // The next whole frame. Nothing at the end, and where a frame is not whole.
   std::optional<Frame> next();
   // True once the footer was read and agrees with all that came before it.
@@ -44,6 +47,7 @@ class SegmentReader {
 
   File file_;
   uint64_t salt_ = 0;
+  Moment moment_;
   bool is_encrypted_ = false;
   bool is_complete_ = false;
   uint64_t offset_ = kSegmentHeadBytes;

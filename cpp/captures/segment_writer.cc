@@ -50,12 +50,12 @@ SegmentHead new_head(const std::optional<PublicKey>& recipient, std::optional<Ae
 
 }  // namespace
 
-SegmentWriter::SegmentWriter(const std::string& directory, const std::optional<PublicKey>& recipient)
+SegmentWriter::SegmentWriter(const std::string& directory, int64_t number, const std::optional<PublicKey>& recipient)
     : file_([&] {
         const SegmentHead head = new_head(recipient, cipher_);
         const Bytes bytes = std::as_bytes(std::span(&head, 1));
         salt_ = head.salt;
-        path_ = open_segment_path(directory, head.created_ns, head.salt);
+        path_ = open_segment_path(directory, number, head.salt);
         Descriptor file(open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640), path_);
         try {
           write_all(file, path_, bytes);

@@ -16,9 +16,10 @@ namespace edgeward {
 
 class SegmentWriter {
  public:
-  // Makes `directory`/NAME.open. With `recipient`, an X25519 public key, every payload is encrypted under a key that
-  // only its owner can find again. Throws std::filesystem::filesystem_error.
-  SegmentWriter(const std::string& directory, const std::optional<PublicKey>& recipient);
+  // Makes `directory`/NAME.open; the name begins with `number` (segment_name.h). With `recipient`, an X25519 public
+  // key, every payload is encrypted under a key that only its owner can find again. Throws
+  // std::filesystem::filesystem_error.
+  SegmentWriter(const std::string& directory, int64_t number, const std::optional<PublicKey>& recipient);
   // Leaves the file open, as a crash would.
   ~SegmentWriter();
   SegmentWriter(const SegmentWriter&) = delete;

@@ -20,6 +20,7 @@ OPTIONS = {
     "post_roll": (0, WORD),
     "post_roll_s": (0, WORD),
     "most_age_s": (0, WORD),
+    "statistics_s": (0.01, WORD),
     "seed": (0, WORD),
     "segment_bytes": (0, LONG),
     "most_bytes": (0, LONG),

@@ -68,4 +68,6 @@ def test_all_of_a_capture_is_within_its_budget(tmp_path, monkeypatch):
         for _ in range(200):
             model.predict(a=ONES, b=ONES)
             assert capture.flush()
+    names = [path.name for path in directory.iterdir()]
+    assert {".ewc", ".json"} <= {os.path.splitext(name)[1] for name in names}
     assert sum(path.stat().st_size for path in directory.iterdir()) <= MOST_BYTES

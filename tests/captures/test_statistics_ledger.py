@@ -177,12 +177,6 @@ def test_a_file_that_cannot_be_written_is_a_complaint_and_is_tried_again(directo
     assert run_counts(directory) == [4]
 
 
-@pytest.mark.parametrize("period_s", [0, -1, float("nan"), float("inf")])
-def test_a_period_is_a_number_of_seconds(directory, period_s):
-    with pytest.raises(ew.BadInput, match="statistics_s"):
-        ew.Capture(directory, statistics_s=period_s)
-
-
 # --- where there is no lock ----------------------------------------------------------------------
 
 

@@ -73,9 +73,10 @@ class Capture:
     records, and the ring is drained once its session or process has ended: a black box.
 
     Records are stored in segments of about `segment_bytes`. Above `most_bytes` in total, below
-    `least_free_bytes` free on the disk, or after `most_age_s` seconds if that is not 0, whole
-    segments are deleted: the oldest first, or with evict="closest" the one nearest in time to its
-    neighbours. With `encrypt_to`, an x25519 key, only the owner of that key can read the records.
+    `least_free_bytes` free on the disk, or `most_age_s` seconds after the first of their records
+    if that is not 0, whole segments are deleted: the oldest first, or with evict="closest" the one
+    nearest in time to its neighbours. With `encrypt_to`, an x25519 key, only the owner of that key
+    can read the records.
     """
 
     def __init__(

@@ -903,69 +903,41 @@ TEST_CASE("segments beyond the budget go, the oldest first, and are counted") {
   }
 }
 
-TEST_CASE("of segments that are close in time one goes first, where the rest shall stay spread") {
-  using namespace std::chrono_literals;
-  const Directories directories;
-  std::filesystem::create_directory(directories.captures);
-  const auto now = std::filesystem::file_time_type::clock::now();
-  std::map<std::string, int> ages_min;
-  for (const int age : {100, 90, 89, 80, 70, 60}) {
-    SegmentWriter writer(directories.captures, std::nullopt);
-    writer.append(FrameType::ring, 1, 0, from_text("{}"));
-    const std::string path = writer.seal();
-    std::filesystem::last_write_time(path, now - age * 1min);
-    ages_min[path] = age;
-  }
-  const uint64_t size_bytes = std::filesystem::file_size(ages_min.begin()->first);
-  const auto left_of = [&](uint64_t count) {
-    Budget budget;
-    budget.most_bytes = count * size_bytes;
-    budget.evict = Evict::closest;
-    Clock clock;
-    const auto drain = directories.drain(budget);
-    auto ring = directories.ring();
-    REQUIRE(try_put_record(*ring, 1, 10));
-    drain->step(clock.now_ns());
-    std::vector<int> left;
-    for (const std::string& path : paths_in(directories.captures, ".ewc")) {
-      if (ages_min.count(path) != 0) left.push_back(ages_min.at(path));
-    }
-    // Of this test's own segment nothing stays for the next look.
-    ring.reset();
-    drain->step(clock.after(kSecond_ns));
-    for (const std::string& path : paths_in(directories.captures, ".open")) std::filesystem::remove(path);
-    return left;
-  };
-  CHECK(left_of(6) == std::vector<int>{100, 90, 89, 80, 70, 60});
-  CHECK(left_of(5) == std::vector<int>{100, 90, 80, 70, 60});
-  CHECK(left_of(3) == std::vector<int>{100, 80, 60});
-  CHECK(left_of(1) == std::vector<int>{60});
-}
-
-TEST_CASE("segments that are too old go, and are counted") {
-  using namespace std::chrono_literals;
+TEST_CASE("a segment that is open is sealed early enough to go as a whole when its first record is too old") {
   const Directories directories;
   Clock clock;
   auto ring = directories.ring();
-  {
-    const auto drain = directories.drain(sealed_at_once());
-    for (uint64_t sequence = 1; sequence <= 4; ++sequence) {
-      REQUIRE(try_put_record(*ring, sequence, 10));
-      drain->step(clock.after(kSecond_ns));
-    }
-  }
-  const auto paths = paths_in(directories.captures, ".ewc");
-  REQUIRE(paths.size() == 4);
-  const auto now = std::filesystem::file_time_type::clock::now();
-  for (size_t i = 0; i < 4; ++i) std::filesystem::last_write_time(paths[i], now - (40 - 10 * static_cast<int>(i)) * 1h);
   Budget budget;
-  budget.most_age_ns = std::chrono::nanoseconds(25h).count();
+  budget.most_age_ns = 80 * static_cast<int64_t>(kSecond_ns);
   const auto drain = directories.drain(budget);
-  REQUIRE(try_put_record(*ring, 5, 10));
-  drain_all(*drain, clock);
-  CHECK(drain->counters().evicted_segments == 2);
-  CHECK(drain->counters().evicted_records == 2);
-  CHECK(drained(directories.captures).sequences.at(ring->ring_id()) == from_to(3, 5));
+  drain->step(clock.now_ns());
+  for (uint64_t sequence = 1; sequence <= 10; ++sequence) {
+    REQUIRE(try_put_record(*ring, sequence, 10));
+    drain->step(clock.after(kSecond_ns));
+    CHECK(paths_in(directories.captures, ".open").size() == 1);
+  }
+  drain->step(clock.after(kSecond_ns));
+  CHECK(paths_in(directories.captures, ".open").empty());
+  CHECK(drained(directories.captures).sequences.at(ring->ring_id()) == from_to(1, 10));
+  CHECK(drain->counters().evicted_segments == 0);
+}
+
+TEST_CASE("names of segments sort in the order in which they were made, though one is of a time to come") {
+  const Directories directories;
+  Clock clock;
+  std::filesystem::create_directory(directories.captures);
+  const std::string ahead = write_file(directories.captures + "/04000000000000000000-0000000000000000.ewc", "x");
+  const auto ring = directories.ring();
+  const auto drain = directories.drain(sealed_at_once());
+  for (uint64_t sequence = 1; sequence <= 5; ++sequence) {
+    const auto before = paths_in(directories.captures, ".ewc");
+    REQUIRE(try_put_record(*ring, sequence, 10));
+    drain->step(clock.after(kSecond_ns));
+    const auto after = paths_in(directories.captures, ".ewc");
+    REQUIRE(after.size() == before.size() + 1);
+    CHECK(std::equal(before.begin(), before.end(), after.begin()));
+  }
+  CHECK(paths_in(directories.captures, ".ewc").front() == ahead);
 }
 
 TEST_CASE("where less of the file system is free than shall be, sealed segments go, and the drain goes on") {

@@ -176,7 +176,7 @@ TEST_CASE("what is no segment is refused, and the message says what it is") {
   check_refusal(Code::bad_input, {"symbolic link"}, [&] { SegmentReader(directory.at("link"), nullptr); });
   CHECK(is_refused_by_system([&] { SegmentReader(directory.at("missing"), nullptr); },
                              std::errc::no_such_file_or_directory));
-  CHECK(is_refused_by_system([&] { SegmentWriter(directory.at("missing"), std::nullopt); },
+  CHECK(is_refused_by_system([&] { SegmentWriter(directory.at("missing"), 1, std::nullopt); },
                              std::errc::no_such_file_or_directory));
 }
 

@@ -19,7 +19,7 @@ namespace edgeward {
 TEST_CASE("frames of each type come back in order, from an open segment and from a sealed one") {
   const Directory directory("/dev/shm");
   const auto frames = some_frames();
-  SegmentWriter writer(directory.at(""), std::nullopt);
+  SegmentWriter writer(directory.at(""), 1, std::nullopt);
   append(writer, frames);
   writer.sync();
   CHECK(writer.frame_count() == frames.size());
@@ -48,15 +48,18 @@ TEST_CASE("a segment without frames is complete once it is sealed") {
   CHECK(content.is_complete);
 }
 
-TEST_CASE("names of segments sort in the order in which they were made, however fast") {
+TEST_CASE("names begin with the number, and those of one number differ") {
   const Directory directory("/dev/shm");
   std::string before;
-  for (int i = 0; i < 100; ++i) {
-    const SegmentWriter writer(directory.at(""), std::nullopt);
+  for (int64_t number = 1; number < 100; ++number) {
+    const SegmentWriter writer(directory.at(""), number, std::nullopt);
     CHECK(before < writer.path());
     before = writer.path();
+    const SegmentWriter same(directory.at(""), number, std::nullopt);
+    CHECK(same.path() != writer.path());
+    before = std::max(before, same.path());
   }
-  CHECK(directory.names().size() == 100);
+  CHECK(directory.names().size() == 198);
 }
 
 TEST_CASE("a segment is its owner's and group's business alone") {
@@ -82,7 +85,7 @@ TEST_CASE("a write that fails is an error, and so is whatever follows it") {
   std::string path;
   CHECK(outcome_in_child([&] {
           signal(SIGXFSZ, SIG_IGN);
-          SegmentWriter writer(directory.at(""), std::nullopt);
+          SegmentWriter writer(directory.at(""), 1, std::nullopt);
           const Octets record(1000, std::byte{1});
           writer.append(FrameType::record, kRing, 1, record);
           const rlimit before{RLIM_INFINITY, RLIM_INFINITY};
@@ -110,7 +113,7 @@ TEST_CASE("a segment for whose head there is no room leaves no file") {
           signal(SIGXFSZ, SIG_IGN);
           const rlimit limit{100, 100};
           return setrlimit(RLIMIT_FSIZE, &limit) == 0 &&
-                 is_refused_by_system([&] { SegmentWriter(directory.at(""), std::nullopt); },
+                 is_refused_by_system([&] { SegmentWriter(directory.at(""), 1, std::nullopt); },
                                       std::errc::file_too_large);
         }) == "");
   CHECK(directory.names().empty());

@@ -115,7 +115,7 @@ inline PrivateKey device_key(char name) {
 
 inline std::string sealed_segment(const Directory& directory, const std::vector<KeptFrame>& frames,
                                   const std::optional<PublicKey>& recipient = std::nullopt) {
-  SegmentWriter writer(directory.at(""), recipient);
+  SegmentWriter writer(directory.at(""), 1, recipient);
   append(writer, frames);
   return writer.seal();
 }
@@ -123,7 +123,7 @@ inline std::string sealed_segment(const Directory& directory, const std::vector<
 // Left open, as by a crash.
 inline std::string open_segment(const Directory& directory, const std::vector<KeptFrame>& frames,
                                 const std::optional<PublicKey>& recipient = std::nullopt) {
-  SegmentWriter writer(directory.at(""), recipient);
+  SegmentWriter writer(directory.at(""), 1, recipient);
   append(writer, frames);
   writer.sync();
   return writer.path();

@@ -1,0 +1,112 @@
+#include "captures/retention.h"
+
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <exception>
+#include <filesystem>
+#include <vector>
+
+#include "captures/sealed_statistics.h"
+#include "captures/segment_reader.h"
+
+namespace edgeward {
+namespace {
+
+// What of a directory counts toward its budget.
+struct Listing {
+  std::vector<std::string> segments;  // paths, in the order in which they were begun
+  std::vector<uint64_t> sizes_bytes;
+  uint64_t statistics_bytes = 0;
+};
+
+bool is_segment(std::string_view name) { return name.ends_with(kSealedSuffix) || name.ends_with(kDamagedSuffix); }
+
+bool is_statistics(std::string_view name) {
+  return name.ends_with(kStatisticsSuffix) || name.ends_with(kSealedStatisticsSuffix);
+}
+
+Listing list(const std::string& directory) {
+  Listing listing;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string path = entry->path().string();
+    if (is_segment(path)) listing.segments.push_back(path);
+    struct stat facts {};
+    if (is_statistics(path) && stat(path.c_str(), &facts) == 0)
+      listing.statistics_bytes += static_cast<uint64_t>(facts.st_size);
+  }
+  std::sort(listing.segments.begin(), listing.segments.end());
+  for (const std::string& path : listing.segments) {
+    struct stat facts {};
+    // What another drain has deleted meanwhile takes no room; it is evicted for nothing.
+    listing.sizes_bytes.push_back(stat(path.c_str(), &facts) == 0 ? static_cast<uint64_t>(facts.st_size) : 0);
+  }
+  return listing;
+}
+
+uint64_t free_bytes(const std::string& directory) {
+  struct statvfs facts {};
+  return statvfs(directory.c_str(), &facts) == 0 ? facts.f_bavail * facts.f_frsize : UINT64_MAX;
+}
+
+// As far as the segment is whole.
+uint64_t record_count(const std::string& path) {
+  uint64_t count = 0;
+  try {
+    SegmentReader reader(path, nullptr);
+    while (const auto frame = reader.next()) count += frame->type == FrameType::record ? 1 : 0;
+  } catch (const std::exception&) {
+    return 0;  // it is damaged: its bytes are counted all the same
+  }
+  return count;
+}
+
+}  // namespace
+
+Moment Retention::moment_of(const std::string& path) {
+  const auto known = moments_.find(path);
+  if (known != moments_.end()) return known->second;
+  Moment moment;
+  try {
+    moment = SegmentReader(path, nullptr).moment();
+  } catch (const std::exception&) {
+    // It has no head: it is as old as its neighbours say.
+  }
+  moments_.emplace(path, moment);
+  return moment;
+}
+
+Retention::Evicted Retention::enforce(const Moment& now) {
+  Listing listing = list(directory_);
+  std::erase_if(moments_, [&](const auto& entry) {
+    return !std::binary_search(listing.segments.begin(), listing.segments.end(), entry.first);
+  });
+  std::vector<SealedSegment> segments;
+  std::vector<Moment> moments;
+  for (const std::string& path : listing.segments) moments.push_back(moment_of(path));
+  const std::vector<int64_t> ages = ages_ns(moments, now);
+  for (size_t i = 0; i < ages.size(); ++i) segments.push_back({listing.sizes_bytes[i], ages[i]});
+  Budget budget = budget_;
+  budget.most_bytes -= std::min(budget.most_bytes, listing.statistics_bytes);
+  Evicted evicted;
+  // The file system is asked again after each: what a removed file frees is known to it alone.
+  while (const auto index = next_eviction(budget, segments, free_bytes(directory_))) {
+    const auto offset = static_cast<std::ptrdiff_t>(*index);
+    const std::string& path = listing.segments[*index];
+    const uint64_t records = record_count(path);
+    if (unlink(path.c_str()) == 0) {
+      ++evicted.segments;
+      evicted.records += records;
+      evicted.bytes += segments[*index].size_bytes;
+    }
+    listing.segments.erase(listing.segments.begin() + offset);
+    segments.erase(segments.begin() + offset);
+  }
+  return evicted;
+}
+
+}  // namespace edgeward

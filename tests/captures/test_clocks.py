@@ -1,0 +1,156 @@
+"""Captures of devices whose clock is wrong: read in the order in which they ran, evicted in it."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shims
+from models import tflite_models
+from programs import Program, comes_true, values
+
+import edgeward as ew
+
+ONES = np.ones(4, np.float32)
+YEAR_S = 365.25 * 86_400
+SMALL_SEGMENTS = "segment_bytes=1 << 16"
+SEQUENCES = 100
+
+
+@pytest.fixture(autouse=True)
+def _rings_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return tmp_path / "captures"
+
+
+@pytest.fixture
+def wall(tmp_path):
+    """The clock of programs that get its environment."""
+    return shims.WallClock(tmp_path / "wall_ahead")
+
+
+def capture(directory, *inputs, **options):
+    with ew.Capture(directory, **options) as opened:
+        model = ew.load_unsigned(tflite_models.sum_product(), capture=opened)
+        for value in inputs:
+            model.predict(a=np.full(4, value, np.float32), b=ONES)
+
+
+def seconds_since_1970() -> float:
+    return time.time() - 60
+
+
+def test_records_of_1970_come_after_those_before_them(directory, wall):
+    capture(directory, 1, 2)
+    wall.set_ahead(-seconds_since_1970())
+    with Program(directory, **wall.environment) as program:
+        program("run(3, 4)")
+        program.end()
+    capture(directory, 5, 6)
+    assert values(directory) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("ahead_s", [-10 * YEAR_S, 10 * YEAR_S, -3600, 3600])
+def test_records_come_in_the_order_in_which_they_ran(directory, wall, ahead_s):
+    capture(directory, 1)
+    wall.set_ahead(ahead_s)
+    with Program(directory, **wall.environment) as program:
+        program("run(2)")
+        assert program("capture.flush()")
+        wall.set_ahead(0)
+        program("run(3)")
+        program.end()
+    capture(directory, 4)
+    assert values(directory) == [1, 2, 3, 4]
+
+
+def jumps() -> Iterator[float]:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    generator = random.Random(seed)
+    while True:
+        yield generator.choice(
+            [-seconds_since_1970(), -10 * YEAR_S, 10 * YEAR_S, -3600.0, 3600.0, 0.0]
+        )
+
+
+def test_a_hundred_clocks_that_jump_keep_the_order(tmp_path, wall):
+    program_text = """
+    capture.close()
+    load(segment_bytes=0)
+    run({value})
+    assert capture.flush()
+    """
+    sequence = jumps()
+    with Program(tmp_path / "first", **wall.environment) as program:
+        for number in range(SEQUENCES):
+            directory = tmp_path / f"captures-{number}"
+            program(f"sys.argv[1] = {str(directory)!r}")
+            for value in range(5):
+                wall.set_ahead(next(sequence))
+                program(program_text.format(value=value))
+            assert values(directory) == list(range(5))
+            assert len(list(directory.glob("*.ewc"))) >= 5
+        program.end()
+
+
+def after_a_reboot(tmp_path: Path) -> list[str]:
+    """A command that runs another in a boot of its own: with another id, and a young clock."""
+    uptime_s = int(time.monotonic())
+    boot_id = tmp_path / "boot_id"
+    boot_id.write_text("01234567-89ab-4def-8123-456789abcdef\n")
+    command = [
+        "unshare", "--mount", "--time", "--monotonic", str(10 - uptime_s),
+        "--boottime", str(10 - uptime_s), "--fork", "--kill-child", "sh", "-c",
+        f"mount --bind {boot_id} /proc/sys/kernel/random/boot_id && exec \"$@\"", "sh",
+    ]  # fmt: skip
+    trial = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
+    if trial.returncode != 0:
+        pytest.skip(f"a boot of its own is not permitted here: {trial.stderr.strip()}")
+    return command
+
+
+def test_records_of_the_next_boot_come_last_though_its_clock_is_not_set(directory, wall, tmp_path):
+    capture(directory, 1, 2)
+    wall.set_ahead(-seconds_since_1970())
+    rebooted = after_a_reboot(tmp_path)
+    shutil.rmtree(tmp_path / "rings", ignore_errors=True)
+    with Program(directory, launcher=rebooted, **wall.environment) as program:
+        program("run(3, 4)")
+        program.end()
+    assert values(directory) == [1, 2, 3, 4]
+
+
+def test_the_oldest_are_evicted_though_the_clock_jumps(directory, wall):
+    sequence = jumps()
+    for first in range(0, 700, 100):
+        wall.set_ahead(next(sequence))
+        budget = f"{SMALL_SEGMENTS}, most_bytes=1 << 18"
+        with Program(directory, budget, **wall.environment) as program:
+            program(f"run(*range({first}, {first + 100}))")
+            assert program("capture.flush()")
+            program.end()
+    kept = sorted(values(directory))
+    assert 100 < len(kept) < 700
+    assert kept == list(range(700 - len(kept), 700))
+
+
+def test_no_record_grows_older_than_the_limit(directory):
+    with ew.Capture(directory, most_age_s=0.5) as opened:
+        model = ew.load_unsigned(tflite_models.sum_product(), capture=opened)
+        model.predict(a=ONES, b=ONES)
+        assert opened.flush()
+        assert comes_true(lambda: values(directory) == [])
+        assert not [name for name in os.listdir(directory) if name.endswith((".open", ".ewc"))]
+        assert opened.counters["evicted"] == 1
