@@ -102,10 +102,11 @@ def test_only_the_tensors_that_were_asked_for(directory):
     assert (list(record.inputs), list(record.outputs)) == (["b"], ["s"])
 
 
-def test_a_packages_identity_and_bins_come_along(directory, tmp_path):
+def test_a_packages_identity_labels_and_bins_come_along(directory, tmp_path):
     trust = sealed.trust_at(tmp_path / "trust")
     samples = [{"x": vector(value)} for value in range(10)]
-    path = sealed.seal(tmp_path / "demo.ewp", 3, contents=Contents(calibration=samples))
+    contents = Contents(calibration=samples, labels=["cat", "dog", "fox", "owl"])
+    path = sealed.seal(tmp_path / "demo.ewp", 3, contents=contents)
     with ew.Capture(directory) as capture:
         model = ew.load(path, trust=trust, key=sealed.DEVICE, capture=capture)
         model.predict(vector(1))
@@ -116,6 +117,7 @@ def test_a_packages_identity_and_bins_come_along(directory, tmp_path):
     (record,) = ew.read_captures(directory)
     assert (record.model, record.version) == ("demo", "3.0")
     assert record.package_id == ew.Package.unverified(path).package_id
+    assert record.labels == ("cat", "dog", "fox", "owl")
 
 
 def test_capture_next_keeps_one_with_what_it_is_told(directory):

@@ -98,3 +98,27 @@ def test_tensors_outlive_everything_else(directory):
     np.testing.assert_array_equal(array, np.full(4, 7, np.float32))
     with pytest.raises(ValueError, match="read-only"):
         array[0] = 1
+
+
+def test_scales_and_labels_come_with_each_record(directory):
+    model = ew.load_unsigned(tflite_models.quantized_add())
+    with ew.Capture(directory) as active:
+        active.attach(model, name="sum", labels=["cat", "d\u00f6g"])
+        (name,) = (spec.name for spec in model.inputs)
+        model.predict(**{name: np.zeros(model.inputs[0].shape, model.inputs[0].dtype)})
+    (record,) = ew.read_captures(directory)
+    assert record.labels == ("cat", "d\u00f6g")
+    for side, specs in (("inputs", model.inputs), ("outputs", model.outputs)):
+        for spec in specs:
+            quantization = record.quantizations[side, spec.name]
+            assert quantization.scales == spec.quantization.scales
+            assert quantization.zero_points == spec.quantization.zero_points
+
+
+def test_labels_that_fill_the_description_are_left_out(directory):
+    model = ew.load_unsigned(tflite_models.sum_product())
+    with ew.Capture(directory) as active:
+        active.attach(model, labels=[f"class number {number}" for number in range(3000)])
+        model.predict(a=ONES, b=ONES)
+    (record,) = ew.read_captures(directory)
+    assert record.labels == ()

@@ -33,6 +33,7 @@ RING_BYTES = 16 * MIB
 SEGMENT_BYTES = 64 * MIB
 MAX_BYTES = 1024 * MIB
 MIN_FREE_BYTES = 128 * MIB
+LABELS_BYTES = 32 << 10  # of the 60 KiB that a ring's description may have
 FLUSH_S = 30.0
 STATISTICS_S = 60.0
 MIN_STATISTICS_S = 0.01
@@ -148,10 +149,12 @@ class Capture:
         version: str = "",
         package_id: str = "",
         reference: Reference | None = None,
+        labels: Sequence[str] = (),
     ) -> None:
         """Capture what `model` runs from here on, by predict and by sessions opened later.
 
-        Records carry `name`, `version` and `package_id`. Statistics are counted in the bins of
+        Records carry `name`, `version` and `package_id`, and `labels`, the names of the classes,
+        unless those take more than LABELS_BYTES. Statistics are counted in the bins of
         `reference`, a package's reference statistics. A model has one Capture at a time; attaching
         another replaces it. Raises BadInput for a rule or a tensor that the model does not have
         and for a redaction that does not fit it, OSError when there is no room for a ring.
@@ -167,7 +170,7 @@ class Capture:
             plan.edges = {tensor.name: tensor.edges for tensor in reference.tensors}
         plan.descriptions = {
             signature.name: self._description(
-                _core.recorded_signature(plan.redactions, signature), identity
+                _core.recorded_signature(plan.redactions, signature), identity, labels
             )
             for signature in signatures
         }
@@ -246,7 +249,9 @@ class Capture:
         except Busy:
             return None  # another process drains this directory, and our rings with it
 
-    def _description(self, signature: _core.Signature, identity: Mapping[str, str]) -> str:
+    def _description(
+        self, signature: _core.Signature, identity: Mapping[str, str], labels: Sequence[str]
+    ) -> str:
         """What the rings of `signature` say of their records: docs/capture-format.md, section 1."""
         from edgeward.schema import spec_report
 
@@ -257,6 +262,7 @@ class Capture:
             "has_reservoir": self._rule is not None and self._rule.has_reservoir,
             "inputs": [spec_report(spec) for spec in signature.inputs],
             "outputs": [spec_report(spec) for spec in signature.outputs],
+            "labels": list(labels) if _size_bytes(labels) <= LABELS_BYTES else [],
         }
         return json.dumps(description, ensure_ascii=False)
 
@@ -362,6 +368,11 @@ def _require_recipient(key: _core.PublicKey | None) -> None:
 def _require_word(name: str, word: str, known: Sequence[str]) -> None:
     if word not in known:
         raise BadInput(f"{name}: expected {' or '.join(known)}, got {word!r}")
+
+
+def _size_bytes(labels: Sequence[str]) -> int:
+    """Of their JSON."""
+    return len(json.dumps(list(labels), ensure_ascii=False).encode(errors="replace"))
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -2,11 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeward import _core
 from edgeward.captures.folders import device_of, files_below
+from edgeward.captures.quantization import Quantization
 from edgeward.errors import EdgewardError, MalformedCapture, WrongKey
 from edgeward.paths import PathLike
 
@@ -25,7 +26,8 @@ class Captured(NamedTuple):
     name). `sequence` numbers the records of one ring from 1, lost ones included. `time_ns` is the
     Unix time at which the run began, `monotonic_ns` the same on the monotonic clock. `device` is
     the folder below the directory that was read, "" for that directory itself. `redact` lists the
-    rules by which values were left out, as dicts.
+    rules by which values were left out, as dicts. `labels` are the names of the package's classes;
+    `quantizations`, by (side, name), are of the tensors that have one.
     """
 
     model: str
@@ -46,6 +48,8 @@ class Captured(NamedTuple):
     dtypes: dict[tuple[str, str], str]
     device: str = ""
     redact: tuple[dict[str, Any], ...] = ()
+    labels: tuple[str, ...] = ()
+    quantizations: Mapping[tuple[str, str], Quantization] = {}
 
 
 class Segment(NamedTuple):
@@ -180,6 +184,8 @@ class _Description(NamedTuple):
     inputs: tuple[str, ...] = ()  # names
     outputs: tuple[str, ...] = ()
     redact: tuple[dict[str, Any], ...] = ()
+    labels: tuple[str, ...] = ()
+    quantizations: Mapping[tuple[str, str], Quantization] = {}
 
     @classmethod
     def parsed(cls, payload: bytes) -> "_Description":
@@ -190,15 +196,22 @@ class _Description(NamedTuple):
             return UNDESCRIBED
         fields = _mapping(document)
         model = _mapping(fields.get("model"))
+        inputs = _names(fields.get("inputs"), "input")
+        outputs = _names(fields.get("outputs"), "output")
         return cls(
             _text(model.get("name")),
             _text(model.get("version")),
             _text(model.get("package_id")),
             _text(fields.get("signature")),
             bool(fields.get("has_reservoir")),
-            _names(fields.get("inputs"), "input"),
-            _names(fields.get("outputs"), "output"),
+            inputs,
+            outputs,
             _mappings(fields.get("redact")),
+            _texts(fields.get("labels")),
+            {
+                **_quantizations("inputs", inputs, fields.get("inputs")),
+                **_quantizations("outputs", outputs, fields.get("outputs")),
+            },
         )
 
     @property
@@ -241,6 +254,8 @@ def _captured(description: _Description, record: _core.Record, device: str) -> C
         dtypes,
         device,
         description.redact,
+        description.labels,
+        description.quantizations,
     )
 
 
@@ -253,6 +268,23 @@ def _names(rows: object, side: str) -> tuple[str, ...]:
 
 def _mappings(rows: object) -> tuple[dict[str, Any], ...]:
     return tuple(row for row in rows if isinstance(row, dict)) if isinstance(rows, list) else ()
+
+
+def _texts(rows: object) -> tuple[str, ...]:
+    return tuple(map(_text, rows)) if isinstance(rows, list) else ()
+
+
+def _quantizations(
+    side: str, names: Sequence[str], rows: object
+) -> dict[tuple[str, str], Quantization]:
+    if not isinstance(rows, list):
+        return {}
+    parsed = (Quantization.parsed(_mapping(row).get("quantization")) for row in rows)
+    return {
+        (side, name): quantization
+        for name, quantization in zip(names, parsed, strict=True)
+        if quantization is not None
+    }
 
 
 def _mapping(value: object) -> dict[str, Any]:
