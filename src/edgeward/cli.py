@@ -123,6 +123,7 @@ COMMANDS = (
         "captures",
         "Look at what was captured, and take it elsewhere.",
         "edgeward captures ls captures\nedgeward captures show captures --last 5\n"
+        "edgeward captures show captures --last 20 --html sheet.html\n"
         "edgeward captures export captures --to parquet -o captures.parquet\n"
         "edgeward captures stats captures --against cat-1.ewp\n"
         "edgeward captures recover captures\nedgeward captures drain captures",

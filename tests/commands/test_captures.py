@@ -19,7 +19,6 @@ from models import tflite_models
 import edgeward as ew
 from edgeward import Contents
 from edgeward.captures import rules
-from edgeward.commands import captures_show
 
 ONES = np.ones(4, np.float32)
 
@@ -69,18 +68,6 @@ def test_show_shows_the_last_ones(run, done):
     _, out, _ = run("captures show captures")
     assert re.search(r"^pair 1\.0, \d{4}-.* sampled, predicate, number 5 of ring ", out)
     assert re.search(r"^output +s +float32 \[4\] +5  5  5  5$", out, re.M)
-
-
-def test_a_picture_is_drawn(run):
-    picture = np.zeros((1, 16, 16, 1), np.float32)
-    picture[0, 4:12, 4:12] = 1
-    drawn = captures_show.picture_of(picture)
-    assert drawn.shape == (16, 16)
-    assert (drawn.min(), drawn.max(), drawn[8, 8]) == (0, 255, 255)
-    for shape in ((3, 20, 20), (1, 20, 20, 3), (20, 20)):
-        assert captures_show.picture_of(np.ones(shape, np.uint8)).shape == (20, 20)
-    for array in (np.ones((4, 4)), np.ones(64), np.full((16, 16), np.nan), np.ones((2, 16, 16))):
-        assert captures_show.picture_of(array) is None
 
 
 @pytest.mark.parametrize("form", ["parquet", "arrow", "npz"])

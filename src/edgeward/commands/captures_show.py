@@ -1,4 +1,4 @@
-"""`edgeward captures show`: captured inferences, those that look like pictures as pictures."""
+"""`edgeward captures show`: captured inferences, drawn where they look like something."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 import shutil
 import sys
 from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,15 +24,22 @@ from edgeward.commands.captures_records import (
     timestamp,
 )
 from edgeward.commands.options import whole_number
+from edgeward.durable import replace_file
+from edgeward.errors import BadInput
 from edgeward.outcome import Outcome
 from edgeward.reports.inspection import number
-from edgeward.terminal.picture import Ink, ink, lines
+from edgeward.terminal.drawing import drawing_of, fitted, grey
+from edgeward.terminal.page import Section, page
+from edgeward.terminal.picture import Ink, Tile, ink, lines, write_contact_sheet
 from edgeward.terminal.quoting import quoted
 
 MAX_LAST = 1_000_000
 SHOWN_VALUES = 8
-PICTURE_COLUMNS = 32
-PICTURE_LEAST, PICTURE_MOST = 8, 4096  # pixels along a side of what is drawn
+SHOWN_LABELS = 5
+CURVE_LINES = 10
+SHEET_CURVE = 224, 112  # width, height in pixels
+SHEET_MOST = 448  # pixels along a side
+CAPTION_LETTERS = 22  # below a tile of the PNG
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +54,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     add_model(parser)
     parser.add_argument("--reason", choices=_core.REASONS, help="kept for this reason")
+    parser.add_argument("--png", metavar="FILE", type=Path, help="write what is drawn as a PNG")
+    parser.add_argument(
+        "--html", metavar="FILE", type=Path, help="write it as a page, with all that is told"
+    )
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -54,11 +67,21 @@ def run(args: argparse.Namespace) -> Outcome:
         if args.reason is None or args.reason in captured.reasons
     )
     last = list(deque(chosen, args.last))
-    report = {"records": [_report(captured) for captured in last]}
+    report: dict[str, Any] = {"records": [_report(captured) for captured in last]}
     columns = shutil.get_terminal_size().columns
     how = ink(sys.stdout, os.environ)
-    parts = [_text(captured, columns, how) for captured in last]
+    parts = ["\n".join(_text(captured, columns, how)) for captured in last]
+    if args.png is not None or args.html is not None:
+        _write_sheets(args, last)
+    for form in ("png", "html"):
+        path = getattr(args, form)
+        if path is not None:
+            report[form] = str(path)
+            parts.append(f"wrote {quoted(str(path))}")
     return Outcome(report, "\n\n".join(parts) or "nothing captured")
+
+
+# --- the document ------------------------------------------------------------------------------
 
 
 def _report(captured: Captured) -> dict[str, Any]:
@@ -68,38 +91,52 @@ def _report(captured: Captured) -> dict[str, Any]:
             name: {
                 "dtype": captured.dtypes[side, name],
                 "shape": list(array.shape),
+                "quantization": _quantization_report(captured, side, name),
                 "values": array,
             }
             for name, array in facts[side].items()
         }
-    del facts["dtypes"]
+    del facts["dtypes"], facts["quantizations"]
     facts["user"] = captured.user.hex()
     facts["reasons"] = list(captured.reasons)
+    facts["labels"] = list(captured.labels)
     facts["ring_id"] = f"{captured.ring_id:016x}"
     return facts
 
 
-def _text(captured: Captured, columns: int, how: Ink) -> str:
+def _quantization_report(captured: Captured, side: str, name: str) -> dict[str, Any] | None:
+    quantization = captured.quantizations.get((side, name))
+    return None if quantization is None else quantization.report()
+
+
+# --- text --------------------------------------------------------------------------------------
+
+
+def _text(captured: Captured, columns: int, how: Ink) -> list[str]:
+    """Its lines. Pictures are as wide as the terminal, and not higher than two such squares."""
+    text = [quoted(_title(captured)), *map(quoted, _facts(captured))]
+    for side, name, array in _tensors(captured):
+        text.append(quoted(_tensor_line(captured, side, name, array)))
+        picture = drawing_of(array, columns, 2 * CURVE_LINES)
+        if picture is not None and not _has_labels(captured, side, array):
+            height, width = picture.shape[:2]
+            text += lines(grey(picture), max(1, min(columns, 2 * columns * width // height)), how)
+    return text
+
+
+def _title(captured: Captured) -> str:
     model = " ".join(filter(None, (captured.model or "unnamed", captured.version)))
     device = f"{captured.device}: " if captured.device else ""
-    parts = [
-        f"{quoted(device + model)}, {timestamp(captured.time_ns)}, "
+    return (
+        f"{device}{model}, {timestamp(captured.time_ns)}, "
         f"{captured.latency_ns / 1e3:,.1f} µs, {', '.join(captured.reasons)}, "
         f"number {captured.sequence} of ring {captured.ring_id:016x}"
-    ]
-    if captured.user:
-        parts.append(f"user      {captured.user!r}")
-    parts += [f"redact    {quoted(_rule(rule))}" for rule in captured.redact]
-    for side in ("inputs", "outputs"):
-        for name, array in getattr(captured, side).items():
-            dtype = captured.dtypes[side, name]
-            head = f"{side[:-1]:<8}  {quoted(name)}  {dtype} {list(array.shape)}"
-            picture = picture_of(array)
-            if picture is None:
-                parts.append(f"{head}  {_values(array)}")
-            else:
-                parts += [head, *lines(picture, min(PICTURE_COLUMNS, columns), how)]
-    return "\n".join(parts)
+    )
+
+
+def _facts(captured: Captured) -> list[str]:
+    user = [f"user      {captured.user!r}"] if captured.user else []
+    return user + [f"redact    {_rule(rule)}" for rule in captured.redact]
 
 
 def _rule(rule: dict[str, Any]) -> str:
@@ -109,31 +146,84 @@ def _rule(rule: dict[str, Any]) -> str:
     return f"{head} {json.dumps(rest, ensure_ascii=False)}" if rest else head
 
 
-def picture_of(array: NDArray[Any]) -> NDArray[np.uint8] | None:
-    """The tensor as grey values, when it looks like one picture: [1] height width [1 or 3].
+def _tensors(captured: Captured) -> Iterator[tuple[str, str, NDArray[Any]]]:
+    """Side, name and real values of each; as they are stored where no scale fits."""
+    for side in ("inputs", "outputs"):
+        for name, array in getattr(captured, side).items():
+            quantization = captured.quantizations.get((side, name))
+            is_whole = captured.dtypes[side, name] == array.dtype.name
+            if quantization is not None and is_whole and quantization.fits(array.shape):
+                yield side, name, quantization.real(array[None])[0]
+            else:
+                yield side, name, array
 
-    The values are scaled so that the least is black and the greatest is white.
-    """
-    shape = [extent for extent in array.shape if extent != 1]
-    if len(shape) == 3 and shape[-1] == 3:
-        grey = array.reshape(shape).astype(np.float64).mean(axis=-1)
-    elif len(shape) == 3 and shape[0] == 3:
-        grey = array.reshape(shape).astype(np.float64).mean(axis=0)
-    elif len(shape) == 2 and array.dtype.kind in "uifb":
-        grey = array.reshape(shape).astype(np.float64)
-    else:
-        return None
-    if not all(PICTURE_LEAST <= extent <= PICTURE_MOST for extent in grey.shape):
-        return None
-    if not np.isfinite(grey).all():
-        return None
-    least, most = grey.min(), grey.max()
-    scaled = (grey - least) * (255 / (most - least)) if most > least else np.zeros_like(grey)
-    picture: NDArray[np.uint8] = scaled.astype(np.uint8)
-    return picture
+
+def _tensor_line(captured: Captured, side: str, name: str, array: NDArray[Any]) -> str:
+    stored = getattr(captured, side)[name]
+    head = f"{side[:-1]:<8}  {name}  {captured.dtypes[side, name]} {list(stored.shape)}"
+    if _has_labels(captured, side, array):
+        return f"{head}  {_scores(array.reshape(-1), captured.labels)}"
+    is_drawn = drawing_of(array, 1, 1) is not None
+    return head if is_drawn else f"{head}  {_values(array)}"
+
+
+def _has_labels(captured: Captured, side: str, array: NDArray[Any]) -> bool:
+    """Whether it is one row of scores, one for each class."""
+    return (
+        side == "outputs"
+        and array.size > 1
+        and max(array.shape) == array.size == len(captured.labels)
+    )
+
+
+def _scores(scores: NDArray[Any], labels: tuple[str, ...]) -> str:
+    greatest = np.argsort(-scores.astype(np.float64), kind="stable")[:SHOWN_LABELS]
+    return "  ".join(f"{labels[index]} {number(scores[index])}" for index in greatest)
 
 
 def _values(array: NDArray[Any]) -> str:
     flat = array.reshape(-1)
     shown = "  ".join(number(value) for value in flat[:SHOWN_VALUES])
     return shown + (f"  … {flat.size:,} in all" if flat.size > SHOWN_VALUES else "")
+
+
+# --- contact sheets ----------------------------------------------------------------------------
+
+
+def _write_sheets(args: argparse.Namespace, last: list[Captured]) -> None:
+    sections = [_section(captured) for captured in last]
+    if not any(section.tiles for section in sections):
+        raise BadInput(
+            f'captures "{args.directory}": expected a record that can be drawn as a picture, '
+            "curve or spectrogram, got none"
+        )
+    title = f"Captures of {args.directory}"
+    if args.png is not None:
+        tiles = [tile for section in sections for tile in section.tiles]
+        write_contact_sheet(args.png, quoted(title), [_captioned(tile) for tile in tiles])
+    if args.html is not None:
+        replace_file(args.html, page(title, sections).encode())
+
+
+def _section(captured: Captured) -> Section:
+    text, tiles = [*_facts(captured)], []
+    answer = ""
+    for side, name, array in _tensors(captured):
+        text.append(_tensor_line(captured, side, name, array))
+        if _has_labels(captured, side, array):
+            answer = answer or captured.labels[int(np.argmax(array))]
+        else:
+            picture = drawing_of(array, *SHEET_CURVE)
+            if picture is not None:
+                tiles.append(Tile(fitted(picture, SHEET_MOST), f"{captured.sequence} {name}"))
+    if answer:
+        tiles = [Tile(tile.picture, f"{tile.caption}: {answer}") for tile in tiles]
+    return Section(_title(captured), text, tiles)
+
+
+def _captioned(tile: Tile) -> Tile:
+    """For a tile of the PNG, whose caption has one short line."""
+    caption = quoted(tile.caption)
+    if len(caption) > CAPTION_LETTERS:
+        caption = caption[: CAPTION_LETTERS - 2] + ".."
+    return Tile(tile.picture, caption)

@@ -37,7 +37,7 @@ CAPTION_SIZE = 16
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture with one line to stand below it."""
+    """A picture with one line below it. For files it may be in colour: [height, width, 3]."""
 
     picture: Picture
     caption: str
@@ -130,7 +130,7 @@ def write_contact_sheet(path: PathLike, title: str, tiles: Sequence[Tile]) -> No
         y = top + row * pitch
         picture = image.fromarray(np.ascontiguousarray(tile.picture))
         scale = SHEET_TILE / max(picture.size)
-        size = round(picture.width * scale), round(picture.height * scale)
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
         sheet.paste(picture.resize(size, image.Resampling.NEAREST), (x, y))
         draw.text((x, y + SHEET_TILE + CAPTION_SIZE // 2), tile.caption, SHEET_TEXT, caption_font)
     sheet.save(path, format="PNG")
