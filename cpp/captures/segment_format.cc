@@ -9,9 +9,12 @@
 namespace edgeward {
 namespace {
 
-constexpr std::array<char, 8> kSegmentMagic = {'E', 'W', 'S', 'E', 'G', '0', '1', '\0'};
-constexpr uint32_t kFrameMagic = 0x52465745;  // "EWFR"
-constexpr char kInfo[] = "edgeward/ewc/v1";   // with its zero
+constexpr std::array<char, 8> kFirstMagic = {'E', 'W', 'S', 'E', 'G', '0', '1', '\0'};
+constexpr std::array<char, 8> kSecondMagic = {'E', 'W', 'S', 'E', 'G', '0', '2', '\0'};
+constexpr uint32_t kFrameMagic = 0x52465745;      // "EWFR"
+constexpr char kFirstInfo[] = "edgeward/ewc/v1";  // with its zero
+constexpr char kSecondInfo[] = "edgeward/ewc/v2";
+static_assert(sizeof(kFirstInfo) == sizeof(kSecondInfo));
 constexpr size_t kNumberDigits = 20;
 
 template <class T>
@@ -31,19 +34,21 @@ std::string sealed_segment_path(const std::string& open_path) {
   return open_path.substr(0, open_path.size() - kOpenSuffix.size()) + std::string(kSealedSuffix);
 }
 
-SegmentHead segment_head(uint64_t salt, int64_t created_ns) {
+SegmentHead segment_head(uint64_t salt) {
   SegmentHead head{};
-  head.magic = kSegmentMagic;
+  head.magic = kSecondMagic;
   head.salt = salt;
-  head.created_ns = created_ns;
   return head;
 }
 
 uint32_t crc_of(const SegmentHead& head) { return crc32c(bytes_of(head).first(sizeof(head) - sizeof(head.crc))); }
 
 bool is_segment_head(const SegmentHead& head) {
-  return head.magic == kSegmentMagic && head.crc == crc_of(head) && head.flags <= kEncryptedFlag && head.zero == 0;
+  const bool is_known = head.magic == kFirstMagic || head.magic == kSecondMagic;
+  return is_known && head.crc == crc_of(head) && head.flags <= kEncryptedFlag && head.zero == 0;
 }
+
+uint32_t format_of(const SegmentHead& head) { return head.magic == kFirstMagic ? 1 : 2; }
 
 bool is_frame_head(const FrameHead& head, uint64_t salt) {
   const auto type = static_cast<FrameType>(head.type);
@@ -83,10 +88,11 @@ Nonce nonce_of(uint64_t frame_index) {
   return nonce;
 }
 
-std::vector<std::byte> info_of(uint64_t salt) {
-  std::vector<std::byte> info(sizeof(kInfo) + sizeof(salt));
-  std::memcpy(info.data(), kInfo, sizeof(kInfo));
-  std::memcpy(info.data() + sizeof(kInfo), &salt, sizeof(salt));
+std::vector<std::byte> info_of(const SegmentHead& head) {
+  const auto& text = format_of(head) == 1 ? kFirstInfo : kSecondInfo;
+  std::vector<std::byte> info(sizeof(text) + sizeof(head.salt));
+  std::memcpy(info.data(), text, sizeof(text));
+  std::memcpy(info.data() + sizeof(text), &head.salt, sizeof(head.salt));
   return info;
 }
 

@@ -1,5 +1,5 @@
 // The format of a segment: its names, its head, its frames and its footer as bytes. Layout: docs/capture-format.md,
-// section 3. Pure: touches no file and no clock; any thread.
+// section 3. Any thread.
 #pragma once
 
 #include <array>
@@ -11,6 +11,7 @@
 #include "bytes/bytes.h"
 #include "crypto/crypto.h"
 #include "crypto/hpke.h"
+#include "system/boot_id.h"
 
 namespace edgeward {
 
@@ -42,8 +43,10 @@ struct SegmentHead {
   uint32_t zero;
   std::array<std::byte, kEncapsulatedBytes> encapsulated;
   std::array<std::byte, kSecretBytes + 16> wrapped_key;
-  Digest recipient;  // key id
-  std::byte zeros[44];
+  Digest recipient;       // key id
+  BootId boot_id;         // of the writer; zero in format 1, as is the time below
+  uint64_t monotonic_ns;  // created, CLOCK_MONOTONIC of that boot
+  std::byte zeros[20];
   uint32_t crc;  // of the bytes before it
 };
 static_assert(sizeof(SegmentHead) == kSegmentHeadBytes);
@@ -73,11 +76,13 @@ static_assert(sizeof(SegmentFooter) == 56);
 inline constexpr uint32_t kEncryptedFlag = 1;  // of a head
 inline constexpr uint32_t kRecoveredFlag = 1;  // of a footer
 
-// A head with its magic; its crc is the caller's to set when all else is.
-SegmentHead segment_head(uint64_t salt, int64_t created_ns);
+// A head of format 2 with its magic and its salt; its crc is the caller's to set when all else is.
+SegmentHead segment_head(uint64_t salt);
 uint32_t crc_of(const SegmentHead& head);
 // Whether these are the bytes of a whole head.
 bool is_segment_head(const SegmentHead& head);
+// 1 or 2, of a whole head.
+uint32_t format_of(const SegmentHead& head);
 
 // Whether a frame's head may stand in the segment of this salt. Its CRC is not looked at.
 bool is_frame_head(const FrameHead& head, uint64_t salt);
@@ -91,6 +96,6 @@ void lay_footer(uint64_t salt, const SegmentFooter& footer, std::vector<std::byt
 
 // For the payload of a frame, and for the content key.
 Nonce nonce_of(uint64_t frame_index);
-std::vector<std::byte> info_of(uint64_t salt);
+std::vector<std::byte> info_of(const SegmentHead& head);
 
 }  // namespace edgeward

@@ -18,25 +18,26 @@ constexpr uint64_t kMaxReadsPerByte = 4;
 
 SegmentReader::SegmentReader(const std::string& path, const PrivateKey* key)
     : file_("segment", path, File::Links::refused) {
-  SegmentHead head;
   const auto malformed = [&](const auto&... parts) {
     throw Error(Code::malformed_capture, "segment \"", path, "\": ", parts...);
   };
-  if (file_.size_bytes() < sizeof(head))
-    malformed("expected at least ", sizeof(head), " bytes, got ", file_.size_bytes());
-  file_.read_at(0, std::as_writable_bytes(std::span(&head, 1)));
-  if (!is_segment_head(head)) malformed("expected the head of a segment, got other bytes");
-  hash_.add(std::as_bytes(std::span(&head, 1)));
-  salt_ = head.salt;
-  moment_.wall_ns = head.created_ns;
-  is_encrypted_ = head.flags == kEncryptedFlag;
+  if (file_.size_bytes() < sizeof(head_))
+    malformed("expected at least ", sizeof(head_), " bytes, got ", file_.size_bytes());
+  file_.read_at(0, std::as_writable_bytes(std::span(&head_, 1)));
+  if (!is_segment_head(head_)) malformed("expected the head of a segment, got other bytes");
+  hash_.add(std::as_bytes(std::span(&head_, 1)));
+  is_encrypted_ = head_.flags == kEncryptedFlag;
   if (!is_encrypted_ || key == nullptr) return;
   content_key_ = std::make_unique<Secret>();
-  if (!hpke_open(HpkeAead::chacha20_poly1305, key->secret, head.encapsulated, info_of(salt_), {}, head.wrapped_key,
+  if (!hpke_open(HpkeAead::chacha20_poly1305, key->secret, head_.encapsulated, info_of(head_), {}, head_.wrapped_key,
                  content_key_->bytes())) {
-    throw Error(Code::wrong_key, "segment \"", path, "\": expected the private key of ", hex(head.recipient),
+    throw Error(Code::wrong_key, "segment \"", path, "\": expected the private key of ", hex(head_.recipient),
                 ", got another");
   }
+}
+
+Moment SegmentReader::moment() const {
+  return {head_.boot_id, static_cast<int64_t>(head_.monotonic_ns), head_.created_ns};
 }
 
 // The whole frame that begins at `offset`; `end` is set to where the next one begins.
@@ -45,7 +46,7 @@ std::optional<Frame> SegmentReader::frame_at(uint64_t offset, std::vector<std::b
   if (file_.size_bytes() < sizeof(head) || offset > file_.size_bytes() - sizeof(head)) return std::nullopt;
   try {
     file_.read_at(offset, std::as_writable_bytes(std::span(&head, 1)));
-    if (!is_frame_head(head, salt_)) return std::nullopt;
+    if (!is_frame_head(head, head_.salt)) return std::nullopt;
     end = offset + frame_bytes(head.payload_bytes);
     if (end > file_.size_bytes()) return std::nullopt;
     buffer.resize(end - offset);
@@ -55,7 +56,7 @@ std::optional<Frame> SegmentReader::frame_at(uint64_t offset, std::vector<std::b
   }
   // Use what was compared: take the head from the bytes that the CRC covers.
   std::memcpy(&head, buffer.data(), sizeof(head));
-  if (!is_frame_head(head, salt_) || end != offset + frame_bytes(head.payload_bytes)) return std::nullopt;
+  if (!is_frame_head(head, head_.salt) || end != offset + frame_bytes(head.payload_bytes)) return std::nullopt;
   const auto stored = std::span(buffer).subspan(sizeof(head), head.payload_bytes);
   if (crc_of(head, stored) != head.crc) return std::nullopt;
   const auto padding = std::span(buffer).subspan(sizeof(head) + head.payload_bytes);

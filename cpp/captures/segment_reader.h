@@ -29,9 +29,9 @@ class SegmentReader {
   SegmentReader(const std::string& path, const PrivateKey* key);
 
   bool is_encrypted() const { return is_encrypted_; }
-  uint64_t salt() const { return salt_; }
+  const SegmentHead& head() const { return head_; }
   // When it was begun.
-  const Moment& moment() const { return moment_; }
+  Moment moment() const;
   // The next whole frame. Nothing at the end, and where a frame is not whole.
   std::optional<Frame> next();
   // True once the footer was read and agrees with all that came before it.
@@ -46,8 +46,7 @@ class SegmentReader {
   std::optional<Frame> frame_at(uint64_t offset, std::vector<std::byte>& buffer, uint64_t& end) const;
 
   File file_;
-  uint64_t salt_ = 0;
-  Moment moment_;
+  SegmentHead head_;
   bool is_encrypted_ = false;
   bool is_complete_ = false;
   uint64_t offset_ = kSegmentHeadBytes;

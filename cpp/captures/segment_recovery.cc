@@ -35,7 +35,7 @@ void copy_whole(const File& source, const SegmentReader& reader, uint64_t frame_
     sealed.write_at(offset, bytes);
   }
   std::vector<std::byte> footer;
-  lay_footer(reader.salt(), {frame_count, reader.whole_bytes(), kRecoveredFlag, 0, hash.finish()}, footer);
+  lay_footer(reader.head().salt, {frame_count, reader.whole_bytes(), kRecoveredFlag, 0, hash.finish()}, footer);
   sealed.write_at(reader.whole_bytes(), footer);
   sealed.commit();
 }

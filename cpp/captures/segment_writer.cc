@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <filesystem>
 #include <span>
 
+#include "captures/moment.h"
 #include "crypto/hpke.h"
 
 namespace edgeward {
@@ -31,13 +31,16 @@ void write_all(const Descriptor& file, const std::string& path, Bytes bytes) {
 SegmentHead new_head(const std::optional<PublicKey>& recipient, std::optional<Aead>& cipher) {
   uint64_t salt = 0;
   fill_random(std::as_writable_bytes(std::span(&salt, 1)));
-  SegmentHead head =
-      segment_head(salt, std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
+  SegmentHead head = segment_head(salt);
+  const Moment now = moment_now();
+  head.created_ns = now.wall_ns;
+  head.boot_id = now.boot;
+  head.monotonic_ns = static_cast<uint64_t>(now.monotonic_ns);
   if (recipient) {
     Secret content_key;
     fill_random(content_key.bytes());
     const HpkeMessage wrapped =
-        hpke_seal(HpkeAead::chacha20_poly1305, recipient->bytes, info_of(salt), {}, content_key.bytes());
+        hpke_seal(HpkeAead::chacha20_poly1305, recipient->bytes, info_of(head), {}, content_key.bytes());
     head.flags = kEncryptedFlag;
     head.encapsulated = wrapped.encapsulated;
     std::copy(wrapped.ciphertext.begin(), wrapped.ciphertext.end(), head.wrapped_key.begin());

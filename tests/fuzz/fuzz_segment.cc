@@ -1,5 +1,6 @@
 // libFuzzer: a segment as a crash, a bad disk or somebody else left it. The first byte says what is mended, so that the
-// input gets past the CRCs: 1 the head's, 2 those of the frames, 4 their salts and indices too; 8: read with a key.
+// input gets past the CRCs: 1 the head's, 2 those of the frames, 4 their salts and indices too; 8: read with a
+// key; 16: as a segment of format 1.
 // What is read lies inside of the file, and what is recovered is complete and the same. How to build and run: .ci/run,
 // lane fuzz.
 #include <stdlib.h>
@@ -27,6 +28,7 @@ constexpr uint8_t kMendHead = 1;
 constexpr uint8_t kMendFrames = 2;
 constexpr uint8_t kMendOrder = 4;
 constexpr uint8_t kWithKey = 8;
+constexpr uint8_t kFirstFormat = 16;
 
 // Of this process alone, and gone with it.
 struct Scratch {
@@ -48,7 +50,7 @@ void put(std::vector<std::byte>& bytes, size_t offset, Value value) {
 void mend(std::vector<std::byte>& file, uint8_t what) {
   if (file.size() < kSegmentHeadBytes) return;
   if ((what & kMendHead) != 0) {
-    std::memcpy(file.data(), "EWSEG01", 8);
+    std::memcpy(file.data(), (what & kFirstFormat) != 0 ? "EWSEG01" : "EWSEG02", 8);
     put(file, kSegmentHeadBytes - 4, crc32c(Bytes(file).first(kSegmentHeadBytes - 4)));
   }
   uint64_t index = 0;

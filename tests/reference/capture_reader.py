@@ -173,13 +173,14 @@ class Segment(NamedTuple):
 def segment(data: bytes, private_key: bytes | None = None) -> Segment:
     require(len(data) >= 192, "a head")
     magic, salt, _, flags, zero = struct.unpack_from("<8s8sqII", data)
-    require(magic == b"EWSEG01\0" and flags <= 1 and zero == 0, "a head")
+    require(magic in (b"EWSEG01\0", b"EWSEG02\0") and flags <= 1 and zero == 0, "a head")
+    info = b"edgeward/ewc/v1\0" if magic == b"EWSEG01\0" else b"edgeward/ewc/v2\0"
     require(crc32c(data[:188]) == struct.unpack_from("<I", data, 188)[0], "the CRC of the head")
     cipher = None
     if flags == 1:
         require(private_key is not None, "a key")
         assert private_key is not None
-        key = hpke_open(private_key, data[32:64], b"edgeward/ewc/v1\0" + salt, data[64:112])
+        key = hpke_open(private_key, data[32:64], info + salt, data[64:112])
         cipher = ChaCha20Poly1305(key)
     content = Segment(False, False, {}, [], {})
     at = 192

@@ -107,6 +107,19 @@ TEST_CASE("a write that fails is an error, and so is whatever follows it") {
   CHECK(content_of_segment(recovered.path).frames.size() == 1);
 }
 
+TEST_CASE("a segment says when and in which boot of the machine it was begun") {
+  const Directory directory("/dev/shm");
+  const Moment before = moment_now();
+  const SegmentReader reader(sealed_segment(directory, some_frames()), nullptr);
+  const Moment after = moment_now();
+  CHECK(format_of(reader.head()) == 2);
+  CHECK(reader.moment().boot == before.boot);
+  CHECK(reader.moment().monotonic_ns >= before.monotonic_ns);
+  CHECK(reader.moment().monotonic_ns <= after.monotonic_ns);
+  CHECK(reader.moment().wall_ns >= before.wall_ns);
+  CHECK(reader.moment().wall_ns <= after.wall_ns);
+}
+
 TEST_CASE("a segment for whose head there is no room leaves no file") {
   const Directory directory("/dev/shm");
   CHECK(outcome_in_child([&] {
