@@ -13,6 +13,7 @@
 
 #include "captures/redaction.h"
 #include "captures/ring_format.h"
+#include "captures/ring_writer.h"
 #include "captures/sampler.h"
 #include "captures/statistics.h"
 #include "system/fork.h"
@@ -23,8 +24,10 @@ struct CapturePlan {
   std::string ring_directory = {};  // on tmpfs
   uint64_t ring_bytes = 0;          // of each session's ring: a power of two
   Keep keep = Keep::oldest;
-  std::optional<Rule> rule = {};                         // none: only what capture_next() asks for
-  uint64_t seed = 0;                                     // of the first session; each further one adds 1
+  NewestLimits newest = {};                 // with Keep::newest
+  std::optional<PublicKey> recipient = {};  // X25519: only its owner can read the records; none: anybody can
+  std::optional<Rule> rule = {};            // none: only what capture_next() asks for
+  uint64_t seed = 0;                        // of the first session; each further one adds 1
   std::optional<std::vector<std::string>> tensors = {};  // names of the tensors in a record; none: all
   uint64_t pre_roll_count = 0;                           // records kept before each that is chosen
   uint64_t pre_roll_ns = 0;                              // how old they may be; 0: any age

@@ -33,14 +33,7 @@ void make_directory(const std::string& path, std::filesystem::perms permissions)
   if (std::filesystem::create_directories(path)) std::filesystem::permissions(path, permissions);
 }
 
-std::string lock_path(const std::string& directory) {
-  using std::filesystem::perms;
-  make_directory(directory, perms::owner_all | perms::group_read | perms::group_exec);
-  return directory + "/" + std::string(kDrainLockName);
-}
-
 Descriptor open_bell(const std::string& directory) {
-  make_directory(directory, std::filesystem::perms::owner_all);
   const std::string path = directory + "/" + std::string(kBellName);
   if (mkfifo(path.c_str(), 0600) != 0 && errno != EEXIST)
     throw std::filesystem::filesystem_error("bell", path, {errno, std::generic_category()});
@@ -69,26 +62,35 @@ int64_t next_number(const std::string& directory) {
 
 // A writer rings when more than half of its ring is used, and then not again before it has room.
 bool is_past_half(const RingReader& reader, uint64_t used_bytes) {
-  return used_bytes > reader.facts().capacity_bytes / 2;
+  return reader.facts().keep == Keep::oldest && used_bytes > reader.facts().capacity_bytes / 2;
 }
 
 }  // namespace
 
-Drain::Drain(std::string ring_directory, std::string capture_directory, const Budget& budget,
-             std::optional<PublicKey> recipient)
+void Drain::make_directories(const std::string& ring_directory, const std::string& capture_directory) {
+  using std::filesystem::perms;
+  make_directory(ring_directory, perms::owner_all);
+  make_directory(capture_directory, perms::owner_all | perms::group_read | perms::group_exec);
+}
+
+Drain::Drain(std::string ring_directory, std::string capture_directory, const Budget& budget)
     : ring_directory_(std::move(ring_directory)), capture_directory_(std::move(capture_directory)), budget_(budget),
-      retention_(capture_directory_, budget), recipient_(std::move(recipient)), lock_(lock_path(capture_directory_)),
+      retention_(capture_directory_, budget), lock_([&] {
+        make_directories(ring_directory_, capture_directory_);
+        return ring_directory_;
+      }()),
       bell_(open_bell(ring_directory_)) {
-  if (!lock_.try_acquire()) {
-    throw Error(Code::busy, "captures \"", capture_directory_,
-                "\": expected to be the only one that drains into it, got another");
-  }
+  if (!lock_.try_acquire())
+    throw Error(Code::busy, "rings of \"", capture_directory_, "\": expected to be their only drain, got ",
+                lock_.holder());
+  inherited_ = lock_.open_segments();
   // Remove drafts first: a ring that has both its name and its draft's is one file, which we lock once it is read.
   remove_drafts_of_rings();
   learn_known();
   look_for_rings();
   skip_known();
   recover();
+  write_lock();
 }
 
 // Learns from the segments that an earlier drain left open which records need not be written again. They are read
@@ -135,18 +137,40 @@ void Drain::recover() {
     if (path.find(std::string(kSealedSuffix) + ".") != std::string::npos) unlink(path.c_str());
   }
   for (const std::string& path : paths_in(capture_directory_, kOpenSuffix)) {
+    if (is_own(path)) continue;
+    const std::string name = std::filesystem::path(path).filename();
+    const bool is_inherited = std::find(inherited_.begin(), inherited_.end(), name) != inherited_.end();
     try {
-      const Recovered recovered = recover_segment(path);
+      const Recovered recovered = recover_segment(path, is_inherited ? Unlockable::recovered : Unlockable::refused);
       counters_.recovered_frames += recovered.frame_count;
       counters_.lost_bytes += recovered.lost_bytes;
-    } catch (const Error&) {
+    } catch (const Error& error) {
+      if (error.code() == Code::busy) continue;  // another drain writes it
       // It has not even a head: the crash came before the head was durable.
       std::error_code ignored;
       std::filesystem::rename(path, path + std::string(kDamagedSuffix), ignored);
     } catch (const std::filesystem::filesystem_error& error) {
-      complaint_ = error.what();
+      if (error.code() != std::errc::no_such_file_or_directory) refusal_ = error.what();
     }
   }
+  std::erase_if(inherited_, [&](const std::string& name) {
+    std::error_code ignored;
+    return !std::filesystem::exists(capture_directory_ + "/" + name, ignored);
+  });
+}
+
+// Whether this drain has the segment open.
+bool Drain::is_own(const std::string& path) const {
+  return std::any_of(segments_.begin(), segments_.end(),
+                     [&](const auto& entry) { return entry.second.writer->path() == path; });
+}
+
+// Says in the lock what is open: where the disk has no locks, the next drain knows its predecessor's segments by that.
+void Drain::write_lock() {
+  std::vector<std::string> names = inherited_;
+  for (const auto& [recipient, segment] : segments_)
+    names.push_back(std::filesystem::path(segment.writer->path()).filename());
+  lock_.write(capture_directory_, names);
 }
 
 // Removes drafts of writers that were killed before their ring had its name: memory that nobody else would free.
@@ -163,27 +187,57 @@ void Drain::remove_drafts_of_rings() {
 }
 
 void Drain::look_for_rings() {
-  for (const std::string& path : paths_in(ring_directory_, kRingSuffix)) {
-    if (sources_.count(path) != 0) continue;
-    try {
-      auto reader = RingReader::try_open(path);
-      if (!reader) {
-        // It is no ring of this version, or damaged: move it out of the way, and keep it for whoever investigates.
-        if (rename(path.c_str(), (path + std::string(kRefusedSuffix)).c_str()) == 0) ++counters_.refused_rings;
+  const std::vector<std::string> paths = paths_in(ring_directory_, kRingSuffix);
+  make_room(paths);
+  // In a circle, behind the one that was opened last: each has its turn.
+  const auto next = std::upper_bound(paths.begin(), paths.end(), last_path_);
+  waiting_count_ = 0;
+  for (const auto& [begin, end] : {std::pair(next, paths.end()), std::pair(paths.begin(), next)}) {
+    for (auto path = begin; path != end; ++path) {
+      if (sources_.count(*path) != 0) continue;
+      if (sources_.size() >= kMaxOpenRings) {
+        ++waiting_count_;
         continue;
       }
-      const auto known = known_sequences_.find(reader->facts().ring_id);
-      sources_.emplace(path, Source{std::move(*reader), known == known_sequences_.end() ? 0 : known->second});
-    } catch (const std::filesystem::filesystem_error& error) {
-      complaint_ = error.what();  // the next step looks again
+      open_ring(*path);
+      last_path_ = *path;
     }
   }
+}
+
+// Closes the rings that were read to their goal when others wait for their turn.
+void Drain::make_room(const std::vector<std::string>& paths) {
+  const auto is_waiting = [&](const std::string& path) { return sources_.count(path) == 0; };
+  const auto count = static_cast<size_t>(std::count_if(paths.begin(), paths.end(), is_waiting));
+  if (count == 0 || sources_.size() + count <= kMaxOpenRings) return;
+  if (unsynced_bytes_ > 0) sync();
+  remove_ended();
+  std::erase_if(sources_,
+                [](const auto& entry) { return entry.second.had_turn && entry.second.reader.unfreed_bytes() == 0; });
+}
+
+void Drain::open_ring(const std::string& path) {
+  try {
+    auto reader = RingReader::try_open(path);
+    if (!reader) return refuse_ring(path);
+    const auto known = known_sequences_.find(reader->facts().ring_id);
+    sources_.emplace(path, Source{std::move(*reader), known == known_sequences_.end() ? 0 : known->second});
+  } catch (const std::filesystem::filesystem_error& error) {
+    complaint_ = error.what();  // the next step looks again
+  }
+}
+
+// It is no ring of this version, or damaged: moves it out of the way, and keeps it for whoever investigates.
+void Drain::refuse_ring(const std::string& path) {
+  if (rename(path.c_str(), (path + std::string(kRefusedSuffix)).c_str()) != 0) return;
+  ++counters_.refused_rings;
+  refusal_ = "ring \"" + path + "\": expected a ring of version 1 or 2, got other bytes";
 }
 
 uint64_t Drain::step(uint64_t now_ns) {
   if (now_ns < retry_at_ns_) return 0;
   uint64_t count = 0;
-  if (segment_ == nullptr) begun_ns_ = now_ns;
+  now_ns_ = now_ns;
   try {
     if (!has_more()) {
       look_for_rings();
@@ -199,11 +253,11 @@ uint64_t Drain::step(uint64_t now_ns) {
       sync();
       last_sync_ns_ = now_ns;
     }
-    if (segment_ != nullptr && segment_->size_bytes() >= budget_.segment_bytes) seal();
+    for (const auto& recipient : full_segments()) seal(recipient);
     keep_within_age(now_ns);
     complaint_.clear();
   } catch (const std::exception& error) {  // the disk failed, or memory did
-    abandon_segment(error.what(), now_ns);
+    abandon_segments(error.what(), now_ns);
     count = 0;
   }
   if (unsynced_bytes_ == 0) remove_ended();
@@ -216,7 +270,7 @@ void Drain::set_goals() {
   for (auto& [path, source] : sources_) {
     // Ask has_ended() first: what is committed before the end lies before the goal.
     source.has_ended = source.reader.has_ended();
-    source.goal = source.reader.tail().value_or(source.reader.position() + 1);
+    source.goal = source.reader.readable_end().value_or(source.reader.position() + 1);
   }
 }
 
@@ -249,45 +303,64 @@ uint64_t Drain::read(Source& source) {
       ++counters_.duplicates;
       continue;
     }
-    describe(source);
-    append(FrameType::record, source.reader.facts().ring_id, whole->head.sequence, record->bytes);
+    append(source, FrameType::record, whole->head.sequence, record->bytes);
     source.last_sequence = whole->head.sequence;
     ++counters_.records;
     ++unsynced_records_;
     ++count;
   }
-  if (source.reader.is_broken() || (source.has_ended && source.goal == source.reader.position())) {
-    if (source.reader.is_broken()) ++counters_.refused_rings;
-    describe(source);
-    append(FrameType::counters, source.reader.facts().ring_id, 0, counters_payload(&source));
-    source.is_counted = true;
-  }
+  source.had_turn |= source.goal == source.reader.position();
+  if (source.reader.is_broken() || (source.has_ended && source.goal == source.reader.position())) end(source);
   return count;
 }
 
-void Drain::append(FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload) {
-  if (segment_ == nullptr) {
-    recover();  // segments for which a full disk had no room before
-    keep_within_budget();
-    segment_ = std::make_unique<SegmentWriter>(capture_directory_, next_number(capture_directory_), recipient_);
-    synced_bytes_ = 0;
-    for (auto& [path, source] : sources_) source.is_described = false;
+// Nothing more is read of the ring: writes its last counters.
+void Drain::end(Source& source) {
+  if (source.reader.is_broken()) {
+    ++counters_.refused_rings;
+    refusal_ = "ring \"" + source.reader.path() + "\": expected what its writer committed, got other bytes";
   }
-  const uint64_t before = segment_->size_bytes();
-  segment_->append(type, ring_id, sequence, payload);
-  unsynced_bytes_ += segment_->size_bytes() - before;
+  append(source, FrameType::counters, 0, counters_payload(&source));
+  source.is_counted = true;
 }
 
-void Drain::describe(Source& source) {
-  if (segment_ != nullptr && source.is_described) return;
+// The open segment for the ring's recipient.
+Drain::Open& Drain::segment_of(const Source& source) {
+  const auto& key = source.reader.facts().recipient;
+  const Recipient recipient = key ? key->bytes : Recipient();
+  const auto open = segments_.find(recipient);
+  if (open != segments_.end()) return open->second;
+  recover();  // segments for which a full disk had no room before
+  keep_within_budget();
+  Open segment;
+  segment.writer = std::make_unique<SegmentWriter>(capture_directory_, next_number(capture_directory_), key);
+  segment.begun_ns = now_ns_;
+  const auto added = segments_.emplace(recipient, std::move(segment)).first;
+  write_lock();
+  return added->second;
+}
+
+void Drain::append(Open& segment, FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload) {
+  const uint64_t before = segment.writer->size_bytes();
+  segment.writer->append(type, ring_id, sequence, payload);
+  unsynced_bytes_ += segment.writer->size_bytes() - before;
+}
+
+// What a ring says of itself comes before its first frame.
+void Drain::append(const Source& source, FrameType type, uint64_t sequence, Bytes payload) {
   const RingFacts& facts = source.reader.facts();
-  append(FrameType::ring, facts.ring_id, 0, std::as_bytes(std::span(facts.description)));
-  source.is_described = true;
+  Open& segment = segment_of(source);
+  if (segment.described.insert(facts.ring_id).second)
+    append(segment, FrameType::ring, facts.ring_id, 0, std::as_bytes(std::span(facts.description)));
+  append(segment, type, facts.ring_id, sequence, payload);
 }
 
 void Drain::sync() {
-  segment_->sync();
-  synced_bytes_ = segment_->size_bytes();
+  for (auto& [recipient, segment] : segments_) {
+    if (segment.synced_bytes == segment.writer->size_bytes()) continue;
+    segment.writer->sync();
+    segment.synced_bytes = segment.writer->size_bytes();
+  }
   free_all();
 }
 
@@ -297,23 +370,38 @@ void Drain::free_all() {
   for (auto& [path, source] : sources_) source.reader.free_read();
 }
 
-void Drain::seal() {
-  if (segment_ == nullptr) return;
-  for (auto& [path, source] : sources_) {
-    if (source.is_described && !source.is_counted)
-      append(FrameType::counters, source.reader.facts().ring_id, 0, counters_payload(&source));
+std::vector<Drain::Recipient> Drain::full_segments() const {
+  std::vector<Recipient> full;
+  for (const auto& [recipient, segment] : segments_) {
+    if (segment.writer->size_bytes() >= budget_.segment_bytes) full.push_back(recipient);
   }
-  append(FrameType::counters, 0, 0, counters_payload(nullptr));
+  return full;
+}
+
+void Drain::seal(const Recipient& recipient) {
+  Open& segment = segments_.at(recipient);
+  for (auto& [path, source] : sources_) {
+    const uint64_t ring_id = source.reader.facts().ring_id;
+    if (segment.described.count(ring_id) != 0 && !source.is_counted)
+      append(segment, FrameType::counters, ring_id, 0, counters_payload(&source));
+  }
+  append(segment, FrameType::counters, 0, 0, counters_payload(nullptr));
   // Free the rings before the segment is sealed: only an open one tells the next drain what is on the disk already.
   sync();
-  segment_->seal();
-  segment_.reset();
+  segment.writer->seal();
+  segments_.erase(recipient);
   keep_within_budget();
+}
+
+void Drain::seal_all() {
+  while (!segments_.empty()) seal(Recipient(segments_.begin()->first));
+  inherited_.clear();
+  write_lock();
 }
 
 // Keeps what was synced before the disk failed; everything else is read from the rings again. A sync that failed is not
 // retried: the kernel has dropped the pages and would report success.
-void Drain::abandon_segment(const std::string& reason, uint64_t now_ns) {
+void Drain::abandon_segments(const std::string& reason, uint64_t now_ns) {
   complaint_ = reason;
   ++counters_.failures;
   retry_at_ns_ = now_ns + kRetryAfter_ns;
@@ -323,20 +411,24 @@ void Drain::abandon_segment(const std::string& reason, uint64_t now_ns) {
     source.goal = source.reader.position();
     source.has_ended = false;
     source.is_counted = false;
-    source.is_described = false;
   }
   unsynced_bytes_ = 0;
   counters_.records -= std::exchange(unsynced_records_, 0);
-  if (segment_ == nullptr) return;
-  const std::string path = segment_->path();
-  segment_.reset();
-  std::error_code ignored;
-  if (synced_bytes_ == 0) {
-    std::filesystem::remove(path, ignored);
-  } else {
-    std::filesystem::resize_file(path, synced_bytes_, ignored);
-    recover();
+  for (auto& [recipient, segment] : std::exchange(segments_, {})) {
+    const std::string path = segment.writer->path();
+    segment.writer.reset();
+    inherited_.push_back(std::filesystem::path(path).filename());
+    std::error_code ignored;
+    if (segment.synced_bytes == 0) {
+      std::filesystem::remove(path, ignored);
+    } else {
+      std::filesystem::resize_file(path, segment.synced_bytes, ignored);
+    }
   }
+  // A segment may have been synced before the sync of another one failed: its records are in no need of being read
+  // again.
+  learn_known();
+  recover();
   // Reset each sequence to what is durable.
   for (auto& [path, source] : sources_) {
     const auto known = known_sequences_.find(source.reader.facts().ring_id);
@@ -383,19 +475,19 @@ void Drain::wake() {
 
 void Drain::flush() {
   try {
-    if (segment_ != nullptr && unsynced_bytes_ > 0) sync();
+    if (unsynced_bytes_ > 0) sync();
     remove_ended();
   } catch (const std::exception& error) {  // the disk failed, or memory did
-    abandon_segment(error.what(), 0);
+    abandon_segments(error.what(), 0);
   }
 }
 
 void Drain::close() {
   try {
-    seal();
+    seal_all();
     remove_ended();
   } catch (const std::exception& error) {  // the disk failed, or memory did
-    abandon_segment(error.what(), 0);
+    abandon_segments(error.what(), 0);
   }
 }
 
@@ -403,7 +495,11 @@ void Drain::close() {
 void Drain::keep_within_age(uint64_t now_ns) {
   const auto most_ns = static_cast<uint64_t>(budget_.most_age_ns);
   if (most_ns == 0) return;
-  if (segment_ != nullptr && now_ns - begun_ns_ >= most_ns / kAgeParts) seal();
+  std::vector<Recipient> old;
+  for (const auto& [recipient, segment] : segments_) {
+    if (now_ns - segment.begun_ns >= most_ns / kAgeParts) old.push_back(recipient);
+  }
+  for (const Recipient& recipient : old) seal(recipient);
   if (now_ns - aged_at_ns_ < most_ns / kAgeParts / kAgeParts) return;
   aged_at_ns_ = now_ns;
   keep_within_budget();

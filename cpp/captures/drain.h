@@ -1,23 +1,24 @@
 // Drain: the only reader of a directory of rings, which brings their records into segments on the disk. It frees room
 // in a ring only when the records that were there are durable. A disk that is full or fails costs records, which are
-// counted, and is retried. One thread; a lock on the captures' directory lets one drain in at a time, in any process.
+// counted, and is retried. Each ring's records go into segments for that ring's recipient. One thread; a lock lets one
+// drain at a time read a directory of rings, in any process; several may write to one directory of captures.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "captures/budget.h"
+#include "captures/drain_lock.h"
 #include "captures/retention.h"
 #include "captures/ring_reader.h"
 #include "captures/segment_writer.h"
 #include "system/file.h"
-#include "system/process_lock.h"
 
 namespace edgeward {
 
@@ -51,15 +52,17 @@ inline constexpr std::array<DrainCounter, 9> kDrainCounters = {{
 }};
 static_assert(sizeof(DrainCounters) == kDrainCounters.size() * sizeof(uint64_t), "each counter is in the list");
 
-// Names in a directory of captures, beside those of segment_format.h.
-inline constexpr std::string_view kDrainLockName = "drain.lock";
-
 class Drain {
  public:
-  // Takes the lock, makes the directories, recovers what a crash left open. Throws Error(busy) when another drain has
-  // the lock, std::filesystem::filesystem_error.
-  Drain(std::string ring_directory, std::string capture_directory, const Budget& budget,
-        std::optional<PublicKey> recipient);
+  // As many rings are open at once, two descriptors each: the application has others to open.
+  static constexpr size_t kMaxOpenRings = 64;
+
+  // Makes the directories, takes the lock, recovers what a crash left open. Throws Error(busy), which says who it is,
+  // when another drain has the lock; std::filesystem::filesystem_error.
+  Drain(std::string ring_directory, std::string capture_directory, const Budget& budget);
+  // Makes both, so that what a caller may not write to is known before there is anything to drain. Throws
+  // std::filesystem::filesystem_error.
+  static void make_directories(const std::string& ring_directory, const std::string& capture_directory);
   Drain(const Drain&) = delete;
   Drain& operator=(const Drain&) = delete;
 
@@ -68,6 +71,8 @@ class Drain {
   uint64_t step(uint64_t now_ns);
   // Whether the next step continues where the last one stopped, before it looks for what came meanwhile.
   bool has_more() const;
+  // How often all that the open rings have must be read until each ring was, those that wait for their turn too.
+  size_t turn_count() const { return waiting_count_ / kMaxOpenRings + 2; }
   // Waits until a ring is half full, the time is over, or wake(). Returns at once when one is.
   void wait(int timeout_ms);
   // Ends a wait() of another thread. Any thread.
@@ -77,34 +82,54 @@ class Drain {
   // Does the same, and seals the segment.
   void close();
   // True when no ring is left, not even one whose writer lives.
-  bool is_idle() const { return sources_.empty(); }
+  bool is_idle() const { return sources_.empty() && waiting_count_ == 0; }
 
   const DrainCounters& counters() const { return counters_; }
   // Why the last step brought nothing to the disk; empty when it did.
   const std::string& complaint() const { return complaint_; }
+  // What this drain could not read: a ring that was refused, a segment that somebody left open. Stays.
+  const std::string& refusal() const { return refusal_; }
 
  private:
   struct Source {
     RingReader reader;
     uint64_t last_sequence = 0;
-    uint64_t goal = 0;          // position up to which it is read before any ring is looked at again
-    bool has_ended = false;     // nothing comes behind the goal
-    bool is_described = false;  // in the open segment
-    bool is_counted = false;    // its end is written
+    uint64_t goal = 0;        // position up to which it is read before any ring is looked at again
+    bool has_ended = false;   // nothing comes behind the goal
+    bool had_turn = false;    // it was read to a goal
+    bool is_counted = false;  // its end is written
   };
 
+  // An open segment: of the records for one recipient.
+  struct Open {
+    std::unique_ptr<SegmentWriter> writer;
+    std::set<uint64_t> described;  // ids of the rings that have said in it what they are
+    uint64_t synced_bytes = 0;
+    uint64_t begun_ns = 0;
+  };
+  using Recipient = std::vector<std::byte>;  // the key's bytes; none for records that anybody may read
+
   void look_for_rings();
+  void make_room(const std::vector<std::string>& paths);
+  void open_ring(const std::string& path);
+  void refuse_ring(const std::string& path);
   void learn_known();
   void skip_known();
   void recover();
   void remove_drafts_of_rings();
   void set_goals();
   uint64_t read(Source& source);
-  void append(FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload);
-  void describe(Source& source);
+  void end(Source& source);
+  Open& segment_of(const Source& source);
+  void append(Open& segment, FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload);
+  void append(const Source& source, FrameType type, uint64_t sequence, Bytes payload);
   void sync();
-  void seal();
-  void abandon_segment(const std::string& reason, uint64_t now_ns);
+  std::vector<Recipient> full_segments() const;
+  void seal(const Recipient& recipient);
+  void seal_all();
+  void write_lock();
+  bool is_own(const std::string& path) const;
+  void abandon_segments(const std::string& reason, uint64_t now_ns);
   void free_all();
   void remove_ended();
   void keep_within_age(uint64_t now_ns);
@@ -115,20 +140,22 @@ class Drain {
   std::string capture_directory_;
   Budget budget_;
   Retention retention_;
-  std::optional<PublicKey> recipient_;
-  ProcessLock lock_;
+  DrainLock lock_;
   Descriptor bell_;
-  std::map<std::string, Source> sources_;         // by the path of the ring
+  std::vector<std::string> inherited_;     // file names of the segments that the last drain of these rings had open
+  std::map<std::string, Source> sources_;  // by the path of the ring
   std::map<uint64_t, uint64_t> known_sequences_;  // by ring id: the last one that an earlier drain brought to the disk
-  std::unique_ptr<SegmentWriter> segment_;
-  uint64_t unsynced_bytes_ = 0;
+  std::string last_path_;                         // of the ring that was opened last
+  size_t waiting_count_ = 0;                      // of rings that are not open yet
+  std::map<Recipient, Open> segments_;
+  uint64_t unsynced_bytes_ = 0;  // of all segments
   uint64_t unsynced_records_ = 0;
-  uint64_t synced_bytes_ = 0;  // of the open segment
-  uint64_t begun_ns_ = 0;      // the open segment, or the last step
-  uint64_t aged_at_ns_ = 0;    // when ages were looked at
+  uint64_t now_ns_ = 0;      // of the last step
+  uint64_t aged_at_ns_ = 0;  // when ages were looked at
   uint64_t last_sync_ns_ = 0;
   uint64_t retry_at_ns_ = 0;
   std::string complaint_;
+  std::string refusal_;
   DrainCounters counters_;
 };
 

@@ -4,15 +4,21 @@
 #include <csignal>
 
 #include "captures/tick_clock.h"
+#include "error.h"
 
 namespace edgeward {
 namespace {
 
 constexpr int kMaxWait_ms = 50;
+// How soon a drain that ends has a successor.
+constexpr std::chrono::milliseconds kTakeOverEvery(500);
 
 }  // namespace
 
-DrainThread::DrainThread(std::unique_ptr<Drain> drain) : drain_(std::move(drain)) {
+DrainThread::DrainThread(std::string ring_directory, std::string capture_directory, const Budget& budget)
+    : ring_directory_(std::move(ring_directory)), capture_directory_(std::move(capture_directory)), budget_(budget) {
+  Drain::make_directories(ring_directory_, capture_directory_);
+  try_take_over();
   // Signals are the application's: none is delivered to this thread.
   sigset_t all;
   sigset_t before;
@@ -26,47 +32,82 @@ DrainThread::~DrainThread() {
   if (fork_mark_.is_foreign()) {
     leave_alone(thread_);
     leave_alone(drain_);
-    leave_alone(passed_);  // its destructor would wait for threads of the parent that wait for it
+    // Their destructors would wait for threads of the parent that wait for them.
+    leave_alone(passed_);
+    leave_alone(called_);
     return;
   }
   {
     const std::lock_guard lock(mutex_);
     is_over_ = true;
+    if (drain_ != nullptr) drain_->wake();
   }
-  drain_->wake();
+  called_->notify_all();
   thread_.join();
 }
 
-void DrainThread::run() {
-  for (bool is_last = false;;) {
-    bool is_flush = false;
-    uint64_t requested_count = 0;
-    {
-      const std::lock_guard lock(mutex_);
-      is_last = is_over_;
-      requested_count = requested_count_;
-      is_flush = requested_count > flushed_count_;
-    }
-    drain_->step(monotonic_ns());
-    if (is_last || is_flush) {
-      // Read what the last pass left, then all that the rings hold now.
-      while (drain_->has_more()) drain_->step(monotonic_ns());
+void DrainThread::try_take_over() {
+  std::unique_ptr<Drain> drain;
+  std::string holder;
+  std::string complaint;
+  try {
+    drain = std::make_unique<Drain>(ring_directory_, capture_directory_, budget_);
+  } catch (const Error& error) {
+    // It says who drains, behind what was expected.
+    holder = error.what();
+  } catch (const std::exception& error) {
+    complaint = error.what();
+  }
+  const std::lock_guard lock(mutex_);
+  drain_ = std::move(drain);
+  holder_ = std::move(holder);
+  complaint_ = std::move(complaint);
+}
+
+void DrainThread::drain(bool reads_all, bool is_last) {
+  drain_->step(monotonic_ns());
+  if (reads_all) {
+    for (size_t turns = drain_->turn_count(); turns > 0; --turns) {
       do {
         drain_->step(monotonic_ns());
       } while (drain_->has_more());
     }
-    if (is_last || is_flush) drain_->flush();
-    if (is_last) drain_->close();
+    drain_->flush();
+  }
+  if (is_last) drain_->close();
+}
+
+// Until there may be something to do.
+void DrainThread::wait(uint64_t seen_count) {
+  if (drain_ != nullptr) return drain_->wait(kMaxWait_ms);
+  std::unique_lock lock(mutex_);
+  called_->wait_for(lock, kTakeOverEvery, [&] { return is_over_ || requested_count_ > seen_count; });
+}
+
+void DrainThread::run() {
+  for (bool is_last = false; !is_last;) {
+    uint64_t requested_count = 0;
+    bool is_flush = false;
     {
       const std::lock_guard lock(mutex_);
-      counters_ = drain_->counters();
-      complaint_ = drain_->complaint();
+      is_last = is_over_;
+      requested_count = requested_count_;
+      is_flush = requested_count > answered_count_;
+    }
+    if (drain_ == nullptr) try_take_over();
+    if (drain_ != nullptr) drain(is_last || is_flush, is_last);
+    {
+      const std::lock_guard lock(mutex_);
+      if (drain_ != nullptr) {
+        counters_ = drain_->counters();
+        complaint_ = drain_->complaint();
+      }
       // Not requested_count_: a flush() that was requested meanwhile waits for the next pass.
-      if (is_flush && complaint_.empty()) flushed_count_ = requested_count;
+      if (complaint_.empty()) answered_count_ = requested_count;
+      if (drain_ != nullptr && complaint_.empty()) complaint_ = drain_->refusal();
     }
     passed_->notify_all();
-    if (is_last) return;
-    drain_->wait(kMaxWait_ms);
+    if (!is_last) wait(requested_count);
   }
 }
 
@@ -74,8 +115,9 @@ bool DrainThread::flush(int timeout_ms) {
   fork_mark_.require_same_process("capture");
   std::unique_lock lock(mutex_);
   const uint64_t own_count = ++requested_count_;
-  drain_->wake();
-  return passed_->wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return flushed_count_ >= own_count; });
+  if (drain_ != nullptr) drain_->wake();
+  called_->notify_all();
+  return passed_->wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return answered_count_ >= own_count; });
 }
 
 DrainCounters DrainThread::counters() const {
@@ -86,6 +128,11 @@ DrainCounters DrainThread::counters() const {
 std::string DrainThread::complaint() const {
   const std::lock_guard lock(mutex_);
   return complaint_;
+}
+
+std::string DrainThread::holder() const {
+  const std::lock_guard lock(mutex_);
+  return holder_;
 }
 
 }  // namespace edgeward

@@ -63,7 +63,8 @@ Recorder::Recorder(std::shared_ptr<Capture> capture, const Signature& signature)
       redaction_(redaction_of(plan_, signature)),
       input_indices_(chosen_indices(plan_, redaction_, RecordSide::input, signature.inputs)),
       output_indices_(chosen_indices(plan_, redaction_, RecordSide::output, signature.outputs)),
-      ring_(plan_.ring_directory, plan_.ring_bytes, plan_.keep, description_of(plan_, signature)),
+      ring_(plan_.ring_directory, plan_.ring_bytes, plan_.keep, description_of(plan_, signature), plan_.recipient,
+            plan_.newest),
       pre_roll_({plan_.pre_roll_count, plan_.pre_roll_ns, plan_.pre_roll_bytes}),
       source_{signature.name, [this] { return counters(); }, [this] { return statistics(); },
               [this] { return take_statistics(); }} {

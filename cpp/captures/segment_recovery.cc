@@ -1,5 +1,7 @@
 #include "captures/segment_recovery.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +14,7 @@
 #include "captures/segment_format.h"
 #include "captures/segment_reader.h"
 #include "crypto/crypto.h"
+#include "error.h"
 #include "system/file.h"
 
 namespace edgeward {
@@ -42,8 +45,14 @@ void copy_whole(const File& source, const SegmentReader& reader, uint64_t frame_
 
 }  // namespace
 
-Recovered recover_segment(const std::string& path) {
+Recovered recover_segment(const std::string& path, Unlockable unlockable) {
   Recovered recovered{{}, 0, 0, 0};
+  const Descriptor lock(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), path);
+  if (flock(lock.number(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK)
+      throw Error(Code::busy, "segment \"", path, "\": expected to have it alone, got a process that writes it");
+    if (unlockable == Unlockable::refused) refuse(path);
+  }
   SegmentReader reader(path, nullptr);
   while (reader.next()) ++recovered.frame_count;
   recovered.hole_count = reader.hole_count();

@@ -1,5 +1,5 @@
 // Recovery of a segment that its writer left open: its whole frames, sealed. What each crash leaves:
-// docs/capture-format.md, section 3. Any thread, but nobody may be writing to the segment.
+// docs/capture-format.md, section 3. Any thread.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,15 @@ struct Recovered {
   uint64_t hole_count = 0;  // whole frames among the lost bytes: a crash alone leaves none
 };
 
+// Whose segments may be recovered on a file system without locks, where nobody can tell whether a writer lives.
+enum class Unlockable {
+  refused,
+  recovered,  // the caller knows that it is dead
+};
+
 // Makes a sealed segment of NAME.open, and removes that. A recovery that is interrupted is done again by the next call.
-// Throws std::filesystem::filesystem_error, Error(malformed_capture).
-Recovered recover_segment(const std::string& path);
+// Throws std::filesystem::filesystem_error, Error(malformed_capture), Error(busy) when its writer lives or another
+// process recovers it.
+Recovered recover_segment(const std::string& path, Unlockable unlockable = Unlockable::recovered);
 
 }  // namespace edgeward

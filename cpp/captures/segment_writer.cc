@@ -1,6 +1,8 @@
 #include "captures/segment_writer.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +12,7 @@
 
 #include "captures/moment.h"
 #include "crypto/hpke.h"
+#include "system/process_locks.h"
 
 namespace edgeward {
 namespace {
@@ -59,11 +62,14 @@ SegmentWriter::SegmentWriter(const std::string& directory, int64_t number, const
         const Bytes bytes = std::as_bytes(std::span(&head, 1));
         salt_ = head.salt;
         path_ = open_segment_path(directory, number, head.salt);
-        Descriptor file(open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640), path_);
+        Descriptor file(ProcessLocks::of_this_process().open_file(path_, O_WRONLY | O_CREAT | O_EXCL, 0640), path_);
+        // A lock says that the writer lives. A file system without locks has the names in the drain's lock instead.
+        flock(file.number(), LOCK_EX | LOCK_NB);
         try {
           write_all(file, path_, bytes);
         } catch (...) {
           unlink(path_.c_str());
+          ProcessLocks::of_this_process().remove(file.number());
           throw;
         }
         hash_.add(bytes);
@@ -71,7 +77,7 @@ SegmentWriter::SegmentWriter(const std::string& directory, int64_t number, const
         return file;
       }()) {}
 
-SegmentWriter::~SegmentWriter() = default;
+SegmentWriter::~SegmentWriter() { ProcessLocks::of_this_process().remove(file_.number()); }
 
 void SegmentWriter::write(Bytes bytes) {
   require_whole();
@@ -110,8 +116,20 @@ void SegmentWriter::append(FrameType type, uint64_t ring_id, uint64_t sequence, 
 
 void SegmentWriter::sync() {
   require_whole();
-  has_failed_ = fdatasync(file_.number()) != 0;
-  if (has_failed_) refuse(path_);
+  has_failed_ = true;
+  if (fdatasync(file_.number()) != 0) refuse(path_);
+  require_reachable();
+  has_failed_ = false;
+}
+
+// Throws when the file is no longer what is at its path: a directory that was removed, or lies under another mount now.
+void SegmentWriter::require_reachable() const {
+  struct stat own {};
+  struct stat there {};
+  if (fstat(file_.number(), &own) != 0 || stat(path_.c_str(), &there) != 0) refuse(path_);
+  if (own.st_dev == there.st_dev && own.st_ino == there.st_ino) return;
+  errno = ESTALE;
+  refuse(path_);
 }
 
 std::string SegmentWriter::seal() {

@@ -16,9 +16,9 @@ namespace edgeward {
 
 class SegmentWriter {
  public:
-  // Makes `directory`/NAME.open; the name begins with `number` (segment_name.h). With `recipient`, an X25519 public
-  // key, every payload is encrypted under a key that only its owner can find again. Throws
-  // std::filesystem::filesystem_error.
+  // Makes `directory`/NAME.open, and locks it where the file system has locks: no forked child has the lock. The name
+  // begins with `number` (segment_name.h). With `recipient`, an X25519 public key, every payload is encrypted under a
+  // key that only its owner can find again. Throws std::filesystem::filesystem_error.
   SegmentWriter(const std::string& directory, int64_t number, const std::optional<PublicKey>& recipient);
   // Leaves the file open, as a crash would.
   ~SegmentWriter();
@@ -28,7 +28,7 @@ class SegmentWriter {
   // `sequence` is a record's, 0 for other frames. Throws std::filesystem::filesystem_error; the frame is then not whole
   // in the file, and every later call throws too.
   void append(FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload);
-  // Makes what was appended durable. Throws as append().
+  // Makes what was appended durable, where a reader finds it. Throws as append().
   void sync();
   // Ends the segment: footer, sync, rename. Returns its path. Throws as append().
   std::string seal();
@@ -40,6 +40,7 @@ class SegmentWriter {
  private:
   void write(Bytes bytes);
   void require_whole() const;
+  void require_reachable() const;
 
   std::string path_;  // of NAME.open
   uint64_t salt_ = 0;

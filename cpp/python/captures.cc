@@ -163,12 +163,11 @@ class PyDrain {
 };
 
 std::unique_ptr<PyDrain> make_drain(const py::object& ring_directory, const py::object& capture_directory,
-                                    const Budget& budget, const std::optional<PublicKey>& recipient) {
+                                    const Budget& budget) {
   const std::string rings = path_of(ring_directory);
   const std::string captures = path_of(capture_directory);
   const Unlocked released;
-  return std::make_unique<PyDrain>(
-      std::make_unique<DrainThread>(std::make_unique<Drain>(rings, captures, budget, recipient)));
+  return std::make_unique<PyDrain>(std::make_unique<DrainThread>(rings, captures, budget));
 }
 
 // ---- Reading.
@@ -322,6 +321,15 @@ void bind_plan(py::module_& module) {
           },
           [](CapturePlan& self, const py::object& path) { self.ring_directory = path_of(path); }, "On tmpfs.")
       .def_readwrite("ring_bytes", &CapturePlan::ring_bytes, "Of each session's ring, a power of two.")
+      .def_readwrite("recipient", &CapturePlan::recipient, "An x25519 key; None: anybody reads the records.")
+      .def_property(
+          "newest_count", [](const CapturePlan& self) { return self.newest.record_count; },
+          [](CapturePlan& self, uint64_t count) { self.newest.record_count = count; },
+          "Of the records that a ring of the newest keeps; 0: as many as fit.")
+      .def_property(
+          "newest_ns", [](const CapturePlan& self) { return self.newest.age_ns; },
+          [](CapturePlan& self, uint64_t age_ns) { self.newest.age_ns = age_ns; },
+          "By which they may be older than the last one; 0: any.")
       .def_readwrite("rule", &CapturePlan::rule, "None: only what capture_next asks for.")
       .def_readwrite("seed", &CapturePlan::seed, "Of the first session; each further one adds 1.")
       .def_readwrite("tensors", &CapturePlan::tensors, "The names of those that a record holds; None: all.")
@@ -376,7 +384,6 @@ void bind_drain(py::module_& module) {
       .def_readwrite("least_free_bytes", &Budget::least_free_bytes, "Of the file system.")
       .def_readwrite("most_age_ns", &Budget::most_age_ns, "Of a segment; 0: any.");
   bind_word(budget, "evict", &Budget::evict, kEvicts, "One of EVICTS.");
-  module.attr("DRAIN_LOCK_NAME") = kDrainLockName;
   module.attr("EVICTS") = all_words(kEvicts);
 
   py::class_<PyDrain>(module, "Drain", "A thread that brings records from rings to disk.")
@@ -384,16 +391,21 @@ void bind_drain(py::module_& module) {
       .def_property_readonly(
           "complaint",
           [](const PyDrain& self) { return self.thread() == nullptr ? std::string() : self.thread()->complaint(); })
+      .def_property_readonly(
+          "holder",
+          [](const PyDrain& self) { return self.thread() == nullptr ? std::string() : self.thread()->holder(); },
+          "Who drains instead; empty when this one does.")
       .def(
           "flush",
           [](const PyDrain& self, int timeout_ms) {
             const Unlocked released;
             return self.thread() == nullptr || self.thread()->flush(timeout_ms);
           },
-          py::arg("timeout_ms"), "Whether all that was committed before the call is on the disk.")
+          py::arg("timeout_ms"),
+          "Whether all that was committed before the call is on the disk. True at once while another one drains.")
       .def("close", &PyDrain::close, "Bring everything to disk, seal it, and end the thread.");
   module.def("make_drain", &make_drain, py::arg("ring_directory"), py::arg("capture_directory"), py::arg("budget"),
-             py::arg("recipient"), "A Drain that has begun. Raises Busy when another one has the directory.");
+             "A Drain that drains as soon as no other one has the rings. Raises OSError.");
 }
 
 void bind_records(py::module_& module) {

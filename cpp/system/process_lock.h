@@ -18,6 +18,8 @@ class ProcessLock {
   // False when another process, or another ProcessLock of this one, has it. Throws std::filesystem::filesystem_error
   // for whatever else the kernel says, such as that this file system has no locks.
   bool try_acquire();
+  // Of the file, open to read and write as long as this object lives.
+  int descriptor() const { return descriptor_.number(); }
 
  private:
   std::string path_;

@@ -310,14 +310,14 @@ def test_a_full_ring_loses_the_new_records_and_counts_them(directory):
 
 
 def holder(directory):
-    """Somebody else who drains into `directory`, from another directory of rings."""
+    """Somebody else who holds the lock on the rings of `directory`, and drains nothing."""
     import contextlib
     import fcntl
 
     @contextlib.contextmanager
     def held():
-        directory.mkdir(exist_ok=True)
-        with open(directory / "drain.lock", "ab") as lock:
+        rings.make_directory(rings.directory_of(directory))
+        with open(Path(rings.directory_of(directory)) / "drain.lock", "ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

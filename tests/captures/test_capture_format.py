@@ -95,10 +95,10 @@ def model_signatures(model):
 @pytest.mark.parametrize("keep", ["oldest", "newest"])
 def test_a_ring(keep, tmp_path):
     directory = tmp_path / "captures"
-    directory.mkdir()
     import fcntl
 
-    with open(directory / "drain.lock", "ab") as lock:
+    rings.make_directory(rings.directory_of(directory))
+    with open(Path(rings.directory_of(directory)) / "drain.lock", "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # nobody empties it
         capture = ew.Capture(directory, keep=keep, ring_bytes=1 << 16)
         model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)

@@ -20,7 +20,7 @@ from programs import comes_true
 
 import edgeward as ew
 from edgeward import cli
-from edgeward.captures import redact, rules
+from edgeward.captures import redact, rings, rules
 
 KEY = bytes(range(32))
 FACES = redact.Boxes(
@@ -277,7 +277,8 @@ def test_a_canary_is_in_no_core_dump_of_the_process_that_drains(directory, tmp_p
     command = [sys.executable, "-m", "edgeward", "captures", "drain", str(directory), "--follow"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as drain:
         try:
-            assert comes_true(lambda: (directory / "drain.lock").is_file())
+            lock = Path(rings.directory_of(directory)) / "drain.lock"
+            assert comes_true(lambda: lock.is_file() and lock.stat().st_size > 0)
             with ew.Capture(directory, redact=LEFT_OUT[case], statistics=False) as capture:
                 model = ew.load_unsigned(onnx_models.detector((1, 3, 16, 16)), capture=capture)
                 detect_secrets(model, 20)

@@ -152,7 +152,10 @@ def test_drain_finds_what_a_killed_program_left(run, done, workplace):
 
 
 def test_whoever_drains_is_left_alone(run):
-    with ew.Capture("captures"):
+    with ew.Capture("captures") as running:
+        model = ew.load_unsigned(tflite_models.sum_product(), capture=running)
+        model.predict(a=np.ones(4, np.float32), b=np.ones(4, np.float32))
+        assert running.flush()
         for step in ("drain", "recover"):
             status, out, err = run(f"captures {step} captures")
             assert (status, out) == (2, "")

@@ -22,7 +22,7 @@ from edgeward.captures.rules import Rule, every, fraction
 from edgeward.captures.statistics_file import Counted
 from edgeward.captures.statistics_ledger import StatisticsLedger
 from edgeward.captures.ticker import Ticker
-from edgeward.errors import BadInput, Busy
+from edgeward.errors import BadInput
 from edgeward.paths import PathLike
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Capture:
         most_age_s: float = 0.0,
         evict: str = "oldest",
     ) -> None:
-        """Create `directory` and start to drain into it, unless another process does so already.
+        """Create `directory` and drain into it, as soon as no other process drains its rings.
 
         Raises BadInput, OSError.
         """
@@ -121,11 +121,12 @@ class Capture:
             ("least_free_bytes", least_free_bytes, 1 << 64),
         ):  # fmt: skip
             require_number(name, number, 0, limit)
-        self.directory, self._recipient = os.fsdecode(directory), encrypt_to
+        self.directory = os.fsdecode(directory)
         self._rule, self._redactions = _together(sample, when), list(redact)
         self._plan = _core.CapturePlan()
         self._plan.ring_directory = rings.directory_of(directory)
         self._plan.ring_bytes, self._plan.keep = ring_bytes, keep
+        self._plan.recipient = encrypt_to
         self._plan.rule = None if self._rule is None else self._rule.core()
         self._plan.seed, self._plan.has_statistics = seed, statistics
         self._plan.tensors = None if tensors is None else list(tensors)
@@ -135,8 +136,8 @@ class Capture:
         self._budget = _budget(segment_bytes, most_bytes, least_free_bytes, most_age_s, evict)
         rings.make_directory(self._plan.ring_directory)
         ledger = StatisticsLedger(self.directory, recipient=encrypt_to, most_bytes=most_bytes)
-        self._parts = _Parts(ledger)
-        self._parts.drain = self._drain()
+        drain = _core.make_drain(self._plan.ring_directory, self.directory, self._budget)
+        self._parts = _Parts(ledger, drain)
         if statistics:
             self._parts.ticker = Ticker(self._parts.save_statistics, statistics_s)
         self._finalizer = weakref.finalize(self, self._parts.close)
@@ -199,7 +200,7 @@ class Capture:
         for attached in self._parts.attached:
             for name, count in attached.core.counters.items():
                 total[name] += count
-        drained = self._parts.drained
+        drained = self._parts.drain.counters
         names = {"drained": "records", "evicted": "evicted_records", "failures": "failures"}
         return total | {name: drained.get(source, 0) for name, source in names.items()}
 
@@ -210,8 +211,7 @@ class Capture:
         Predictions continue either way.
         """
         failures = [attached.core.failure for attached in self._parts.attached]
-        drain = self._parts.drain
-        failures += [drain.complaint if drain else "", self._parts.complaint]
+        failures += [self._parts.drain.complaint, self._parts.complaint]
         return next(filter(None, failures), "")
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
@@ -224,9 +224,7 @@ class Capture:
         timeout_s = max(timeout_s, 0)
         require_number("timeout_s", timeout_s, 0, TIMEOUT_LIMIT_S)
         parts = self._parts
-        if parts.drain is None:
-            parts.drain = self._drain()
-        is_done = parts.drain is None or parts.drain.flush(int(timeout_s * 1000))
+        is_done = parts.drain.flush(int(timeout_s * 1000))
         return parts.save_statistics() and is_done
 
     def close(self) -> None:
@@ -241,13 +239,6 @@ class Capture:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-    def _drain(self) -> "_core.Drain | None":
-        rings_directory = self._plan.ring_directory
-        try:
-            return _core.make_drain(rings_directory, self.directory, self._budget, self._recipient)
-        except Busy:
-            return None  # another process drains this directory, and our rings with it
 
     def _description(
         self, signature: _core.Signature, identity: Mapping[str, str], labels: Sequence[str]
@@ -281,7 +272,7 @@ class _Attached:
 class _Parts:
     """What ends with the Capture, or with the program."""
 
-    def __init__(self, ledger: StatisticsLedger) -> None:
+    def __init__(self, ledger: StatisticsLedger, drain: _core.Drain) -> None:
         from threading import Lock
 
         self.ledger = ledger
@@ -289,12 +280,8 @@ class _Parts:
         self.ticker: Ticker | None = None
         self.process_id = os.getpid()
         self.attached: list[_Attached] = []
-        self.drain: _core.Drain | None = None
+        self.drain = drain
         self.complaint = ""  # about the last attempt to write statistics
-
-    @property
-    def drained(self) -> dict[str, int]:
-        return self.drain.counters if self.drain else {}
 
     def save_statistics(self) -> bool:
         """Whether all that was counted before is on the disk; if not, the next call tries again."""
@@ -322,8 +309,7 @@ class _Parts:
                     _core.detach(model, attached.core)
         if self.ticker is not None:
             self.ticker.close()  # saves once more
-        if self.drain is not None:
-            self.drain.close()
+        self.drain.close()
 
 
 def _budget(

@@ -8,6 +8,7 @@ from edgeward.captures import rings
 from edgeward.captures.capture import MAX_BYTES, MIN_FREE_BYTES, SEGMENT_BYTES
 from edgeward.commands.captures_records import add_directory
 from edgeward.commands.options import whole_number
+from edgeward.errors import Busy
 from edgeward.outcome import Outcome
 
 LOOK_EVERY_S = 0.2
@@ -33,7 +34,9 @@ def run(args: argparse.Namespace) -> Outcome:
     budget.segment_bytes = SEGMENT_BYTES
     budget.most_bytes = args.most_bytes
     budget.least_free_bytes = MIN_FREE_BYTES
-    drain = _core.make_drain(ring_directory, str(args.directory), budget, None)
+    drain = _core.make_drain(ring_directory, str(args.directory), budget)
+    if drain.holder:
+        raise Busy(drain.holder)
     try:
         while args.follow:
             time.sleep(LOOK_EVERY_S)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgeward import Captured, PrivateKey, _core, read_captures
+from edgeward import Captured, PrivateKey, read_captures
 from edgeward.captures import rings
 from edgeward.captures.captured import segment_paths
 from edgeward.captures.folders import files_below
@@ -41,8 +41,8 @@ def require_captures(directory: Path) -> None:
     """Raises BadInput for a directory in which no Capture has written, OSError."""
     if segment_paths(directory) or files_below(directory, SUFFIX, SEALED_SUFFIX):
         return
-    # A Capture that has kept nothing yet leaves its lock, or has rings.
-    if (directory / _core.DRAIN_LOCK_NAME).exists() or os.path.isdir(rings.directory_of(directory)):
+    # A Capture that has kept nothing yet has rings.
+    if os.path.isdir(rings.directory_of(directory)):
         return
     raise BadInput(
         f'captures "{directory}": expected segments or statistics in it or below it, got none'

@@ -49,11 +49,12 @@ struct Directories {
   std::string captures = captures_at.at("captures");
 
   Directories() { std::filesystem::create_directory(rings); }
-  std::unique_ptr<Drain> drain(const Budget& budget = {}, std::optional<PublicKey> recipient = std::nullopt) const {
-    return std::make_unique<Drain>(rings, captures, budget, std::move(recipient));
+  std::unique_ptr<Drain> drain(const Budget& budget = {}) const {
+    return std::make_unique<Drain>(rings, captures, budget);
   }
-  std::unique_ptr<RingWriter> ring(uint64_t capacity = kCapacity, Keep keep = Keep::oldest) const {
-    return std::make_unique<RingWriter>(rings, capacity, keep, "{}");
+  std::unique_ptr<RingWriter> ring(uint64_t capacity = kCapacity, Keep keep = Keep::oldest,
+                                   const std::optional<PublicKey>& recipient = std::nullopt) const {
+    return std::make_unique<RingWriter>(rings, capacity, keep, "{}", recipient);
   }
 };
 
@@ -498,7 +499,7 @@ TEST_CASE("a ring for which there is no descriptor now is not set aside, but rea
   REQUIRE(put_records(*ring, 1, 5));
   CHECK(outcome_in_child([&] {
           const auto other = Directories();
-          const auto drain = std::make_unique<Drain>(other.rings, directories.captures, Budget(), std::nullopt);
+          const auto drain = std::make_unique<Drain>(other.rings, directories.captures, Budget());
           std::filesystem::rename(ring->path(), other.rings + "/writer.ring");
           // One more may be opened: enough to see that there is a ring.
           const int next = dup(0);
@@ -575,8 +576,8 @@ TEST_CASE("encrypted segments are read with the recipient's key, and hold the sa
   Clock clock;
   const PrivateKey owner = device('a');
   const PrivateKey other = device('b');
-  const auto ring = directories.ring();
-  const auto drain = directories.drain(sealed_at_once(), public_key(owner));
+  const auto ring = directories.ring(kCapacity, Keep::oldest, public_key(owner));
+  const auto drain = directories.drain(sealed_at_once());
   for (uint64_t round = 0; round < 4; ++round) {
     REQUIRE(put_records(*ring, 10 * round + 1, 10 * round + 10));
     drain->step(clock.after(kSecond_ns));
@@ -588,6 +589,113 @@ TEST_CASE("encrypted segments are read with the recipient's key, and hold the sa
   CHECK(all.segment_count == 4);
   for (const std::string& path : paths_in(directories.captures, ".ewc"))
     check_refusal(Code::wrong_key, {path}, [&] { SegmentReader(path, &other); });
+}
+
+TEST_CASE("each ring's records reach the disk for its own recipient alone, whoever drains") {
+  const Directories directories;
+  Clock clock;
+  const PrivateKey owner = device('a');
+  const PrivateKey other = device('b');
+  const auto first = directories.ring(kCapacity, Keep::oldest, public_key(owner));
+  const auto second = directories.ring(kCapacity, Keep::oldest, public_key(other));
+  const auto open = directories.ring();
+  const auto again = directories.ring(kCapacity, Keep::newest, public_key(owner));
+  REQUIRE(put_records(*again, 1, 2));
+  again->end();
+  const auto drain = directories.drain();
+  for (uint64_t round = 0; round < 3; ++round) {
+    for (const auto& ring : {first.get(), second.get(), open.get()})
+      REQUIRE(put_records(*ring, 10 * round + 1, 10 * round + 10));
+    drain->step(clock.after(kSecond_ns));
+  }
+  CHECK(paths_in(directories.captures, ".open").size() == 3);
+  drain->close();
+  using Rings = std::set<uint64_t>;
+  const std::vector<std::string> paths = paths_in(directories.captures, ".ewc");
+  REQUIRE(paths.size() == 3);
+  std::map<std::string, Rings> rings_of;  // by whose they are
+  for (const std::string& path : paths) {
+    const SegmentReader reader(path, nullptr);
+    std::string whose = reader.is_encrypted() ? "" : "anybody";
+    for (const auto& [name, key] : {std::pair("owner", &owner), std::pair("other", &other)}) {
+      if (!reader.is_encrypted()) continue;
+      try {
+        SegmentReader(path, key);
+        whose += name;
+      } catch (const Error& error) {
+        CHECK(error.code() == Code::wrong_key);
+      }
+    }
+    Drained all;
+    add_segment(all, path, whose == "owner" ? &owner : whose == "other" ? &other : nullptr);
+    CHECK(all.complaint == "");
+    for (const auto& [ring_id, sequences] : all.sequences) rings_of[whose].insert(ring_id);
+  }
+  CHECK(rings_of["owner"] == Rings{first->ring_id(), again->ring_id()});
+  CHECK(rings_of["other"] == Rings{second->ring_id()});
+  CHECK(rings_of["anybody"] == Rings{open->ring_id()});
+}
+
+TEST_CASE("drains of several directories of rings write to one directory, and recover what a dead one left") {
+  const Directories directories;
+  Clock clock;
+  const Directory elsewhere("/dev/shm");
+  const auto near = directories.ring();
+  RingWriter far(elsewhere.at(""), kCapacity, Keep::oldest, "{}");
+  const auto drain = directories.drain();
+  REQUIRE(put_records(*near, 1, 3));
+  drain->step(clock.after(kSecond_ns));
+  REQUIRE(put_records(far, 1, 3));
+  kill_after([&] {
+    auto* other = new Drain(elsewhere.at(""), directories.captures, {});
+    other->step(clock.after(kSecond_ns));
+  });
+  {
+    // What is open and whose writer lives stays; what the dead one left is sealed.
+    Drain other(elsewhere.at(""), directories.captures, {});
+    CHECK(paths_in(directories.captures, ".open").size() == 1);
+    CHECK(other.refusal() == "");
+    REQUIRE(put_records(far, 4, 5));
+    drain_all(other, clock);
+  }
+  REQUIRE(put_records(*near, 4, 5));
+  drain_all(*drain, clock);
+  const Drained all = drained(directories.captures);
+  CHECK(all.complaint == "");
+  CHECK(all.sequences.at(near->ring_id()) == from_to(1, 5));
+  CHECK(all.sequences.at(far.ring_id()) == from_to(1, 5));
+}
+
+TEST_CASE("any number of rings is drained with few of them open, live ones in their turn") {
+  const Directories directories;
+  Clock clock;
+  constexpr size_t kRings = 3 * Drain::kMaxOpenRings + 5;
+  std::vector<std::unique_ptr<RingWriter>> rings;
+  for (size_t i = 0; i < kRings; ++i) rings.push_back(directories.ring());
+  for (const auto& ring : rings) REQUIRE(put_records(*ring, 1, 2));
+  for (size_t i = 0; i < kRings; i += 3) rings[i]->end();
+  const auto drain = directories.drain();
+  const auto open_files = [] { return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}); };
+  const auto before = open_files();
+  for (size_t turns = drain->turn_count(); turns > 0; --turns) drain->step(clock.after(kSecond_ns));
+  CHECK(open_files() <= before + 1);  // a segment
+  for (size_t i = 0; i < kRings; ++i) CHECK(rings[i]->drained_count() == 2);
+  for (size_t i = 0; i < kRings; ++i) {
+    if (i % 3 != 0) REQUIRE(put_records(*rings[i], 3, 4));
+  }
+  for (size_t turns = drain->turn_count() + 1; turns > 0; --turns) drain->step(clock.after(kSecond_ns));
+  CHECK_FALSE(drain->is_idle());
+  rings.clear();
+  for (size_t turns = drain->turn_count() + 1; turns > 0; --turns) drain->step(clock.after(kSecond_ns));
+  CHECK(drain->is_idle());
+  drain->close();
+  CHECK(ring_count(directories) == 0);
+  const Drained all = drained(directories.captures);
+  CHECK(all.complaint == "");
+  CHECK(all.sequences.size() == kRings);
+  size_t longer = 0;
+  for (const auto& [ring_id, sequences] : all.sequences) longer += sequences == from_to(1, 4) ? 1 : 0;
+  CHECK(longer == kRings - kRings / 3 - 1);
 }
 
 TEST_CASE("whenever a drain ended without a word, the next one loses nothing and writes nothing twice") {
@@ -606,7 +714,7 @@ TEST_CASE("whenever a drain ended without a word, the next one loses nothing and
       uint64_t committed;
     };
     std::vector<Writer> writers;
-    auto drain = directories.drain(budget, recipient);
+    auto drain = directories.drain(budget);
     for (int act = 0; act < 60; ++act) {
       const auto live = [&]() -> Writer* {
         if (writers.empty()) return nullptr;
@@ -616,7 +724,7 @@ TEST_CASE("whenever a drain ended without a word, the next one loses nothing and
       switch (random() % 8) {
         case 0:
           if (writers.size() < 4) {
-            auto ring = directories.ring(kCapacity, random() % 4 == 0 ? Keep::newest : Keep::oldest);
+            auto ring = directories.ring(kCapacity, random() % 4 == 0 ? Keep::newest : Keep::oldest, recipient);
             const uint64_t ring_id = ring->ring_id();
             writers.push_back({std::move(ring), ring_id, 0});
           }
@@ -638,7 +746,7 @@ TEST_CASE("whenever a drain ended without a word, the next one loses nothing and
         case 6: random() % 2 == 0 ? drain->flush() : drain->close(); break;
         case 7:
           drain.reset();
-          drain = directories.drain(budget, recipient);
+          drain = directories.drain(budget);
           break;
       }
     }
@@ -672,14 +780,14 @@ TEST_CASE("a drain that is killed between any two calls of the system leaves all
       CAPTURE(stops);
       const Directories directories;
       Clock clock;
-      const auto ring = directories.ring();
-      auto ended = directories.ring();
+      const auto ring = directories.ring(kCapacity, Keep::oldest, recipient);
+      auto ended = directories.ring(kCapacity, Keep::oldest, recipient);
       const uint64_t ended_id = ended->ring_id();
       REQUIRE(put_records(*ring, 1, 3));
       REQUIRE(put_records(*ended, 1, 3));
       {
         // Some is on the disk, some is on its way, in a segment that is open.
-        const auto drain = directories.drain({}, recipient);
+        const auto drain = directories.drain();
         drain->step(clock.after(kSecond_ns));
         REQUIRE(put_records(*ring, 4, 6));
         REQUIRE(put_records(*ended, 4, 6));
@@ -688,12 +796,12 @@ TEST_CASE("a drain that is killed between any two calls of the system leaves all
       ended.reset();
       REQUIRE(put_records(*ring, 7, 9));
       is_killed = is_killed_at(stops, [&] {
-        const auto drain = directories.drain(sealed_at_once(), recipient);
+        const auto drain = directories.drain(sealed_at_once());
         drain->step(clock.after(kSecond_ns));
         drain->step(clock.after(kSecond_ns));
         drain->close();
       });
-      const auto drain = directories.drain({}, recipient);
+      const auto drain = directories.drain();
       drain_all(*drain, clock);
       const Drained all = drained(directories.captures, &owner);
       REQUIRE(all.complaint == "");
@@ -704,10 +812,10 @@ TEST_CASE("a drain that is killed between any two calls of the system leaves all
       REQUIRE(is_counted);
       REQUIRE(ring_count(directories) == 1);
       REQUIRE(drain->complaint() == "");
-      // Nothing is left lying about but segments and the lock.
+      // Nothing is left lying about but segments.
       for (const auto& entry : std::filesystem::directory_iterator(directories.captures)) {
         const std::string name = entry.path().filename();
-        const bool is_expected = name.ends_with(".ewc") || name == "drain.lock";
+        const bool is_expected = name.ends_with(".ewc");
         CAPTURE(name);
         REQUIRE((is_expected || name.ends_with(".open.damaged")));
       }
@@ -758,7 +866,8 @@ TEST_CASE("drains that are killed at any moment while a writer writes lose nothi
 TEST_CASE("a second drain into the same directory is refused while the first one lives, in any process") {
   const Directories directories;
   const auto refused = [&] {
-    check_refusal(Code::busy, {directories.captures, "expected to be the only one", "got another"},
+    check_refusal(Code::busy,
+                  {directories.captures, "expected to be their only drain", "process " + std::to_string(getpid())},
                   [&] { directories.drain(); });
   };
   auto drain = directories.drain();
@@ -804,12 +913,12 @@ TEST_CASE("a forked child does not keep the lock of a drain that ended") {
 TEST_CASE("directories are made, for their owner and group alone") {
   const Directory directory("/dev/shm");
   const mode_t before = umask(0);
-  const Drain drain(directory.at("a/rings"), directory.at("b/captures"), {}, std::nullopt);
+  const Drain drain(directory.at("a/rings"), directory.at("b/captures"), {});
   umask(before);
   CHECK(mode_of(directory.at("a/rings")) == 0700);
   CHECK(mode_of(directory.at("b/captures")) == 0750);
   CHECK(mode_of(directory.at("a/rings/bell")) == 0600);
-  CHECK(mode_of(directory.at("b/captures/drain.lock")) == 0600);
+  CHECK(mode_of(directory.at("a/rings/drain.lock")) == 0600);
   CHECK(drain.is_idle());
 }
 
@@ -867,7 +976,7 @@ TEST_CASE("what a crash left that is no segment is set aside, and holds nobody u
   std::set<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(directories.captures))
     names.insert(entry.path().filename());
-  CHECK(names == std::set<std::string>{"drain.lock", "empty.open.damaged", "other.open.damaged", "fifo.open.damaged",
+  CHECK(names == std::set<std::string>{"empty.open.damaged", "other.open.damaged", "fifo.open.damaged",
                                        "statistics.json.1.draft"});
 }
 
@@ -985,8 +1094,8 @@ TEST_CASE("a disk that is full costs what the ring has no room for, counted; wit
       const std::string captures = disk.at("captures");
       Budget budget;
       budget.segment_bytes = 100'000;
-      auto drain = std::make_unique<Drain>(rings.at(""), captures, budget, recipient);
-      RingWriter ring(rings.at(""), kCapacity, Keep::oldest, "{}");
+      auto drain = std::make_unique<Drain>(rings.at(""), captures, budget);
+      RingWriter ring(rings.at(""), kCapacity, Keep::oldest, "{}", recipient);
       // Something else takes most of the room.
       const std::string other = write_file(disk.at("other"), std::string(500'000, 'x'));
       uint64_t sequence = 0;
@@ -1026,7 +1135,7 @@ TEST_CASE("a disk without an inode for another segment costs what the ring has n
   check_on_small_disk("size=8m,nr_inodes=12", [](const Directory& disk, const Directory& rings) {
     Clock clock;
     const std::string captures = disk.at("captures");
-    Drain drain(rings.at(""), captures, sealed_at_once(), std::nullopt);
+    Drain drain(rings.at(""), captures, sealed_at_once());
     RingWriter ring(rings.at(""), kCapacity, Keep::oldest, "{}");
     uint64_t sequence = 0;
     for (int i = 0; i < 5000 && ring.lost() < 100; ++i) {
@@ -1052,7 +1161,7 @@ TEST_CASE("a file system that is read-only for a while costs no record that the 
   check_on_small_disk("size=8m", [](const Directory& disk, const Directory& rings) {
     Clock clock;
     const std::string captures = disk.at("captures");
-    Drain drain(rings.at(""), captures, sealed_at_once(), std::nullopt);
+    Drain drain(rings.at(""), captures, sealed_at_once());
     RingWriter ring(rings.at(""), kCapacity, Keep::oldest, "{}");
     uint64_t sequence = 0;
     const auto put_ten = [&] {
@@ -1082,7 +1191,7 @@ TEST_CASE("free space is kept on a disk that others fill") {
     Budget budget;
     budget.segment_bytes = 50'000;
     budget.least_free_bytes = 300'000;
-    Drain drain(rings.at(""), captures, budget, std::nullopt);
+    Drain drain(rings.at(""), captures, budget);
     RingWriter ring(rings.at(""), kCapacity, Keep::oldest, "{}");
     const auto free_bytes = [&] {
       struct statvfs facts {};

@@ -30,9 +30,7 @@ struct Directories {
   std::string captures = captures_at.at("captures");
 
   Directories() { std::filesystem::create_directory(rings); }
-  std::unique_ptr<DrainThread> thread() const {
-    return std::make_unique<DrainThread>(std::make_unique<Drain>(rings, captures, Budget(), std::nullopt));
-  }
+  std::unique_ptr<DrainThread> thread() const { return std::make_unique<DrainThread>(rings, captures, Budget()); }
   std::unique_ptr<RingWriter> ring(uint64_t capacity = kMinRingBytes) const {
     return std::make_unique<RingWriter>(rings, capacity, Keep::oldest, "{}");
   }
@@ -143,6 +141,23 @@ TEST_CASE("a thread that ends brings all to the disk, and seals it") {
   CHECK(all.sequences.at(second->ring_id()) == from_to(1, 50));
   // And lets the next one in.
   CHECK_NOTHROW(directories.thread());
+}
+
+TEST_CASE("a thread takes over when the drain that was there ends, in whatever way") {
+  const Directories directories;
+  const auto ring = directories.ring();
+  auto holder = std::make_unique<Drain>(directories.rings, directories.captures, Budget());
+  const auto thread = directories.thread();
+  CHECK(thread->holder().find("process " + std::to_string(getpid())) != std::string::npos);
+  REQUIRE(put_records(*ring, 1, 5));
+  CHECK(thread->flush(kLong_ms));  // it drains nothing
+  CHECK(ring->drained_count() == 0);
+  CHECK(thread->complaint() == "");
+  holder.reset();
+  while (!thread->holder().empty()) std::this_thread::yield();
+  CHECK(thread->flush(kLong_ms));
+  CHECK(ring->drained_count() == 5);
+  CHECK(thread->counters().records == 5);
 }
 
 TEST_CASE("a thread that ends while another process writes without end, ends") {
