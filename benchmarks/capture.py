@@ -1,7 +1,8 @@
 """What capture costs the loop that predicts: python benchmarks/capture.py [--seconds N] [--record]
 
 One process, the same model loaded once for each way, calls in turns: without a Capture, with one
-that keeps nothing, with one that keeps everything, with statistics; beside a queue that a thread
+that keeps nothing, with one that keeps everything, with statistics, with rules that leave a part
+out; beside a queue that a thread
 saves with numpy, beside MCAP, and beside sketches of datasketches, where they are installed. Ends
 with 1 when a budget does not hold.
 """
@@ -23,17 +24,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from cases import tflite_models
+from cases import onnx_models, tflite_models
 from results import Result, record
 
 import edgeward as ew
-from edgeward.captures import rules
+from edgeward.captures import redact, rules
 from edgeward.measuring.timing import Way, alternate, ratio, statement_way
 
 RING_BYTES = 16 << 20
 SEED = 4
 MOST_FIXED_NS, MOST_COPY_RATIO = 150, 1.15
 MOST_NO_NS, MOST_IDLE_RATIO, MOST_ELEMENT_NS = 20, 1.02, 1.0
+MOST_REDACTED_RATIO = 1.2
 BURST_BYTES = RING_BYTES // 2  # what a ring takes before anybody has to empty it
 
 Rounds = dict[str, list[float]]
@@ -71,6 +73,8 @@ def findings(folder: Path, seconds: float) -> Iterator[tuple[str, str, bool]]:
     for case in CASES:
         yield from costs(folder / case.name, case, seconds)
     yield from elements(folder / "elements", seconds)
+    for height, width in CAMERAS:
+        yield from redacted(folder / f"{height}", (1, height, width, 3), seconds)
     for case in CASES:
         yield from peers(folder / case.name, case, seconds)
 
@@ -246,6 +250,62 @@ def plain_numpy(values: npt.NDArray[np.float32]) -> Iterator[Way]:
         "numpy (min, max, mean, var, isnan and histogram of 16 bins)", statement, is_ours=False,
         x=flat, isnan=np.isnan, histogram=np.histogram, edges=edges,
     )  # fmt: skip
+
+
+# --- what is left out ----------------------------------------------------------------------------
+
+CAMERAS = ((480, 640), (1080, 1920))
+FACES = ((0.1, 0.1, 0.3, 0.2), (0.4, 0.5, 0.6, 0.6), (0.35, 0.7, 0.65, 0.85))  # top, left, ...
+BOX_COUNT = 16
+BOXES = redact.Boxes(
+    "boxes", order="yxyx", unit="normalised", scores="scores", least=0.3, count="count"
+)
+REDACTIONS = {
+    "blank, three faces": [redact.blank("image", BOXES)],
+    "keep_regions, three faces": [redact.keep_regions("image", BOXES)],
+    "downsample by 2": [redact.downsample("image", 2)],
+    "downsample by 8": [redact.downsample("image", 8)],
+    "the first 240 rows": [redact.first("image", 240, axis=1)],
+    "drop, and hash of an id": [redact.drop("image"), redact.hash("badge", bytes(32))],
+}
+
+
+def redacted(
+    folder: Path, shape: tuple[int, ...], seconds: float
+) -> Iterator[tuple[str, str, bool]]:
+    """Of a camera's image, whose boxes are outputs; beside a Capture of the same without rules."""
+    quiet = {"statistics": False, "keep": "newest", "ring_bytes": RING_BYTES}
+    model = onnx_models.detector(shape, (1, BOX_COUNT, 4))
+    captured = {"none": Captured(model), "as it is": Captured(model, folder / "whole", **quiet)}
+    for name, rule in REDACTIONS.items():
+        captured[name] = Captured(model, folder / name, redact=rule, **quiet)
+    for each in captured.values():
+        detect_faces(each)
+    rounds = alternate([each.way(name) for name, each in captured.items()], seconds, SEED)
+    for each in captured.values():
+        each.close()
+    whole_ns = added_ns(rounds, "as it is")
+    picture = f"image of {shape[1]} x {shape[2]}"
+    yield f"{picture}: keeping it as it is adds to a call", f"{whole_ns:.0f} ns", True
+    for name in REDACTIONS:
+        part_ns = added_ns(rounds, name)
+        holds = part_ns <= MOST_REDACTED_RATIO * whole_ns
+        text = (
+            f"{part_ns:.0f} ns; against as it is {part_ns / whole_ns:.3f}, limit "
+            f"{MOST_REDACTED_RATIO} {_verdict(holds)}"
+        )
+        yield f"{picture}: {name}", text, holds
+
+
+def detect_faces(captured: Captured) -> None:
+    inputs = captured.session.inputs
+    inputs["image"][...] = np.random.default_rng(SEED).integers(0, 256, inputs["image"].shape)
+    inputs["wanted_boxes"][...] = 0
+    inputs["wanted_boxes"][0, : len(FACES)] = FACES
+    inputs["wanted_scores"][...] = 0
+    inputs["wanted_scores"][0, : len(FACES)] = 0.9
+    inputs["wanted_count"][...] = BOX_COUNT
+    inputs["badge"][...] = SEED
 
 
 # --- the other ways to keep what a model saw -----------------------------------------------------

@@ -114,17 +114,20 @@ void RedactedImage::find_blanks(size_t image, int64_t row, int64_t width) {
   blanks_.erase(blanks_.begin() + static_cast<std::ptrdiff_t>(count), blanks_.end());
 }
 
-void RedactedImage::copy_row(const std::byte* row, size_t pixel_bytes, int64_t width, RingCopy& copy) const {
+void RedactedImage::copy_row(const std::byte* row, const std::byte* next_row, size_t pixel_bytes, int64_t width,
+                             RingCopy& copy) const {
   const auto step = static_cast<size_t>(factor_);
   // How many pixels that are kept when thinned begin before `pixel`.
   const auto index = [&](int64_t pixel) { return static_cast<size_t>((pixel + factor_ - 1) / factor_); };
   const auto keep = [&](int64_t begin, int64_t end) {
     const size_t first = index(begin);
     const size_t count = index(end) - first;
+    const size_t offset = first * step * pixel_bytes;
     if (step == 1) {
-      copy.copy(row + first * pixel_bytes, count * pixel_bytes);
+      copy.copy(row + offset, count * pixel_bytes);
     } else {
-      copy.copy_every(step, row + first * step * pixel_bytes, pixel_bytes, count);
+      RingCopy::announce(next_row + offset, count * step * pixel_bytes);
+      copy.copy_every(step, row + offset, pixel_bytes, count);
     }
   };
   int64_t end = 0;
@@ -158,8 +161,10 @@ void RedactedImage::copy(const TensorView& view, RingCopy& copy) noexcept {
       if (factor_ == 1 && blanks_.empty()) {
         copy.copy(row, rows * row_bytes);
       } else {
-        for (int64_t i = begin; i < end; ++i) {
-          if (i % factor_ == 0) copy_row(row + static_cast<size_t>(i - begin) * row_bytes, pixel_bytes, width, copy);
+        for (int64_t i = (begin + factor_ - 1) / factor_ * factor_; i < end; i += factor_) {
+          const std::byte* kept = row + static_cast<size_t>(i - begin) * row_bytes;
+          const bool is_last = end - i <= factor_;
+          copy_row(kept, is_last ? kept : kept + static_cast<size_t>(factor_) * row_bytes, pixel_bytes, width, copy);
         }
       }
       row += rows * row_bytes;

@@ -52,7 +52,9 @@ class RedactedImage {
   int64_t extent(char axis, const Shape& shape) const;
   int64_t next_change(size_t image, int64_t row, int64_t height) const;
   void find_blanks(size_t image, int64_t row, int64_t width);
-  void copy_row(const std::byte* row, size_t pixel_bytes, int64_t width, RingCopy& copy) const;
+  // `next_row` is the one that is copied after this one, if there is one.
+  void copy_row(const std::byte* row, const std::byte* next_row, size_t pixel_bytes, int64_t width,
+                RingCopy& copy) const;
 
   std::string_view layout_;
   std::vector<Part> parts_;

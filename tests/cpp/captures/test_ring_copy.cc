@@ -54,7 +54,7 @@ TEST_CASE("pieces lie one behind the other and touch nothing else, whatever thei
   std::mt19937_64 random(21);
   const size_t limit = RingCopy::kMinStreamedBytes;
   for (const size_t size : {0UL, 1UL, 63UL, 64UL, 5000UL, limit - 1, limit, limit + 1, 3 * limit + 17}) {
-    for (const size_t skipped : {0UL, 1UL, 63UL}) {
+    for (const size_t skipped : {0UL, 64UL}) {
       CAPTURE(size);
       CAPTURE(skipped);
       check_pieces(random, size, skipped);
