@@ -126,12 +126,11 @@ class Capture:
         self._plan = _core.CapturePlan()
         self._plan.ring_directory = rings.directory_of(directory)
         self._plan.ring_bytes, self._plan.keep = ring_bytes, keep
-        self._plan.recipient = encrypt_to
+        self._plan.recipient, self._plan.pre_roll_bytes = encrypt_to, ring_bytes // 2
         self._plan.rule = None if self._rule is None else self._rule.core()
         self._plan.seed, self._plan.has_statistics = seed, statistics
         self._plan.tensors = None if tensors is None else list(tensors)
         self._plan.pre_roll_count, self._plan.pre_roll_ns = pre_roll, int(pre_roll_s * 1e9)
-        self._plan.pre_roll_bytes = ring_bytes // 2
         self._plan.post_roll_count, self._plan.post_roll_ns = post_roll, int(post_roll_s * 1e9)
         self._budget = _budget(segment_bytes, most_bytes, least_free_bytes, most_age_s, evict)
         rings.make_directory(self._plan.ring_directory)
