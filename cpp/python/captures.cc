@@ -454,6 +454,7 @@ void bind_segments(py::module_& module) {
 
 void bind_sealed_statistics(py::module_& module) {
   module.attr("STATISTICS_SUFFIX") = kStatisticsSuffix;
+  module.attr("LEAST_WALL_NS") = kLeastWall_ns;
   module.attr("SEALED_STATISTICS_SUFFIX") = kSealedStatisticsSuffix;
   module.def(
       "seal_statistics",

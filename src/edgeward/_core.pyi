@@ -365,6 +365,7 @@ class Statistics:
     def merge(self, other: Statistics) -> None: ...
     def report(self) -> dict[str, Any]: ...
 
+LEAST_WALL_NS: int
 STATISTICS_SUFFIX: str
 SEALED_STATISTICS_SUFFIX: str
 

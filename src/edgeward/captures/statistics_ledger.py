@@ -19,7 +19,6 @@ from edgeward.errors import BadInput, MalformedCapture
 LOCK_NAME = "statistics.lock"
 LOCK_WAIT_S = 5.0  # a process that was stopped may have the lock
 LOCK_RETRY_S = 0.01
-CLOCK_WAS_SET_S = 1_700_000_000  # November 2023: a clock that says less was never set
 ID_DIGITS = 16
 
 
@@ -98,7 +97,7 @@ def day_of(now_s: float, names: Iterable[str]) -> str:
     Pure. A clock that was never set says 1970: what is counted then belongs to the latest day.
     """
     day = time.strftime("%Y-%m-%d", time.gmtime(now_s))
-    if now_s >= CLOCK_WAS_SET_S:
+    if now_s * 1e9 >= _core.LEAST_WALL_NS:
         return day
     return max([day, *map(day_in, names)])
 
