@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 from pathlib import Path
 
@@ -136,10 +134,23 @@ def test_statistics(tmp_path):
         assert tensor["counts"] == row["counts"].tolist()
         assert tensor["squares"] / tensor["finite_count"] == row["variance"]
     (path,) = (tmp_path / "captures").glob("*.stats.json")
-    document = json.loads(path.read_bytes())
-    assert set(document) == {"version", "model", "signature", "statistics"}
-    saved = capture_reader.statistics(base64.b64decode(document["statistics"]))
-    assert saved["run_count"] == 50
+    assert capture_reader.statistics_file(path.read_bytes())["statistics"]["run_count"] == 50
+
+
+def test_sealed_statistics(tmp_path):
+    with ew.Capture(tmp_path / "captures", encrypt_to=sealed.DEVICE.public) as capture:
+        model = ew.load_unsigned(tflite_models.sum_product())
+        capture.attach(model, name="m", version="1")
+        ran(model, capture, 50)
+    (path,) = (tmp_path / "captures").glob("*.stats.sealed")
+    content = path.read_bytes()
+    saved = capture_reader.statistics_file(content, SECRET)
+    assert (saved["name"], saved["version"], saved["signature"]) == ("m", "1", "serving_default")
+    assert saved["statistics"]["run_count"] == 50
+    other = bytes.fromhex(sealed.key_text("other", "x25519").split()[2])
+    for data, key in ((content, other), (content[:-1], SECRET), (content + b"x", SECRET)):
+        with pytest.raises(capture_reader.Refused):
+            capture_reader.statistics_file(data, key)
 
 
 @pytest.fixture

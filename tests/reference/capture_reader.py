@@ -3,6 +3,7 @@
 Each function takes the bytes of a file and gives what is in them, or raises Refused.
 """
 
+import base64
 import hashlib
 import json
 import struct
@@ -219,7 +220,9 @@ def segment(data: bytes, private_key: bytes | None = None) -> Segment:
     return content
 
 
-def hpke_open(private_key: bytes, encapsulated: bytes, info: bytes, sealed: bytes) -> bytes:
+def hpke_open(
+    private_key: bytes, encapsulated: bytes, info: bytes, sealed: bytes, data: bytes = b""
+) -> bytes:
     """RFC 9180: base mode, X25519, HKDF-SHA256, ChaCha20-Poly1305; the first message."""
     kem, suite = b"KEM\0\x20", b"HPKE\0\x20\0\x01\0\x03"
 
@@ -243,7 +246,7 @@ def hpke_open(private_key: bytes, encapsulated: bytes, info: bytes, sealed: byte
     key = expand(prk, b"key", context, 32, suite)
     nonce = expand(prk, b"base_nonce", context, 12, suite)
     try:
-        return ChaCha20Poly1305(key).decrypt(nonce, sealed, None)
+        return ChaCha20Poly1305(key).decrypt(nonce, sealed, data)
     except InvalidTag:
         raise Refused("another key") from None
 
@@ -284,3 +287,20 @@ def statistics(data: bytes) -> dict[str, Any]:
         )  # fmt: skip
     require(at == len(data) - 4, "the end")
     return counted
+
+
+# --- 5. statistics files -----------------------------------------------------------------------
+
+
+def statistics_file(data: bytes, private_key: bytes | None = None) -> dict[str, Any]:
+    """What its document says; with a key, of a sealed one."""
+    if private_key is not None:
+        require(data[:8] == b"EWSTSL01", "the magic")
+        data = hpke_open(private_key, data[40:72], b"edgeward/stats/v1\0", data[72:], data[:40])
+    document = json.loads(data)
+    require(document["version"] == 1, "the version")
+    return {
+        **document["model"],
+        "signature": document["signature"],
+        "statistics": statistics(base64.b64decode(document["statistics"])),
+    }
