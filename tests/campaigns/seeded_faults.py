@@ -39,6 +39,7 @@ ATTACKS = "tests/packages/test_attacks.py::test_"
 TRUST_TESTS = "tests/trust/test_trust.py::test_"
 CAPTURE_TESTS = "tests/cpp/captures/"
 DURABLE_TESTS = "tests/test_durable.py::test_"
+LEDGER_TESTS = "tests/captures/test_statistics_ledger.py::test_"
 VECTORS = "tests/packages/test_package_vectors.py::test_a_package_gets_the_answer_it_must"
 KEY_TESTS = "tests/trust/test_device_key.py::test_"
 
@@ -582,6 +583,92 @@ REDACTED_IMAGE = [
     ),
 ]
 
+SEALED_STATISTICS = [
+    (
+        "return bytes_of(head).first(offsetof(Head, encapsulated));",
+        "return bytes_of(head).first(0);",
+        "tests/captures/test_capture_format.py::test_sealed_statistics",
+    ),
+]
+
+STATISTICS = [
+    (
+        "if (!tensors_[i].statistics.has_bins_of(other.tensors_[i].statistics))",
+        "if (false)",
+        CAPTURE_TESTS + "test_statistics.cc::what counts something else is not merged, and nothing "
+        "changes",
+    ),
+]
+
+STATISTICS_FILE = [
+    (
+        "if not self._holds(content):",
+        "if True:",
+        LEDGER_TESTS + "a_sync_that_fails_behind_the_rename_counts_nothing_twice",
+    ),
+    (
+        "replace_file(self.path, content, MODE)",
+        "replace_file(self.path, content)",
+        LEDGER_TESTS + "they_are_not_open_to_everybody",
+    ),
+]
+
+STATISTICS_LEDGER = [
+    (
+        "        if self._recipient is not None:\n            return False\n",
+        "",
+        LEDGER_TESTS + "with_a_recipient_only_the_owner_of_its_key_reads_them",
+    ),
+    (
+        "                    del self._unsaved[key]\n",
+        "",
+        LEDGER_TESTS + "runs_of_one_day_are_counted_in_one_file",
+    ),
+    (
+        "            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
+        LEDGER_TESTS + "threads_and_captures_at_once_lose_nothing",
+    ),
+    (
+        "        if total[:4] != counted[:4]:\n            return False\n",
+        "",
+        LEDGER_TESTS + "a_file_of_another_release_is_left_alone",
+    ),
+]
+
+SEGMENT_NAME = [
+    (
+        "number = std::max(number, *taken + 1);",
+        "number = std::max(number, *taken);",
+        CAPTURE_TESTS + "test_segment_name.cc::whatever the clock says, names sort in the order in "
+        "which they were made",
+    ),
+]
+
+MOMENT = [
+    (
+        "most_ns = std::max<int64_t>(now.monotonic_ns - moment.monotonic_ns, 0);",
+        "most_ns = std::max<int64_t>(now.wall_ns - moment.wall_ns, 0);",
+        CAPTURE_TESTS + "test_moment.cc::within a boot the monotonic clock says how old, whatever "
+        "the wall's does",
+    ),
+    (
+        "if (!is_set(wall_ns) || wall_ns > now.wall_ns) return std::nullopt;",
+        "if (wall_ns > now.wall_ns) return std::nullopt;",
+        CAPTURE_TESTS + "test_moment.cc::of another boot the wall's clock says how old, where it "
+        "was set",
+    ),
+]
+
+RETENTION = [
+    (
+        "budget.most_bytes -= std::min(budget.most_bytes, listing.statistics_bytes);",
+        "",
+        CAPTURE_TESTS + "test_retention.cc::statistics leave less for segments, and nothing else "
+        "counts or goes",
+    ),
+]
+
 FAULTS = [
     Fault(file, *fault)
     for file, faults in {
@@ -591,6 +678,13 @@ FAULTS = [
         "cpp/packages/dsse.cc": DSSE,
         "cpp/captures/redaction.cc": REDACTION,
         "cpp/captures/redacted_image.cc": REDACTED_IMAGE,
+        "cpp/captures/sealed_statistics.cc": SEALED_STATISTICS,
+        "cpp/captures/statistics.cc": STATISTICS,
+        "cpp/captures/segment_name.cc": SEGMENT_NAME,
+        "cpp/captures/moment.cc": MOMENT,
+        "cpp/captures/retention.cc": RETENTION,
+        "src/edgeward/captures/statistics_file.py": STATISTICS_FILE,
+        "src/edgeward/captures/statistics_ledger.py": STATISTICS_LEDGER,
         "cpp/bytes/json.cc": JSON,
         "cpp/bytes/base64.cc": BASE64,
         "cpp/packages/key_wrap.cc": KEY_WRAP,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import random
 import signal
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +79,14 @@ def statistics_names(directory) -> list[str]:
 def run_counts(directory, **options) -> list[int]:
     counted = ew.read_statistics(directory, **options)
     return [entry.statistics.report()["run_count"] for entry in counted]
+
+
+def one_run(tmp_path) -> Counted:
+    with ew.Capture(tmp_path / "other") as opened:
+        model = ew.load_unsigned(tflite_models.sum_product(), capture=opened)
+        run(model, 1)
+        ((signature, statistics),) = model.statistics.items()
+    return Counted("m", "1", "", signature, statistics)
 
 
 # --- how many there are --------------------------------------------------------------------------
@@ -177,6 +187,43 @@ def test_a_file_that_cannot_be_written_is_a_complaint_and_is_tried_again(directo
     assert run_counts(directory) == [4]
 
 
+def test_a_sync_that_fails_behind_the_rename_counts_nothing_twice(directory, monkeypatch):
+    fsync = os.fsync
+
+    def fail_for_directories(number):
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            raise OSError(errno.EIO, "a disk that fails")
+        fsync(number)
+
+    with ew.Capture(directory) as opened:
+        model = ew.load_unsigned(tflite_models.sum_product(), capture=opened)
+        run(model, 3)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fail_for_directories)
+            opened.flush()
+        run(model, 1)
+    assert run_counts(directory) == [4]
+
+
+def test_threads_and_captures_at_once_lose_nothing(directory, tmp_path):
+    """Ledgers of one directory, as in as many processes."""
+    directory.mkdir()
+    count = one_run(tmp_path)
+
+    def keep_books():
+        ledger = StatisticsLedger(str(directory), recipient=None, most_bytes=1 << 30)
+        for _ in range(50):
+            statistics = ew.Statistics.from_bytes(count.statistics.to_bytes())
+            ledger.add(count._replace(statistics=statistics))
+            ledger.save()
+
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(keep_books) for _ in range(4)]:
+            future.result()
+    assert run_counts(directory) == [200]
+    assert len(statistics_names(directory)) <= 2
+
+
 # --- where there is no lock ----------------------------------------------------------------------
 
 
@@ -224,6 +271,26 @@ def test_a_damaged_file_is_left_alone(directory, content):
     with pytest.warns(UserWarning, match=path.name):
         assert run_counts(directory) == [3]
     assert len(statistics_names(directory)) <= 3
+
+
+def test_a_file_of_another_release_is_left_alone(directory, tmp_path, clock):
+    """As a name would say that is the same by chance."""
+    clock(NOW_S)
+    directory.mkdir()
+    ledger = StatisticsLedger(str(directory), recipient=None, most_bytes=1 << 30)
+    ledger.add(one_run(tmp_path))
+    ledger.save()
+    (path,) = directory.glob(f"*{SUFFIX}")
+    document = json.loads(path.read_bytes())
+    document["model"]["version"] = "2"
+    path.write_text(json.dumps(document))
+    ledger.add(one_run(tmp_path))
+    ledger.save()
+    counted = ew.read_statistics(directory)
+    assert [(entry.version, entry.statistics.report()["run_count"]) for entry in counted] == [
+        ("1", 1),
+        ("2", 1),
+    ]
 
 
 # --- who may read them ---------------------------------------------------------------------------
@@ -279,14 +346,6 @@ def test_they_are_not_open_to_everybody(directory):
 def test_a_clock_that_was_never_set_counts_on_the_latest_day(now_s, days, day):
     names = [f"{name}-0123456789abcdef{SUFFIX}" for name in days]
     assert day_of(now_s, ["ffffffffffffffff.stats.json", "9999-99-99.ewc", *names]) == day
-
-
-def one_run(tmp_path) -> Counted:
-    with ew.Capture(tmp_path / "other") as opened:
-        model = ew.load_unsigned(tflite_models.sum_product(), capture=opened)
-        run(model, 1)
-        ((signature, statistics),) = model.statistics.items()
-    return Counted("m", "1", "", signature, statistics)
 
 
 @pytest.mark.parametrize("recipient", [None, sealed.DEVICE.public], ids=["shared", "sealed"])
