@@ -433,6 +433,7 @@ void bind_records(py::module_& module) {
 
 void bind_segments(py::module_& module) {
   module.attr("REASONS") = all_words(kReasons);
+  module.attr("LEAST_WALL_NS") = kLeastWall_ns;
   module.attr("OPEN_SUFFIX") = kOpenSuffix;
   module.attr("SEALED_SUFFIX") = kSealedSuffix;
   py::class_<PyFrame>(module, "Frame", "A frame of a segment: what is no record, or is encrypted.")
@@ -444,6 +445,13 @@ void bind_segments(py::module_& module) {
       .def("next", &frame_of, "The next frame, a Record or a Frame; None after the last whole one.")
       .def_property_readonly("is_complete", &SegmentReader::is_complete, "Whether it was sealed, and read to its end.")
       .def_property_readonly("is_encrypted", &SegmentReader::is_encrypted)
+      .def_property_readonly(
+          "boot_id", [](const SegmentReader& self) { return python_bytes(self.moment().boot); },
+          "16 bytes, of the device's boot in which it was begun; zeros: not known.")
+      .def_property_readonly(
+          "monotonic_ns", [](const SegmentReader& self) { return self.moment().monotonic_ns; }, "When it was begun.")
+      .def_property_readonly(
+          "wall_ns", [](const SegmentReader& self) { return self.moment().wall_ns; }, "The same in Unix time.")
       .def_property_readonly("hole_count", &SegmentReader::hole_count, "Whole frames behind the first broken one.");
   module.def(
       "open_segment",
@@ -454,7 +462,6 @@ void bind_segments(py::module_& module) {
 
 void bind_sealed_statistics(py::module_& module) {
   module.attr("STATISTICS_SUFFIX") = kStatisticsSuffix;
-  module.attr("LEAST_WALL_NS") = kLeastWall_ns;
   module.attr("SEALED_STATISTICS_SUFFIX") = kSealedStatisticsSuffix;
   module.def(
       "seal_statistics",

@@ -3,9 +3,11 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeward import _core
+from edgeward.captures.boot_clocks import BootClocks
 from edgeward.captures.folders import device_of, files_below
 from edgeward.captures.quantization import Quantization
 from edgeward.errors import EdgewardError, MalformedCapture, WrongKey
@@ -24,10 +26,11 @@ class Captured(NamedTuple):
     `inputs` and `outputs` are by name; a run that failed has no outputs. A dtype that numpy lacks,
     such as bfloat16, is held as unsigned integers of its bits; `dtypes` are the model's, by (side,
     name). `sequence` numbers the records of one ring from 1, lost ones included. `time_ns` is the
-    Unix time at which the run began, `monotonic_ns` the same on the monotonic clock. `device` is
-    the folder below the directory that was read, "" for that directory itself. `redact` lists the
-    rules by which values were left out, as dicts. `labels` are the names of the package's classes;
-    `quantizations`, by (side, name), are of the tensors that have one.
+    Unix time at which the run began, corrected when its device learned the time later in the same
+    boot; `monotonic_ns` is the same on the monotonic clock. `device` is the folder below the
+    directory that was read, "" for that directory itself. `redact` lists the rules by which values
+    were left out, as dicts. `labels` are the names of the package's classes; `quantizations`, by
+    (side, name), are of the tensors that have one.
     """
 
     model: str
@@ -78,15 +81,20 @@ def read_captures(
     """
     paths = segment_paths(directory)
     replaced = _replaced(paths, key)
+    clocks = BootClocks(paths, key)
     for path in paths:
-        for captured in _records(path, key, device_of(path, directory)):
+        for captured in _records(path, key, device_of(path, directory), clocks):
             if (captured.ring_id, captured.sequence) not in replaced:
                 yield captured
 
 
 def segment_paths(directory: PathLike) -> list[str]:
     """Sealed and open segments in it and below it, the oldest first. Raises OSError."""
-    return files_below(directory, _core.SEALED_SUFFIX, _core.OPEN_SUFFIX)
+    paths = files_below(directory, _core.SEALED_SUFFIX, _core.OPEN_SUFFIX)
+    known = set(paths)  # of one that is sealed meanwhile, both names may be there
+    return [
+        path for path in paths if path.endswith(_core.SEALED_SUFFIX) or _sealed(path) not in known
+    ]
 
 
 def segment_report(path: str, key: _core.PrivateKey | None = None) -> Segment:
@@ -142,27 +150,48 @@ def read_counters(directory: PathLike, key: _core.PrivateKey | None = None) -> d
     return last
 
 
-def _records(path: str, key: _core.PrivateKey | None, device: str) -> Iterator[Captured]:
-    reader = _core.open_segment(path, key)
+def _records(
+    path: str, key: _core.PrivateKey | None, device: str, clocks: BootClocks
+) -> Iterator[Captured]:
+    reader = _try_open(path, key)
+    if reader is None:
+        return
     if reader.is_encrypted and key is None:
         raise WrongKey(
             f'segment "{path}": expected the private key of who it is encrypted to, got none'
         )
+    boot_id = reader.boot_id
     descriptions: dict[int, _Description] = {}
     while (frame := reader.next()) is not None:
         if isinstance(frame, _core.Record):
-            yield _captured(descriptions.get(frame.ring_id, UNDESCRIBED), frame, device)
+            captured = _captured(descriptions.get(frame.ring_id, UNDESCRIBED), frame, device)
+            time_ns = clocks.time_ns(boot_id, captured.monotonic_ns, captured.time_ns)
+            yield captured if time_ns == captured.time_ns else captured._replace(time_ns=time_ns)
         elif frame.type == "ring":
             descriptions[frame.ring_id] = _Description.parsed(frame.payload)
+
+
+def _try_open(path: str, key: _core.PrivateKey | None) -> _core.SegmentReader | None:
+    """None for a segment that was deleted since its name was read; it may be sealed by now."""
+    with suppress(FileNotFoundError):
+        return _core.open_segment(path, key)
+    if path.endswith(_core.OPEN_SUFFIX):
+        with suppress(FileNotFoundError):
+            return _core.open_segment(_sealed(path), key)
+    return None
+
+
+def _sealed(open_path: str) -> str:
+    return open_path.removesuffix(_core.OPEN_SUFFIX) + _core.SEALED_SUFFIX
 
 
 def _replaced(paths: list[str], key: _core.PrivateKey | None) -> set[tuple[int, int]]:
     """The records that a reservoir replaced. Reads all records of rings that have a reservoir."""
     replaced: set[tuple[int, int]] = set()
     for path in paths:
-        reader = _core.open_segment(path, key)
+        reader = _try_open(path, key)
         has_reservoir = False
-        while (frame := reader.next()) is not None:
+        while reader is not None and (frame := reader.next()) is not None:
             if isinstance(frame, _core.Record):
                 if frame.replaces != 0:
                     replaced.add((frame.ring_id, frame.replaces))
