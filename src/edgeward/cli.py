@@ -252,6 +252,9 @@ def _answer(words: Sequence[str]) -> _Answer:
         if is_json and outcome.report is not None:
             return _Answer(_document(outcome.report), "", outcome.status)
         return _Answer(_encoded(outcome.text), "", outcome.status)
+    except BrokenPipeError:  # whoever read what the command wrote has enough
+        _drop(sys.stdout)
+        return _Answer(b"", "", STATUS_BROKEN_PIPE)
     except EdgewardError as error:
         return _failed(error.code, str(error), is_json, error.exit_status)
     except MemoryError:
@@ -290,8 +293,15 @@ def _document(report: dict[str, Any]) -> bytes:
 
 
 def _encoded(text: str) -> bytes:
-    """A file name or tensor name must neither steer the terminal nor, unshown, end the program."""
-    return f"{quoted_text(text)}\n".encode(sys.stdout.encoding, "backslashreplace")
+    """A file name or tensor name must neither steer the terminal nor, unshown, end the program.
+
+    Nothing for a text without a letter: the command has written its output by itself.
+    """
+    return (
+        b""
+        if not text
+        else f"{quoted_text(text)}\n".encode(sys.stdout.encoding, "backslashreplace")
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -28,8 +28,12 @@ def replace_file(path: PathLike, data: bytes, mode: int = 0o644) -> None:
         with suppress(FileNotFoundError):
             os.unlink(draft)
         raise
-    # The new name is durable only with its directory.
-    number = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    sync(directory)  # the new name is durable only with its directory
+
+
+def sync(path: PathLike) -> None:
+    """Returns when what was written to the file or directory is on the disk. Raises OSError."""
+    number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
     finally:

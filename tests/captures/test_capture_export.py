@@ -7,11 +7,13 @@ import json
 import re
 from pathlib import Path
 
+import exported
 import numpy as np
 import pytest
 
 from edgeward.captures import export as capture_export
 from edgeward.captures.captured import Captured
+from edgeward.captures.quantization import Quantization
 from edgeward.errors import BadInput
 
 DTYPES = [
@@ -181,3 +183,42 @@ def test_without_pyarrow_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(BadInput, match=r"edgeward\[captures\]"):
         capture_export.writer("parquet", str(tmp_path / "out"), "f", "d")
+
+
+ODD_NAMES = [
+    "",
+    "a/b",
+    "..",
+    "\0",
+    "x\0y",
+    "n\u00e4h",
+    "x" * 5000,
+    "\x1b[31m",
+    "x.scale",
+    "x.present",
+]
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow", "npz", "jsonl"])
+@pytest.mark.parametrize("name", ODD_NAMES, ids=lambda name: ascii(name[:20]))
+def test_each_format_takes_every_name(form, name, tmp_path):
+    """As a model's, a version, a device, a label, and beside another tensor "x"."""
+    facts = captured(
+        model=name, version=name, signature=name, device=name, labels=(name, "other"),
+        inputs={"x": np.arange(4, dtype=np.int8), name: np.ones(4, np.float32)},
+        dtypes={("inputs", "x"): "int8", ("inputs", name): "float32", ("outputs", "y"): "float32"},
+        quantizations={("inputs", "x"): Quantization((0.5,), (3,), 0)},
+    )  # fmt: skip
+    failed = facts._replace(sequence=2, inputs={"x": facts.inputs["x"]}, outputs={})
+    (path,) = export(form, tmp_path / "out", [facts, failed])
+    assert path.startswith(str(tmp_path / "out"))
+    if form == "npz":
+        with np.load(path) as archive:
+            rows = [archive[member] for member in archive.files]
+            assert len({*archive.files}) == len(archive.files) == 23
+            assert sum(row.shape == (2, 4) for row in rows) == 3
+            assert archive["model"].tolist() == [name.rstrip("\0")] * 2
+    elif form != "jsonl":
+        rows = exported.table(path)
+        assert rows.column("model").to_pylist() == [name] * 2
+        assert rows.column(f"inputs.{name}").to_pylist() == [[1] * 4, None]

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from edgeward.captures.draft_file import DraftFile
+from edgeward.captures.draft_file import DraftFile, finished_together, remove
 from edgeward.errors import BadInput
 
 
@@ -74,3 +74,20 @@ def test_a_draft_may_lie_elsewhere(path, tmp_path):
     os.mkdir(tmp_path / "folder")
     file.commit()
     assert os.listdir(tmp_path / "folder") == ["file"]
+
+
+def test_files_are_finished_together_or_not_at_all(tmp_path):
+    drafts = [DraftFile(str(tmp_path / name)) for name in ("a", "b", "c")]
+    os.unlink(drafts[2].draft)
+    with pytest.raises(FileNotFoundError):
+        finished_together(draft.commit for draft in drafts)
+    assert os.listdir(tmp_path) == []
+
+
+def test_only_files_are_removed(tmp_path):
+    for name in ("folder", "kept"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "file").write_text("")
+    os.mkfifo(tmp_path / "pipe")
+    remove([str(tmp_path / name) for name in ("file", "folder", "pipe", "nothing")])
+    assert sorted(os.listdir(tmp_path)) == ["folder", "kept", "pipe"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import sealed
 import segments
+from exported import table
 from models import tflite_models
 
 import edgeward as ew
@@ -34,16 +34,6 @@ def capture(directory, values, **options):
         running.attach(model, name="pair", version="1.0")
         for value in values:
             model.predict(a=np.full(4, value, np.float32), b=ONES)
-
-
-def table(path):
-    """A Parquet or Arrow file, whichever it is."""
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    content = Path(path).read_bytes()
-    if content[:4] == b"PAR1":
-        return parquet.read_table(io.BytesIO(content))
-    return pyarrow.ipc.open_file(content).read_all()
 
 
 EXPORT = """

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeward.captures.captured import Captured
+from edgeward import _core
 from edgeward.captures.columns import Column, Columns
 from edgeward.captures.draft_file import DraftFile
+from edgeward.captures.pipe_file import PipeFile
+from edgeward.captures.stack import Identity, Stack
 from edgeward.errors import BadInput
+
+TEXTS = ["device", "model", "version", "package_id", "signature"]
+FEW_VALUES = [*TEXTS, "reasons.list.element"]  # worth a dictionary
 
 
 def pyarrow() -> ModuleType:
@@ -30,31 +34,27 @@ def pyarrow() -> ModuleType:
 class ArrowTable:
     """One file, written batch by batch."""
 
-    def __init__(self, path: str, columns: Columns, arrow: ModuleType, *, is_parquet: bool) -> None:
-        """`arrow` is the package pyarrow. Raises OSError, BadInput as DraftFile does."""
-        self._columns = columns
-        self._arrow = arrow
-        self._schema = _schema(arrow, columns)
-        self._file = DraftFile(path)
-        if is_parquet:
+    def __init__(
+        self, file: DraftFile | PipeFile, identity: Identity, columns: Columns, form: str
+    ) -> None:
+        """`form` is "parquet", "arrow" or "arrow stream"."""
+        arrow = self._arrow = pyarrow()
+        self._identity, self._columns = identity, columns
+        self._schema = _schema(arrow, identity, columns)
+        self._file = file
+        if form == "parquet":
             parquet: Any = importlib.import_module("pyarrow.parquet")
-            self._writer = parquet.ParquetWriter(self._file, self._schema, compression="zstd")
+            self._writer = parquet.ParquetWriter(
+                file, self._schema, compression="zstd", use_dictionary=FEW_VALUES
+            )
         else:
-            self._writer = arrow.ipc.new_file(arrow.PythonFile(self._file, "w"), self._schema)
+            new = arrow.ipc.new_file if form == "arrow" else arrow.ipc.new_stream
+            self._writer = new(arrow.PythonFile(file, "w"), self._schema)
 
-    def write(self, records: Sequence[Captured]) -> None:
-        arrow = self._arrow
-        arrays = []
-        for field in self._schema:
-            if field.name in self._columns:
-                arrays.append(_tensors(arrow, self._columns[field.name], field.type, records))
-            elif field.name == "time":
-                times = [record.time_ns for record in records]
-                arrays.append(arrow.array(times, arrow.int64()).cast(field.type))
-            else:
-                values = [getattr(record, field.name) for record in records]
-                arrays.append(arrow.array(values, field.type))
-        self._writer.write_batch(arrow.RecordBatch.from_arrays(arrays, schema=self._schema))
+    def write(self, stack: Stack) -> None:
+        arrays = [self._array(field, stack) for field in self._schema]
+        batch = self._arrow.RecordBatch.from_arrays(arrays, schema=self._schema)
+        self._writer.write_batch(batch)
         self._file.spill()
 
     def close(self) -> str:
@@ -65,14 +65,28 @@ class ArrowTable:
     def discard(self) -> None:
         self._file.discard()
 
+    def _array(self, field: Any, stack: Stack) -> Any:
+        arrow, name = self._arrow, field.name
+        if name in self._columns:
+            return _tensors(arrow, self._columns[name], field.type, stack, name)
+        if name == "device":
+            return arrow.array(stack.devices, field.type)
+        if name in TEXTS:
+            return arrow.repeat(getattr(self._identity, name), stack.record_count)
+        if name == "time":
+            return arrow.array(stack.numbers["time_ns"]).cast(field.type)
+        if name == "reasons":
+            return _reasons(arrow, field.type, stack.reasons)
+        if name == "user":
+            ends = np.concatenate([[0], stack.user_ends]).astype(np.int32)
+            buffers = [None, arrow.py_buffer(ends), arrow.py_buffer(stack.users)]
+            return arrow.Array.from_buffers(field.type, stack.record_count, buffers)
+        return arrow.array(stack.numbers[name])
 
-def _schema(arrow: ModuleType, columns: Columns) -> Any:
+
+def _schema(arrow: ModuleType, identity: Identity, columns: Columns) -> Any:
     fields = [
-        arrow.field("device", arrow.string()),
-        arrow.field("model", arrow.string()),
-        arrow.field("version", arrow.string()),
-        arrow.field("package_id", arrow.string()),
-        arrow.field("signature", arrow.string()),
+        *(arrow.field(name, arrow.string()) for name in TEXTS),
         arrow.field("ring_id", arrow.uint64()),
         arrow.field("sequence", arrow.uint64()),
         arrow.field("time", arrow.timestamp("ns", "UTC")),
@@ -84,9 +98,16 @@ def _schema(arrow: ModuleType, columns: Columns) -> Any:
         arrow.field("lost_before", arrow.uint64()),
     ]
     for name, column in columns.items():
-        metadata = {"edgeward.dtype": column.dtype, "edgeward.shape": json.dumps(column.shape)}
-        fields.append(arrow.field(name, _tensor_type(arrow, column), metadata=metadata))
-    return arrow.schema(fields)
+        fields.append(arrow.field(name, _tensor_type(arrow, column), metadata=column.metadata))
+    labels = {"edgeward.labels": json.dumps(identity.labels)} if identity.labels else None
+    return arrow.schema(fields, labels)
+
+
+def _reasons(arrow: ModuleType, kind: Any, masks: NDArray[np.uint32]) -> Any:
+    is_set = (masks[:, None] >> np.arange(len(_core.REASONS), dtype=np.uint32)) & 1
+    ends = np.concatenate([[0], is_set.sum(axis=1).cumsum()]).astype(np.int32)
+    words = arrow.array(_core.REASONS, kind.value_type)
+    return arrow.ListArray.from_arrays(ends, words.take(arrow.array(is_set.nonzero()[1])))
 
 
 def _tensor_type(arrow: ModuleType, column: Column) -> Any:
@@ -102,13 +123,14 @@ def _tensor_type(arrow: ModuleType, column: Column) -> Any:
     )
 
 
-def _tensors(arrow: ModuleType, column: Column, kind: Any, records: Sequence[Captured]) -> Any:
-    missing = [array is None for array in column.arrays(records)]
+def _tensors(arrow: ModuleType, column: Column, kind: Any, stack: Stack, name: str) -> Any:
+    present = stack.present.get(name)
     if 0 in column.shape:
-        return arrow.array([None if is_missing else [] for is_missing in missing], kind)
-    flat = _as_numbers(column.stacked(records)).reshape(-1)
+        is_there = [True] * stack.record_count if present is None else present.tolist()
+        return arrow.array([[] if is_present else None for is_present in is_there], kind)
+    flat = _as_numbers(np.ascontiguousarray(stack.tensors[name])).reshape(-1)
     storage = kind.storage_type
-    mask = arrow.array(missing, arrow.bool_()) if any(missing) else None
+    mask = None if present is None else arrow.array(~present)
     lists = arrow.FixedSizeListArray.from_arrays(
         arrow.array(flat, storage.value_type), type=storage, mask=mask
     )

@@ -79,13 +79,23 @@ def read_captures(
     belongs to the capture's encrypt_to. A segment that was cut short by a crash or by damage gives
     its whole records. Raises OSError, WrongKey, MalformedCapture for a file that is no segment.
     """
-    paths = segment_paths(directory)
+    for _, captured in read_segments(segment_paths(directory), directory, key):
+        yield captured
+
+
+def read_segments(
+    paths: Sequence[str], directory: PathLike, key: _core.PrivateKey | None = None
+) -> Iterator[tuple[str, Captured]]:
+    """The records of these segments below `directory`, with their paths, as read_captures.
+
+    A segment that a running program has sealed or deleted meanwhile is read, or passed over.
+    """
     replaced = _replaced(paths, key)
     clocks = BootClocks(paths, key)
     for path in paths:
         for captured in _records(path, key, device_of(path, directory), clocks):
             if (captured.ring_id, captured.sequence) not in replaced:
-                yield captured
+                yield path, captured
 
 
 def segment_paths(directory: PathLike) -> list[str]:
@@ -185,7 +195,7 @@ def _sealed(open_path: str) -> str:
     return open_path.removesuffix(_core.OPEN_SUFFIX) + _core.SEALED_SUFFIX
 
 
-def _replaced(paths: list[str], key: _core.PrivateKey | None) -> set[tuple[int, int]]:
+def _replaced(paths: Sequence[str], key: _core.PrivateKey | None) -> set[tuple[int, int]]:
     """The records that a reservoir replaced. Reads all records of rings that have a reservoir."""
     replaced: set[tuple[int, int]] = set()
     for path in paths:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeward.captures.captured import Captured
+from edgeward.captures.quantization import Quantization
 
 SIDES = ("inputs", "outputs")
 
@@ -21,15 +23,42 @@ class Column(NamedTuple):
     dtype: str
     array_dtype: np.dtype[Any]
     shape: tuple[int, ...]
+    quantization: Quantization | None  # of the stored values
 
-    def arrays(self, records: Sequence[Captured]) -> list[NDArray[Any] | None]:
-        """The tensor of each record; None where a run that failed has none."""
-        return [getattr(record, self.side).get(self.name) for record in records]
+    @property
+    def has_real(self) -> bool:
+        """Whether it is known which real values the stored ones stand for, when they are others."""
+        if self.dtype == "bfloat16" and self.quantization is None:
+            return True
+        is_whole = (
+            self.dtype == self.array_dtype.name
+        )  # a value is an element, not some bits of one
+        return is_whole and self.quantization is not None and self.quantization.fits(self.shape)
 
-    def stacked(self, records: Sequence[Captured]) -> NDArray[Any]:
-        """The tensors of all records, along a first axis; zeros where a record has none."""
-        blank = np.zeros(self.shape, self.array_dtype)
-        return np.stack([blank if array is None else array for array in self.arrays(records)])
+    @property
+    def as_real(self) -> Column:
+        """The column of real values; the same one when it has none."""
+        if not self.has_real:
+            return self
+        return self._replace(dtype="float32", array_dtype=np.dtype(np.float32), quantization=None)
+
+    def real(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """The real values, of as_real, of stored ones [count, *shape]."""
+        if not self.has_real:
+            return rows
+        if self.quantization is None:  # the upper half of a float32
+            return (rows.astype(np.uint32) << 16).view(np.float32)
+        return self.quantization.real(rows)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What a file says of the tensor, by names of Edgeward's."""
+        metadata = {"edgeward.dtype": self.dtype, "edgeward.shape": json.dumps(self.shape)}
+        if self.quantization is not None:
+            metadata["edgeward.scale"] = json.dumps(self.quantization.scales)
+            metadata["edgeward.zero_point"] = json.dumps(self.quantization.zero_points)
+            metadata["edgeward.axis"] = json.dumps(self.quantization.axis)
+        return metadata
 
 
 Columns = Mapping[str, Column]
@@ -38,7 +67,14 @@ Columns = Mapping[str, Column]
 def columns_of(captured: Captured) -> dict[str, Column]:
     """By name: "inputs.image"."""
     return {
-        f"{side}.{name}": Column(side, name, captured.dtypes[side, name], array.dtype, array.shape)
+        f"{side}.{name}": Column(
+            side,
+            name,
+            captured.dtypes[side, name],
+            array.dtype,
+            array.shape,
+            captured.quantizations.get((side, name)),
+        )
         for side in SIDES
         for name, array in getattr(captured, side).items()
     }

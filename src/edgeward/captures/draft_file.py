@@ -5,9 +5,31 @@ since the last spill is held in memory. Has the methods that pyarrow asks of a f
 """
 
 import os
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from edgeward.durable import sync
 from edgeward.errors import BadInput
+
+
+def finished_together(finish: Iterable[Callable[[], str]]) -> list[str]:
+    """The paths of the files that each finishes; none of them stays when one cannot be finished."""
+    paths: list[str] = []
+    try:
+        for step in finish:
+            paths.append(step())
+    except BaseException:
+        remove(paths)
+        raise
+    return paths
+
+
+def remove(paths: Iterable[str]) -> None:
+    """Those that are regular files, and can be removed."""
+    for path in paths:
+        with suppress(OSError):
+            if os.path.isfile(path):
+                os.unlink(path)
 
 
 class DraftFile:
@@ -45,10 +67,12 @@ class DraftFile:
             self._parts.clear()
 
     def commit(self) -> str:
-        """Gives the file its name, and returns it. Raises OSError."""
+        """Gives the file its name, durably, and returns it. Raises OSError."""
         self.spill()
-        self.closed = True
+        sync(self.draft)
         os.replace(self.draft, self.path)
+        self.closed = True
+        sync(os.path.dirname(self.path) or os.curdir)
         return self.path
 
     def discard(self) -> None:

@@ -12,52 +12,66 @@ from typing import Any
 import numpy as np
 
 from edgeward.captures.captured import Captured
-from edgeward.captures.draft_file import DraftFile
+from edgeward.captures.columns import columns_of
+from edgeward.captures.draft_file import DraftFile, finished_together
+from edgeward.captures.pipe_file import PipeFile, is_pipe
 
 NS = 1_000_000_000
+MAX_NAME_BYTES = 200  # of a folder
 
 
 class JsonLines:
-    """The layout and the records of SageMaker Edge Manager's capture: one file an hour."""
+    """The layout and the records of SageMaker Edge Manager's capture: one file an hour.
 
-    def __init__(self, output: str, fleet: str, device: str) -> None:
-        self._output, self._fleet, self._device = output, fleet, device
+    A pipe gets the lines alone, those of all models and hours. The layout has no more than it had:
+    of a record's facts, the device.
+    """
+
+    def __init__(self, output: str, fleet: str, device: str, *, is_real: bool) -> None:
+        self._output, self._fleet, self._device, self._is_real = output, fleet, device, is_real
+        self._pipe = PipeFile(output) if is_pipe(output) else None
         self._files: dict[tuple[str, str], DraftFile] = {}
 
     def add(self, captured: Captured) -> None:
         moment = datetime.datetime.fromtimestamp(captured.time_ns // NS, datetime.timezone.utc)
         model = captured.model or "model"
-        hour = moment.strftime("%Y/%m/%d/%H")
-        file = self._files.get((model, hour))
-        if file is None:
-            file = self._files[model, hour] = self._new_file(model, hour)
         line = json.dumps(self._record(captured, model, moment), sort_keys=True) + "\n"
+        file = self._pipe or self._file(model, moment.strftime("%Y/%m/%d/%H"))
         file.write(line.encode())
         file.spill()
 
     def close(self) -> list[str]:
+        if self._pipe is not None:
+            return [self._pipe.commit()]
         for file in self._files.values():
             os.makedirs(os.path.dirname(file.path), exist_ok=True)
-        return [file.commit() for file in self._files.values()]
+        return finished_together(file.commit for file in self._files.values())
 
     def discard(self) -> None:
-        for file in self._files.values():
-            file.discard()
+        for file in (self._pipe, *self._files.values()):
+            if file is not None:
+                file.discard()
 
-    def _new_file(self, model: str, hour: str) -> DraftFile:
-        name = f"{uuid.uuid4().hex}.jsonl"
-        path = os.path.join(self._output, self._fleet, _file_name(model), hour, name)
-        # Drafts lie on the same file system as OUT, whose folders are made at the end.
-        folder = self._output if os.path.isdir(self._output) else os.path.dirname(self._output)
-        return DraftFile(path, os.path.join(folder, f".{name}.draft-{os.getpid()}"))
+    def _file(self, model: str, hour: str) -> DraftFile:
+        file = self._files.get((model, hour))
+        if file is None:
+            name = f"{uuid.uuid4().hex}.jsonl"
+            folders = os.path.join(_folder_name(self._fleet), _folder_name(model), hour)
+            path = os.path.join(self._output, folders, name)
+            # Drafts lie on the same file system as OUT, whose folders are made at the end.
+            is_there = os.path.isdir(self._output)
+            folder = self._output if is_there else os.path.dirname(self._output)
+            draft = os.path.join(folder, f".{name}.draft-{os.getpid()}")
+            file = self._files[model, hour] = DraftFile(path, draft)
+        return file
 
     def _record(self, captured: Captured, model: str, moment: datetime.datetime) -> dict[str, Any]:
         event = f"{captured.ring_id:016x}{captured.sequence:016x}"
         return {
             "deviceFleetAuxiliaryInputs": [],
             "deviceFleetAuxiliaryOutputs": [],
-            "deviceFleetInputs": _payloads(captured, "inputs", "Input"),
-            "deviceFleetOutputs": _payloads(captured, "outputs", "Output"),
+            "deviceFleetInputs": self._payloads(captured, "inputs", "Input"),
+            "deviceFleetOutputs": self._payloads(captured, "outputs", "Output"),
             "eventMetadata": {
                 "deviceFleetName": self._fleet,
                 "deviceId": captured.device or self._device,
@@ -69,21 +83,30 @@ class JsonLines:
             "eventVersion": "0",
         }
 
+    def _payloads(self, captured: Captured, side: str, mode: str) -> list[dict[str, str]]:
+        payloads = []
+        for column in columns_of(captured).values():
+            if column.side != side:
+                continue
+            array = getattr(captured, side)[column.name]
+            if self._is_real:
+                column, array = column.as_real, column.real(array[None])[0]
+            payloads.append(
+                {
+                    "data": base64.b64encode(np.ascontiguousarray(array).tobytes()).decode(),
+                    "encoding": "BASE64",
+                    "mode": mode,
+                    "name": column.name,
+                    "observedContentType": f"Tensor[{column.dtype}; "
+                    f"{', '.join(map(str, array.shape))}]",
+                }
+            )
+        return payloads
 
-def _payloads(captured: Captured, side: str, mode: str) -> list[dict[str, str]]:
-    return [
-        {
-            "data": base64.b64encode(np.ascontiguousarray(array).tobytes()).decode(),
-            "encoding": "BASE64",
-            "mode": mode,
-            "name": name,
-            "observedContentType": f"Tensor[{captured.dtypes[side, name]}; "
-            f"{', '.join(map(str, array.shape))}]",
-        }
-        for name, array in getattr(captured, side).items()
-    ]
 
-
-def _file_name(name: str) -> str:
-    """`name` as the name of one directory."""
-    return name.replace("/", "_") if name not in (".", "..") else "_"
+def _folder_name(name: str) -> str:
+    """`name` as the name of one folder: another one where a file system has no such name."""
+    name = name.replace("/", "_").replace("\0", "_")
+    if name in ("", ".", ".."):
+        return "_"
+    return name.encode()[:MAX_NAME_BYTES].decode(errors="ignore")

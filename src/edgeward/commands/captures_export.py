@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from edgeward import Captured
+from edgeward import Captured, PrivateKey, _core
 from edgeward.captures import export
-from edgeward.captures.captured import segment_paths
-from edgeward.commands.captures_records import add_directory, add_key, add_model, records
+from edgeward.captures.captured import read_segments, segment_paths, segment_report
+from edgeward.captures.cursor import Cursor
+from edgeward.captures.draft_file import remove
+from edgeward.captures.pipe_file import STANDARD_OUTPUT, is_pipe
+from edgeward.commands.captures_records import (
+    add_directory,
+    add_key,
+    add_model,
+    read_key,
+    require_captures,
+)
 from edgeward.errors import BadInput
 from edgeward.outcome import Outcome
 from edgeward.terminal.progress import Progress
@@ -25,37 +36,101 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_key(parser)
     add_argument("--to", choices=export.FORMATS, required=True, help="the format")
     add_argument(
-        "-o", "--output", metavar="OUT", type=Path, required=True, help="a file; jsonl: a directory"
+        "-o",
+        "--output",
+        metavar="OUT",
+        type=Path,
+        required=True,
+        help='a file, "-" for standard output; jsonl: a directory',
     )
     add_model(parser)
+    add_argument(
+        "--real",
+        action="store_true",
+        help="tensors in real values, float32, in place of quantised ones",
+    )
+    add_argument(
+        "--since",
+        metavar="FILE",
+        type=Path,
+        help="what no export with this file had; then note it there",
+    )
     add_argument("--fleet", metavar="NAME", default="fleet", help="for jsonl")
     add_argument("--device", metavar="NAME", help="of all records (default: their folder in DIR)")
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    if args.output.exists() and not (args.to == "jsonl" and args.output.is_dir()):
-        raise BadInput(f'output "{args.output}": expected no such file yet, got one')
-    writer = export.writer(args.to, str(args.output), args.fleet, UNNAMED_DEVICE)
-    count = 0
-    paths = segment_paths(args.directory)
-    total = sum(os.path.getsize(path) for path in paths)
+    output = str(args.output)
+    is_folder = args.to == "jsonl" and args.output.is_dir()
+    if args.output.exists() and not (is_folder or is_pipe(output)):
+        raise BadInput(f'output "{output}": expected no such file yet, got one')
+    require_captures(args.directory)
+    cursor = None if args.since is None else Cursor(args.since, args.model)
+    writer = export.writer(args.to, output, args.fleet, UNNAMED_DEVICE, is_real=args.real)
+    written: list[str] = []
     try:
-        with Progress("bytes", total) as progress:
-            for captured in records(args):
-                if args.device is not None:
-                    captured = captured._replace(device=args.device)
-                writer.add(captured)
-                count += 1
-                progress.advance(_stored_bytes(captured))
-        if count == 0:
+        count = _write(args, writer, cursor)
+        if count == 0 and cursor is None:
             raise _nothing(args)
         written = writer.close()
+        if cursor is not None:
+            cursor.save()
     except BaseException:
         writer.discard()
+        remove(written)  # what the cursor does not know would be exported twice
         raise
+    if output in STANDARD_OUTPUT:
+        return Outcome(None, "")
     report = {"record_count": count, "format": args.to, "files": written}
     lines = [f"{count:,} records", *(f"wrote {quoted(path)}" for path in written)]
     return Outcome(report, "\n".join(lines))
+
+
+def _write(args: argparse.Namespace, writer: export.Writer, cursor: Cursor | None) -> int:
+    """The number of records that `writer` was given."""
+    paths = segment_paths(args.directory)
+    if cursor is not None:
+        paths = [path for path in paths if not cursor.is_whole(path)]
+    count = 0
+    with Progress("bytes", sum(map(_size_bytes, paths))) as progress:
+        for captured in _records(args, paths, cursor):
+            if args.device is not None:
+                captured = captured._replace(device=args.device)
+            writer.add(captured)
+            count += 1
+            progress.advance(_stored_bytes(captured))
+    return count
+
+
+def _records(
+    args: argparse.Namespace, paths: list[str], cursor: Cursor | None
+) -> Iterator[Captured]:
+    """Those of --model that the cursor does not have; it then has them."""
+    key = read_key(args)
+    # A segment that is sealed now does not grow while it is read.
+    sealed = [path for path in paths if cursor is not None and _is_sealed(path, key)]
+    for path, captured in read_segments(paths, args.directory, key):
+        if cursor is not None:
+            if cursor.has(path, captured.ring_id, captured.sequence):
+                continue
+            cursor.add(path, captured.ring_id, captured.sequence)
+        if args.model is None or captured.model == args.model:
+            yield captured
+    if cursor is not None:
+        for path in sealed:
+            cursor.add_whole(path)
+
+
+def _is_sealed(path: str, key: PrivateKey | None) -> bool:
+    with suppress(FileNotFoundError):  # a running program may delete it
+        return path.endswith(_core.SEALED_SUFFIX) and segment_report(path, key).state == "sealed"
+    return False
+
+
+def _size_bytes(path: str) -> int:
+    with suppress(FileNotFoundError):  # a running program may seal or delete it
+        return os.path.getsize(path)
+    return 0
 
 
 def _nothing(args: argparse.Namespace) -> BadInput:

@@ -1,0 +1,90 @@
+"""Cursor: which records a job has exported, so that the next one exports each of the others once.
+
+It lists segments by name, in whatever folder they are: as whole, or the last record of each ring in
+a segment that was open, or cut short. So a segment that arrives late is read, and one that was read
+as a whole is not opened again. It is a JSON file: `version` 1, `model` (of --model, or null) and
+`segments`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+
+from edgeward.durable import replace_file
+from edgeward.errors import BadInput
+from edgeward.paths import PathLike
+
+VERSION = 1
+
+
+class Cursor:
+    """One thread at a time. Two jobs that run at once need a cursor each."""
+
+    def __init__(self, path: PathLike, model: str | None) -> None:
+        """As `path` has it, or of nothing where there is no such file.
+
+        Raises OSError, BadInput for a file that is no cursor, and for one of another `model`.
+        """
+        self._path, self._model = os.fsdecode(path), model
+        self._segments: dict[str, bool | dict[str, int]] = {}
+        os.stat(os.path.dirname(self._path) or os.curdir)  # before a job that could not be noted
+        try:
+            with open(self._path, "rb") as file:
+                self._parse(file.read())
+        except FileNotFoundError:
+            return
+
+    def is_whole(self, path: str) -> bool:
+        """Whether all records of this segment have been exported, and no more can come."""
+        return self._segments.get(_name(path)) is True
+
+    def has(self, path: str, ring_id: int, sequence: int) -> bool:
+        last = self._segments.get(_name(path), {})
+        return last if isinstance(last, bool) else sequence <= last.get(f"{ring_id:016x}", 0)
+
+    def add(self, path: str, ring_id: int, sequence: int) -> None:
+        last = self._segments.setdefault(_name(path), {})
+        if not isinstance(last, bool):
+            last[f"{ring_id:016x}"] = sequence
+
+    def add_whole(self, path: str) -> None:
+        self._segments[_name(path)] = True
+
+    def save(self) -> None:
+        """Replaces the file in one step, which is durable when it ends. Raises OSError."""
+        document = {"version": VERSION, "model": self._model, "segments": self._segments}
+        replace_file(self._path, json.dumps(document).encode())
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            document = json.loads(data)
+        except (ValueError, RecursionError):
+            raise self._refused("JSON", "something else") from None
+        if not isinstance(document, Mapping) or document.get("version") != VERSION:
+            raise self._refused(f"version {VERSION}", "another document")
+        model, segments = document.get("model"), document.get("segments")
+        if model != self._model:
+            raise self._refused(_title(self._model), _title(model))
+        if not isinstance(segments, dict) or not all(map(_is_progress, segments.values())):
+            raise self._refused("segments, each true or numbers of its rings", "others")
+        self._segments = segments
+
+    def _refused(self, expected: str, got: str) -> BadInput:
+        return BadInput(f'cursor "{self._path}": expected {expected}, got {got}')
+
+
+def _name(path: str) -> str:
+    """The segment's, which stays when it is sealed."""
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def _title(model: object) -> str:
+    return "one of all models" if model is None else f"one of --model {model}"
+
+
+def _is_progress(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(sequence, int) for sequence in value.values())
+    return value is True
