@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +106,32 @@ def test_a_cursor_that_cannot_be_replaced_leaves_no_export(directory, typed):
     status, _, err = typed("captures export captures --to npz -o out.npz --since /proc/self/cursor")
     assert status == 5, err
     assert os.listdir(directory.parent) == ["captures"]
+
+
+def test_a_job_that_fails_midway_exports_the_same_again(directory, typed, typed_well):
+    """Its last segment is damaged so that it is no segment, until it has been sent again."""
+    segments.write(directory, [segments.plain(1)], number=1)
+    path = segments.write(directory, [segments.plain(2)], number=2)
+    whole = path.read_bytes()
+    path.write_bytes(b"noise" * 100)
+    status, _, err = typed("captures export captures --to npz -o out.npz --since cursor")
+    assert (status, os.listdir(directory.parent)) == (3, ["captures"]), err
+    path.write_bytes(whole)
+    assert exported(typed_well, 1) == [1, 2]
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow", "npz", "jsonl"])
+def test_a_pipe_that_nobody_reads_is_not_noted(form, directory):
+    segments.write(directory, [segments.plain(1)])
+    words = ["captures", "export", "captures", "--to", form, "-o", "-", "--since", "cursor"]
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        child = subprocess.run([sys.executable, "-m", "edgeward", *words], stdout=theirs)
+    finally:
+        os.close(theirs)
+    assert child.returncode == 141
+    assert not Path("cursor").exists()
 
 
 def test_nothing_new_is_no_error_and_no_file(directory, typed, typed_well):

@@ -18,7 +18,6 @@ from edgeward.captures.stack import Identity, Stack
 from edgeward.errors import BadInput
 
 TEXTS = ["device", "model", "version", "package_id", "signature"]
-FEW_VALUES = [*TEXTS, "reasons.list.element"]  # worth a dictionary
 
 
 def pyarrow() -> ModuleType:
@@ -45,7 +44,7 @@ class ArrowTable:
         if form == "parquet":
             parquet: Any = importlib.import_module("pyarrow.parquet")
             self._writer = parquet.ParquetWriter(
-                file, self._schema, compression="zstd", use_dictionary=FEW_VALUES
+                file, self._schema, compression="zstd", use_dictionary=_of_few_values(columns)
             )
         else:
             new = arrow.ipc.new_file if form == "arrow" else arrow.ipc.new_stream
@@ -82,6 +81,12 @@ class ArrowTable:
             buffers = [None, arrow.py_buffer(ends), arrow.py_buffer(stack.users)]
             return arrow.Array.from_buffers(field.type, stack.record_count, buffers)
         return arrow.array(stack.numbers[name])
+
+
+def _of_few_values(columns: Columns) -> list[str]:
+    """Paths in Parquet of what is stored as a dictionary. Parquet holds a byte in four without."""
+    small = [name for name, column in columns.items() if column.array_dtype.itemsize == 1]
+    return [*TEXTS, "reasons.list.element", *(f"{name}.list.element" for name in small)]
 
 
 def _schema(arrow: ModuleType, identity: Identity, columns: Columns) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from edgeward import Captured, PrivateKey, _core
+from edgeward import Captured, PrivateKey
 from edgeward.captures import export
 from edgeward.captures.captured import read_segments, segment_paths, segment_report
 from edgeward.captures.cursor import Cursor
@@ -107,8 +107,8 @@ def _records(
 ) -> Iterator[Captured]:
     """Those of --model that the cursor does not have; it then has them."""
     key = read_key(args)
-    # A segment that is sealed now does not grow while it is read.
-    sealed = [path for path in paths if cursor is not None and _is_sealed(path, key)]
+    # Before it is read: what is whole now does not grow meanwhile.
+    whole = [path for path in paths if cursor is not None and _is_whole(path, key)]
     for path, captured in read_segments(paths, args.directory, key):
         if cursor is not None:
             if cursor.has(path, captured.ring_id, captured.sequence):
@@ -117,13 +117,14 @@ def _records(
         if args.model is None or captured.model == args.model:
             yield captured
     if cursor is not None:
-        for path in sealed:
+        for path in whole:
             cursor.add_whole(path)
 
 
-def _is_sealed(path: str, key: PrivateKey | None) -> bool:
+def _is_whole(path: str, key: PrivateKey | None) -> bool:
+    """Whether it is whole and does not grow."""
     with suppress(FileNotFoundError):  # a running program may delete it
-        return path.endswith(_core.SEALED_SUFFIX) and segment_report(path, key).state == "sealed"
+        return segment_report(path, key).state not in ("open", "damaged")
     return False
 
 
