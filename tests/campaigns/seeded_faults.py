@@ -39,6 +39,8 @@ ATTACKS = "tests/packages/test_attacks.py::test_"
 TRUST_TESTS = "tests/trust/test_trust.py::test_"
 CAPTURE_TESTS = "tests/cpp/captures/"
 DURABLE_TESTS = "tests/test_durable.py::test_"
+CURSOR_TESTS = "tests/captures/test_cursor.py::test_"
+PAGE_TESTS = "tests/terminal/test_page.py::test_"
 LEDGER_TESTS = "tests/captures/test_statistics_ledger.py::test_"
 VECTORS = "tests/packages/test_package_vectors.py::test_a_package_gets_the_answer_it_must"
 KEY_TESTS = "tests/trust/test_device_key.py::test_"
@@ -669,6 +671,65 @@ RETENTION = [
     ),
 ]
 
+CURSOR = [
+    (
+        "sequence <= last.get(",
+        "sequence < last.get(",
+        CURSOR_TESTS + "an_open_segment_is_exported_as_far_as_it_goes",
+    ),
+    (
+        'last.get(f"{ring_id:016x}", 0)',
+        "max(last.values(), default=0)",
+        CURSOR_TESTS + "records_of_several_rings_in_an_open_segment",
+    ),
+    (
+        "        if model != self._model:\n",
+        "        if False:\n",
+        CURSOR_TESTS + "a_cursor_is_of_one_choice_of_models",
+    ),
+]
+
+CAPTURES_EXPORT = [
+    (
+        'not in ("open", "damaged")',
+        'not in ("open",)',
+        CURSOR_TESTS + "a_segment_that_came_in_parts_is_read_again",
+    ),
+    (
+        "        written = writer.close()\n        if cursor is not None:\n"
+        "            cursor.save()\n",
+        "        if cursor is not None:\n            cursor.save()\n"
+        "        written = writer.close()\n",
+        CURSOR_TESTS + "a_pipe_that_nobody_reads_is_not_noted",
+    ),
+    (
+        "        remove(written)  #",
+        "        #",
+        CURSOR_TESTS + "a_cursor_that_cannot_be_replaced_leaves_no_export",
+    ),
+]
+
+PAGE = [
+    (
+        "html.escape(quoted(text))",
+        "quoted(text)",
+        PAGE_TESTS + "a_name_adds_no_element_and_loads_nothing",
+    ),
+    (
+        "html.escape(quoted(text))",
+        "html.escape(text)",
+        PAGE_TESTS + "a_name_adds_no_element_and_loads_nothing",
+    ),
+]
+
+PIPE_FILE = [
+    (
+        "        if self._file.isatty():\n",
+        "        if False:\n",
+        "tests/captures/test_pipe_file.py::test_a_terminal_gets_no_file",
+    ),
+]
+
 FAULTS = [
     Fault(file, *fault)
     for file, faults in {
@@ -685,6 +746,10 @@ FAULTS = [
         "cpp/captures/retention.cc": RETENTION,
         "src/edgeward/captures/statistics_file.py": STATISTICS_FILE,
         "src/edgeward/captures/statistics_ledger.py": STATISTICS_LEDGER,
+        "src/edgeward/captures/cursor.py": CURSOR,
+        "src/edgeward/captures/pipe_file.py": PIPE_FILE,
+        "src/edgeward/commands/captures_export.py": CAPTURES_EXPORT,
+        "src/edgeward/terminal/page.py": PAGE,
         "cpp/bytes/json.cc": JSON,
         "cpp/bytes/base64.cc": BASE64,
         "cpp/packages/key_wrap.cc": KEY_WRAP,
