@@ -41,6 +41,7 @@ def test_a_picture_goes_from_black_to_white():
         ((16,), "float32", None),
         ((64,), "bool", None),
         ((4, 4), "uint8", None),
+        ((4000, 3000), "uint8", (1000, 750)),
         ((5000, 16), "uint8", None),
         ((2, 16, 16), "uint8", None),
         ((16, 16), "complex64", None),

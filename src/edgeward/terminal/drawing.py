@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 MIN_EXTENT, MAX_EXTENT = 8, 4096  # pixels along a side of a picture
 MIN_CURVE = 32  # values
 MAX_ASPECT = 4  # of a spectrogram
+MANY_PIXELS = 1024  # along a side of a picture, beyond which some are left out
 FEW_FRAMES = 1024  # of a spectrogram, beyond which neighbours are averaged
 
 Drawing = NDArray[np.uint8]  # [height, width] or [height, width, 3]
@@ -27,23 +28,21 @@ def drawing_of(array: NDArray[Any], width: int, height: int) -> Drawing | None:
     are not finite are not drawn, nor is anything beside them.
     """
     shape = [extent for extent in array.shape if extent != 1]
-    if array.dtype.kind not in "uifb" or array.size == 0:
-        return None
-    values = array.astype(np.float64) / 2  # the range of all doubles does not fit a double
-    if not np.isfinite(values).all():
+    if array.dtype.kind not in "uifb" or array.size == 0 or not np.isfinite(array).all():
         return None
     if len(shape) == 1 and array.size >= MIN_CURVE and array.dtype.kind != "b":
-        return _curve(values.reshape(-1), width, height)
-    values = values.reshape(shape)
+        return _curve(_halved(array.reshape(-1)), width, height)
+    image = array.reshape(shape)
     if len(shape) == 3 and shape[0] == 3 and shape[-1] != 3:
-        values = np.moveaxis(values, 0, -1)
-    if not (len(shape) == 2 or (len(shape) == 3 and values.shape[-1] == 3)):
+        image = np.moveaxis(image, 0, -1)
+    if not (len(shape) == 2 or (len(shape) == 3 and image.shape[-1] == 3)):
         return None
     if _is_over_time(array):
-        return _spectrogram(values)
-    if not all(MIN_EXTENT <= extent <= MAX_EXTENT for extent in values.shape[:2]):
+        return _spectrogram(image)
+    if not all(MIN_EXTENT <= extent <= MAX_EXTENT for extent in image.shape[:2]):
         return None
-    return _scaled(values)
+    step = -(-max(image.shape[:2]) // MANY_PIXELS)
+    return _scaled(_halved(image[::step, ::step]))
 
 
 def grey(drawing: Drawing) -> Drawing:
@@ -87,11 +86,12 @@ def _curve(values: NDArray[np.float64], width: int, height: int) -> Drawing:
     return drawing
 
 
-def _spectrogram(values: NDArray[np.float64]) -> Drawing | None:
+def _spectrogram(image: NDArray[Any]) -> Drawing | None:
     """Time goes to the right, features go up."""
-    frames, features = values.shape
+    frames, features = image.shape
     if min(frames, features) < MIN_EXTENT or features > MAX_EXTENT:
         return None
+    values = _halved(image)
     factor = -(-frames // FEW_FRAMES)
     if factor > 1:
         firsts = np.arange(0, frames, factor)
@@ -101,6 +101,11 @@ def _spectrogram(values: NDArray[np.float64]) -> Drawing | None:
     height, width = picture.shape
     picture = picture.repeat(max(1, width // (MAX_ASPECT * height)), axis=0)
     return picture.repeat(max(1, height // width), axis=1)
+
+
+def _halved(values: NDArray[Any]) -> NDArray[np.float64]:
+    """The range of all doubles does not fit a double."""
+    return values.astype(np.float64) / 2
 
 
 def _scaled(values: NDArray[np.float64]) -> Drawing:
