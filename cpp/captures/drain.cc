@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <utility>
@@ -26,6 +27,7 @@ constexpr uint64_t kSyncEvery_ns = 1'000'000'000;
 constexpr uint64_t kSyncEveryBytes = uint64_t{4} << 20;
 constexpr uint64_t kRetryAfter_ns = 5'000'000'000;
 constexpr time_t kMinDraftAge_s = 60;
+constexpr time_t kMaxRefusedAge_s = 86'400;
 constexpr uint64_t kAgeParts = 8;  // a segment spans at most this part of the age that records may reach
 
 // A directory that was there keeps its permissions: it is somebody's, who may have shared it on purpose.
@@ -85,7 +87,7 @@ Drain::Drain(std::string ring_directory, std::string capture_directory, const Bu
                 lock_.holder());
   inherited_ = lock_.open_segments();
   // Remove drafts first: a ring that has both its name and its draft's is one file, which we lock once it is read.
-  remove_drafts_of_rings();
+  remove_leftovers_of_rings();
   learn_known();
   look_for_rings();
   skip_known();
@@ -173,17 +175,35 @@ void Drain::write_lock() {
   lock_.write(capture_directory_, names);
 }
 
-// Removes drafts of writers that were killed before their ring had its name: memory that nobody else would free.
-void Drain::remove_drafts_of_rings() {
+// Removes drafts of writers that were killed before their ring had its name, and rings that were refused long ago:
+// memory that nobody else would free.
+void Drain::remove_leftovers_of_rings() {
+  const time_t now = time(nullptr);
   for (const std::string& path : paths_in(ring_directory_, kRingDraftSuffix)) {
     const int number = open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (number < 0) continue;  // another process removed it first
     const Descriptor draft(number, path);
     struct stat facts {};
     // The writer of a young draft may not have taken its lock yet.
-    const bool is_old = fstat(number, &facts) == 0 && time(nullptr) - facts.st_mtime > kMinDraftAge_s;
+    const bool is_old = fstat(number, &facts) == 0 && now - facts.st_mtime > kMinDraftAge_s;
     if (is_old && flock(number, LOCK_EX | LOCK_NB) == 0) unlink(path.c_str());
   }
+  for (const std::string& path : paths_in(ring_directory_, kRefusedSuffix)) {
+    struct stat facts {};
+    // A clock that was set back makes it young for ever.
+    if (stat(path.c_str(), &facts) == 0 && std::abs(now - facts.st_mtime) > kMaxRefusedAge_s) unlink(path.c_str());
+  }
+}
+
+void Drain::remove_ring_directory() {
+  if (!sources_.empty() || !inherited_.empty()) return;
+  const std::string bell = ring_directory_ + "/" + std::string(kBellName);
+  for (const std::string& path : paths_in(ring_directory_, "")) {
+    if (path != bell && !path.ends_with("/" + std::string(kDrainLockName))) return;
+  }
+  unlink(bell.c_str());
+  lock_.remove();
+  rmdir(ring_directory_.c_str());
 }
 
 void Drain::look_for_rings() {
@@ -486,6 +506,7 @@ void Drain::close() {
   try {
     seal_all();
     remove_ended();
+    remove_leftovers_of_rings();
   } catch (const std::exception& error) {  // the disk failed, or memory did
     abandon_segments(error.what(), 0);
   }

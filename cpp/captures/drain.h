@@ -81,6 +81,9 @@ class Drain {
   void flush();
   // Does the same, and seals the segment.
   void close();
+  // After close(): removes the directory of rings, unless somebody has put a file into it. Writers and drains that come
+  // next make it anew.
+  void remove_ring_directory();
   // True when no ring is left, not even one whose writer lives.
   bool is_idle() const { return sources_.empty() && waiting_count_ == 0; }
 
@@ -116,7 +119,7 @@ class Drain {
   void learn_known();
   void skip_known();
   void recover();
-  void remove_drafts_of_rings();
+  void remove_leftovers_of_rings();
   void set_goals();
   uint64_t read(Source& source);
   void end(Source& source);

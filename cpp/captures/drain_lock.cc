@@ -1,5 +1,6 @@
 #include "captures/drain_lock.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,7 +26,15 @@ std::string line(std::string_view name, std::string value) {
 DrainLock::DrainLock(const std::string& ring_directory)
     : path_(ring_directory + "/" + std::string(kDrainLockName)), lock_(path_) {}
 
-bool DrainLock::try_acquire() { return lock_.try_acquire(); }
+bool DrainLock::try_acquire() {
+  if (!lock_.try_acquire()) return false;
+  struct stat locked {};
+  struct stat current {};
+  return fstat(lock_.descriptor(), &locked) == 0 && stat(path_.c_str(), &current) == 0 &&
+         locked.st_ino == current.st_ino && locked.st_dev == current.st_dev;
+}
+
+void DrainLock::remove() { unlink(path_.c_str()); }
 
 std::vector<std::string> DrainLock::fields(std::string_view name) const {
   std::string text(kMaxBytes, '\0');

@@ -17,7 +17,8 @@ class DrainLock {
   // Makes the file, mode 0600, if it is not there. Throws std::filesystem::filesystem_error.
   explicit DrainLock(const std::string& ring_directory);
 
-  // False when another drain has the lock. Throws std::filesystem::filesystem_error for whatever else the kernel says.
+  // False when another drain has the lock, and when the file was removed, which its last holder does with an empty
+  // directory. Throws std::filesystem::filesystem_error for whatever else the kernel says.
   bool try_acquire();
   // Of the process that has the lock, or had it last: "process 12, which drains into \"captures\"".
   std::string holder() const;
@@ -26,6 +27,8 @@ class DrainLock {
   // For the holder alone: says that this process drains into `capture_directory`, and what it has open there. Throws
   // std::filesystem::filesystem_error.
   void write(const std::string& capture_directory, const std::vector<std::string>& open_segments);
+  // For the holder alone: removes the file. Whoever has opened it already does not acquire it.
+  void remove();
 
  private:
   std::vector<std::string> fields(std::string_view name) const;

@@ -74,7 +74,9 @@ void DrainThread::drain(bool reads_all, bool is_last) {
     }
     drain_->flush();
   }
-  if (is_last) drain_->close();
+  if (!is_last) return;
+  drain_->close();
+  drain_->remove_ring_directory();
 }
 
 // Until there may be something to do.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +25,7 @@ namespace {
 constexpr uint64_t kPrefetchedBytes = 512;
 // A reader that is writing its position is soon done, unless it was killed.
 constexpr int kHeadTries = 100;
+constexpr int kDirectoryTries = 10;
 
 [[noreturn]] void refuse(const std::string& path) {
   throw std::filesystem::filesystem_error("ring", path, {errno, std::generic_category()});
@@ -35,6 +37,16 @@ uint64_t random_number() {
   return number;
 }
 
+// A descriptor, or -1 with errno. The directory is made anew: the drain that ended last may have removed it, empty, and
+// may do so once more before there is a file in it.
+int new_file(const std::string& path) {
+  for (int tries = kDirectoryTries;; --tries) {
+    const int number = ProcessLocks::of_this_process().open_file(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+    if (number >= 0 || errno != ENOENT || tries == 0) return number;
+    mkdir(std::filesystem::path(path).parent_path().c_str(), 0700);
+  }
+}
+
 }  // namespace
 
 // The file, and its mapping: the lines once, the data twice in a row.
@@ -42,8 +54,7 @@ class RingWriter::Mapping {
  public:
   // Makes the file at `draft_path`, so that whatever is at `path` is whole.
   Mapping(const std::string& path, std::string draft_path, const RingHeader& header, std::string_view description)
-      : draft_path_(std::move(draft_path)),
-        file_(ProcessLocks::of_this_process().open_file(draft_path_, O_RDWR | O_CREAT | O_EXCL, 0600), draft_path_) {
+      : draft_path_(std::move(draft_path)), file_(new_file(draft_path_), draft_path_) {
     try {
       make(path, header, description);
     } catch (...) {

@@ -980,6 +980,65 @@ TEST_CASE("what a crash left that is no segment is set aside, and holds nobody u
                                        "statistics.json.1.draft"});
 }
 
+TEST_CASE("the directory of rings goes with the last drain, and a writer makes it anew") {
+  const Directories directories;
+  Clock clock;
+  {
+    const auto drain = directories.drain();
+    auto ring = directories.ring();
+    REQUIRE(try_put_record(*ring, 1, 10));
+    ring.reset();
+    drain_all(*drain, clock);
+    drain->close();
+    drain->remove_ring_directory();
+    CHECK_FALSE(std::filesystem::exists(directories.rings));
+    // Who comes while the last one is not gone yet.
+    const auto next = directories.drain();
+    CHECK(std::filesystem::exists(directories.rings));
+    next->remove_ring_directory();
+  }
+  CHECK_FALSE(std::filesystem::exists(directories.rings));
+  const auto ring = directories.ring();
+  CHECK(mode_of(directories.rings) == 0700);
+  REQUIRE(try_put_record(*ring, 2, 10));
+  const auto drain = directories.drain();
+  drain_all(*drain, clock);
+  drain->remove_ring_directory();
+  CHECK(std::filesystem::exists(ring->path()));
+  CHECK(drained(directories.captures).sequences.at(ring->ring_id()) == from_to(2, 2));
+}
+
+TEST_CASE("a directory of rings stays while there is anything else in it") {
+  for (const std::string& name : {std::string("notes"), "1" + std::string(kRingSuffix) + std::string(kRefusedSuffix),
+                                  "1" + std::string(kRingDraftSuffix)}) {
+    CAPTURE(name);
+    const Directories directories;
+    write_file(directories.rings + "/" + name, "x");
+    directories.drain()->remove_ring_directory();
+    CHECK(std::filesystem::exists(directories.rings + "/" + name));
+  }
+}
+
+TEST_CASE("rings that were refused long ago are removed") {
+  using namespace std::chrono_literals;
+  const Directories directories;
+  const auto now = std::filesystem::file_time_type::clock::now();
+  const auto make = [&](const std::string& name, std::chrono::hours age) {
+    const std::string path = write_file(directories.rings + "/" + name, "noise");
+    std::filesystem::last_write_time(path, now - age);
+    return path;
+  };
+  const std::string old = make("1.ring.refused", 25h);
+  const std::string ahead = make("2.ring.refused", -25h);
+  const std::string young = make("3.ring.refused", 23h);
+  const std::string other = make("4.txt", 25h);
+  const auto drain = directories.drain();
+  CHECK_FALSE(std::filesystem::exists(old));
+  CHECK_FALSE(std::filesystem::exists(ahead));
+  CHECK(std::filesystem::exists(young));
+  CHECK(std::filesystem::exists(other));
+}
+
 // ---- Budgets.
 
 TEST_CASE("segments beyond the budget go, the oldest first, and are counted") {

@@ -48,6 +48,22 @@ TEST_CASE("a lock is free when its holder ends, and still says what that had ope
   CHECK_FALSE(held());
 }
 
+TEST_CASE("a lock that its holder removed is acquired by nobody who had it open") {
+  const Directory directory;
+  DrainLock late(directory.at(""));
+  {
+    DrainLock lock(directory.at(""));
+    REQUIRE(lock.try_acquire());
+    lock.remove();
+    CHECK(directory.names().empty());
+    CHECK_FALSE(late.try_acquire());
+    DrainLock next(directory.at(""));
+    CHECK(next.try_acquire());
+  }
+  CHECK_FALSE(late.try_acquire());
+  CHECK(DrainLock(directory.at("")).try_acquire());
+}
+
 TEST_CASE("a lock with any other text says nothing, and is a lock") {
   const Directory directory;
   for (const std::string& text : {std::string("\0\0\n\n", 4), std::string("process"), std::string("open\nprocess 1"),

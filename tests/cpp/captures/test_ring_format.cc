@@ -79,7 +79,8 @@ TEST_CASE("a ring of no possible size is refused, and leaves no file") {
     RingWriter(directory.at(""), kCapacity, Keep::oldest, std::string(kMaxDescriptionBytes + 1, 'd'));
   });
   CHECK(directory.names().empty());
-  CHECK_THROWS_AS(RingWriter(directory.at("missing"), kCapacity, Keep::oldest, ""), std::filesystem::filesystem_error);
+  CHECK_THROWS_AS(RingWriter(directory.at("missing/deeper"), kCapacity, Keep::oldest, ""),
+                  std::filesystem::filesystem_error);
 }
 
 TEST_CASE("a ring is not opened when any bit of its header or of its description turned over") {
