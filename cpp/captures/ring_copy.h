@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "captures/thinning.h"
+
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -58,16 +60,19 @@ class RingCopy {
     for (size_t i = 0; i < size_bytes; i += kLineBytes) prefetch(source + i);
   }
 
-  // `count` elements, one of each `step`, which is at least 2.
+  // `count` elements, one of each `step`.
   void copy_every(size_t step, const std::byte* source, size_t element_bytes, size_t count) {
-    switch (element_bytes) {
-      case 1: return copy_elements<1>(step, source, count);
-      case 2: return copy_elements<2>(step, source, count);
-      case 3: return copy_elements<3>(step, source, count);
-      case 4: return copy_elements<4>(step, source, count);
-      case 12: return copy_elements<12>(step, source, count);
-      default:
-        for (size_t i = 0; i < count; ++i) copy(source + i * step * element_bytes, element_bytes);
+    // Of so few at a time that they stay in the first cache on their way.
+    std::byte block[2048];
+    const size_t most = std::max(sizeof(block) / element_bytes, size_t{1});
+    for (size_t taken = 0; count > 0; count -= taken, source += taken * step * element_bytes) {
+      taken = std::min(count, most);
+      if (element_bytes > sizeof(block)) {
+        copy(source, element_bytes);
+      } else {
+        thin(block, source, element_bytes, step, taken);
+        copy(block, taken * element_bytes);
+      }
     }
   }
 
@@ -123,32 +128,6 @@ class RingCopy {
       store(target_, line_at(offset));
     begun_bytes_ = size_bytes - offset;
     fill(begun_, offset, begun_bytes_);
-  }
-
-  template <size_t kElementBytes>
-  void copy_elements(size_t step, const std::byte* source, size_t count) {
-    // Of few elements at a time, so that they stay in the first cache on their way.
-    constexpr size_t kBlock = 512;
-    std::byte block[kBlock * kElementBytes];
-    while (count > 0) {
-      const size_t now = std::min(count, kBlock);
-      size_t i = 0;
-      if constexpr (kElementBytes == 3) {
-        // Two by one store. Each moves with the bytes behind it, which the next two overwrite.
-        for (; i + 3 < now; i += 2) {
-          uint32_t first;
-          uint32_t second;
-          std::memcpy(&first, source + i * step * 3, 4);
-          std::memcpy(&second, source + (i + 1) * step * 3, 4);
-          const uint64_t both = (first & 0xFFFFFFu) | (uint64_t{second} << 24);
-          std::memcpy(block + i * 3, &both, 8);
-        }
-      }
-      for (; i < now; ++i) std::memcpy(block + i * kElementBytes, source + i * step * kElementBytes, kElementBytes);
-      copy(block, now * kElementBytes);
-      source += now * step * kElementBytes;
-      count -= now;
-    }
   }
 
   std::byte* target_;  // of the next piece, or of the line that is begun
