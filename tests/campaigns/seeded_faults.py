@@ -624,7 +624,7 @@ STATISTICS_LEDGER = [
     (
         "                    del self._unsaved[key]\n",
         "",
-        LEDGER_TESTS + "runs_of_one_day_are_counted_in_one_file",
+        LEDGER_TESTS + "each_day_has_its_own_file_and_its_own_counts",
     ),
     (
         "            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
