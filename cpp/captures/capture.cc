@@ -1,8 +1,13 @@
 #include "captures/capture.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "captures/record.h"
+#include "captures/tick_clock.h"
 #include "error.h"
 
 namespace edgeward {
@@ -19,6 +24,17 @@ void merge_into(std::map<std::string, Statistics>& all, const std::string& signa
   if (!is_first) row->second.merge(*added);
 }
 
+bool is_file(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
+std::string refused_text(const std::string& path) {
+  return "ring \"" + path + "\": expected what its session wrote, got other bytes: see " + path +
+         std::string(kRefusedSuffix);
+}
+
+// A drain that lives makes what it reads durable each second.
+constexpr uint64_t kMaxWaiting_ns = 10'000'000'000;
+constexpr std::chrono::milliseconds kLookEvery(5);
+
 }  // namespace
 
 uint64_t Capture::add(const CaptureSource& source) {
@@ -30,7 +46,11 @@ uint64_t Capture::add(const CaptureSource& source) {
 void Capture::remove(const CaptureSource& source) {
   const std::lock_guard lock(mutex_);
   sources_.erase(std::remove(sources_.begin(), sources_.end(), &source), sources_.end());
+  source.ring->end();
   add_to(ended_, source.counters());
+  if (const auto progress = source.ring->progress())
+    ended_rings_.push_back(
+        {progress->path, progress->drained_count, source.ring->waiting_count(), monotonic_ns(), false});
   merge_into(ended_statistics_, source.signature, source.statistics());
 }
 
@@ -77,15 +97,113 @@ std::optional<CaptureRequest> Capture::take_request() {
   return std::exchange(request_, std::nullopt);
 }
 
-void Capture::note_failure(const std::string& reason) {
+void Capture::refuse(const std::string& reason) {
   const std::lock_guard lock(mutex_);
-  failure_ = reason;
+  if (refusal_.empty()) refusal_ = reason;
+}
+
+bool Capture::is_refused() const {
+  const std::lock_guard lock(mutex_);
+  return !refusal_.empty();
 }
 
 std::string Capture::failure() const {
   fork_mark_.require_same_process("capture");
   const std::lock_guard lock(mutex_);
-  return failure_;
+  if (!refusal_.empty()) return refusal_;
+  for (const CaptureSource* source : sources_) {
+    const std::string failure = source->ring->failure();
+    if (!failure.empty()) return failure;
+  }
+  return "";
+}
+
+// Forgets the rings that are drained and gone.
+void Capture::settle_ended() {
+  for (EndedRing& ring : ended_rings_)
+    ring.is_refused = ring.is_refused || is_file(ring.path + std::string(kRefusedSuffix));
+  std::erase_if(ended_rings_, [&](const EndedRing& ring) {
+    if (ring.is_refused || is_file(ring.path)) return false;
+    ended_drained_count_ += ring.drained_count + ring.waiting_count;
+    return true;
+  });
+}
+
+uint64_t Capture::drained_count() {
+  fork_mark_.require_same_process("capture");
+  const std::lock_guard lock(mutex_);
+  settle_ended();
+  uint64_t count = ended_drained_count_;
+  for (const EndedRing& ring : ended_rings_) count += ring.drained_count;
+  for (const CaptureSource* source : sources_) {
+    if (const auto progress = source->ring->progress()) count += progress->drained_count;
+  }
+  return count;
+}
+
+std::vector<Capture::Goal> Capture::goals(Saved saved) {
+  const std::lock_guard lock(mutex_);
+  std::vector<Goal> goals;
+  for (const EndedRing& ring : ended_rings_) goals.push_back({ring.path, std::nullopt});
+  for (const CaptureSource* source : sources_) {
+    const auto progress = source->ring->progress();
+    if (!progress || (progress->keep == Keep::newest && saved == Saved::ended)) continue;
+    goals.push_back({progress->path, source->ring->save()});
+  }
+  return goals;
+}
+
+bool Capture::is_reached(const Goal& goal) {
+  const std::lock_guard lock(mutex_);
+  settle_ended();
+  for (const CaptureSource* source : sources_) {
+    const auto progress = source->ring->progress();
+    if (progress && progress->path == goal.path) return progress->drained_position >= goal.position.value_or(0);
+  }
+  return std::none_of(ended_rings_.begin(), ended_rings_.end(),
+                      [&](const EndedRing& ring) { return ring.path == goal.path; });
+}
+
+bool Capture::wait_drained(int timeout_ms, Saved saved) {
+  fork_mark_.require_same_process("capture");
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  for (const Goal& goal : goals(saved)) {
+    while (!is_reached(goal)) {
+      if (std::chrono::steady_clock::now() >= deadline) return false;
+      std::this_thread::sleep_for(kLookEvery);
+    }
+  }
+  return true;
+}
+
+std::string Capture::complaint() {
+  fork_mark_.require_same_process("capture");
+  const std::lock_guard lock(mutex_);
+  settle_ended();
+  const uint64_t now_ns = monotonic_ns();
+  const auto waits = [&](const std::string& path, uint64_t since_ns) {
+    return "ring \"" + path + "\": expected a drain to read it, got a record that has waited for " +
+           std::to_string((now_ns - since_ns) / 1'000'000'000) + " s";
+  };
+  const auto is_late = [&](uint64_t since_ns) { return since_ns != 0 && now_ns > since_ns + kMaxWaiting_ns; };
+  for (const EndedRing& ring : ended_rings_) {
+    if (ring.is_refused) return refused_text(ring.path);
+    if (is_late(ring.ended_ns)) return waits(ring.path, ring.ended_ns);
+  }
+  for (const CaptureSource* source : sources_) {
+    const auto progress = source->ring->progress();
+    if (!progress) continue;
+    if (is_file(progress->path + std::string(kRefusedSuffix))) return refused_text(progress->path);
+    if (progress->keep == Keep::oldest && is_late(progress->waiting_since_ns))
+      return waits(progress->path, progress->waiting_since_ns);
+  }
+  return "";
+}
+
+void Capture::end() {
+  fork_mark_.require_same_process("capture");
+  const std::lock_guard lock(mutex_);
+  for (const CaptureSource* source : sources_) source->ring->end();
 }
 
 }  // namespace edgeward

@@ -13,8 +13,8 @@
 
 #include "captures/redaction.h"
 #include "captures/ring_format.h"
-#include "captures/ring_writer.h"
 #include "captures/sampler.h"
+#include "captures/session_ring.h"
 #include "captures/statistics.h"
 #include "system/fork.h"
 
@@ -46,12 +46,13 @@ struct CaptureRequest {
   std::vector<std::byte> user;
 };
 
-// Where the counts of one session are read. Any thread may call the functions until the source is removed.
+// Where the counts and the ring of one session are read. Any thread may call the functions until the source is removed.
 struct CaptureSource {
   std::string signature;
   std::function<RingCounters()> counters;
   std::function<std::optional<Statistics>()> statistics;       // since the last take_statistics()
   std::function<std::optional<Statistics>()> take_statistics;  // the same, counted from zero from here on
+  SessionRing* ring;
 };
 
 class Capture {
@@ -72,9 +73,25 @@ class Capture {
   bool has_request() const { return has_request_.load(std::memory_order_relaxed); }
   std::optional<CaptureRequest> take_request();
 
-  // Why a session has no ring and can record nothing.
-  void note_failure(const std::string& reason);
+  // Why sessions capture nothing: the plan does not fit the model. The first reason stays.
+  void refuse(const std::string& reason);
+  bool is_refused() const;
+  // Why some session captures nothing; empty when all do.
   std::string failure() const;
+
+  // How many records of all sessions, ended ones too, are on the disk.
+  uint64_t drained_count();
+  // Waits until what was committed before the call is on the disk; with `Saved::newest`, what rings of the newest hold
+  // as well. False when the time is over first, or a ring was refused.
+  enum class Saved {
+    ended,
+    newest
+  };
+  bool wait_drained(int timeout_ms, Saved saved);
+  // Which record has waited too long for a drain, or which ring was refused; else empty.
+  std::string complaint();
+  // Ends the rings of all sessions: what runs from here on is not captured.
+  void end();
 
   // Called when a session begins and when it ends; `source` must live in between. add() returns how many sessions began
   // before.
@@ -82,6 +99,23 @@ class Capture {
   void remove(const CaptureSource& source);
 
  private:
+  // A ring whose session has ended; it is there until it is drained.
+  struct EndedRing {
+    std::string path;
+    uint64_t drained_count;  // when it ended
+    uint64_t waiting_count;  // of records, then
+    uint64_t ended_ns;
+    bool is_refused;
+  };
+  // What must be drained: up to a position, or until the ring is gone.
+  struct Goal {
+    std::string path;
+    std::optional<uint64_t> position;
+  };
+  std::vector<Goal> goals(Saved saved);
+  bool is_reached(const Goal& goal);
+  void settle_ended();
+
   CapturePlan plan_;
   ForkMark fork_mark_;
   std::atomic<bool> has_request_{false};
@@ -92,7 +126,9 @@ class Capture {
   RingCounters ended_;
   std::map<std::string, Statistics> ended_statistics_;  // of ended sessions, not taken
   std::map<std::string, Statistics> taken_statistics_;  // of all sessions
-  std::string failure_;
+  std::vector<EndedRing> ended_rings_;
+  uint64_t ended_drained_count_ = 0;  // of rings that are gone
+  std::string refusal_;
 };
 
 }  // namespace edgeward

@@ -63,11 +63,11 @@ Recorder::Recorder(std::shared_ptr<Capture> capture, const Signature& signature)
       redaction_(redaction_of(plan_, signature)),
       input_indices_(chosen_indices(plan_, redaction_, RecordSide::input, signature.inputs)),
       output_indices_(chosen_indices(plan_, redaction_, RecordSide::output, signature.outputs)),
-      ring_(plan_.ring_directory, plan_.ring_bytes, plan_.keep, description_of(plan_, signature), plan_.recipient,
-            plan_.newest),
+      ring_({plan_.ring_directory, plan_.ring_bytes, plan_.keep, description_of(plan_, signature), plan_.recipient,
+             plan_.newest}),
       pre_roll_({plan_.pre_roll_count, plan_.pre_roll_ns, plan_.pre_roll_bytes}),
       source_{signature.name, [this] { return counters(); }, [this] { return statistics(); },
-              [this] { return take_statistics(); }} {
+              [this] { return take_statistics(); }, &ring_} {
   std::optional<Rule> rule;
   if (plan_.rule) rule = resolved(*plan_.rule, signature_);
   if (plan_.has_statistics) statistics_.emplace(signature_, edges_of(plan_, signature_));
@@ -232,7 +232,7 @@ void Recorder::write(RecordHead& head, const Observation& observation, Bytes use
   if (!lay_out(head, observation, user.size())) return ring_.count_lost();
   head.lost_before = ring_.lost();
   head.position = ring_.position();
-  const auto room = ring_.try_claim(head.size_bytes);
+  const auto room = ring_.try_claim(head.size_bytes, head.monotonic_ns);
   if (room.empty()) return;
   write_record_head(head, *form_, user, room);
   copy_tensors(observation, room);
@@ -257,7 +257,7 @@ void Recorder::write_pre_roll(uint64_t begin_ns, int64_t wall_ahead_ns) {
     head.lost_before = ring_.lost();
     head.position = ring_.position();
     ring_.uncount_sampled_out();
-    const auto room = ring_.try_claim(head.size_bytes);
+    const auto room = ring_.try_claim(head.size_bytes, head.monotonic_ns);
     if (room.empty()) continue;
     RingCopy(room.data(), head.size_bytes).copy(pre_roll_.oldest_bytes().data(), head.size_bytes);
     rewrite_record_head(head, room);

@@ -15,8 +15,8 @@
 #include "captures/pre_roll.h"
 #include "captures/record.h"
 #include "captures/redaction.h"
-#include "captures/ring_writer.h"
 #include "captures/sampler.h"
+#include "captures/session_ring.h"
 #include "captures/statistics.h"
 #include "captures/tick_clock.h"
 #include "system/fork.h"
@@ -26,8 +26,7 @@ namespace edgeward {
 
 class Recorder {
  public:
-  // Makes the session's ring. Throws Error(bad_input) for a plan that does not fit the signature,
-  // std::filesystem::filesystem_error.
+  // Makes the session's ring, if there is room. Throws Error(bad_input) for a plan that does not fit the signature.
   Recorder(std::shared_ptr<Capture> capture, const Signature& signature);
   ~Recorder();
   Recorder(const Recorder&) = delete;
@@ -79,7 +78,7 @@ class Recorder {
   std::optional<Redaction> redaction_;  // none: tensors are copied as they are
   std::vector<size_t> input_indices_;   // of the tensors that a record holds
   std::vector<size_t> output_indices_;
-  RingWriter ring_;
+  SessionRing ring_;
   std::optional<Sampler> sampler_;
   bool may_pass_over_;                     // nothing here looks at each run
   std::optional<Sampler::Answer> answer_;  // of a sampler that was asked before the run

@@ -280,6 +280,33 @@ void RingWriter::ring_bell() {
   close(bell);
 }
 
+uint64_t RingWriter::waiting_since_ns() const {
+  const uint64_t head = drained_position();
+  // Acquire: the record's bytes are there. They are overwritten only when the head has moved.
+  if (lines_->tail.load(std::memory_order_acquire) == head) return 0;
+  uint64_t monotonic_ns = 0;
+  std::memcpy(&monotonic_ns, data_ + (head & (capacity_ - 1)) + kRecordTimeOffset, sizeof(monotonic_ns));
+  return drained_position() == head ? monotonic_ns : 0;
+}
+
+uint64_t RingWriter::unread_count() const {
+  uint64_t count = 0;
+  for (uint64_t position = std::max(oldest_, drained_position()); position < tail_; ++count) {
+    uint32_t size_bytes = 0;
+    std::memcpy(&size_bytes, data_ + (position & (capacity_ - 1)), sizeof(size_bytes));
+    if (size_bytes == 0) return count;  // somebody scribbled over it
+    position += padded_bytes(size_bytes);
+  }
+  return count;
+}
+
+void RingWriter::count(const RingCounters& counted) {
+  for (size_t i = 0; i < kRingCounters.size(); ++i) {
+    counters_[i].store(counters_[i].load(std::memory_order_relaxed) + counted.*kRingCounters[i].member,
+                       std::memory_order_relaxed);
+  }
+}
+
 uint64_t RingWriter::lost() const {
   return shared<&RingCounters::lost_full>().load(std::memory_order_relaxed) +
          shared<&RingCounters::lost_large>().load(std::memory_order_relaxed);

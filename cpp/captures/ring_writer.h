@@ -52,6 +52,8 @@ class RingWriter {
   void count_sampled_out() { add<&RingCounters::sampled_out>(1); }
   // Takes back one count_sampled_out(): the record is captured after all.
   void uncount_sampled_out() { add<&RingCounters::sampled_out>(~uint64_t{0}); }
+  // Adds to each counter what was counted elsewhere, modulo 2^64.
+  void count(const RingCounters& counted);
   // Records lost so far, and counters as a reader would see them.
   uint64_t lost() const;
   RingCounters counters() const;
@@ -65,6 +67,10 @@ class RingWriter {
   uint64_t committed_position() const { return lines_->tail.load(std::memory_order_relaxed); }
   uint64_t drained_position() const;
   uint64_t drained_count() const { return lines_->drained.load(std::memory_order_relaxed); }
+  // When the oldest record that is not drained was made, by its own time; 0: none is waiting.
+  uint64_t waiting_since_ns() const;
+  // How many records lie behind what was drained, while nobody writes.
+  uint64_t unread_count() const;
   // Tells the reader that nothing more comes. Nothing may be claimed from then on.
   void end() { lines_->state.store(static_cast<uint64_t>(RingState::closed), std::memory_order_release); }
   uint64_t ring_id() const { return ring_id_; }

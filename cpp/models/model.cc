@@ -100,9 +100,9 @@ void Model::bring_up_to_date(Session& session) const noexcept {
   const auto wanted = capture();
   if (session.capture() == wanted.get()) return;
   try {
-    if (wanted == nullptr || wanted->failure().empty()) session.attach(wanted);
+    if (wanted == nullptr || !wanted->is_refused()) session.attach(wanted);
   } catch (const std::exception& error) {
-    wanted->note_failure(error.what());
+    wanted->refuse(error.what());
   }
 }
 

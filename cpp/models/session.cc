@@ -78,6 +78,7 @@ Session::~Session() {
 void Session::close() {
   const Entry entry(*this, Entry::Closed::allowed);
   abandon();
+  recorder_.reset();  // its ring ends with the session
 }
 
 void Session::release_bindings() noexcept {

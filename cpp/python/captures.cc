@@ -358,6 +358,17 @@ void bind_capture(py::module_& module) {
   py::class_<Capture, std::shared_ptr<Capture>>(module, "Capture", "What one model's sessions capture.")
       .def_property_readonly("counters", [](const Capture& self) { return counters_dict(self.counters()); })
       .def_property_readonly("failure", &Capture::failure, "Why a session captures nothing; empty when all do.")
+      .def_property_readonly("drained_count", &Capture::drained_count, "Records that are on the disk.")
+      .def_property_readonly("complaint", &Capture::complaint, "Of a ring that nobody drains; empty when all are.")
+      .def(
+          "wait_drained",
+          [](Capture& self, int timeout_ms, bool saves) {
+            const Unlocked released;
+            return self.wait_drained(timeout_ms, saves ? Capture::Saved::newest : Capture::Saved::ended);
+          },
+          py::arg("timeout_ms"), py::arg("saves"),
+          "Whether all that was committed before the call is on the disk; of the newest, only what `saves` asks for.")
+      .def("end", &Capture::end, py::call_guard<py::gil_scoped_release>(), "Capture nothing more.")
       .def_property_readonly("statistics", &Capture::statistics, "A Statistics for each signature that ran.")
       .def("take_statistics", &Capture::take_statistics, "The same, of the inferences since the last call.")
       .def("capture_next", &capture_next, py::arg("correlation_id"), py::arg("user"),

@@ -153,7 +153,11 @@ def date_files(directory: Path, ahead_s: float) -> None:
         os.utime(path, (facts.st_atime + ahead_s, facts.st_mtime + ahead_s))
 
 
-@pytest.mark.parametrize("ahead_s", [-seconds_since_1970(), -10 * YEAR_S, 10 * YEAR_S, -3600])
+@pytest.mark.parametrize(
+    "ahead_s",
+    [-seconds_since_1970(), -10 * YEAR_S, 10 * YEAR_S, -3600],
+    ids=["1970", "10 years behind", "10 years ahead", "an hour behind"],
+)
 def test_a_clock_that_is_set_right_makes_nothing_old(directory, wall, ahead_s):
     wall.set_ahead(ahead_s)
     with Program(directory, **wall.environment) as program:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import re
+import signal
 import stat
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from programs import Program, comes_true, values
 import edgeward as ew
 
 SMALL_RING = "ring_bytes=1 << 16"
+UNREAD_S = 10.0  # a ring that nobody has read for so long is a complaint
 LOCK = "drain.lock"
 
 
@@ -26,16 +28,6 @@ def _rings_of_their_own(tmp_path, monkeypatch):
 @pytest.fixture
 def directory(tmp_path):
     return tmp_path / "captures"
-
-
-def reach_the_disk(directory: Path, expected: list[float]) -> bool:
-    def is_there() -> bool:
-        try:
-            return sorted(values(directory)) == expected
-        except FileNotFoundError:  # sealed, and so renamed, since the directory was listed
-            return False
-
-    return comes_true(is_there)
 
 
 # --- somebody else drains other rings ------------------------------------------------------------
@@ -141,17 +133,23 @@ def test_a_forked_child_does_not_keep_the_lock_of_its_dead_parent(directory):
             assert values(directory) == [1, 2]
 
 
-@pytest.mark.parametrize("end", ["end", "kill"])
+@pytest.mark.parametrize("end", ["end", "kill", "close"])
 def test_a_sibling_takes_over_by_itself(directory, end):
     with Program(directory) as holder, Program(directory, SMALL_RING) as sibling:
         holder("run(0)")
         assert holder("capture.flush()")
-        getattr(holder, end)()
+        if end == "close":
+            holder("capture.close()")
+        else:
+            getattr(holder, end)()
         expected = [0.0]
         for _ in range(3):  # more than fits into a ring that nobody empties
             sibling("run(*range(1, 51))")
             expected += range(1, 51)
-            assert reach_the_disk(directory, sorted(expected))
+            # Until they are drained the ring has no room for as many again.
+            count = len(expected) - 1
+            assert comes_true(lambda n=count: sibling("capture.counters")["drained"] == n)
+            assert sorted(values(directory)) == sorted(expected)
         assert sibling("capture.counters")["lost_full"] == 0
         assert sibling("capture.complaint") == ""
 
@@ -166,6 +164,24 @@ def test_a_sibling_that_ends_leaves_no_ring_undrained(directory, end):
         else:
             sibling.end()
         assert values(directory) == [1, 2]
+
+
+def test_flush_is_not_done_while_nobody_reads(directory):
+    with Program(directory) as holder, Program(directory) as waiting:
+        holder.send(signal.SIGSTOP)
+        waiting("run(1, 2)")
+        assert not waiting("capture.flush(0.2)")
+        holder.send(signal.SIGCONT)
+        assert waiting("capture.flush()")
+        assert values(directory) == [1, 2]
+
+
+def test_a_ring_that_nobody_reads_is_a_complaint(directory):
+    with Program(directory) as holder, Program(directory) as waiting:
+        holder.send(signal.SIGSTOP)
+        waiting("run(1, 2)")
+        assert comes_true(lambda: waiting("capture.complaint"), UNREAD_S + 5)
+        assert str(holder.pid) in waiting("capture.complaint")
 
 
 def test_a_lock_that_the_kernel_refuses_is_a_complaint(directory):

@@ -19,6 +19,8 @@ OPTIONS = {
     "pre_roll_s": (0, WORD),
     "post_roll": (0, WORD),
     "post_roll_s": (0, WORD),
+    "ring_records": (0, WORD),
+    "ring_s": (0, WORD),
     "most_age_s": (0, WORD),
     "statistics_s": (0.01, WORD),
     "seed": (0, WORD),
@@ -56,8 +58,15 @@ def test_an_option_out_of_range_is_refused(directory, name, number):
                          for edge in (least, limit - 1)]
 )  # fmt: skip
 def test_the_first_and_the_last_number_are_taken(directory, name, number):
-    with ew.Capture(directory, **{name: number}) as capture:
+    keep = "newest" if name.startswith("ring_") else "oldest"
+    with ew.Capture(directory, keep=keep, **{name: number}) as capture:
         capture.attach(ew.load_unsigned(tflite_models.sum_product()))
+
+
+@pytest.mark.parametrize("option", [{"ring_records": 1}, {"ring_s": 0.5}])
+def test_what_limits_the_newest_is_refused_for_the_oldest(directory, option):
+    with pytest.raises(ew.BadInput, match="newest"):
+        ew.Capture(directory, **option)
 
 
 def test_each_numeric_option_is_in_the_table():

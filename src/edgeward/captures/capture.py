@@ -9,6 +9,7 @@ into segments in the directory. Bytes and crash rules: docs/capture-format.md.
 
 import json
 import os
+import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
 
 MIB = 1 << 20
-RING_BYTES = 16 * MIB
 SEGMENT_BYTES = 64 * MIB
 MAX_BYTES = 1024 * MIB
 MIN_FREE_BYTES = 128 * MIB
 LABELS_BYTES = 32 << 10  # of the 60 KiB that a ring's description may have
 FLUSH_S = 30.0
+CLOSE_S = 5.0
 STATISTICS_S = 60.0
 MIN_STATISTICS_S = 0.01
 TIMEOUT_LIMIT_S = 2_147_483  # in milliseconds, it fits 32 bits
@@ -69,9 +70,11 @@ class Capture:
     The same `seed` and the same inferences give the same choice. `redact` lists what records leave
     out of tensors, such as redact.blank("image", faces).
 
-    Each session has a ring of `ring_bytes`, a power of two from 64 KiB to 4 GiB. When the ring is
-    full, keep="oldest" loses the new record and counts it; keep="newest" overwrites the oldest
-    records, and the ring is drained once its session or process has ended: a black box.
+    Each session has a ring of `ring_bytes`, a power of two from 64 KiB to 4 GiB; by default up to
+    16 MiB, so that the memory has room for 32. When the ring is full, keep="oldest" loses the new
+    record and counts it; keep="newest" overwrites the oldest records, and those that are left reach
+    the disk when the session or the process ends, or with save(): a black box, which also keeps at
+    most `ring_records`, and none `ring_s` seconds older than the last, if these are not 0.
 
     Records are stored in segments of about `segment_bytes`. Above `most_bytes` in total, below
     `least_free_bytes` free on the disk, or `most_age_s` seconds after the first of their records
@@ -95,7 +98,9 @@ class Capture:
         pre_roll_s: float = 0.0,
         post_roll: int = 0,
         post_roll_s: float = 0.0,
-        ring_bytes: int = RING_BYTES,
+        ring_bytes: int | None = None,
+        ring_records: int = 0,
+        ring_s: float = 0.0,
         seed: int = 0,
         encrypt_to: _core.PublicKey | None = None,
         segment_bytes: int = SEGMENT_BYTES,
@@ -111,29 +116,36 @@ class Capture:
         _require_word("keep", keep, _core.KEEPS)
         _require_word("evict", evict, _core.EVICTS)
         _require_recipient(encrypt_to)
-        require_ring_bytes(ring_bytes)
+        if ring_bytes is not None:
+            require_ring_bytes(ring_bytes)
         require_number("statistics_s", statistics_s, MIN_STATISTICS_S, 1 << 32)
         for name, number, limit in (
             ("pre_roll", pre_roll, 1 << 32), ("pre_roll_s", pre_roll_s, 1 << 32),
             ("post_roll", post_roll, 1 << 32), ("post_roll_s", post_roll_s, 1 << 32),
+            ("ring_records", ring_records, 1 << 32), ("ring_s", ring_s, 1 << 32),
             ("most_age_s", most_age_s, 1 << 32), ("seed", seed, 1 << 32),
             ("segment_bytes", segment_bytes, 1 << 64), ("most_bytes", most_bytes, 1 << 64),
             ("least_free_bytes", least_free_bytes, 1 << 64),
         ):  # fmt: skip
             require_number(name, number, 0, limit)
+        if keep == "oldest" and (ring_records or ring_s):
+            raise BadInput('ring_records, ring_s: expected keep="newest" with them, got "oldest"')
         self.directory = os.fsdecode(directory)
         self._rule, self._redactions = _together(sample, when), list(redact)
         self._plan = _core.CapturePlan()
         self._plan.ring_directory = rings.directory_of(directory)
+        rings.make_directory(self._plan.ring_directory)
+        if ring_bytes is None:
+            ring_bytes = rings.default_bytes(self._plan.ring_directory)
         self._plan.ring_bytes, self._plan.keep = ring_bytes, keep
         self._plan.recipient, self._plan.pre_roll_bytes = encrypt_to, ring_bytes // 2
+        self._plan.newest_count, self._plan.newest_ns = ring_records, int(ring_s * 1e9)
         self._plan.rule = None if self._rule is None else self._rule.core()
         self._plan.seed, self._plan.has_statistics = seed, statistics
         self._plan.tensors = None if tensors is None else list(tensors)
         self._plan.pre_roll_count, self._plan.pre_roll_ns = pre_roll, int(pre_roll_s * 1e9)
         self._plan.post_roll_count, self._plan.post_roll_ns = post_roll, int(post_roll_s * 1e9)
         self._budget = _budget(segment_bytes, most_bytes, least_free_bytes, most_age_s, evict)
-        rings.make_directory(self._plan.ring_directory)
         ledger = StatisticsLedger(self.directory, recipient=encrypt_to, most_bytes=most_bytes)
         drain = _core.make_drain(self._plan.ring_directory, self.directory, self._budget)
         self._parts = _Parts(ledger, drain)
@@ -157,7 +169,8 @@ class Capture:
         unless those take more than LABELS_BYTES. Statistics are counted in the bins of
         `reference`, a package's reference statistics. A model has one Capture at a time; attaching
         another replaces it. Raises BadInput for a rule or a tensor that the model does not have
-        and for a redaction that does not fit it, OSError when there is no room for a ring.
+        and for a redaction that does not fit it. A session for which there is no room for a ring
+        counts its inferences, loses its records, and tries again each second: see `complaint`.
         """
         self._require_open()
         signatures = model.signatures.values()
@@ -192,16 +205,17 @@ class Capture:
     def counters(self) -> dict[str, int]:
         """Each inference counts as one of sampled_out, committed, lost_full and lost_large.
 
-        Of the committed records, `overwritten` were lost to newer ones, and `drained` are on the
-        disk. `evicted` records were deleted there; `failures` counts failed writes.
+        Of the committed records, `overwritten` gave way to newer ones in memory, and `drained` were
+        brought to the disk; one that was saved before may be both. `evicted` records, also those of
+        other programs, were deleted there by this one; `failures` counts its failed writes.
         """
         total = dict.fromkeys(_core.RING_COUNTERS, 0)
         for attached in self._parts.attached:
             for name, count in attached.core.counters.items():
                 total[name] += count
-        drained = self._parts.drain.counters
-        names = {"drained": "records", "evicted": "evicted_records", "failures": "failures"}
-        return total | {name: drained.get(source, 0) for name, source in names.items()}
+        total["drained"] = sum(attached.core.drained_count for attached in self._parts.attached)
+        drain = self._parts.drain.counters
+        return total | {"evicted": drain["evicted_records"], "failures": drain["failures"]}
 
     @property
     def complaint(self) -> str:
@@ -209,27 +223,39 @@ class Capture:
 
         Predictions continue either way.
         """
-        failures = [attached.core.failure for attached in self._parts.attached]
-        failures += [self._parts.drain.complaint, self._parts.complaint]
-        return next(filter(None, failures), "")
+        parts = self._parts
+        for attached in parts.attached:
+            if attached.core.failure:
+                return attached.core.failure
+        if parts.drain.complaint or parts.complaint:
+            return parts.drain.complaint or parts.complaint
+        late = next(filter(None, (attached.core.complaint for attached in parts.attached)), "")
+        return f"{late} ({parts.drain.holder})" if late and parts.drain.holder else late
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
         """Wait until everything kept before is on the disk, with the statistics beside it.
 
-        False after `timeout_s`, or when the disk fails: see `complaint`. True at once when another
-        process drains.
+        False after `timeout_s`, or when the disk fails: see `complaint`. Of keep="newest", what the
+        rings of open sessions hold stays there: see save().
         """
+        return self._bring(timeout_s, saves=False)
+
+    def save(self, timeout_s: float = FLUSH_S) -> bool:
+        """Like flush(), and with what the rings of open sessions hold; these go on."""
+        return self._bring(timeout_s, saves=True)
+
+    def _bring(self, timeout_s: float, *, saves: bool) -> bool:
         self._require_open()
         timeout_s = max(timeout_s, 0)
         require_number("timeout_s", timeout_s, 0, TIMEOUT_LIMIT_S)
-        parts = self._parts
-        is_done = parts.drain.flush(int(timeout_s * 1000))
-        return parts.save_statistics() and is_done
+        is_done = self._parts.bring(timeout_s, saves=saves)
+        return self._parts.save_statistics() and is_done
 
     def close(self) -> None:
         """Detach from all models, write everything to the disk, and end. `with` calls it too.
 
-        Open sessions continue to write into their rings, which the next Capture drains.
+        What sessions that are still open run later is not captured. Waits up to CLOSE_S seconds for
+        another process that drains; what that leaves in memory, the next one finds.
         """
         self._finalizer()
 
@@ -306,9 +332,21 @@ class _Parts:
             if model is not None:
                 with suppress(Exception):  # the model may be closed
                     _core.detach(model, attached.core)
+            attached.core.end()
         if self.ticker is not None:
             self.ticker.close()  # saves once more
+        if self.drain.holder:
+            self.bring(CLOSE_S, saves=False)
         self.drain.close()
+
+    def bring(self, timeout_s: float, *, saves: bool) -> bool:
+        """Whether what was committed before the call is on the disk when the time is over."""
+        deadline_s = time.monotonic() + timeout_s
+        is_done = self.drain.flush(int(timeout_s * 1000))
+        for attached in self.attached:
+            left_ms = int(max(deadline_s - time.monotonic(), 0) * 1000)
+            is_done &= attached.core.wait_drained(left_ms, saves)
+        return is_done
 
 
 def _budget(

@@ -3,12 +3,15 @@
 import os
 import stat
 
+from edgeward import _core
 from edgeward.errors import BadInput
 from edgeward.paths import PathLike
 
 VARIABLE = "EDGEWARD_RINGS"
 SHARED_MEMORY = "/dev/shm"
 ID_DIGITS = 16
+SESSIONS = 32  # whose rings the memory has room for by default
+MAX_DEFAULT_BYTES = 16 << 20
 
 
 def directory_of(captures: PathLike) -> str:
@@ -38,3 +41,14 @@ def make_directory(path: str) -> None:
                 f'rings "{level}": expected a directory of this user\'s own, got another: '
                 f"name one with ${VARIABLE}"
             )
+
+
+def default_bytes(path: str) -> int:
+    """The size of a ring in the file system of `path`, which exists: room for 32 of them, or more.
+
+    A power of two, at least the smallest size of a ring and at most 16 MiB.
+    """
+    facts = os.statvfs(path)
+    share = facts.f_blocks * facts.f_frsize // SESSIONS
+    size = 1 << max(share, 1).bit_length() - 1
+    return min(max(size, _core.MIN_RING_BYTES), MAX_DEFAULT_BYTES)

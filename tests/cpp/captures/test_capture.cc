@@ -2,11 +2,38 @@
 
 #include <doctest/doctest.h>
 
+#include "captures/drain.h"
 #include "captures/record.h"
+#include "captures/tick_clock.h"
+#include "rigs/directory.h"
 #include "rigs/refusal.h"
+#include "rigs/ring_octets.h"
 
 namespace edgeward {
 namespace {
+
+bool put_all(SessionRing& ring, uint64_t count) {
+  static uint64_t sequence = 0;
+  for (uint64_t i = 0; i < count; ++i) {
+    const auto form = lay_out_record({}, 0);
+    RecordHead head;
+    head.size_bytes = form->size_bytes;
+    head.sequence = ++sequence;
+    head.monotonic_ns = monotonic_ns();
+    head.position = ring.position();
+    const auto room = ring.try_claim(head.size_bytes, head.monotonic_ns);
+    if (room.empty()) return false;
+    write_record_head(head, *form, {}, room);
+    ring.commit();
+  }
+  return true;
+}
+
+// A session's ring for which there is no room.
+SessionRing* no_ring() {
+  static SessionRing ring({"/nowhere/rings", kMinRingBytes, Keep::oldest, "{}", std::nullopt, {}});
+  return &ring;
+}
 
 CapturePlan some_plan() { return {.ring_bytes = kMinRingBytes, .has_statistics = true}; }
 
@@ -19,7 +46,7 @@ Statistics counted(uint64_t failures) {
 CaptureSource source_of(const std::string& signature, const RingCounters& counters, uint64_t failures) {
   return {signature, [counters] { return counters; },
           [failures]() -> std::optional<Statistics> { return counted(failures); },
-          [failures]() -> std::optional<Statistics> { return counted(failures); }};
+          [failures]() -> std::optional<Statistics> { return counted(failures); }, no_ring()};
 }
 
 }  // namespace
@@ -57,7 +84,7 @@ TEST_CASE("each count is taken once, of ended sessions too, and all stay in the 
   Capture capture(some_plan());
   Statistics live = counted(3);
   const CaptureSource source{"a", [] { return RingCounters(); }, [&]() -> std::optional<Statistics> { return live; },
-                             [&]() -> std::optional<Statistics> { return live.take(); }};
+                             [&]() -> std::optional<Statistics> { return live.take(); }, no_ring()};
   const CaptureSource ended = source_of("a", {}, 10);
   capture.add(source);
   capture.add(ended);
@@ -76,7 +103,7 @@ TEST_CASE("without statistics there are none") {
   Capture capture(some_plan());
   const CaptureSource source{"a", [] { return RingCounters(); },
                              []() -> std::optional<Statistics> { return std::nullopt; },
-                             []() -> std::optional<Statistics> { return std::nullopt; }};
+                             []() -> std::optional<Statistics> { return std::nullopt; }, no_ring()};
   capture.add(source);
   CHECK(capture.statistics().empty());
   CHECK(capture.take_statistics().empty());
@@ -107,11 +134,65 @@ TEST_CASE("a request with more bytes than a record takes is refused, and the one
   CHECK(capture.take_request()->correlation_id == 1);
 }
 
-TEST_CASE("why a session has no ring is kept") {
+TEST_CASE("why a session has no ring is said as long as there is such a session") {
   Capture capture(some_plan());
   CHECK(capture.failure().empty());
-  capture.note_failure("no room");
-  CHECK(capture.failure() == "no room");
+  const CaptureSource source = source_of("a", {}, 0);
+  capture.add(source);
+  CHECK(capture.failure().find("/nowhere") != std::string::npos);
+  capture.remove(source);
+  CHECK(capture.failure().empty());
+}
+
+TEST_CASE("a plan that does not fit is refused once, for the first reason") {
+  Capture capture(some_plan());
+  CHECK_FALSE(capture.is_refused());
+  capture.refuse("no such output");
+  capture.refuse("another reason");
+  CHECK(capture.is_refused());
+  CHECK(capture.failure() == "no such output");
+}
+
+TEST_CASE("what all sessions have on the disk is counted, and waited for, with ended rings too") {
+  const Directory directory("/dev/shm");
+  Capture capture(some_plan());
+  const auto source_of_ring = [](SessionRing& ring) {
+    return CaptureSource{"a", [&ring] { return ring.counters(); },
+                         []() -> std::optional<Statistics> { return std::nullopt; },
+                         []() -> std::optional<Statistics> { return std::nullopt; }, &ring};
+  };
+  SessionRing live({directory.at(""), kMinRingBytes, Keep::oldest, "{}", std::nullopt, {}});
+  SessionRing ended({directory.at(""), kMinRingBytes, Keep::oldest, "{}", std::nullopt, {}});
+  const CaptureSource first = source_of_ring(live);
+  const CaptureSource second = source_of_ring(ended);
+  capture.add(first);
+  capture.add(second);
+  REQUIRE(put_all(live, 3));
+  REQUIRE(put_all(ended, 4));
+  capture.remove(second);
+  CHECK(capture.counters().committed == 7);
+  CHECK(capture.drained_count() == 0);
+  CHECK_FALSE(capture.wait_drained(1, Capture::Saved::ended));
+  CHECK(capture.complaint() == "");
+  const Directory captures("/dev/shm");
+  {
+    Drain drain(directory.at(""), captures.at(""), {});
+    drain.step(monotonic_ns());
+    CHECK(capture.wait_drained(10'000, Capture::Saved::ended));
+    CHECK(capture.drained_count() == 7);
+    REQUIRE(put_all(live, 2));
+    CHECK(capture.drained_count() == 7);
+  }
+  // Somebody writes over what was committed: the ring is set aside, and no waiting helps.
+  Scribble(live.progress()->path).put(kDataAt + live.progress()->drained_position % kMinRingBytes, uint64_t{1});
+  Drain drain(directory.at(""), captures.at(""), {});
+  drain.step(monotonic_ns());
+  drain.flush();
+  CHECK_FALSE(capture.wait_drained(1, Capture::Saved::ended));
+  CHECK(capture.complaint().find(live.progress()->path) != std::string::npos);
+  CHECK(capture.drained_count() == 7);
+  capture.remove(first);
+  CHECK(capture.drained_count() == 7);
 }
 
 }  // namespace edgeward

