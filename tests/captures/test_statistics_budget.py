@@ -8,7 +8,7 @@ import pytest
 from models import tflite_models
 
 import edgeward as ew
-from edgeward.captures.statistics_budget import DRAFT_AGE_S, Held, evicted, keep_within
+from edgeward.captures.statistics_budget import DRAFT_AGE_S, MAX_COUNT, Held, evicted, keep_within
 from edgeward.captures.statistics_file import SEALED_SUFFIX, SUFFIX
 
 MOST_BYTES = 1 << 16
@@ -29,8 +29,20 @@ def held(day: str, size_bytes: int, changed_s: float = 0) -> Held:
         ([held("2026-01-01", 10_000, 2), held("2026-01-01", 10_000, 1)], [1]),
         ([held("2026-01-01", 10_000), Held(f"fedcba9876543210{SUFFIX}", 10_000, 9)], [1]),
         ([held(f"2026-01-{day:02}", 4_000) for day in range(1, 10)], [0, 1, 2, 3, 4]),
+        ([held("2026-01-01", 1, number) for number in range(MAX_COUNT)], []),
+        ([held("2026-01-01", 1, number) for number in range(MAX_COUNT + 2)], [0, 1]),
     ],
-    ids=["none", "share", "more", "oldest day", "unchanged for longest", "no day", "many"],
+    ids=[
+        "none",
+        "share",
+        "more",
+        "oldest day",
+        "unchanged for longest",
+        "no day",
+        "many",
+        "count",
+        "more files",
+    ],
 )
 def test_the_oldest_go_until_the_others_have_room(files, indices):
     assert evicted(files, MOST_BYTES) == [files[index].name for index in indices]

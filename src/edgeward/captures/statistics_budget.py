@@ -10,6 +10,7 @@ from edgeward.captures.statistics_file import SEALED_SUFFIX, SUFFIX, day_in
 
 SHARE = 4  # statistics have one part of so many; records have what statistics leave
 DRAFT_AGE_S = 86_400.0
+MAX_COUNT = 4_096  # of files: a program that is restarted again and again may seal one each time
 
 
 class Held(NamedTuple):
@@ -44,14 +45,14 @@ def keep_within(directory: str, most_bytes: int) -> None:
 
 
 def evicted(files: Sequence[Held], most_bytes: int) -> list[str]:
-    """The names of those that must go, so that the others are within their share of `most_bytes`.
+    """The names of those that must go, so that the others are within their share, and not too many.
 
     Pure. The oldest day goes first, and of one day what was not changed for the longest.
     """
     total_bytes = sum(file.size_bytes for file in files)
-    names = []
+    names: list[str] = []
     for file in sorted(files, key=lambda file: (day_in(file.name), file.changed_s)):
-        if total_bytes <= most_bytes // SHARE:
+        if total_bytes <= most_bytes // SHARE and len(files) - len(names) <= MAX_COUNT:
             break
         total_bytes -= file.size_bytes
         names.append(file.name)
