@@ -27,7 +27,7 @@ constexpr uint64_t kSyncEvery_ns = 1'000'000'000;
 constexpr uint64_t kSyncEveryBytes = uint64_t{4} << 20;
 constexpr uint64_t kRetryAfter_ns = 5'000'000'000;
 constexpr time_t kMinDraftAge_s = 60;
-constexpr time_t kMaxRefusedAge_s = 86'400;
+constexpr time_t kMaxLeftAge_s = 86'400;
 constexpr uint64_t kAgeParts = 8;  // a segment spans at most this part of the age that records may reach
 
 // A directory that was there keeps its permissions: it is somebody's, who may have shared it on purpose.
@@ -65,6 +65,36 @@ int64_t next_number(const std::string& directory) {
 // A writer rings when more than half of its ring is used, and then not again before it has room.
 bool is_past_half(const RingReader& reader, uint64_t used_bytes) {
   return reader.facts().keep == Keep::oldest && used_bytes > reader.facts().capacity_bytes / 2;
+}
+
+// Whether nothing is in a directory of rings but what drains make.
+bool is_empty(const std::string& directory) {
+  const std::vector<std::string> paths = paths_in(directory, "");
+  return std::all_of(paths.begin(), paths.end(), [&](const std::string& path) {
+    const std::string_view name = std::string_view(path).substr(directory.size() + 1);
+    return name == kBellName || name == kDrainLockName;
+  });
+}
+
+// `lock` is the directory's, and held.
+void remove_empty(const std::string& directory, DrainLock& lock) {
+  if (!is_empty(directory)) return;
+  unlink((directory + "/" + std::string(kBellName)).c_str());
+  lock.remove();
+  rmdir(directory.c_str());
+}
+
+// Removes what programs that were killed have left of directories in which nobody captures any more.
+void remove_deserted(const std::string& parent) {
+  for (const std::string& directory : paths_in(parent, "")) {
+    struct stat facts {};
+    const bool is_old = lstat(directory.c_str(), &facts) == 0 && S_ISDIR(facts.st_mode) && facts.st_uid == geteuid() &&
+                        std::abs(time(nullptr) - facts.st_mtime) > kMaxLeftAge_s;
+    if (!is_old || !std::filesystem::exists(directory + "/" + std::string(kDrainLockName)) || !is_empty(directory))
+      continue;
+    DrainLock lock(directory);
+    if (lock.try_acquire()) remove_empty(directory, lock);
+  }
 }
 
 }  // namespace
@@ -191,19 +221,17 @@ void Drain::remove_leftovers_of_rings() {
   for (const std::string& path : paths_in(ring_directory_, kRefusedSuffix)) {
     struct stat facts {};
     // A clock that was set back makes it young for ever.
-    if (stat(path.c_str(), &facts) == 0 && std::abs(now - facts.st_mtime) > kMaxRefusedAge_s) unlink(path.c_str());
+    if (stat(path.c_str(), &facts) == 0 && std::abs(now - facts.st_mtime) > kMaxLeftAge_s) unlink(path.c_str());
+  }
+  try {
+    remove_deserted(std::filesystem::path(ring_directory_).parent_path());
+  } catch (const std::filesystem::filesystem_error&) {
+    // Another program was faster, or it may not be read: it is no business of this one.
   }
 }
 
 void Drain::remove_ring_directory() {
-  if (!sources_.empty() || !inherited_.empty()) return;
-  const std::string bell = ring_directory_ + "/" + std::string(kBellName);
-  for (const std::string& path : paths_in(ring_directory_, "")) {
-    if (path != bell && !path.ends_with("/" + std::string(kDrainLockName))) return;
-  }
-  unlink(bell.c_str());
-  lock_.remove();
-  rmdir(ring_directory_.c_str());
+  if (sources_.empty() && inherited_.empty()) remove_empty(ring_directory_, lock_);
 }
 
 void Drain::look_for_rings() {

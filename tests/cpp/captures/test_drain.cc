@@ -1019,6 +1019,33 @@ TEST_CASE("a directory of rings stays while there is anything else in it") {
   }
 }
 
+TEST_CASE("directories of rings that nobody has used for long are removed, and no other") {
+  using namespace std::chrono_literals;
+  const Directories directories;
+  const auto now = std::filesystem::file_time_type::clock::now();
+  const auto make = [&](const std::string& name, const std::vector<std::string_view>& files, std::chrono::hours age) {
+    const std::string path = directories.rings_at.at(name);
+    std::filesystem::create_directory(path);
+    for (const std::string_view file : files) write_file(path + "/" + std::string(file), "");
+    std::filesystem::last_write_time(path, now - age);
+    return path;
+  };
+  const std::string deserted = make("deserted", {kDrainLockName, kBellName}, 25h);
+  const std::string bare = make("bare", {kDrainLockName}, 25h);
+  const std::string kept[] = {
+      make("young", {kDrainLockName, kBellName}, 23h), make("used", {kDrainLockName, kBellName, "1.ring"}, 25h),
+      make("held", {kDrainLockName}, 25h), make("other", {}, 25h), make("bell", {kBellName}, 25h)};
+  DrainLock held(kept[2]);
+  REQUIRE(held.try_acquire());
+  const auto drain = directories.drain();
+  CHECK_FALSE(std::filesystem::exists(deserted));
+  CHECK_FALSE(std::filesystem::exists(bare));
+  for (const std::string& path : kept) {
+    CAPTURE(path);
+    CHECK(std::filesystem::exists(path));
+  }
+}
+
 TEST_CASE("rings that were refused long ago are removed") {
   using namespace std::chrono_literals;
   const Directories directories;
