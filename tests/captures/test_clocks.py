@@ -22,6 +22,7 @@ ONES = np.ones(4, np.float32)
 YEAR_S = 365.25 * 86_400
 SMALL_SEGMENTS = "segment_bytes=1 << 16"
 SEQUENCES = 100
+TAKES_EFFECT_S = 0.02  # a clock that is set does so within 10 ms: capture-format 2
 
 
 @pytest.fixture(autouse=True)
@@ -184,6 +185,8 @@ def test_a_time_before_the_clock_was_set_is_put_right(directory, wall, is_sealed
             program("capture.close()")
             program("load()")
         wall.set_ahead(0)
+        set_s = time.monotonic()
+        assert comes_true(lambda: time.monotonic() - set_s > TAKES_EFFECT_S)
         program("run(2)")
         program.end()
     end_ns = time.time_ns()
