@@ -131,25 +131,15 @@ COMMANDS = (
     ),
 )
 
-EXAMPLES = """\
-examples:
-  edgeward demo                           read handwritten digits
-  edgeward inspect model.tflite           its inputs and outputs, and its engine
-  edgeward predict model.tflite cat.jpg   run it once on a picture
-  edgeward bench model.tflite --vs        how fast, beside the engine's own API
-  edgeward doctor                         which engines work here, and why not
-  edgeward keygen                         keys to sign and encrypt models with
-  edgeward seal model.tflite -o cat-1.ewp --name cat --version 1
-  edgeward verify cat-1.ewp --run         may it run here, and does it answer right
-  edgeward resign cat-1.ewp -o cat.ewp --key new.key
-  edgeward wrap cat-1.ewp --to camera7.pub
-  edgeward root add-key root.json team.pub --role publisher:team
-  edgeward captures show captures         what a program captured
-
+EXAMPLES = (
+    "examples:\n"
+    + "".join(f"  {command.examples.splitlines()[0]}\n" for command in COMMANDS)
+    + """
 exit status:
   0 done             1 the answer is no    2 bad input or wrong use
   3 a bad model      4 an engine problem   5 the system refused
   6 not trusted      130 interrupted"""
+)
 
 
 class _Answer(NamedTuple):

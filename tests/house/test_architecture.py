@@ -200,7 +200,9 @@ def faults_of_map(drawn: dict[str, Arrows], top: str, arrows: Arrows) -> list[st
             faults.append(f"{name}/: has no table")
             continue
         rows = drawn[name]
-        faults += [f"{name}/: {row} has no row" for row in sorted(held[folder].keys() - rows)]
+        for row in sorted(held[folder].keys() - rows):
+            targets = " ".join(f"`{target}`" for target in sorted(held[folder][row]))
+            faults.append(f"{name}/: {row} has no row, expected | `{row}` | its noun | {targets} |")
         faults += [f"{name}/: {row} is not there" for row in sorted(rows.keys() - held[folder])]
         for row, targets in held[folder].items():
             if row in rows and rows[row] != targets:
@@ -354,7 +356,8 @@ def test_a_row_that_names_only_the_package_does_not_cover_its_modules(lay):
 )
 def test_a_second_file_of_one_stem_is_a_row_of_its_own(lay, file, folder):
     key = f"{Path(folder).name}/{Path(file).stem}"
-    assert lay({file: ""}) == [f"{folder}/: {key} has no row"]
+    row = f"| `{key}` | its noun |  |"
+    assert lay({file: ""}) == [f"{folder}/: {key} has no row, expected {row}"]
 
 
 def test_an_include_of_a_header_in_a_folder_is_an_arrow(lay):
@@ -372,12 +375,14 @@ def test_a_header_that_is_not_below_the_root_is_a_fault(lay):
 
 def test_a_folder_without_a_table_is_a_fault(lay):
     new = {"cpp/agent/x.h": '#include "error.h"\n'}
-    assert lay(new) == ["cpp/: agent/ has no row", "cpp/agent/: has no table"]
+    row = "| `agent/` | its noun | `error` |"
+    assert lay(new) == [f"cpp/: agent/ has no row, expected {row}", "cpp/agent/: has no table"]
 
 
 def test_a_folder_in_a_folder_has_a_table(lay):
     new = {"cpp/bytes/deep/x.h": "", "cpp/bytes/hex.h": '#include "bytes/deep/x.h"\n'}
-    assert "cpp/bytes/: bytes/deep/ has no row" in lay(new)
+    row = "| `bytes/deep/` | its noun |  |"
+    assert f"cpp/bytes/: bytes/deep/ has no row, expected {row}" in lay(new)
     assert "cpp/bytes/deep/: has no table" in lay(new)
 
 

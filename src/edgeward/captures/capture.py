@@ -114,29 +114,21 @@ class Capture:
         Raises BadInput, OSError.
         """
         _require_word("keep", keep, _core.KEEPS)
-        _require_word("evict", evict, _core.EVICTS)
         _require_recipient(encrypt_to)
-        if ring_bytes is not None:
-            require_ring_bytes(ring_bytes)
         require_number("statistics_s", statistics_s, MIN_STATISTICS_S, 1 << 32)
-        for name, number, limit in (
-            ("pre_roll", pre_roll, 1 << 32), ("pre_roll_s", pre_roll_s, 1 << 32),
-            ("post_roll", post_roll, 1 << 32), ("post_roll_s", post_roll_s, 1 << 32),
-            ("ring_records", ring_records, 1 << 32), ("ring_s", ring_s, 1 << 32),
-            ("most_age_s", most_age_s, 1 << 32), ("seed", seed, 1 << 32),
-            ("segment_bytes", segment_bytes, 1 << 64), ("most_bytes", most_bytes, 1 << 64),
-            ("least_free_bytes", least_free_bytes, 1 << 64),
-        ):  # fmt: skip
-            require_number(name, number, 0, limit)
-        if keep == "oldest" and (ring_records or ring_s):
-            raise BadInput('ring_records, ring_s: expected keep="newest" with them, got "oldest"')
+        _require_numbers(
+            1 << 32, pre_roll=pre_roll, pre_roll_s=pre_roll_s, post_roll=post_roll,
+            post_roll_s=post_roll_s, ring_records=ring_records, ring_s=ring_s,
+            most_age_s=most_age_s, seed=seed,
+        )  # fmt: skip
+        _require_ring(keep, ring_bytes, is_limited=bool(ring_records or ring_s))
+        self._budget = _budget(segment_bytes, most_bytes, least_free_bytes, most_age_s, evict)
         self.directory = os.fsdecode(directory)
         self._rule, self._redactions = _together(sample, when), list(redact)
         self._plan = _core.CapturePlan()
         self._plan.ring_directory = rings.directory_of(directory)
         rings.make_directory(self._plan.ring_directory)
-        if ring_bytes is None:
-            ring_bytes = rings.default_bytes(self._plan.ring_directory)
+        ring_bytes = ring_bytes or rings.default_bytes(self._plan.ring_directory)
         self._plan.ring_bytes, self._plan.keep = ring_bytes, keep
         self._plan.recipient, self._plan.pre_roll_bytes = encrypt_to, ring_bytes // 2
         self._plan.newest_count, self._plan.newest_ns = ring_records, int(ring_s * 1e9)
@@ -145,7 +137,6 @@ class Capture:
         self._plan.tensors = None if tensors is None else list(tensors)
         self._plan.pre_roll_count, self._plan.pre_roll_ns = pre_roll, int(pre_roll_s * 1e9)
         self._plan.post_roll_count, self._plan.post_roll_ns = post_roll, int(post_roll_s * 1e9)
-        self._budget = _budget(segment_bytes, most_bytes, least_free_bytes, most_age_s, evict)
         ledger = StatisticsLedger(self.directory, recipient=encrypt_to, most_bytes=most_bytes)
         drain = _core.make_drain(self._plan.ring_directory, self.directory, self._budget)
         self._parts = _Parts(ledger, drain)
@@ -352,6 +343,11 @@ class _Parts:
 def _budget(
     segment_bytes: int, most_bytes: int, least_free_bytes: int, most_age_s: float, evict: str
 ) -> _core.Budget:
+    _require_word("evict", evict, _core.EVICTS)
+    _require_numbers(
+        1 << 64,
+        segment_bytes=segment_bytes, most_bytes=most_bytes, least_free_bytes=least_free_bytes,
+    )  # fmt: skip
     budget = _core.Budget()
     budget.segment_bytes = segment_bytes
     budget.most_bytes, budget.least_free_bytes = most_bytes, least_free_bytes
@@ -386,6 +382,18 @@ def _require_names(
 def _require_recipient(key: _core.PublicKey | None) -> None:
     if key is not None and key.algorithm != "x25519":
         raise BadInput(f"encrypt_to: expected an x25519 key, got {key.algorithm}")
+
+
+def _require_numbers(limit: int, **numbers: float) -> None:
+    for name, number in numbers.items():
+        require_number(name, number, 0, limit)
+
+
+def _require_ring(keep: str, ring_bytes: int | None, *, is_limited: bool) -> None:
+    if ring_bytes is not None:
+        require_ring_bytes(ring_bytes)
+    if keep == "oldest" and is_limited:
+        raise BadInput('ring_records, ring_s: expected keep="newest" with them, got "oldest"')
 
 
 def _require_word(name: str, word: str, known: Sequence[str]) -> None:
