@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-RING, RECORD, COUNTERS, FOOTER = 1, 2, 3, 4
-HEAD_BYTES, FRAME_HEAD_BYTES = 192, 64
+RING, COUNTERS, FOOTER, BLOCK, INDEX, RECOVERED = 1, 3, 4, 5, 6, 7
+HEAD_BYTES, FRAME_HEAD_BYTES = 192, 80
 DTYPES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
     "float32", "float64", "bfloat16", "complex64", "complex128",
@@ -120,50 +120,107 @@ class Frame(NamedTuple):
     kind: int
     ring_id: int
     payload: bytes
-    sequence: int = 0
+    first: int = 0  # sequences of a block's records
+    last: int = 0
+    count: int = 0
     tag: bytes = bytes(16)
+
+
+def block(ring_id: int, data: bytes) -> Frame:
+    """A block of one record, which is given as a ring has it."""
+    _, _, tensors, *fields = struct.unpack_from("<IHHQQQqQQQQII", data)
+    sequence, _, monotonic, time, latency, lost, correlation, replaces, reasons, user_bytes = fields
+    end = 128 + 80 * tensors
+    rows, user = data[128:end], data[end : end + user_bytes]
+    head = struct.pack("<IHHQ", 1, tensors, 0, user_bytes) + rows
+    head += struct.pack(
+        "<QQqQQQQII", sequence, monotonic, time, latency, lost, correlation, replaces, reasons,
+        user_bytes,
+    )  # fmt: skip
+    # Both begin with tensors at the next multiple of 64, and have one behind another.
+    payload, at = head + user, len(data[: end + user_bytes])
+    for row in range(tensors):
+        (size,) = struct.unpack_from("<Q", rows, 80 * row + 8)
+        at += -at % 64
+        payload = padded(payload) + data[at : at + size]
+        at += size
+    return Frame(BLOCK, ring_id, payload, sequence, sequence, 1)
 
 
 def head(salt: bytes, created_ns: int = START_NS) -> bytes:
     """The head of a segment that is not encrypted."""
-    fields = struct.pack("<8s8sqII", b"EWSEG01\0", salt, created_ns, 0, 0)
+    fields = struct.pack("<8s8sqII", b"EWSEG02\0", salt, created_ns, 0, 0)
     fields += bytes(188 - len(fields))
     return fields + struct.pack("<I", crc32c(fields))
 
 
 def segment(head: bytes, frames: Iterable[Frame], *, is_recovered: bool = False) -> bytes:
-    """A sealed segment: the frames in this order, numbered anew, and a footer that fits them."""
+    """A sealed segment: the frames in this order, numbered anew, and an end that fits them."""
     salt = head[8:16]
-    stored = head
-    count = 0
+    stored, index = head, b""
+    count = records = 0
     for frame in frames:
+        index += _row(len(stored), frame)
         stored += _frame(salt, count, frame)
         count += 1
+        records += frame.count
+    index_offset = len(stored)
+    stored += _frame(salt, count, Frame(INDEX, 0, index))
     footer = struct.pack(
-        "<QQII32s", count, len(stored), int(is_recovered), 0, hashlib.sha256(stored).digest()
+        "<QQIIQ32s", count + 1, len(stored), 0, 0, index_offset, hashlib.sha256(stored).digest()
     )
-    return stored + _frame(salt, count, Frame(FOOTER, 0, footer))
+    kind = RECOVERED if is_recovered else FOOTER
+    return stored + _frame(salt, count + 1, Frame(kind, 0, footer, count=records))
 
 
 def frames(data: bytes) -> tuple[bytes, list[Frame]]:
-    """The head of a segment and its frames as they are stored, without the footer."""
+    """The head of a segment and its frames as they are stored, without index and last frame."""
     stored = []
     at = HEAD_BYTES
     while at < len(data):
-        kind, _, ring_id, _, size, _ = struct.unpack_from("<I8sQQII", data, at + 4)
-        tag, (sequence,) = data[at + 40 : at + 56], struct.unpack_from("<Q", data, at + 56)
+        kind, _, ring_id, _, first, last, count, size, _, tag = struct.unpack_from(
+            "<I8sQQQQQII16s", data, at + 4
+        )
         payload = data[at + FRAME_HEAD_BYTES : at + FRAME_HEAD_BYTES + size]
-        if kind != FOOTER:
-            stored.append(Frame(kind, ring_id, payload, sequence, tag))
-        at += FRAME_HEAD_BYTES + len(padded(payload))
+        if kind not in (FOOTER, INDEX, RECOVERED):
+            stored.append(Frame(kind, ring_id, payload, first, last, count, tag))
+        at += len(padded(bytes(FRAME_HEAD_BYTES) + payload))
     return data[:HEAD_BYTES], stored
+
+
+def _row(offset: int, frame: Frame) -> bytes:
+    """Of the index. Times and reasons are those of a block of one record."""
+    times, reasons, flags = (0, 0, 0, 0), 0, 0
+    if frame.kind == BLOCK and frame.count == 1:
+        (tensors,) = struct.unpack_from("<H", frame.payload, 4)
+        at = 16 + 80 * tensors
+        if len(frame.payload) >= at + 64:
+            fields = struct.unpack_from("<QQqQQQQII", frame.payload, at)
+            monotonic, time, replaces, reasons = fields[1], fields[2], fields[6], fields[7]
+            times = (time, time, monotonic, monotonic)
+            flags = (replaces != 0) + 2 * _is_odd(frame.payload[16:at])
+    return struct.pack(
+        "<QQQQqqQQIIII", offset, frame.ring_id, frame.first, frame.last, *times, frame.kind,
+        frame.count, reasons, flags,
+    )  # fmt: skip
+
+
+def _is_odd(rows: bytes) -> bool:
+    """Whether a tensor's dimensions, but for zeros, multiply to 2^63 bytes or more."""
+    for at in range(0, len(rows), 80):
+        size = 8
+        for extent in struct.unpack_from("<8q", rows, at + 16):
+            size *= max(extent, 1)
+        if size >= 1 << 63:
+            return True
+    return False
 
 
 def _frame(salt: bytes, index: int, frame: Frame) -> bytes:
     def fields(crc: int) -> bytes:
         return struct.pack(
-            "<4sI8sQQII16sQ", b"EWFR", frame.kind, salt, frame.ring_id, index, len(frame.payload),
-            crc, frame.tag, frame.sequence,
+            "<4sI8sQQQQQII16s", b"EWF2", frame.kind, salt, frame.ring_id, index, frame.first,
+            frame.last, frame.count, len(frame.payload), crc, frame.tag,
         )  # fmt: skip
 
     return padded(fields(crc32c(frame.payload, crc32c(fields(0)))) + frame.payload)
@@ -183,7 +240,7 @@ def write(
     """A sealed segment of one ring's records in `directory`, the `number`th there."""
     salt = hashlib.sha256(f"{directory.name} {number}".encode()).digest()[:8]
     rows = [Frame(RING, ring_id, description() if described is None else described)]
-    rows += [Frame(RECORD, ring_id, data, struct.unpack_from("<Q", data, 8)[0]) for data in records]
+    rows += [block(ring_id, data) for data in records]
     directory.mkdir(parents=True, exist_ok=True)
     created_ns = START_NS + number
     path = directory / f"{created_ns:020}-{salt.hex()}.ewc"

@@ -136,8 +136,8 @@ void Drain::learn_known() {
         throw std::filesystem::filesystem_error("segment", path, {errno, std::generic_category()});
       SegmentReader reader(path, nullptr);
       while (const auto frame = reader.next()) {
-        uint64_t& last = known_sequences_[frame->ring_id];
-        last = std::max(last, frame->sequence);
+        uint64_t& last = known_sequences_[frame->head.ring_id];
+        last = std::max(last, frame->head.last_sequence);
       }
     } catch (const Error&) {
       // It has not even a head: nothing is known from it.
@@ -351,7 +351,7 @@ uint64_t Drain::read(Source& source) {
       ++counters_.duplicates;
       continue;
     }
-    append(source, FrameType::record, whole->head.sequence, record->bytes);
+    add(source, *whole);
     source.last_sequence = whole->head.sequence;
     ++counters_.records;
     ++unsynced_records_;
@@ -368,7 +368,7 @@ void Drain::end(Source& source) {
     ++counters_.refused_rings;
     refusal_ = "ring \"" + source.reader.path() + "\": expected what its writer committed, got other bytes";
   }
-  append(source, FrameType::counters, 0, counters_payload(&source));
+  append(source, FrameType::counters, counters_payload(&source));
   source.is_counted = true;
 }
 
@@ -388,19 +388,30 @@ Drain::Open& Drain::segment_of(const Source& source) {
   return added->second;
 }
 
-void Drain::append(Open& segment, FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload) {
+void Drain::append(Open& segment, FrameType type, uint64_t ring_id, Bytes payload) {
   const uint64_t before = segment.writer->size_bytes();
-  segment.writer->append(type, ring_id, sequence, payload);
+  segment.writer->append(type, ring_id, payload);
   unsynced_bytes_ += segment.writer->size_bytes() - before;
 }
 
-// What a ring says of itself comes before its first frame.
-void Drain::append(const Source& source, FrameType type, uint64_t sequence, Bytes payload) {
+// What a ring says of itself comes before its first frame. Returns the segment for its recipient.
+Drain::Open& Drain::describe(const Source& source) {
   const RingFacts& facts = source.reader.facts();
   Open& segment = segment_of(source);
   if (segment.described.insert(facts.ring_id).second)
-    append(segment, FrameType::ring, facts.ring_id, 0, std::as_bytes(std::span(facts.description)));
-  append(segment, type, facts.ring_id, sequence, payload);
+    append(segment, FrameType::ring, facts.ring_id, std::as_bytes(std::span(facts.description)));
+  return segment;
+}
+
+void Drain::append(const Source& source, FrameType type, Bytes payload) {
+  append(describe(source), type, source.reader.facts().ring_id, payload);
+}
+
+void Drain::add(const Source& source, const Record& record) {
+  Open& segment = describe(source);
+  const uint64_t before = segment.writer->size_bytes();
+  segment.writer->add(source.reader.facts().ring_id, record);
+  unsynced_bytes_ += segment.writer->size_bytes() - before;
 }
 
 void Drain::sync() {
@@ -431,9 +442,9 @@ void Drain::seal(const Recipient& recipient) {
   for (auto& [path, source] : sources_) {
     const uint64_t ring_id = source.reader.facts().ring_id;
     if (segment.described.count(ring_id) != 0 && !source.is_counted)
-      append(segment, FrameType::counters, ring_id, 0, counters_payload(&source));
+      append(segment, FrameType::counters, ring_id, counters_payload(&source));
   }
-  append(segment, FrameType::counters, 0, 0, counters_payload(nullptr));
+  append(segment, FrameType::counters, 0, counters_payload(nullptr));
   // Free the rings before the segment is sealed: only an open one tells the next drain what is on the disk already.
   sync();
   segment.writer->seal();
@@ -533,6 +544,7 @@ void Drain::flush() {
 void Drain::close() {
   try {
     seal_all();
+    recover();  // segments for which a full disk had no room before
     remove_ended();
     remove_leftovers_of_rings();
   } catch (const std::exception& error) {  // the disk failed, or memory did

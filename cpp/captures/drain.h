@@ -124,8 +124,10 @@ class Drain {
   uint64_t read(Source& source);
   void end(Source& source);
   Open& segment_of(const Source& source);
-  void append(Open& segment, FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload);
-  void append(const Source& source, FrameType type, uint64_t sequence, Bytes payload);
+  Open& describe(const Source& source);
+  void append(Open& segment, FrameType type, uint64_t ring_id, Bytes payload);
+  void append(const Source& source, FrameType type, Bytes payload);
+  void add(const Source& source, const Record& record);
   void sync();
   std::vector<Recipient> full_segments() const;
   void seal(const Recipient& recipient);

@@ -131,6 +131,21 @@ void rewrite_record_head(const RecordHead& head, std::span<std::byte> record) {
   put_head(head, *try_read<uint32_t>(record, offsetof(HeadBytes, rows_crc)), record);
 }
 
+std::optional<std::vector<RecordTensor>> try_read_rows(Bytes rows, size_t count) {
+  std::vector<RecordTensor> tensors;
+  tensors.reserve(std::min(count, kMaxRecordTensors));
+  for (size_t i = 0; i < count; ++i) {
+    const auto row = try_read<RowBytes>(rows, i * kTensorRowBytes);
+    if (!row || row->side > 1 || row->dtype >= kDTypeCount || row->rank > Shape::kMaxRank || row->zero != 0)
+      return std::nullopt;
+    const Shape shape{std::span<const int64_t>(row->dims, row->rank)};
+    const auto dtype = static_cast<DType>(row->dtype);
+    if (size_bytes(dtype, shape) != row->size_bytes) return std::nullopt;
+    tensors.push_back({static_cast<RecordSide>(row->side), row->index, dtype, shape, row->size_bytes, 0});
+  }
+  return tensors;
+}
+
 std::optional<Record> try_read_record(Bytes bytes) {
   const auto head = try_read_head(bytes);
   if (!head || head->tensor_count > kMaxRecordTensors || head->user_bytes > kMaxUserBytes) return std::nullopt;
@@ -143,14 +158,9 @@ std::optional<Record> try_read_record(Bytes bytes) {
   record.head = {head->size_bytes,     head->tensor_count, head->sequence,   head->position,
                  head->monotonic_ns,   head->wall_ns,      head->latency_ns, head->lost_before,
                  head->correlation_id, head->replaces,     head->reason,     head->user_bytes};
-  for (size_t i = 0; i < head->tensor_count; ++i) {
-    const auto row = *try_read<RowBytes>(bytes, kRecordHeadBytes + i * kTensorRowBytes);
-    if (row.side > 1 || row.dtype >= kDTypeCount || row.rank > Shape::kMaxRank || row.zero != 0) return std::nullopt;
-    const Shape shape{std::span<const int64_t>(row.dims, row.rank)};
-    const auto dtype = static_cast<DType>(row.dtype);
-    if (size_bytes(dtype, shape) != row.size_bytes) return std::nullopt;
-    record.tensors.push_back({static_cast<RecordSide>(row.side), row.index, dtype, shape, row.size_bytes, 0});
-  }
+  auto tensors = try_read_rows(bytes.subspan(kRecordHeadBytes, rows_bytes), head->tensor_count);
+  if (!tensors) return std::nullopt;
+  record.tensors = std::move(*tensors);
   uint64_t end = kRecordHeadBytes + rows_bytes + head->user_bytes;
   if (lay_out(record.tensors, head->user_bytes) != head->size_bytes) return std::nullopt;
   for (const RecordTensor& tensor : record.tensors) {

@@ -87,6 +87,9 @@ struct Record {
 // zero. The tensors' bytes are not checked.
 std::optional<Record> try_read_record(Bytes bytes);
 
+// The tensors that `count` rows of kTensorRowBytes describe, their offsets zero; nothing for rows that none has.
+std::optional<std::vector<RecordTensor>> try_read_rows(Bytes rows, size_t count);
+
 // Whether a record's head is whole and says that it was written at `position` of its ring.
 bool is_record_at(Bytes bytes, uint64_t position);
 

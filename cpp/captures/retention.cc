@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "captures/sealed_statistics.h"
+#include "captures/segment_index.h"
 #include "captures/segment_reader.h"
 
 namespace edgeward {
@@ -51,18 +52,6 @@ Listing list(const std::string& directory) {
 uint64_t free_bytes(const std::string& directory) {
   struct statvfs facts {};
   return statvfs(directory.c_str(), &facts) == 0 ? facts.f_bavail * facts.f_frsize : UINT64_MAX;
-}
-
-// As far as the segment is whole.
-uint64_t record_count(const std::string& path) {
-  uint64_t count = 0;
-  try {
-    SegmentReader reader(path, nullptr);
-    while (const auto frame = reader.next()) count += frame->type == FrameType::record ? 1 : 0;
-  } catch (const std::exception&) {
-    return 0;  // it is damaged: its bytes are counted all the same
-  }
-  return count;
 }
 
 }  // namespace

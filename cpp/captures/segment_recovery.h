@@ -1,4 +1,4 @@
-// Recovery of a segment that its writer left open: its whole frames, sealed. What each crash leaves:
+// Recovery of a segment that its writer left open: its whole frames, with an end that says so. What each crash leaves:
 // docs/capture-format.md, section 3. Any thread.
 #pragma once
 
@@ -9,7 +9,7 @@ namespace edgeward {
 
 struct Recovered {
   std::string path;         // of the sealed file; empty when it had no whole frame
-  uint64_t frame_count;     // whole ones, which the sealed file has
+  uint64_t frame_count;     // whole ones, which the sealed file has; without an index
   uint64_t lost_bytes;      // behind them
   uint64_t hole_count = 0;  // whole frames among the lost bytes: a crash alone leaves none
 };

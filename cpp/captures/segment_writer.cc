@@ -17,6 +17,9 @@
 namespace edgeward {
 namespace {
 
+// What is lost by a machine that stops is at most what was not synced; a block this large costs little for its head.
+constexpr uint64_t kBlockBytes = uint64_t{512} << 10;
+
 [[noreturn]] void refuse(const std::string& path) {
   throw std::filesystem::filesystem_error("segment", path, {errno, std::generic_category()});
 }
@@ -73,6 +76,7 @@ SegmentWriter::SegmentWriter(const std::string& directory, int64_t number, const
           throw;
         }
         hash_.add(bytes);
+        head_digest_ = sha256(bytes);
         size_bytes_ = bytes.size();
         return file;
       }()) {}
@@ -94,17 +98,45 @@ void SegmentWriter::require_whole() const {
   refuse(path_);
 }
 
-void SegmentWriter::append(FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload) {
-  FrameHead head{};
-  head.type = static_cast<uint32_t>(type);
+uint64_t SegmentWriter::size_bytes() const {
+  if (block_.is_empty()) return size_bytes_;
+  return size_bytes_ + frame_bytes(2, static_cast<uint32_t>(block_.size_bytes()));
+}
+
+void SegmentWriter::add(uint64_t ring_id, const Record& record) {
+  require_whole();
+  if (!block_.admits(ring_id, record)) write_block();
+  block_.add(ring_id, record);
+  if (block_.size_bytes() >= kBlockBytes) write_block();
+}
+
+void SegmentWriter::write_block() {
+  if (block_.is_empty()) return;
+  block_.lay_out(payload_);
+  const RecordSpan span = RecordBlock::try_read(payload_)->span();
+  const uint64_t ring_id = block_.ring_id();
+  block_.clear();
+  append(FrameType::block, ring_id, payload_, span);
+}
+
+void SegmentWriter::append(FrameType type, uint64_t ring_id, Bytes payload, const RecordSpan& span) {
+  write_block();
+  const FrameRow row = row_of(type, ring_id, span, size_bytes_);
+  FrameHead head = head_of(row);
+  rows_.push_back(row);
+  record_count_ += span.record_count;
+  write(head, payload);
+}
+
+// Seals the payload when there is a recipient.
+void SegmentWriter::write(FrameHead head, Bytes payload) {
   head.salt = salt_;
-  head.ring_id = ring_id;
   head.index = frame_count_;
-  head.sequence = sequence;
+  head.payload_bytes = static_cast<uint32_t>(payload.size());
   std::vector<std::byte> stored;
   if (cipher_) {
     stored.resize(payload.size());
-    cipher_->seal(nonce_of(frame_count_), {}, payload, stored, head.tag);
+    cipher_->seal(nonce_of(frame_count_), associated_data(head_digest_, head), payload, stored, head.tag);
     payload = stored;
   }
   lay_frame(head, payload, frame_);
@@ -116,6 +148,7 @@ void SegmentWriter::append(FrameType type, uint64_t ring_id, uint64_t sequence, 
 
 void SegmentWriter::sync() {
   require_whole();
+  write_block();
   has_failed_ = true;
   if (fdatasync(file_.number()) != 0) refuse(path_);
   require_reachable();
@@ -133,8 +166,13 @@ void SegmentWriter::require_reachable() const {
 }
 
 std::string SegmentWriter::seal() {
-  lay_footer(salt_, {frame_count_, size_bytes_, 0, 0, hash_.finish()}, frame_);
-  write(frame_);
+  write_block();
+  const uint64_t index_offset = size_bytes_;
+  write(head_of({.type = static_cast<uint32_t>(FrameType::index)}), std::as_bytes(std::span(rows_)));
+  FrameHead head = head_of({.type = static_cast<uint32_t>(FrameType::footer)});
+  head.record_count = record_count_;
+  const SegmentFooter footer{frame_count_, size_bytes_, 0, 0, index_offset, hash_.finish()};
+  write(head, std::as_bytes(std::span(&footer, 1)));
   sync();
   std::string sealed = sealed_segment_path(path_);
   if (rename(path_.c_str(), sealed.c_str()) != 0) refuse(sealed);

@@ -1,6 +1,7 @@
-// SegmentWriter: appends frames to NAME.open and seals it by a rename to NAME.ewc. A crash damages nothing but the end
-// of the file; a file that was open when its writer died is never appended to, but recovered. Bytes, states and what
-// each crash leaves: docs/capture-format.md, section 3. One thread at a time.
+// SegmentWriter: packs records into blocks, appends them and other frames to NAME.open, and seals it by a rename to
+// NAME.ewc. A crash damages nothing but the end of the file; a file that was open when its writer died is never
+// appended to, but recovered. Bytes, states and what each crash leaves: docs/capture-format.md, section 3. One thread
+// at a time.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "captures/record_block.h"
 #include "captures/segment_format.h"
 #include "crypto/crypto.h"
 #include "system/file.h"
@@ -25,19 +27,25 @@ class SegmentWriter {
   SegmentWriter(const SegmentWriter&) = delete;
   SegmentWriter& operator=(const SegmentWriter&) = delete;
 
-  // `sequence` is a record's, 0 for other frames. Throws std::filesystem::filesystem_error; the frame is then not whole
-  // in the file, and every later call throws too.
-  void append(FrameType type, uint64_t ring_id, uint64_t sequence, Bytes payload);
-  // Makes what was appended durable, where a reader finds it. Throws as append().
+  // Puts a record into the block in hand, which is written when the next record has another ring or other tensors, when
+  // it is large enough, and by append(), sync() and seal(). Throws as append().
+  void add(uint64_t ring_id, const Record& record);
+  // Writes a frame. `span` is that of a block; empty for other frames. Throws std::filesystem::filesystem_error; the
+  // frame is then not whole in the file, and every later call throws too.
+  void append(FrameType type, uint64_t ring_id, Bytes payload, const RecordSpan& span = {});
+  // Makes what was added and appended durable, where a reader finds it. Throws as append().
   void sync();
-  // Ends the segment: footer, sync, rename. Returns its path. Throws as append().
+  // Ends the segment: index, footer, sync, rename. Returns its path. Throws as append().
   std::string seal();
 
-  uint64_t size_bytes() const { return size_bytes_; }
+  // Of the file once the block in hand is written.
+  uint64_t size_bytes() const;
   uint64_t frame_count() const { return frame_count_; }
   const std::string& path() const { return path_; }
 
  private:
+  void write_block();
+  void write(FrameHead head, Bytes payload);
   void write(Bytes bytes);
   void require_whole() const;
   void require_reachable() const;
@@ -48,7 +56,12 @@ class SegmentWriter {
   uint64_t frame_count_ = 0;
   bool has_failed_ = false;  // what the file ends with is not known
   std::optional<Aead> cipher_;
+  Digest head_digest_;
   Sha256 hash_;
+  RecordBlockBuilder block_;
+  std::vector<FrameRow> rows_;
+  uint64_t record_count_ = 0;
+  std::vector<std::byte> payload_;
   std::vector<std::byte> frame_;
   Descriptor file_;  // initialised last: its initialiser sets the others
 };

@@ -13,5 +13,6 @@ void bind_packages(py::module_& module);
 // Adds captures. Statistics come before models, whose methods return them.
 void bind_statistics(py::module_& module);
 void bind_captures(py::module_& module);
+void bind_segments(py::module_& module);
 
 }  // namespace edgeward

@@ -5,13 +5,9 @@
 
 #include "captures/capture.h"
 #include "captures/drain_thread.h"
-#include "captures/record.h"
 #include "captures/redaction.h"
 #include "captures/ring_format.h"
 #include "captures/sealed_statistics.h"
-#include "captures/segment_format.h"
-#include "captures/segment_reader.h"
-#include "captures/segment_recovery.h"
 #include "captures/statistics.h"
 #include "error.h"
 #include "python/arrays.h"
@@ -44,17 +40,6 @@ constexpr Word<BoxUnit> kBoxUnits[] = {{BoxUnit::pixels, "pixels"}, {BoxUnit::no
 
 constexpr Word<Keep> kKeeps[] = {{Keep::oldest, "oldest"}, {Keep::newest, "newest"}};
 constexpr Word<Evict> kEvicts[] = {{Evict::oldest, "oldest"}, {Evict::closest, "closest"}};
-constexpr Word<Reason> kReasons[] = {
-    {kSampled, "sampled"}, {kPredicate, "predicate"}, {kManual, "manual"},
-    {kFailed, "failed"},   {kPreRoll, "pre_roll"},    {kPostRoll, "post_roll"},
-};
-constexpr Word<FrameType> kFrameTypes[] = {
-    {FrameType::ring, "ring"},
-    {FrameType::record, "record"},
-    {FrameType::counters, "counters"},
-    {FrameType::footer, "footer"},
-};
-
 py::bytes python_bytes(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 // Valid as long as `bytes`.
@@ -168,86 +153,6 @@ std::unique_ptr<PyDrain> make_drain(const py::object& ring_directory, const py::
   const std::string captures = path_of(capture_directory);
   const Unlocked released;
   return std::make_unique<PyDrain>(std::make_unique<DrainThread>(rings, captures, budget));
-}
-
-// ---- Reading.
-
-struct PyTensor {
-  bool is_output;
-  uint32_t index;
-  std::string_view dtype;
-  py::array array;
-};
-
-struct PyRecord {
-  uint64_t ring_id;
-  RecordHead head;
-  py::bytes user;
-  py::list tensors;
-};
-
-py::tuple reasons_of(const PyRecord& record) {
-  py::list words;
-  for (const auto& [reason, word] : kReasons) {
-    if ((record.head.reason & reason) != 0) words.append(word);
-  }
-  return words;
-}
-
-// A frame that holds no record, or one that cannot be read without the key.
-struct PyFrame {
-  FrameType type;
-  uint64_t ring_id;
-  py::bytes payload;
-};
-
-// Nothing when `payload` is no record.
-std::optional<PyRecord> record_of(uint64_t ring_id, Bytes payload) {
-  // The tensors become views of one piece of memory, which the arrays keep alive.
-  auto block = std::make_unique<Block>(Block::uninitialized(payload.size()));
-  std::memcpy(block->data(), payload.data(), payload.size());
-  std::byte* data = block->data();
-  const auto record = try_read_record({data, payload.size()});
-  if (!record) return std::nullopt;
-  const py::capsule owner(block.release(), [](void* held) { delete static_cast<Block*>(held); });
-  py::list tensors(record->tensors.size());
-  for (size_t i = 0; i < record->tensors.size(); ++i) {
-    const RecordTensor& tensor = record->tensors[i];
-    const Shape shape = storage_shape(tensor.dtype, tensor.shape);
-    py::array view(array_dtype(tensor.dtype), std::vector<py::ssize_t>(shape.begin(), shape.end()),
-                   data + tensor.offset, owner);
-    py::detail::array_proxy(view.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
-    tensors[i] = py::cast(PyTensor{tensor.side == RecordSide::output, tensor.index, name(tensor.dtype), view});
-  }
-  return PyRecord{ring_id, record->head, python_bytes(record->user), tensors};
-}
-
-py::object frame_of(SegmentReader& self) {
-  std::optional<Frame> frame;
-  {
-    const Unlocked released;
-    frame = self.next();
-  }
-  if (!frame) return py::none();
-  if (frame->type == FrameType::record) {
-    if (auto record = record_of(frame->ring_id, frame->payload)) return py::cast(std::move(*record));
-  }
-  return py::cast(PyFrame{frame->type, frame->ring_id, python_bytes(frame->payload)});
-}
-
-py::dict recovered_dict(const py::object& path) {
-  const std::string segment = path_of(path);
-  Recovered recovered{{}, 0, 0, 0};
-  {
-    const Unlocked released;
-    recovered = recover_segment(segment);
-  }
-  py::dict dict;
-  dict["path"] = recovered.path.empty() ? py::object(py::none()) : py::str(recovered.path);
-  dict["frame_count"] = recovered.frame_count;
-  dict["lost_bytes"] = recovered.lost_bytes;
-  dict["hole_count"] = recovered.hole_count;
-  return dict;
 }
 
 // ---- The tables.
@@ -419,58 +324,6 @@ void bind_drain(py::module_& module) {
              "A Drain that drains as soon as no other one has the rings. Raises OSError.");
 }
 
-void bind_records(py::module_& module) {
-  py::class_<PyTensor>(module, "RecordTensor", "One tensor of a Record.")
-      .def_readonly("is_output", &PyTensor::is_output)
-      .def_readonly("index", &PyTensor::index, "Of the signature's inputs or outputs.")
-      .def_readonly("dtype", &PyTensor::dtype, "The model's.")
-      .def_readonly("array", &PyTensor::array, "A read-only view of the record's memory, which it keeps alive.");
-
-  const auto head = [](auto field) { return [field](const PyRecord& self) { return self.head.*field; }; };
-  py::class_<PyRecord>(module, "Record", "A frame that holds one captured inference.")
-      .def_readonly("ring_id", &PyRecord::ring_id)
-      .def_property_readonly("sequence", head(&RecordHead::sequence), "Of its ring, from 1; gaps are losses.")
-      .def_property_readonly("monotonic_ns", head(&RecordHead::monotonic_ns), "When the run began.")
-      .def_property_readonly("wall_ns", head(&RecordHead::wall_ns), "The same in Unix time.")
-      .def_property_readonly("latency_ns", head(&RecordHead::latency_ns))
-      .def_property_readonly("lost_before", head(&RecordHead::lost_before), "Records of its ring that were lost.")
-      .def_property_readonly("correlation_id", head(&RecordHead::correlation_id))
-      .def_property_readonly("replaces", head(&RecordHead::replaces),
-                             "Sequence of the record that a reservoir gave up for this one; 0: none.")
-      .def_property_readonly("reasons", &reasons_of, "Words: why it was kept.")
-      .def_readonly("user", &PyRecord::user)
-      .def_readonly("tensors", &PyRecord::tensors, "A list of RecordTensor.");
-}
-
-void bind_segments(py::module_& module) {
-  module.attr("REASONS") = all_words(kReasons);
-  module.attr("LEAST_WALL_NS") = kLeastWall_ns;
-  module.attr("OPEN_SUFFIX") = kOpenSuffix;
-  module.attr("SEALED_SUFFIX") = kSealedSuffix;
-  py::class_<PyFrame>(module, "Frame", "A frame of a segment: what is no record, or is encrypted.")
-      .def_property_readonly("type", [](const PyFrame& self) { return word_of(kFrameTypes, self.type); })
-      .def_readonly("ring_id", &PyFrame::ring_id)
-      .def_readonly("payload", &PyFrame::payload);
-
-  py::class_<SegmentReader>(module, "SegmentReader", "The frames of a segment, one by one.")
-      .def("next", &frame_of, "The next frame, a Record or a Frame; None after the last whole one.")
-      .def_property_readonly("is_complete", &SegmentReader::is_complete, "Whether it was sealed, and read to its end.")
-      .def_property_readonly("is_encrypted", &SegmentReader::is_encrypted)
-      .def_property_readonly(
-          "boot_id", [](const SegmentReader& self) { return python_bytes(self.moment().boot); },
-          "16 bytes, of the device's boot in which it was begun; zeros: not known.")
-      .def_property_readonly(
-          "monotonic_ns", [](const SegmentReader& self) { return self.moment().monotonic_ns; }, "When it was begun.")
-      .def_property_readonly(
-          "wall_ns", [](const SegmentReader& self) { return self.moment().wall_ns; }, "The same in Unix time.")
-      .def_property_readonly("hole_count", &SegmentReader::hole_count, "Whole frames behind the first broken one.");
-  module.def(
-      "open_segment",
-      [](const py::object& path, const PrivateKey* key) { return std::make_unique<SegmentReader>(path_of(path), key); },
-      py::arg("path"), py::arg("key"), "A SegmentReader at its first frame. Raises MalformedCapture, WrongKey.");
-  module.def("recover_segment", &recovered_dict, py::arg("path"), "Seal a segment that a crash left open.");
-}
-
 void bind_sealed_statistics(py::module_& module) {
   module.attr("STATISTICS_SUFFIX") = kStatisticsSuffix;
   module.attr("SEALED_STATISTICS_SUFFIX") = kSealedStatisticsSuffix;
@@ -508,8 +361,6 @@ void bind_captures(py::module_& module) {
   bind_plan(module);
   bind_capture(module);
   bind_drain(module);
-  bind_records(module);
-  bind_segments(module);
   bind_sealed_statistics(module);
   module.def("least_latencies", &least_latencies, "The least nanoseconds of each bucket of latency_counts.");
   module.def("bit_bins", &bit_bins, "(bin, value nearest to zero) of each bin of a tensor without edges, by value.");

@@ -21,6 +21,7 @@ from edgeward._core import (
     empty,
 )
 from edgeward.captures import redact, rules
+from edgeward.captures.batch import Batch
 from edgeward.captures.capture import Capture
 from edgeward.captures.captured import Captured, read_captures
 from edgeward.captures.statistics_file import read_statistics
@@ -41,6 +42,7 @@ from edgeward.errors import (
     MalformedPackage,
     MalformedRoot,
     OutOfMemory,
+    PassedOver,
     RollbackRefused,
     UnsupportedModel,
     UntrustedPackage,
@@ -58,6 +60,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BadInput",
+    "Batch",
     "Busy",
     "Capture",
     "Captured",
@@ -80,6 +83,7 @@ __all__ = [
     "Model",
     "OutOfMemory",
     "Package",
+    "PassedOver",
     "PrivateKey",
     "PublicKey",
     "Quantization",

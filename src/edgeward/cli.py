@@ -15,11 +15,12 @@ import os
 import sys
 import textwrap
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn, TextIO
 
 from edgeward import __version__
-from edgeward.errors import BadInput, EdgewardError, OutOfMemory
+from edgeward.errors import BadInput, EdgewardError, OutOfMemory, PassedOver
 from edgeward.outcome import Outcome
 from edgeward.terminal.quoting import quoted, quoted_text
 
@@ -234,14 +235,18 @@ def _answer(words: Sequence[str]) -> _Answer:
     """Runs the command that `words` name. An exception is an answer too."""
     is_json = _asks_for_json(words)
     try:
-        try:
-            args = parser(words).parse_args(words)
-            outcome: Outcome = args.run(args)
-        except _Answered as answered:
-            outcome = answered.outcome
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", PassedOver)
+            try:
+                args = parser(words).parse_args(words)
+                outcome: Outcome = args.run(args)
+            except _Answered as answered:
+                outcome = answered.outcome
+        lines = (f"edgeward: warning: {quoted(str(warning.message))}" for warning in caught)
+        complaint = "\n".join(dict.fromkeys(lines))
         if is_json and outcome.report is not None:
-            return _Answer(_document(outcome.report), "", outcome.status)
-        return _Answer(_encoded(outcome.text), "", outcome.status)
+            return _Answer(_document(outcome.report), complaint, outcome.status)
+        return _Answer(_encoded(outcome.text), complaint, outcome.status)
     except BrokenPipeError:  # whoever read what the command wrote has enough
         _drop(sys.stdout)
         return _Answer(b"", "", STATUS_BROKEN_PIPE)

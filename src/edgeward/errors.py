@@ -148,4 +148,8 @@ class MalformedCapture(EdgewardError):
     exit_status = 3
 
 
+class PassedOver(UserWarning):
+    """Warns of captured records that cannot be read: damaged ones, and shapes that no array has."""
+
+
 BY_CODE = {error.code: error for error in EdgewardError.__subclasses__()}  # what the core raises

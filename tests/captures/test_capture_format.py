@@ -167,20 +167,24 @@ def small(tmp_path):
 def frames(path):
     """The frames that the product reads, without views of their memory; None when refused."""
     try:
-        reader = _core.open_segment(str(path), None)
+        segment = _core.open_segment(str(path), None)
     except ew.MalformedCapture:
         return None, False
     read = []
-    while (frame := reader.next()) is not None:
-        if isinstance(frame, _core.Record):
-            fields = fields_of(frame)
-            fields["tensors"] = [
-                fields_of(tensor) | {"array": tensor.array.tobytes()} for tensor in frame.tensors
-            ]
-            read.append(("record", fields))
-        else:
-            read.append((frame.type, frame.ring_id, frame.payload))
-    return read, reader.is_complete
+    for frame, row in enumerate(segment.rows):
+        is_block = row["type"] == _core.BLOCK_FRAME
+        if is_block and segment.load(frame):
+            for index in range(segment.count):
+                fields = fields_of(segment.record(index))
+                fields["tensors"] = [
+                    fields_of(tensor) | {"array": tensor.array.tobytes()}
+                    for tensor in fields["tensors"]
+                ]
+                read.append(("record", fields))
+        elif not is_block and (payload := segment.payload(frame)) is not None:
+            read.append((int(row["type"]), int(row["ring_id"]), payload))
+    is_whole = len(read) == segment.record_count + sum(segment.rows["type"] != _core.BLOCK_FRAME)
+    return read, segment.state == "sealed" and is_whole
 
 
 def fields_of(struct):
@@ -216,4 +220,5 @@ def test_no_flipped_bit_of_a_segment_is_taken(small, tmp_path):
         path.write_bytes(damaged)
         read, is_complete = frames(path)
         assert not is_complete
-        assert read is None or read == whole[: len(read)]
+        # What an index lists is found behind what is damaged.
+        assert read is None or (len(read) <= len(whole) and all(frame in whole for frame in read))

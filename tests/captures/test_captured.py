@@ -8,7 +8,7 @@ import sealed
 from models import tflite_models
 
 import edgeward as ew
-from edgeward.captures import captured, rules
+from edgeward.captures import rules, segments
 
 ONES = np.ones(4, np.float32)
 
@@ -35,36 +35,40 @@ def test_segments_come_in_order_of_time(directory):
     for value in range(5):
         capture(directory, [value])
     assert values(directory) == [0, 1, 2, 3, 4]
-    assert len(captured.segment_paths(directory)) == 5
+    assert len(segments.segment_paths(directory)) == 5
 
 
 def test_what_a_reservoir_gave_up_is_on_the_disk_and_left_out(directory):
     capture(directory, range(500), sample=rules.reservoir(5))
-    report = captured.segment_report(captured.segment_paths(directory)[0])
+    report = segments.segment_report(segments.segment_paths(directory)[0])
     assert report.record_count > 5
     assert len(values(directory)) == 5
 
 
 def test_a_report_tells_without_reading_tensors(directory):
     capture(directory, [1, 2, 3])
-    (path,) = captured.segment_paths(directory)
-    report = captured.segment_report(path)
+    (path,) = segments.segment_paths(directory)
+    report = segments.segment_report(path)
     assert report.state == "sealed"
     assert (report.record_count, report.models, report.hole_count) == (3, ("pair 1",), 0)
     assert report.size_bytes == os.path.getsize(path)
     assert report.first_ns <= report.last_ns
-    counters = captured.read_counters(directory)
+    counters = segments.read_counters(directory)
     assert [ring["committed"] for ring in counters.values()] == [3]
 
 
 def test_a_segment_that_was_cut_gives_what_is_whole(directory):
-    capture(directory, range(10))
-    (path,) = captured.segment_paths(directory)
+    with ew.Capture(directory) as active:
+        model = ew.load_unsigned(tflite_models.sum_product(), capture=active)
+        for value in range(10):
+            model.predict(a=np.full(4, value, np.float32), b=ONES)
+            assert active.flush()  # a block for each
+    (path,) = segments.segment_paths(directory)
     os.truncate(path, os.path.getsize(path) * 2 // 3)
     whole = values(directory)
     assert whole == list(range(len(whole)))
     assert 0 < len(whole) < 10
-    assert captured.segment_report(path).state == "damaged"
+    assert segments.segment_report(path).state == "damaged"
 
 
 def test_something_else_is_no_segment(directory):
@@ -72,15 +76,15 @@ def test_something_else_is_no_segment(directory):
     (directory / "noise.ewc").write_bytes(b"noise" * 100)
     with pytest.raises(ew.MalformedCapture, match=r"noise\.ewc"):
         values(directory)
-    assert captured.segment_report(str(directory / "noise.ewc")).state == "damaged"
+    assert segments.segment_report(str(directory / "noise.ewc")).state == "damaged"
     with pytest.raises(FileNotFoundError):
         values(directory / "nowhere")
 
 
 def test_an_encrypted_one_tells_little_without_its_key(directory):
     capture(directory, [1, 2], encrypt_to=sealed.DEVICE.public)
-    (path,) = captured.segment_paths(directory)
-    closed, opened = (captured.segment_report(path, key) for key in (None, sealed.DEVICE))
+    (path,) = segments.segment_paths(directory)
+    closed, opened = (segments.segment_report(path, key) for key in (None, sealed.DEVICE))
     assert (closed.is_encrypted, closed.record_count, closed.first_ns) == (True, 2, None)
     assert closed.models == ()
     assert opened.models == ("pair 1",)
@@ -93,7 +97,7 @@ def test_tensors_outlive_everything_else(directory):
     (record,) = ew.read_captures(directory)
     array = record.inputs["a"]
     del record
-    for path in captured.segment_paths(directory):
+    for path in segments.segment_paths(directory):
         os.unlink(path)
     np.testing.assert_array_equal(array, np.full(4, 7, np.float32))
     with pytest.raises(ValueError, match="read-only"):

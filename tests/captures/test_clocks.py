@@ -137,7 +137,7 @@ def test_the_oldest_are_evicted_though_the_clock_jumps(directory, wall):
     sequence = jumps()
     for first in range(0, 700, 100):
         wall.set_ahead(next(sequence))
-        budget = f"{SMALL_SEGMENTS}, most_bytes=1 << 18"
+        budget = f"{SMALL_SEGMENTS}, most_bytes=1 << 16"
         with Program(directory, budget, **wall.environment) as program:
             program(f"run(*range({first}, {first + 100}))")
             assert program("capture.flush()")

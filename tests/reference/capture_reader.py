@@ -76,6 +76,20 @@ class Record(NamedTuple):
     tensors: list[Tensor]
 
 
+def row(data: bytes) -> tuple[int, int, str, tuple[int, ...], int]:
+    """Side, index, dtype, shape and bytes of a tensor."""
+    side, dtype, rank, zero, index, tensor_bytes = struct.unpack_from("<BBBBIQ", data)
+    require(side <= 1 and dtype < len(DTYPES) and rank <= 8 and zero == 0, "a row's fields")
+    shape = struct.unpack_from("<8q", data, 16)[:rank]
+    require(all(dim >= 0 for dim in shape), "dimensions")
+    elements = 1
+    for dim in shape:
+        elements *= dim
+    bits = elements * DTYPE_BITS[DTYPES[dtype]]
+    require(-(-bits // 8) == tensor_bytes, "the bytes of a tensor")
+    return side, index, DTYPES[dtype], shape, tensor_bytes
+
+
 def record(data: bytes) -> Record:
     require(len(data) >= 128, "a head")
     size, kind, count = struct.unpack_from("<IHH", data)
@@ -92,19 +106,11 @@ def record(data: bytes) -> Record:
     user = data[rows_end:end]
     tensors = []
     for at in range(128, rows_end, 80):
-        side, dtype, rank, zero, index, tensor_bytes = struct.unpack_from("<BBBBIQ", data, at)
-        require(side <= 1 and dtype < len(DTYPES) and rank <= 8 and zero == 0, "a row's fields")
-        shape = struct.unpack_from("<8q", data, at + 16)[:rank]
-        require(all(dim >= 0 for dim in shape), "dimensions")
-        elements = 1
-        for dim in shape:
-            elements *= dim
-        bits = elements * DTYPE_BITS[DTYPES[dtype]]
-        require(-(-bits // 8) == tensor_bytes, "the bytes of a tensor")
+        side, index, dtype, shape, tensor_bytes = row(data[at : at + 80])
         start = round_up(end)
         require(start + tensor_bytes <= size and not any(data[end:start]), "a tensor's offset")
         end = start + tensor_bytes
-        tensors.append(Tensor(side, index, DTYPES[dtype], shape, data[start:end]))
+        tensors.append(Tensor(side, index, dtype, shape, data[start:end]))
     require(end == size, "the end of a record")
     words = {word for bit, word in REASONS.items() if reasons & bit}
     return Record(
@@ -171,53 +177,173 @@ class Segment(NamedTuple):
     counters: dict[int, tuple[int, ...]]
 
 
+class FrameHead(NamedTuple):
+    kind: int
+    ring_id: int
+    number: int
+    first: int
+    last: int
+    count: int
+    size: int
+    tag: bytes
+    end: int  # of the frame
+
+
+RING, RECORD, COUNTERS, FOOTER, BLOCK, INDEX, RECOVERED = range(1, 8)
+
+
 def segment(data: bytes, private_key: bytes | None = None) -> Segment:
     require(len(data) >= 192, "a head")
     magic, salt, _, flags, zero = struct.unpack_from("<8s8sqII", data)
     require(magic in (b"EWSEG01\0", b"EWSEG02\0") and flags <= 1 and zero == 0, "a head")
-    info = b"edgeward/ewc/v1\0" if magic == b"EWSEG01\0" else b"edgeward/ewc/v2\0"
     require(crc32c(data[:188]) == struct.unpack_from("<I", data, 188)[0], "the CRC of the head")
+    version = int(magic[5:7])
     cipher = None
     if flags == 1:
         require(private_key is not None, "a key")
         assert private_key is not None
-        key = hpke_open(private_key, data[32:64], info + salt, data[64:112])
+        info = b"edgeward/ewc/v%d\0" % version + salt
+        key = hpke_open(private_key, data[32:64], info, data[64:112])
         cipher = ChaCha20Poly1305(key)
     content = Segment(False, False, {}, [], {})
-    at = 192
-    index = 0
-    while at + 64 <= len(data):
-        head = data[at : at + 64]
-        mark, kind, frame_salt, ring_id, number, size, crc = struct.unpack_from("<4sI8sQQII", head)
-        tag, (sequence,) = head[40:56], struct.unpack("<Q", head[56:])
-        end = at + round_up(64 + size)
-        if mark != b"EWFR" or frame_salt != salt or number != index or (sequence and kind != 2):
-            break
-        if not 1 <= kind <= 4 or end > len(data) or any(data[at + 64 + size : end]):
-            break
-        payload = data[at + 64 : at + 64 + size]
-        if crc32c(payload, crc32c(head[:36] + bytes(4) + head[40:])) != crc:
-            break
-        if kind == 4:
-            frames, before, footer_flags, _, digest = struct.unpack("<QQII32s", payload)
-            is_complete = (frames, before, end) == (index, at, len(data))
-            is_complete = is_complete and digest == hashlib.sha256(data[:at]).digest()
-            return content._replace(is_complete=is_complete, is_recovered=footer_flags == 1)
-        if cipher is not None:
-            nonce = bytes(4) + index.to_bytes(8, "big")
+    at, index = 192, 0
+    rows: list[tuple[int, FrameHead]] = []
+    listed: list[tuple[int, ...]] | None = None
+    while (head := frame_head(data, at, version, salt)) is not None and head.number == index:
+        start = at + (64 if version == 1 else 80)
+        payload = data[start : start + head.size]
+        is_clear = head.kind == RECOVERED or (version == 1 and head.kind == FOOTER)
+        if cipher is not None and not is_clear:
+            associated = None
+            if version == 2:
+                own = data[at : at + 60] + bytes(20)
+                associated = hashlib.sha256(data[:192]).digest() + own
             try:
-                payload = cipher.decrypt(nonce, payload + tag, None)
+                nonce = bytes(4) + index.to_bytes(8, "big")
+                payload = cipher.decrypt(nonce, payload + head.tag, associated)
             except InvalidTag:
                 break
-        if kind == 1:
-            content.descriptions[ring_id] = json.loads(payload)
-        elif kind == 2:
-            content.records.append((ring_id, record(payload)))
-            require(content.records[-1][1].sequence == sequence, "the sequence of a record")
+        if head.kind in (FOOTER, RECOVERED):
+            return last(data, at, head, payload, rows, listed, content)
+        if head.kind == INDEX:
+            listed = [row[:4] + row[8:10] for row in struct.iter_unpack("<QQQQqqQQIIII", payload)]
+            at, index = head.end, index + 1
+            continue
+        require(listed is None, "nothing behind an index but the last frame")
+        rows.append((at, head))
+        if head.kind == RING:
+            content.descriptions[head.ring_id] = json.loads(payload)
+        elif head.kind == RECORD:
+            content.records.append((head.ring_id, record(payload)))
+            require(content.records[-1][1].sequence == head.last, "the sequence of a record")
+        elif head.kind == BLOCK:
+            records = block(payload)
+            claimed = (head.first, head.last, head.count)
+            require(claimed == (records[0].sequence, records[-1].sequence, len(records)), "a block")
+            content.records.extend((head.ring_id, record) for record in records)
         else:
-            content.counters[ring_id] = struct.unpack(f"<{len(payload) // 8}Q", payload)
-        at, index = end, index + 1
+            content.counters[head.ring_id] = struct.unpack(f"<{len(payload) // 8}Q", payload)
+        at, index = head.end, index + 1
     return content
+
+
+def frame_head(data: bytes, at: int, version: int, salt: bytes) -> FrameHead | None:
+    """Of the whole frame that begins there; None where there is none."""
+    size_of_head = 64 if version == 1 else 80
+    head = data[at : at + size_of_head]
+    if len(head) < size_of_head:
+        return None
+    if version == 1:
+        mark, kind, of, ring_id, number, size, crc, tag, first = struct.unpack(
+            "<4sI8sQQII16sQ", head
+        )
+        last, count, crc_at, kinds = first, int(kind == RECORD), 36, range(1, 5)
+        has_records = kind == RECORD
+    else:
+        mark, kind, of, ring_id, number, first, last, count, size, crc, tag = struct.unpack(
+            "<4sI8sQQQQQII16s", head
+        )
+        crc_at, kinds, has_records = 60, (1, 3, 4, 5, 6, 7), kind == BLOCK
+    if mark != (b"EWFR", b"EWF2")[version - 1] or of != salt or kind not in kinds:
+        return None
+    if (first or last) and not has_records:
+        return None
+    if count and not has_records and kind not in (FOOTER, RECOVERED):
+        return None
+    end = at + round_up(size_of_head + size)
+    stored = data[at + size_of_head : at + size_of_head + size]
+    if end > len(data) or any(data[at + size_of_head + size : end]):
+        return None
+    if crc32c(stored, crc32c(head[:crc_at] + bytes(4) + head[crc_at + 4 :])) != crc:
+        return None
+    return FrameHead(kind, ring_id, number, first, last, count, size, tag, end)
+
+
+def block(data: bytes) -> list[Record]:
+    require(len(data) >= 16, "the head of a block")
+    count, tensors, zero, user_bytes = struct.unpack_from("<IHHQ", data)
+    require(count > 0 and zero == 0 and tensors <= 256, "the head of a block")
+    forms = [row(data[16 + 80 * number : 96 + 80 * number]) for number in range(tensors)]
+    at = 16 + 80 * tensors
+    end = at + 64 * count + user_bytes
+    require(end <= len(data), "the fields of a block")
+    columns = []
+    for letter, width in (*zip("QQqQQQQ", [8] * 7, strict=True), ("I", 4), ("I", 4)):
+        columns.append(struct.unpack_from(f"<{count}{letter}", data, at))
+        at += width * count
+    users = data[at:end]
+    ends = columns[8]
+    require(list(ends) == sorted(ends) and ends[-1] == user_bytes, "the users' bytes")
+    tables = []
+    for _, _, _, _, size in forms:
+        start = round_up(end)
+        require(start + size * count <= len(data) and not any(data[end:start]), "a tensor")
+        end = start + size * count
+        tables.append(data[start:end])
+    require(end == len(data), "the end of a block")
+    records = []
+    for number in range(count):
+        sequence, monotonic, time, latency, lost, correlation, replaces, reasons = (
+            column[number] for column in columns[:8]
+        )
+        user = users[0 if number == 0 else ends[number - 1] : ends[number]]
+        words = {word for bit, word in REASONS.items() if reasons & bit}
+        arrays = [
+            Tensor(*form[:4], table[number * form[4] : (number + 1) * form[4]])
+            for form, table in zip(forms, tables, strict=True)
+        ]
+        records.append(
+            Record(sequence, 0, monotonic, time, latency, lost, correlation, replaces, words, user,
+                   arrays)
+        )  # fmt: skip
+    return records
+
+
+def last(
+    data: bytes,
+    at: int,
+    head: FrameHead,
+    payload: bytes,
+    rows: list[tuple[int, FrameHead]],
+    listed: list[tuple[int, ...]] | None,
+    content: Segment,
+) -> Segment:
+    """What was read, and whether its last frame agrees with it."""
+    if len(payload) == 56:
+        frames, before, flags, _, digest = struct.unpack("<QQII32s", payload)
+        is_recovered, index_offset, index_count = flags == 1, 0, 0
+    else:
+        frames, before, _, _, index_offset, digest = struct.unpack("<QQIIQ32s", payload)
+        is_recovered, index_count = head.kind == RECOVERED, int(index_offset != 0)
+        expected = [
+            (at, head.ring_id, head.first, head.last, head.kind, head.count) for at, head in rows
+        ]
+        require((listed is not None) == (index_count == 1), "an index")
+        require(listed is None or listed == expected, "an index that agrees")
+        require(head.count == sum(row.count for _, row in rows), "the number of records")
+    is_complete = (frames, before, head.end) == (len(rows) + index_count, at, len(data))
+    is_complete = is_complete and digest == hashlib.sha256(data[:at]).digest()
+    return content._replace(is_complete=is_complete, is_recovered=is_recovered)
 
 
 def hpke_open(

@@ -55,8 +55,14 @@ class BootClocks:
     def _learned_within(self, path: str) -> int | None:
         """From the records of a segment that was begun before the clock was set."""
         begin_ns = None
-        reader = _core.open_segment(path, self._key)
-        while (frame := reader.next()) is not None:
-            if isinstance(frame, _core.Record) and frame.wall_ns >= _core.LEAST_WALL_NS:
-                begin_ns = frame.wall_ns - frame.monotonic_ns
+        try:
+            segment = _core.open_segment(path, self._key)
+        except FileNotFoundError:
+            return None
+        rows = segment.rows
+        for frame in (rows["most_wall_ns"] >= _core.LEAST_WALL_NS).nonzero()[0].tolist():
+            if segment.load(frame):
+                walls, monotonics = segment.record_wall_ns, segment.record_monotonic_ns
+                index = int((walls >= _core.LEAST_WALL_NS).nonzero()[0][-1])
+                begin_ns = int(walls[index]) - int(monotonics[index])
         return begin_ns

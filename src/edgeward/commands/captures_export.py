@@ -10,10 +10,11 @@ from pathlib import Path
 
 from edgeward import Captured, PrivateKey
 from edgeward.captures import export
-from edgeward.captures.captured import read_segments, segment_paths, segment_report
+from edgeward.captures.captured import read_segments
 from edgeward.captures.cursor import Cursor
 from edgeward.captures.draft_file import remove
 from edgeward.captures.pipe_file import STANDARD_OUTPUT, is_pipe
+from edgeward.captures.segments import segment_paths, segment_report
 from edgeward.commands.captures_records import (
     add_directory,
     add_key,

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeward import _core
 from edgeward.captures import rings
-from edgeward.captures.captured import Segment, read_counters, segment_paths, segment_report
+from edgeward.captures.segments import Segment, look_into, segment_paths
 from edgeward.commands.captures_records import (
     add_directory,
     add_key,
@@ -38,8 +38,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     require_captures(args.directory)
     key = read_key(args)
-    segments = [segment_report(path, key) for path in segment_paths(args.directory)]
-    counters = read_counters(args.directory, key)
+    segments, counters = [], {}
+    for path in segment_paths(args.directory):
+        segment, last = look_into(path, key)
+        segments.append(segment)
+        counters.update(last)
     folders = {args.directory, *(os.path.dirname(segment.path) for segment in segments)}
     waiting = sorted(name for folder in folders for name in _waiting_rings(folder))
     report: dict[str, Any] = {
@@ -74,9 +77,24 @@ def _row(segment: Segment, directory: Path) -> tuple[str, ...]:
         size(segment.size_bytes),
         f"{segment.record_count:,} records",
         _span(segment),
-        segment.state + (", encrypted" if segment.is_encrypted else ""),
+        _state(segment),
         ", ".join(segment.models),
     )
+
+
+def _state(segment: Segment) -> str:
+    parts = [segment.state]
+    if segment.fault:
+        parts[0] += f" at {segment.fault}"
+    if segment.state == "recovered":
+        parts.append("the end is not proved: a crash cut it")
+    if segment.state == "unauthenticated":
+        parts.append("format 1 proves neither order nor end")
+    if segment.is_encrypted:
+        parts.append(
+            "encrypted" if segment.is_readable else "encrypted, not checked without its key"
+        )
+    return ", ".join(parts)
 
 
 def _span(segment: Segment) -> str:

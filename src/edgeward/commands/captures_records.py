@@ -1,15 +1,14 @@
-"""The captured records that a step of `edgeward captures` reads: which, and with whose key."""
+"""What a step of `edgeward captures` is asked of: a directory, a model, and whose key."""
 
 import argparse
 import datetime
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-from edgeward import Captured, PrivateKey, read_captures
+from edgeward import PrivateKey
 from edgeward.captures import rings
-from edgeward.captures.captured import segment_paths
 from edgeward.captures.folders import files_below
+from edgeward.captures.segments import segment_paths
 from edgeward.captures.statistics_file import SEALED_SUFFIX, SUFFIX
 from edgeward.errors import BadInput
 
@@ -47,14 +46,6 @@ def require_captures(directory: Path) -> None:
     raise BadInput(
         f'captures "{directory}": expected segments or statistics in it or below it, got none'
     )
-
-
-def records(args: argparse.Namespace) -> Iterator[Captured]:
-    """Those of --model below the directory, or all. Raises BadInput, and as read_captures does."""
-    require_captures(args.directory)
-    for captured in read_captures(args.directory, key=read_key(args)):
-        if args.model is None or captured.model == args.model:
-            yield captured
 
 
 def timestamp(time_ns: int) -> str:

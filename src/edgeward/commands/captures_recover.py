@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeward import _core
-from edgeward.captures.captured import segment_paths
+from edgeward.captures.segments import segment_paths
 from edgeward.commands.captures_records import add_directory
 from edgeward.errors import Busy, MalformedCapture
 from edgeward.outcome import Outcome

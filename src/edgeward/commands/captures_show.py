@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import sys
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeward import Captured, _core
+from edgeward.captures.captured import read_last
+from edgeward.captures.segments import Choice
 from edgeward.commands.captures_records import (
     add_directory,
     add_key,
     add_model,
-    records,
+    read_key,
+    require_captures,
     timestamp,
 )
 from edgeward.commands.options import whole_number
@@ -61,12 +63,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    chosen = (
-        captured
-        for captured in records(args)
-        if args.reason is None or args.reason in captured.reasons
-    )
-    last = list(deque(chosen, args.last))
+    require_captures(args.directory)
+    choice = Choice(args.model, args.reason)
+    last = read_last(args.directory, args.last, read_key(args), choice)
     report: dict[str, Any] = {"records": [_report(captured) for captured in last]}
     columns = shutil.get_terminal_size().columns
     how = ink(sys.stdout, os.environ)

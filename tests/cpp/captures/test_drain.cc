@@ -204,8 +204,8 @@ TEST_CASE("a ring's description is in each segment that has its records, before 
     SegmentReader reader(path, nullptr);
     const auto first = reader.next();
     REQUIRE(first);
-    CHECK(first->type == FrameType::ring);
-    CHECK(first->ring_id == ring.ring_id());
+    CHECK(first->type() == FrameType::ring);
+    CHECK(first->head.ring_id == ring.ring_id());
     CHECK(to_text(first->payload) == "{\"model\": \"demo\"}");
   }
 }

@@ -17,7 +17,7 @@ const Moment kNow{{}, 0, kLeastWall_ns + 1000 * kMinute_ns};
 std::string segment_of_age(const Directory& directory, int64_t number, int64_t age_ns, uint64_t count = 1) {
   SegmentWriter writer(directory.at(""), number, std::nullopt);
   for (uint64_t sequence = 1; sequence <= count; ++sequence)
-    writer.append(FrameType::record, 1, sequence, from_text("x"));
+    append(writer, {FrameType::block, 1, sequence, from_text("x")});
   const std::string path = writer.seal();
   Octets octets = octets_of(path);
   put(octets, 16, kNow.wall_ns - age_ns);

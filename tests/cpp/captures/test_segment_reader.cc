@@ -17,10 +17,11 @@ TEST_CASE("a sealed segment's last frame is its footer, and nothing comes behind
   SegmentReader reader(sealed_segment(directory, some_frames()), nullptr);
   std::vector<FrameType> types;
   while (const auto frame = reader.next()) {
-    CHECK(reader.is_complete() == (frame->type == FrameType::footer));
-    types.push_back(frame->type);
+    CHECK(reader.is_complete() == (frame->type() == FrameType::footer));
+    types.push_back(frame->type());
   }
-  CHECK(types.size() == some_frames().size() + 1);
+  CHECK(types.size() == some_frames().size() + 2);
+  CHECK(types[types.size() - 2] == FrameType::index);
   CHECK(types.back() == FrameType::footer);
   CHECK_FALSE(reader.next());
   CHECK(reader.is_complete());
@@ -43,7 +44,7 @@ TEST_CASE("without a key an encrypted segment shows types, rings, sequences and 
   const Directory directory("/dev/shm");
   const Octets secret = from_text("a face that nobody but the recipient may see");
   std::vector<KeptFrame> frames = some_frames();
-  frames.push_back({FrameType::record, kRing, 99, secret});
+  frames.push_back({FrameType::block, kRing, 99, secret});
   const std::string path = sealed_segment(directory, frames, public_key(device_key('a')));
   const SegmentContent content = content_of_segment(path);
   CHECK(content.is_complete);
@@ -83,7 +84,7 @@ TEST_CASE("frames of another segment, in another order, or twice are refused") {
     const PrivateKey* key = is_encrypted ? &owner : nullptr;
     // Frames of the same sizes, so that each fits where any other was.
     std::vector<KeptFrame> frames;
-    for (uint64_t i = 1; i <= 5; ++i) frames.push_back({FrameType::record, kRing, i, from_text("record")});
+    for (uint64_t i = 1; i <= 5; ++i) frames.push_back({FrameType::block, kRing, i, from_text("record")});
     const Octets ours = octets_of(open_segment(directory, frames, recipient));
     const Octets theirs = octets_of(open_segment(directory, frames, recipient));
     const auto offsets = frame_offsets(ours);
@@ -128,7 +129,7 @@ TEST_CASE("an encrypted frame whose CRC was made to fit is refused all the same"
   const auto frames = some_frames();
   const Octets whole = octets_of(sealed_segment(directory, frames, public_key(owner)));
   const auto offsets = frame_offsets(whole);
-  for (const size_t offset : {size_t{40}, size_t{55}, kFrameHeadBytes}) {
+  for (const size_t offset : {offsetof(FrameHead, tag), offsetof(FrameHead, tag) + 15, kFrameHeadBytes}) {
     for (size_t index = 0; index < frames.size(); ++index) {
       if (offset == kFrameHeadBytes && frames[index].payload.empty()) continue;
       CAPTURE(offset);
@@ -151,7 +152,7 @@ TEST_CASE("a payload that claims more bytes than the file has costs no memory") 
   for (const uint32_t claimed : {129U, 1U << 20, 1U << 30, (1U << 31) - 1, 1U << 31, (1U << 31) + 1, UINT32_MAX}) {
     CAPTURE(claimed);
     Octets bytes = whole;
-    put(bytes, kSegmentHeadBytes + 32, claimed);
+    put(bytes, kSegmentHeadBytes + kPayloadBytesAt, claimed);
     write_octets(path, bytes);
     // Whoever tried to make room for it would get none.
     CHECK(outcome_in_child([&] {

@@ -43,7 +43,7 @@ TEST_CASE("whatever was cut off, recovery seals what is whole, and the open file
       const Recovered recovered = recover_segment(path);
       REQUIRE(recovered.frame_count == expected);
       REQUIRE(recovered.hole_count == 0);
-      REQUIRE(recovered.lost_bytes == (size == whole.size() ? 0 : size - offsets[expected]));
+      REQUIRE(recovered.lost_bytes == size - offsets[frames_before(offsets, size)]);
       if (expected == 0) {
         REQUIRE(recovered.path.empty());
         REQUIRE(captures.names().empty());
@@ -97,7 +97,7 @@ TEST_CASE("heads that claim all that follows are not all believed, however many 
   for (size_t i = 0; i < kHeads; ++i) {
     const size_t at = bytes.size();
     bytes.insert(bytes.end(), head.begin(), head.end());
-    put(bytes, at + 32, static_cast<uint32_t>(end - at - kFrameHeadBytes));
+    put(bytes, at + kPayloadBytesAt, static_cast<uint32_t>(end - at - kFrameHeadBytes));
   }
   bytes.insert(bytes.end(), whole.begin(), whole.end());
   CHECK(recover_segment(write_octets(directory.at("one.open"), bytes)).hole_count == frames.size() - 4);

@@ -87,11 +87,11 @@ TEST_CASE("a write that fails is an error, and so is whatever follows it") {
           signal(SIGXFSZ, SIG_IGN);
           SegmentWriter writer(directory.at(""), 1, std::nullopt);
           const Octets record(1000, std::byte{1});
-          writer.append(FrameType::record, kRing, 1, record);
+          append(writer, {FrameType::block, kRing, 1, record});
           const rlimit before{RLIM_INFINITY, RLIM_INFINITY};
           const rlimit limit{writer.size_bytes() + 100, RLIM_INFINITY};
           if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return false;
-          const auto more = [&] { writer.append(FrameType::record, kRing, 2, record); };
+          const auto more = [&] { append(writer, {FrameType::block, kRing, 2, record}); };
           if (!is_refused_by_system(more, std::errc::file_too_large)) return false;
           // Behind a frame that is cut short no other would be found.
           if (setrlimit(RLIMIT_FSIZE, &before) != 0) return false;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "captures/record.h"
+#include "captures/record_block.h"
 #include "captures/ring_writer.h"
 #include "captures/segment_reader.h"
 #include "rigs/directory.h"
@@ -50,11 +51,10 @@ inline bool put_records(RingWriter& writer, uint64_t first, uint64_t last, uint3
 }
 
 // Whether a record of `ring_id` is as try_put_record made it.
-inline bool is_as_put(const Record& record, uint64_t ring_id) {
-  if (record.head.correlation_id != ring_id || record.tensors.size() != 1) return false;
-  const Bytes tensor = record.bytes.subspan(record.tensors[0].offset, record.tensors[0].size_bytes);
+inline bool is_as_put(const RecordHead& head, Bytes tensor, uint64_t ring_id) {
+  if (head.correlation_id != ring_id) return false;
   for (uint64_t at = 0; at < tensor.size(); at += 8) {
-    const uint64_t word = numbered_word(record.head.sequence, at);
+    const uint64_t word = numbered_word(head.sequence, at);
     if (std::memcmp(tensor.data() + at, &word, std::min<uint64_t>(8, tensor.size() - at)) != 0) return false;
   }
   return true;
@@ -91,23 +91,32 @@ inline void add_segment(Drained& all, const std::string& path, const PrivateKey*
   SegmentReader reader(path, key);
   std::set<uint64_t> described;
   while (const auto frame = reader.next()) {
-    if (frame->type == FrameType::ring) described.insert(frame->ring_id);
-    if (frame->type == FrameType::counters) {
-      Sequences& counters = all.counters[frame->ring_id];
+    const uint64_t ring_id = frame->head.ring_id;
+    if (frame->type() == FrameType::ring) described.insert(ring_id);
+    if (frame->type() == FrameType::counters) {
+      Sequences& counters = all.counters[ring_id];
       counters.resize(frame->payload.size() / 8);
       std::memcpy(counters.data(), frame->payload.data(), counters.size() * 8);
     }
-    if (frame->type != FrameType::record) continue;
-    const auto record = try_read_record(frame->payload);
-    if (!record || !is_as_put(*record, frame->ring_id)) {
-      complain("a record that nobody put");
+    if (frame->type() != FrameType::block) continue;
+    const auto block = RecordBlock::try_read(frame->payload);
+    if (!block || block->tensors().size() != 1) {
+      complain("a block that nobody put");
       continue;
     }
-    if (record->head.sequence != frame->sequence) complain("a frame of another sequence");
-    if (described.count(frame->ring_id) == 0) complain("a record before its ring");
-    Sequences& sequences = all.sequences[frame->ring_id];
-    if (!sequences.empty() && sequences.back() >= frame->sequence) complain("a record twice, or out of order");
-    sequences.push_back(frame->sequence);
+    if (described.count(ring_id) == 0) complain("a record before its ring");
+    Sequences& sequences = all.sequences[ring_id];
+    for (uint32_t i = 0; i < block->count(); ++i) {
+      const RecordHead head = block->head(i);
+      if (!is_as_put(head, block->tensor(0, i), ring_id)) complain("a record that nobody put");
+      if (!sequences.empty() && sequences.back() >= head.sequence) complain("a record twice, or out of order");
+      sequences.push_back(head.sequence);
+    }
+    const RecordSpan span = block->span();
+    const bool is_told = span.record_count == frame->head.record_count &&
+                         span.first_sequence == frame->head.first_sequence &&
+                         span.last_sequence == frame->head.last_sequence;
+    if (!is_told) complain("a frame of another sequence");
   }
   if (path.ends_with(".ewc") && !reader.is_complete()) complain("not complete");
   if (reader.hole_count() != 0) complain("a hole");

@@ -24,18 +24,18 @@ namespace edgeward {
 struct KeptFrame {
   FrameType type;
   uint64_t ring_id;
-  uint64_t sequence;
+  uint64_t sequence;  // of a block's only record
   Octets payload;
   bool operator==(const KeptFrame&) const = default;
 };
 
 inline KeptFrame kept(const Frame& frame) {
-  return {frame.type, frame.ring_id, frame.sequence, {frame.payload.begin(), frame.payload.end()}};
+  return {frame.type(), frame.head.ring_id, frame.head.last_sequence, {frame.payload.begin(), frame.payload.end()}};
 }
 
 // What a reader gives of a file, to its end.
 struct SegmentContent {
-  std::vector<KeptFrame> frames;  // but the footer
+  std::vector<KeptFrame> frames;  // but the index and the last
   bool is_complete = false;
   uint64_t whole_bytes = 0;
   uint64_t hole_count = 0;
@@ -45,7 +45,7 @@ inline SegmentContent content_of_segment(const std::string& path, const PrivateK
   SegmentContent content;
   SegmentReader reader(path, key);
   while (const auto frame = reader.next()) {
-    if (frame->type != FrameType::footer) content.frames.push_back(kept(*frame));
+    if (frame->type() != FrameType::index && !reader.is_complete()) content.frames.push_back(kept(*frame));
   }
   CHECK_FALSE(reader.next());
   content.is_complete = reader.is_complete();
@@ -54,13 +54,27 @@ inline SegmentContent content_of_segment(const std::string& path, const PrivateK
   return content;
 }
 
+inline void append(SegmentWriter& writer, const KeptFrame& frame) {
+  RecordSpan span;
+  if (frame.type == FrameType::block) {
+    span.record_count = 1;
+    span.first_sequence = span.last_sequence = frame.sequence;
+  }
+  writer.append(frame.type, frame.ring_id, frame.payload, span);
+}
+
 inline void append(SegmentWriter& writer, const std::vector<KeptFrame>& frames) {
-  for (const KeptFrame& frame : frames) writer.append(frame.type, frame.ring_id, frame.sequence, frame.payload);
+  for (const KeptFrame& frame : frames) append(writer, frame);
 }
 
 inline Octets octets_of(const std::string& path) { return from_text(content_of(path)); }
 
 inline std::string write_octets(const std::string& path, Bytes bytes) { return write_file(path, to_text(bytes)); }
+
+// Where a field of a frame's head is located.
+inline constexpr size_t kPayloadBytesAt = offsetof(FrameHead, payload_bytes);
+inline constexpr size_t kCrcAt = offsetof(FrameHead, crc);
+inline constexpr size_t kFrameHeadBytes = sizeof(FrameHead);
 
 // Where the frames of a segment begin, and behind them its end.
 inline std::vector<size_t> frame_offsets(Bytes segment) {
@@ -68,9 +82,9 @@ inline std::vector<size_t> frame_offsets(Bytes segment) {
   size_t at = kSegmentHeadBytes;
   while (at < segment.size()) {
     offsets.push_back(at);
-    const auto payload_bytes = try_read<uint32_t>(segment, at + 32);
+    const auto payload_bytes = try_read<uint32_t>(segment, at + kPayloadBytesAt);
     REQUIRE(payload_bytes);
-    at += (kFrameHeadBytes + *payload_bytes + 63) / 64 * 64;
+    at += frame_bytes(2, *payload_bytes);
   }
   REQUIRE(at == segment.size());
   offsets.push_back(at);
@@ -88,9 +102,9 @@ inline void mend_head(Octets& segment) {
   put(segment, kSegmentHeadBytes - 4, crc32c(Bytes(segment).first(kSegmentHeadBytes - 4)));
 }
 inline void mend_frame(Octets& segment, size_t offset) {
-  put(segment, offset + 36, uint32_t{0});
-  const auto payload_bytes = *try_read<uint32_t>(segment, offset + 32);
-  put(segment, offset + 36, crc32c(Bytes(segment).subspan(offset, kFrameHeadBytes + payload_bytes)));
+  put(segment, offset + kCrcAt, uint32_t{0});
+  const auto payload_bytes = *try_read<uint32_t>(segment, offset + kPayloadBytesAt);
+  put(segment, offset + kCrcAt, crc32c(Bytes(segment).subspan(offset, kFrameHeadBytes + payload_bytes)));
 }
 
 inline constexpr uint64_t kRing = 0x1122334455667788;
@@ -103,8 +117,8 @@ inline std::vector<KeptFrame> some_frames(uint64_t seed = 1) {
                                    {FrameType::ring, kOtherRing, 0, {}}};
   uint64_t sequence = 0;
   for (const size_t size : {1, 63, 64, 65, 128, 200})
-    frames.push_back({FrameType::record, kRing, ++sequence, random_octets(random, size)});
-  frames.push_back({FrameType::record, kOtherRing, UINT64_MAX, random_octets(random, 7)});
+    frames.push_back({FrameType::block, kRing, ++sequence, random_octets(random, size)});
+  frames.push_back({FrameType::block, kOtherRing, UINT64_MAX, random_octets(random, 7)});
   frames.push_back({FrameType::counters, kRing, 0, random_octets(random, 56)});
   return frames;
 }
