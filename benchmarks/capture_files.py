@@ -19,7 +19,7 @@ from cases import tflite_models
 from results import Result, record
 
 import edgeward as ew
-from edgeward.captures.captured import segment_paths
+from edgeward.captures.segments import segment_paths
 
 MIB = 1 << 20
 BURST = 10_000  # runs between two flushes: what is measured is not lost to a full ring
@@ -27,6 +27,12 @@ MOST_MIB = 256
 MOST_BYTES = 256  # on the disk, of a record of 128
 MOST_LS_S, MOST_SHOW_S = 1.0, 0.5
 LEAST_PER_S = 300_000
+LEAST_READ_PER_S, LEAST_READ_MB_PER_S = 1_000_000, 1000  # small ones; pictures
+READ = """
+import sys, edgeward
+for batch in edgeward.read_captures(sys.argv[1], batch=10_000):
+    len(batch)
+"""
 FORMATS = ("parquet", "arrow", "npz")
 
 
@@ -54,10 +60,13 @@ def capture_all(directory: Path, what: str, count: int) -> None:
 
 
 def run(words: list[str]) -> Run:
+    """A command of `edgeward captures`."""
+    return run_python(["-m", "edgeward", "captures", *words])
+
+
+def run_python(words: list[str]) -> Run:
     start = time.monotonic()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "edgeward", "captures", *words], stdout=subprocess.DEVNULL
-    )
+    child = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
     seconds = time.monotonic() - start
     child.returncode = os.waitstatus_to_exitcode(status)
@@ -89,6 +98,7 @@ def measured(folder: Path, what: str, count: int) -> list[Result]:
         text = f"{ran.seconds:.2f} s, {ran.resident_mib:.0f} MiB resident"
         limit = f"limit {most_s:g} s and {MOST_MIB} MiB {holds(is_within)}"
         results.append(Result(f"{what}: captures {name}", f"{text}, {limit}"))
+    results.append(read_in_batches(directory, what, count, stored, is_small))
     for form in FORMATS:
         output = folder / f"out.{form}"
         ran = run(["export", str(directory), "--to", form, "-o", str(output)])
@@ -104,6 +114,16 @@ def measured(folder: Path, what: str, count: int) -> list[Result]:
             text += f", limit {least}{MOST_MIB} MiB {holds(is_within)}"
         results.append(Result(f"{what}: captures export --to {form}", text))
     return results
+
+
+def read_in_batches(directory: Path, what: str, count: int, stored: int, is_small: bool) -> Result:
+    ran = run_python(["-c", READ, str(directory)])
+    rate_per_s, mb_per_s = count / ran.seconds, stored / ran.seconds / 1e6
+    is_fast = rate_per_s >= LEAST_READ_PER_S if is_small else mb_per_s >= LEAST_READ_MB_PER_S
+    least = f"{LEAST_READ_PER_S:,} records/s" if is_small else f"{LEAST_READ_MB_PER_S:,} MB/s"
+    text = f"{rate_per_s:,.0f} records/s, {mb_per_s:,.0f} MB/s, {ran.resident_mib:.0f} MiB resident"
+    limit = f"limit {least} and {MOST_MIB} MiB {holds(is_fast and ran.resident_mib <= MOST_MIB)}"
+    return Result(f"{what}: read_captures(batch=10,000)", f"{text}, {limit}")
 
 
 def main() -> int:
