@@ -288,10 +288,11 @@ def redacted(
     picture = f"image of {shape[1]} x {shape[2]}"
     yield f"{picture}: keeping it as it is adds to a call", f"{whole_ns:.0f} ns", True
     for name in REDACTIONS:
-        part_ns = added_ns(rounds, name)
-        holds = part_ns <= MOST_REDACTED_RATIO * whole_ns
+        added = zip(rounds[name], rounds["as it is"], rounds["none"], strict=True)
+        share = median((part - none) / (whole - none) for part, whole, none in added)
+        holds = share <= MOST_REDACTED_RATIO
         text = (
-            f"{part_ns:.0f} ns; against as it is {part_ns / whole_ns:.3f}, limit "
+            f"{added_ns(rounds, name):.0f} ns; against as it is {share:.3f}, limit "
             f"{MOST_REDACTED_RATIO} {_verdict(holds)}"
         )
         yield f"{picture}: {name}", text, holds

@@ -160,6 +160,8 @@ void RedactedImage::copy(const TensorView& view, RingCopy& copy) noexcept {
       const auto rows = static_cast<size_t>(end - begin);
       if (factor_ == 1 && blanks_.empty()) {
         copy.copy(row, rows * row_bytes);
+      } else if (factor_ == 1 && blanks_[0].begin == 0 && blanks_[0].end == width) {
+        copy.blank(rows * row_bytes);
       } else {
         for (int64_t i = (begin + factor_ - 1) / factor_ * factor_; i < end; i += factor_) {
           const std::byte* kept = row + static_cast<size_t>(i - begin) * row_bytes;
