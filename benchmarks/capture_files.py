@@ -22,7 +22,8 @@ import edgeward as ew
 from edgeward.captures.segments import segment_paths
 
 MIB = 1 << 20
-BURST = 10_000  # runs between two flushes: what is measured is not lost to a full ring
+# Runs between two flushes: what is measured is not lost to a full ring.
+BURSTS = {"small": 100_000, "picture": 200}
 MOST_MIB = 256
 MOST_BYTES = 256  # on the disk, of a record of 128
 MOST_LS_S, MOST_SHOW_S = 1.0, 0.5
@@ -51,8 +52,8 @@ def capture_all(directory: Path, what: str, count: int) -> None:
     with ew.Capture(directory, ring_bytes=256 * MIB, **budget) as capture:
         capture.attach(model, name="bench", version="1.0")
         with model.session() as session:
-            for start in range(0, count, BURST):
-                for _ in range(min(BURST, count - start)):
+            for start in range(0, count, BURSTS[what]):
+                for _ in range(min(BURSTS[what], count - start)):
                     session.run()
                 capture.flush(600)
         lost = capture.counters["lost_full"]

@@ -671,12 +671,15 @@ RETENTION = [
     ),
 ]
 
-CURSOR = [
+SEGMENTS_MODULE = [
     (
-        "sequence <= last.get(",
-        "sequence < last.get(",
+        "segment.record_sequences > after",
+        "segment.record_sequences >= after",
         CURSOR_TESTS + "an_open_segment_is_exported_as_far_as_it_goes",
     ),
+]
+
+CURSOR = [
     (
         'last.get(f"{ring_id:016x}", 0)',
         "max(last.values(), default=0)",
@@ -746,6 +749,7 @@ FAULTS = [
         "cpp/captures/retention.cc": RETENTION,
         "src/edgeward/captures/statistics_file.py": STATISTICS_FILE,
         "src/edgeward/captures/statistics_ledger.py": STATISTICS_LEDGER,
+        "src/edgeward/captures/segments.py": SEGMENTS_MODULE,
         "src/edgeward/captures/cursor.py": CURSOR,
         "src/edgeward/captures/pipe_file.py": PIPE_FILE,
         "src/edgeward/commands/captures_export.py": CAPTURES_EXPORT,

@@ -11,6 +11,8 @@ import exported
 import numpy as np
 import pytest
 
+from edgeward import Batch
+from edgeward._core import REASONS
 from edgeward.captures import export as capture_export
 from edgeward.captures.captured import Captured
 from edgeward.captures.quantization import Quantization
@@ -46,10 +48,33 @@ def captured(dtype="float32", shape=(2, 3), sequence=1, **changes):
     return Captured(**{**facts, **changes})
 
 
+def batches_of(records):
+    """Each record as a batch, as read_captures gives the only one of its kind."""
+    for record in records:
+        facts = record._asdict()
+        reasons = sum(1 << REASONS.index(reason) for reason in facts["reasons"])
+        numbers = {
+            name: np.array([facts.pop(source)], dtype)
+            for name, source, dtype in (
+                ("ring_ids", "ring_id", np.uint64),
+                ("sequences", "sequence", np.uint64),
+                ("time_ns", "time_ns", np.int64),
+                ("monotonic_ns", "monotonic_ns", np.uint64),
+                ("latency_ns", "latency_ns", np.uint64),
+                ("correlation_ids", "correlation_id", np.uint64),
+                ("lost_before", "lost_before", np.uint64),
+            )
+        }
+        for side in ("inputs", "outputs"):
+            facts[side] = {name: array[None] for name, array in facts[side].items()}
+        facts["reasons"] = np.array([reasons], np.uint32)
+        yield Batch(**facts, **numbers, user_ends=np.array([len(record.user)]))
+
+
 def export(form, path, records, fleet="fleet", device="device"):
     writer = capture_export.writer(form, str(path), fleet, device)
-    for record in records:
-        writer.add(record)
+    for batch in batches_of(records):
+        writer.add(batch)
     return writer.close()
 
 
@@ -170,7 +195,7 @@ def test_jsonl_stays_below_its_folder(tmp_path):
 def test_many_records_are_written_in_batches(tmp_path, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet")
 
-    monkeypatch.setattr(capture_export, "BATCH_RECORDS", 7)
+    monkeypatch.setattr(capture_export, "GROUP_RECORDS", 7)
     records = [captured(sequence=sequence) for sequence in range(1, 31)]
     (path,) = export("parquet", tmp_path / "out", records)
     assert parquet.ParquetFile(path).metadata.num_row_groups == 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import segments
+from kills import each_kill
 from models import tflite_models
 
 import edgeward as ew
+from edgeward import cli
+from edgeward.commands import captures_export
 
 
 @pytest.fixture
@@ -202,3 +206,24 @@ def test_a_running_program_and_a_job_beside_it(directory, typed_well):
     jobs.append(exported(typed_well, 6))
     assert [sequence for job in jobs for sequence in job] == list(range(1, 43))
     assert [len(job) for job in jobs] == [7] * 6 + [0]
+
+
+@pytest.mark.campaign
+def test_a_job_that_is_killed_has_noted_only_what_is_there(directory):
+    """Killed before and after each call into C, until it ends by itself."""
+    segments.write(directory, [segments.plain(1)])
+    line = ["captures", "export", "captures", "--to", "jsonl", "-o", "out", "--since", "cursor"]
+    args = cli.parser(line).parse_args(line)
+    captures_export.run(args)  # loads what it needs
+    Path("cursor").unlink()
+    shutil.rmtree("out")
+    outcomes = []
+    for _ in each_kill(lambda: captures_export.run(args)):
+        written = [path.read_text() for path in Path("out").rglob("*.jsonl")]
+        assert all(text.endswith("\n") and json.loads(text) for text in written)
+        is_noted = Path("cursor").exists()
+        assert not is_noted or written
+        outcomes.append((is_noted, bool(written)))
+        Path("cursor").unlink(missing_ok=True)
+        shutil.rmtree("out", ignore_errors=True)
+    assert {(False, False), (False, True), (True, True)} <= set(outcomes)

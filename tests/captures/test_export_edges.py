@@ -106,14 +106,14 @@ def test_a_further_file_replaces_none(form, directory, typed):
 @pytest.mark.parametrize("form", TABLES)
 def test_a_batch_is_written_when_all_shapes_together_are_large(form, directory, monkeypatch):
     """Memory is bounded by the batch, not by the number of shapes."""
-    monkeypatch.setattr(export, "BATCH_BYTES", 20_000)
+    monkeypatch.setattr(export, "WAITING_BYTES", 20_000)
     monkeypatch.setattr(export, "RECORD_BYTES", 0)
     records = [segments.shaped(number, (number,)) for number in range(1, 200)]
     segments.write(directory, records)
     writer = export.writer(form, str(directory.with_name("out")), "fleet", "device")
     held = []
-    for record in ew.read_captures(directory):
-        writer.add(record)
+    for batch in ew.read_captures(directory, batch=1):
+        writer.add(batch)
         drafts = directory.parent.glob("out*draft*")
         held.append(sum(draft.stat().st_size for draft in drafts))
     assert max(held) > 1000

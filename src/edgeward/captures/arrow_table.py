@@ -69,7 +69,7 @@ class ArrowTable:
         if name in self._columns:
             return _tensors(arrow, self._columns[name], field.type, stack, name)
         if name == "device":
-            return arrow.array(stack.devices, field.type)
+            return arrow.concat_arrays([arrow.repeat(*run) for run in stack.devices])
         if name in TEXTS:
             return arrow.repeat(getattr(self._identity, name), stack.record_count)
         if name == "time":

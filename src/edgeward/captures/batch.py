@@ -120,13 +120,18 @@ class Stacks:
         self._pending: dict[tuple[str, bytes, bytes, bytes], _Pending] = {}
 
     def add(
-        self, opened: Contents, device: str, choice: Choice, replaced: dict[int, set[int]]
+        self,
+        opened: Contents,
+        device: str,
+        choice: Choice,
+        replaced: dict[int, set[int]],
+        after: int,
     ) -> Iterator[Batch]:
         """Adds the loaded records that are wanted, and gives the batches that are full."""
         segment = opened.segment
         document = opened.description(segment.ring_id).document
         form = (device, segment.boot_id, document, segment.form_id)
-        for begin, end in opened.runs(choice, self._clocks, replaced):
+        for begin, end in opened.runs(choice, self._clocks, replaced, after):
             at = begin
             while at < end:
                 if form not in self._pending:

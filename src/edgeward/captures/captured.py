@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 from edgeward import _core
 from edgeward.captures.batch import Batch, Stacks
 from edgeward.captures.boot_clocks import BootClocks
+from edgeward.captures.cursor import Cursor
 from edgeward.captures.folders import device_of
 from edgeward.captures.quantization import Quantization
 from edgeward.captures.segments import (
@@ -112,25 +113,15 @@ def read_captures(
     if reason is not None and reason not in _core.REASONS:
         raise BadInput(f"reason: expected one of {', '.join(_core.REASONS)}, got {reason!r}")
     if batch is None:
-        return (
-            captured
-            for _, captured in read_segments(segment_paths(directory), directory, key, choice)
-        )
+        return _read(segment_paths(directory), directory, key, choice)
     if batch < 1:
         raise BadInput(f"batch: expected a number of records from 1, got {batch}")
     return read_batches(segment_paths(directory), directory, batch, key, choice)
 
 
-def read_segments(
-    paths: Sequence[str],
-    directory: PathLike,
-    key: _core.PrivateKey | None = None,
-    choice: Choice = ALL,
-) -> Iterator[tuple[str, Captured]]:
-    """The records of these segments below `directory`, with their paths, as read_captures.
-
-    A segment that a running program has sealed or deleted meanwhile is read, or passed over.
-    """
+def _read(
+    paths: Sequence[str], directory: PathLike, key: _core.PrivateKey | None, choice: Choice
+) -> Iterator[Captured]:
     replaced = replaced_records(paths, key)
     clocks = BootClocks(paths, key)
     for opened in contents(paths, key):
@@ -138,8 +129,7 @@ def read_segments(
         for frame in opened.blocks(choice):
             if opened.load(frame):
                 for begin, end in opened.runs(choice, clocks, replaced):
-                    for captured in _captured(opened, device, clocks, range(begin, end)):
-                        yield opened.path, captured
+                    yield from _captured(opened, device, clocks, range(begin, end))
 
 
 def read_batches(
@@ -148,16 +138,25 @@ def read_batches(
     most_count: int,
     key: _core.PrivateKey | None = None,
     choice: Choice = ALL,
+    cursor: Cursor | None = None,
 ) -> Iterator[Batch]:
-    """The same records in batches of at most `most_count`, as read_captures."""
+    """The records of these segments below `directory` in batches, as read_captures.
+
+    Those that the cursor has are left out; it then has all that the choice wants. A segment that a
+    running program has sealed or deleted meanwhile is read, or passed over.
+    """
     replaced = replaced_records(paths, key)
     clocks = BootClocks(paths, key)
     stacks = Stacks(most_count, clocks)
     for opened in contents(paths, key):
         device = device_of(opened.path, directory)
         for frame in opened.blocks(choice):
-            if opened.load(frame):
-                yield from stacks.add(opened, device, choice, replaced)
+            ring_id, last = (int(opened.rows[frame][name]) for name in ("ring_id", "last_sequence"))
+            after = 0 if cursor is None else cursor.last(opened.path, ring_id)
+            if last > after and opened.load(frame):
+                yield from stacks.add(opened, device, choice, replaced, after)
+            if cursor is not None and last > after:
+                cursor.add(opened.path, ring_id, last)
     yield from stacks.rest()
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeward.captures.captured import Captured
+from edgeward.captures.batch import Batch
 from edgeward.captures.quantization import Quantization
 
 SIDES = ("inputs", "outputs")
@@ -64,22 +64,17 @@ class Column(NamedTuple):
 Columns = Mapping[str, Column]
 
 
-def columns_of(captured: Captured) -> dict[str, Column]:
+def columns_of(batch: Batch) -> dict[str, Column]:
     """By name: "inputs.image"."""
     return {
         f"{side}.{name}": Column(
             side,
             name,
-            captured.dtypes[side, name],
+            batch.dtypes[side, name],
             array.dtype,
-            array.shape,
-            captured.quantizations.get((side, name)),
+            array.shape[1:],
+            batch.quantizations.get((side, name)),
         )
         for side in SIDES
-        for name, array in getattr(captured, side).items()
+        for name, array in getattr(batch, side).items()
     }
-
-
-def tensors_of(captured: Captured) -> Iterator[NDArray[Any]]:
-    for side in SIDES:
-        yield from getattr(captured, side).values()

@@ -40,14 +40,16 @@ class Cursor:
         """Whether all records of this segment have been exported, and no more can come."""
         return self._segments.get(_name(path)) is True
 
-    def has(self, path: str, ring_id: int, sequence: int) -> bool:
+    def last(self, path: str, ring_id: int) -> int:
+        """The last record of the ring in this segment that has been exported; 0: none."""
         last = self._segments.get(_name(path), {})
-        return last if isinstance(last, bool) else sequence <= last.get(f"{ring_id:016x}", 0)
+        return 0 if isinstance(last, bool) else last.get(f"{ring_id:016x}", 0)
 
-    def add(self, path: str, ring_id: int, sequence: int) -> None:
+    def add(self, path: str, ring_id: int, last_sequence: int) -> None:
+        """Notes that the ring's records up to this one have been exported."""
         last = self._segments.setdefault(_name(path), {})
         if not isinstance(last, bool):
-            last[f"{ring_id:016x}"] = sequence
+            last[f"{ring_id:016x}"] = last_sequence
 
     def add_whole(self, path: str) -> None:
         self._segments[_name(path)] = True

@@ -1,34 +1,37 @@
 """Captured inferences as files: Parquet, Arrow, NumPy, and Edge Manager's JSON lines.
 
-Each writer takes records one at a time and holds at most a batch in memory. Records of one model
+Each writer takes batches, and holds little of them in memory. Records of one model
 whose tensors have the same shapes make one table; others begin another file beside it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from numpy.typing import NDArray
+
 from edgeward.captures.arrow_table import ArrowTable, pyarrow
-from edgeward.captures.captured import Captured
-from edgeward.captures.columns import Columns, columns_of, tensors_of
+from edgeward.captures.batch import Batch
+from edgeward.captures.columns import Columns, columns_of
 from edgeward.captures.draft_file import DraftFile, finished_together
 from edgeward.captures.json_lines import JsonLines
 from edgeward.captures.numpy_table import NumpyTable
 from edgeward.captures.pipe_file import PipeFile, is_pipe
-from edgeward.captures.stack import Identity, Stack, stack_of
+from edgeward.captures.stack import Identity, Stack, parts_of, stack_of
 from edgeward.errors import BadInput
 
 FORMATS = ("parquet", "arrow", "npz", "jsonl")
-BATCH_RECORDS = 1 << 16
-BATCH_BYTES = 32 << 20  # of all tables together
-RECORD_BYTES = 1024  # of a record in memory beside its tensors, about
+GROUP_RECORDS = 1 << 16  # that are written at once
+GROUP_BYTES = 8 << 20
+WAITING_BYTES = 16 << 20  # in all tables together
+RECORD_BYTES = 100  # of a record in memory beside its tensors, about
 
 
 class Writer(Protocol):
-    def add(self, captured: Captured) -> None: ...
+    def add(self, batch: Batch) -> None: ...
     def close(self) -> list[str]:
         """Finish every file. Returns their paths; leaves none when it fails."""
         ...
@@ -68,13 +71,14 @@ def writer(form: str, output: str, fleet: str, device: str, *, is_real: bool = F
 
 
 @dataclass
-class _Batch:
-    """A table, and its records that are not in it yet. `columns` are of the stored values."""
+class _Waiting:
+    """A table, and what is not in it yet. `columns` are of the stored values."""
 
     identity: Identity
     columns: Columns
     table: Table
-    records: list[Captured] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+    record_count: int = 0
     size_bytes: int = 0
 
 
@@ -83,59 +87,61 @@ class Tables:
 
     def __init__(self, output: str, make: MakeTable, *, is_real: bool) -> None:
         self._output, self._make, self._is_real = output, make, is_real
-        self._batches: list[_Batch] = []
-        self._batch_by_form: dict[tuple[Any, ...], _Batch] = {}
+        self._tables: list[_Waiting] = []
+        self._table_by_form: dict[tuple[Any, ...], _Waiting] = {}
         self._size_bytes = 0
 
-    def add(self, captured: Captured) -> None:
-        batch = self._batch_of(captured)
-        size_bytes = RECORD_BYTES + sum(array.nbytes for array in tensors_of(captured))
-        batch.records.append(captured)
-        batch.size_bytes += size_bytes
-        self._size_bytes += size_bytes
-        if len(batch.records) >= BATCH_RECORDS:
-            self._write(batch)
-        elif self._size_bytes >= BATCH_BYTES:
-            self._write(max(self._batches, key=lambda batch: batch.size_bytes))
+    def add(self, batch: Batch) -> None:
+        table = self._table_of(batch)
+        for part in parts_of(batch, GROUP_RECORDS, GROUP_BYTES):
+            if table.record_count + len(part) > GROUP_RECORDS:
+                self._write(table)
+            size_bytes = RECORD_BYTES * len(part) + sum(
+                map(_size_bytes, (part.inputs, part.outputs))
+            )
+            table.batches.append(part)
+            table.record_count += len(part)
+            table.size_bytes += size_bytes
+            self._size_bytes += size_bytes
+            if table.size_bytes >= GROUP_BYTES or table.record_count == GROUP_RECORDS:
+                self._write(table)
+            elif self._size_bytes >= WAITING_BYTES:
+                self._write(max(self._tables, key=lambda table: table.size_bytes))
 
     def close(self) -> list[str]:
-        for batch in self._batches:
-            self._write(batch)
-        return finished_together(batch.table.close for batch in self._batches)
+        for table in self._tables:
+            self._write(table)
+        return finished_together(table.table.close for table in self._tables)
 
     def discard(self) -> None:
-        for batch in self._batches:
-            batch.table.discard()
+        for table in self._tables:
+            table.table.discard()
 
-    def _batch_of(self, captured: Captured) -> _Batch:
+    def _table_of(self, batch: Batch) -> _Waiting:
         identity = Identity(
-            captured.model,
-            captured.version,
-            captured.package_id,
-            captured.signature,
-            captured.labels,
+            batch.model, batch.version, batch.package_id, batch.signature, batch.labels
         )
-        columns = columns_of(captured)
+        columns = columns_of(batch)
         form = (identity, *columns.values())
-        batch = self._batch_by_form.get(form)
-        if batch is None:
+        table = self._table_by_form.get(form)
+        if table is None:
             # A run that failed lacks tensors, and goes into a table that has columns for them.
             fitting = (
-                batch
-                for batch in self._batches
-                if batch.identity == identity and columns.items() <= batch.columns.items()
+                table
+                for table in self._tables
+                if table.identity == identity and columns.items() <= table.columns.items()
             )
-            batch = next(fitting, None) or self._new_batch(identity, columns)
-            self._batch_by_form[form] = batch
-        return batch
+            table = next(fitting, None) or self._new_table(identity, columns)
+            self._table_by_form[form] = table
+        return table
 
-    def _new_batch(self, identity: Identity, columns: Columns) -> _Batch:
+    def _new_table(self, identity: Identity, columns: Columns) -> _Waiting:
         file: DraftFile | PipeFile
         if is_pipe(self._output):
-            if self._batches:
+            if self._tables:
                 raise BadInput(
                     f'output "{self._output}": expected records of one model with tensors of one '
-                    f'shape, got "{self._batches[0].identity.title}" and then '
+                    f'shape, got "{self._tables[0].identity.title}" and then '
                     f'"{identity.title}" with others (--model chooses one; files take all)'
                 )
             file = PipeFile(self._output)
@@ -145,27 +151,31 @@ class Tables:
             name: column.as_real if self._is_real else column for name, column in columns.items()
         }
         try:
-            batch = _Batch(identity, columns, self._make(file, identity, written))
+            table = _Waiting(identity, columns, self._make(file, identity, written))
         except BaseException:
             file.discard()
             raise
-        self._batches.append(batch)
-        return batch
+        self._tables.append(table)
+        return table
 
     def _path_of_next(self) -> str:
-        if not self._batches:
+        if not self._tables:
             return self._output
         stem, extension = os.path.splitext(self._output)
-        return f"{stem}-{len(self._batches) + 1}{extension}"
+        return f"{stem}-{len(self._tables) + 1}{extension}"
 
-    def _write(self, batch: _Batch) -> None:
-        if batch.records:
-            stack = stack_of(batch.records, batch.columns)
+    def _write(self, table: _Waiting) -> None:
+        if table.batches:
+            stack = stack_of(table.batches, table.columns)
             if self._is_real:
                 tensors = {
-                    name: batch.columns[name].real(rows) for name, rows in stack.tensors.items()
+                    name: table.columns[name].real(rows) for name, rows in stack.tensors.items()
                 }
                 stack = stack._replace(tensors=tensors)
-            batch.table.write(stack)
-        self._size_bytes -= batch.size_bytes
-        batch.records, batch.size_bytes = [], 0
+            table.table.write(stack)
+        self._size_bytes -= table.size_bytes
+        table.batches, table.record_count, table.size_bytes = [], 0, 0
+
+
+def _size_bytes(tensors: Mapping[str, NDArray[Any]]) -> int:
+    return sum(array.nbytes for array in tensors.values())

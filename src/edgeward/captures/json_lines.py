@@ -9,14 +9,14 @@ import os
 import uuid
 from typing import Any
 
-import numpy as np
-
-from edgeward.captures.captured import Captured
+from edgeward.captures.batch import Batch
 from edgeward.captures.columns import columns_of
 from edgeward.captures.draft_file import DraftFile, finished_together
 from edgeward.captures.pipe_file import PipeFile, is_pipe
+from edgeward.captures.stack import parts_of
 
 NS = 1_000_000_000
+PART_RECORDS, PART_BYTES = 4096, 8 << 20  # of tensors whose lines are in memory
 MAX_NAME_BYTES = 200  # of a folder
 
 
@@ -32,13 +32,22 @@ class JsonLines:
         self._pipe = PipeFile(output) if is_pipe(output) else None
         self._files: dict[tuple[str, str], DraftFile] = {}
 
-    def add(self, captured: Captured) -> None:
-        moment = datetime.datetime.fromtimestamp(captured.time_ns // NS, datetime.timezone.utc)
-        model = captured.model or "model"
-        line = json.dumps(self._record(captured, model, moment), sort_keys=True) + "\n"
-        file = self._pipe or self._file(model, moment.strftime("%Y/%m/%d/%H"))
-        file.write(line.encode())
-        file.spill()
+    def add(self, batch: Batch) -> None:
+        """Writes each line, and holds those of 8 MiB of tensors at most."""
+        for part in parts_of(batch, PART_RECORDS, PART_BYTES):
+            self._write(part)
+
+    def _write(self, batch: Batch) -> None:
+        files = set()
+        for index, time_ns in enumerate(batch.time_ns.tolist()):
+            moment = datetime.datetime.fromtimestamp(time_ns // NS, datetime.timezone.utc)
+            model = batch.model or "model"
+            line = json.dumps(self._record(batch, index, model, moment), sort_keys=True) + "\n"
+            file = self._pipe or self._file(model, moment.strftime("%Y/%m/%d/%H"))
+            file.write(line.encode())
+            files.add(file)
+        for file in files:
+            file.spill()
 
     def close(self) -> list[str]:
         if self._pipe is not None:
@@ -65,40 +74,42 @@ class JsonLines:
             file = self._files[model, hour] = DraftFile(path, draft)
         return file
 
-    def _record(self, captured: Captured, model: str, moment: datetime.datetime) -> dict[str, Any]:
-        event = f"{captured.ring_id:016x}{captured.sequence:016x}"
+    def _record(
+        self, batch: Batch, index: int, model: str, moment: datetime.datetime
+    ) -> dict[str, Any]:
+        event = f"{int(batch.ring_ids[index]):016x}{int(batch.sequences[index]):016x}"
         return {
             "deviceFleetAuxiliaryInputs": [],
             "deviceFleetAuxiliaryOutputs": [],
-            "deviceFleetInputs": self._payloads(captured, "inputs", "Input"),
-            "deviceFleetOutputs": self._payloads(captured, "outputs", "Output"),
+            "deviceFleetInputs": self._payloads(batch, index, "inputs", "Input"),
+            "deviceFleetOutputs": self._payloads(batch, index, "outputs", "Output"),
             "eventMetadata": {
                 "deviceFleetName": self._fleet,
-                "deviceId": captured.device or self._device,
+                "deviceId": batch.device or self._device,
                 "eventId": str(uuid.UUID(hex=event)),
                 "inferenceTime": moment.strftime("%Y-%m-%dT%H:%M:%S"),
                 "modelName": model,
-                "modelVersion": captured.version,
+                "modelVersion": batch.version,
             },
             "eventVersion": "0",
         }
 
-    def _payloads(self, captured: Captured, side: str, mode: str) -> list[dict[str, str]]:
+    def _payloads(self, batch: Batch, index: int, side: str, mode: str) -> list[dict[str, str]]:
         payloads = []
-        for column in columns_of(captured).values():
+        for column in columns_of(batch).values():
             if column.side != side:
                 continue
-            array = getattr(captured, side)[column.name]
+            rows = getattr(batch, side)[column.name][index : index + 1]
             if self._is_real:
-                column, array = column.as_real, column.real(array[None])[0]
+                column, rows = column.as_real, column.real(rows)
             payloads.append(
                 {
-                    "data": base64.b64encode(np.ascontiguousarray(array).tobytes()).decode(),
+                    "data": base64.b64encode(rows.tobytes()).decode(),
                     "encoding": "BASE64",
                     "mode": mode,
                     "name": column.name,
                     "observedContentType": f"Tensor[{column.dtype}; "
-                    f"{', '.join(map(str, array.shape))}]",
+                    f"{', '.join(map(str, column.shape))}]",
                 }
             )
         return payloads

@@ -37,11 +37,11 @@ class NumpyTable:
         gathered = self._gathered
         for name, numbers in stack.numbers.items():
             self._gather(gathered, name, numbers)
-        reasons = [",".join(_reasons(mask)) for mask in stack.reasons.tolist()]
-        for name, texts in (("device", stack.devices), ("reasons", reasons)):
-            codes = self._texts[name]
-            rows = [codes.setdefault(text, len(codes)) for text in texts]
-            self._gather(gathered, name, np.array(rows, np.uint32))
+        masks, reasons = np.unique(stack.reasons, return_inverse=True)
+        words = [",".join(_reasons(mask)) for mask in masks.tolist()]
+        self._gather(gathered, "reasons", self._coded("reasons", words)[reasons])
+        names, counts = zip(*stack.devices, strict=True)
+        self._gather(gathered, "device", np.repeat(self._coded("device", names), counts))
         self._gather(gathered, "user", np.frombuffer(stack.users, np.uint8))
         self._gather(gathered, "user.ends", stack.user_ends + self._user_bytes)
         for name in self._columns:
@@ -75,6 +75,10 @@ class NumpyTable:
     def discard(self) -> None:
         self._file.discard()
         self._discard_gathered()
+
+    def _coded(self, name: str, texts: Sequence[str]) -> NDArray[np.uint32]:
+        codes = self._texts[name]
+        return np.array([codes.setdefault(text, len(codes)) for text in texts], np.uint32)
 
     def _gather(self, gathered: dict[str, _Gathered], name: str, rows: NDArray[Any]) -> None:
         if name not in gathered:

@@ -134,13 +134,16 @@ class Contents:
         )
 
     def runs(
-        self, choice: Choice, clocks: BootClocks, replaced: dict[int, set[int]]
+        self, choice: Choice, clocks: BootClocks, replaced: dict[int, set[int]], after: int = 0
     ) -> list[tuple[int, int]]:
-        """Of the loaded records the wanted ones: where each row of them begins and ends."""
+        """Of the loaded records the wanted ones: where each row of them begins and ends.
+
+        Those up to the sequence `after` are not wanted.
+        """
         import numpy as np
 
         segment, ring_id = self.segment, self.segment.ring_id
-        wanted = np.ones(segment.count, bool)
+        wanted = np.asarray(segment.record_sequences > after)
         if choice.reason is not None:
             wanted &= segment.record_reasons & _bit(choice.reason) != 0
         if choice.since_ns is not None or choice.until_ns is not None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeward import _core
-from edgeward.captures.captured import Captured
+from edgeward.captures.batch import Batch
 from edgeward.captures.columns import Columns
 
+# The numbers of a record, with what a Batch calls those of all.
 NUMBERS = {
-    "ring_id": np.uint64, "sequence": np.uint64, "time_ns": np.int64, "monotonic_ns": np.uint64,
-    "latency_ns": np.uint64, "correlation_id": np.uint64, "lost_before": np.uint64,
+    "ring_id": "ring_ids", "sequence": "sequences", "time_ns": "time_ns",
+    "monotonic_ns": "monotonic_ns", "latency_ns": "latency_ns",
+    "correlation_id": "correlation_ids", "lost_before": "lost_before",
 }  # fmt: skip
-REASON_BITS = {reason: 1 << bit for bit, reason in enumerate(_core.REASONS)}
 
 
 class Identity(NamedTuple):
@@ -36,13 +37,14 @@ class Identity(NamedTuple):
 class Stack(NamedTuple):
     """`record_count` records, along the first axis of every array.
 
-    `numbers` are by the names of NUMBERS. Bit n of `reasons` is the nth of _core.REASONS. The
-    caller's bytes of record n are users[user_ends[n - 1] : user_ends[n]]. `present` says which
-    records have a tensor, of those that some lack; the rows of the others mean nothing.
+    `devices` are names, each with how many records in a row are of it. `numbers` are by the names
+    of NUMBERS. Bit n of `reasons` is the nth of REASONS. The caller's bytes of record n are
+    users[user_ends[n - 1] : user_ends[n]]. `present` says which records have a tensor, of those
+    that some lack; the rows of the others mean nothing.
     """
 
     record_count: int
-    devices: Sequence[str]
+    devices: Sequence[tuple[str, int]]
     numbers: Mapping[str, NDArray[Any]]
     reasons: NDArray[np.uint32]
     users: bytes
@@ -51,27 +53,63 @@ class Stack(NamedTuple):
     present: Mapping[str, NDArray[np.bool_]]
 
 
-def stack_of(records: Sequence[Captured], columns: Columns) -> Stack:
-    """Of records with no other tensors than `columns`, one record at least."""
+def stack_of(batches: Sequence[Batch], columns: Columns) -> Stack:
+    """Of one batch at least, with no other tensors than `columns`. One alone is not copied."""
+    counts = [len(batch) for batch in batches]
     tensors, present = {}, {}
     for name, column in columns.items():
-        arrays = [getattr(record, column.side).get(column.name) for record in records]
-        blank = np.zeros(column.shape, column.array_dtype)
-        tensors[name] = np.stack([blank if array is None else array for array in arrays])
+        arrays = [getattr(batch, column.side).get(column.name) for batch in batches]
         if any(array is None for array in arrays):
-            present[name] = np.array([array is not None for array in arrays])
-    numbers = {
-        name: np.array([getattr(record, name) for record in records], dtype)
-        for name, dtype in NUMBERS.items()
-    }
-    reasons = [sum(map(REASON_BITS.__getitem__, record.reasons)) for record in records]
+            is_there = [array is not None for array in arrays]
+            present[name] = np.repeat(np.array(is_there, np.bool_), counts)
+        tensors[name] = _joined(
+            np.zeros((count, *column.shape), column.array_dtype) if array is None else array
+            for array, count in zip(arrays, counts, strict=True)
+        )
+    user_begins = np.cumsum([0, *(len(batch.user) for batch in batches)])
     return Stack(
-        len(records),
-        [record.device for record in records],
-        numbers,
-        np.array(reasons, np.uint32),
-        b"".join(record.user for record in records),
-        np.cumsum([len(record.user) for record in records], dtype=np.int64),
+        sum(counts),
+        [(batch.device, len(batch)) for batch in batches],
+        {
+            name: _joined(getattr(batch, source) for batch in batches)
+            for name, source in NUMBERS.items()
+        },
+        _joined(batch.reasons for batch in batches),
+        b"".join(batch.user for batch in batches),
+        _joined(
+            batch.user_ends + begin for batch, begin in zip(batches, user_begins[:-1], strict=True)
+        ),
         tensors,
         present,
     )
+
+
+def parts_of(batch: Batch, most_count: int, most_bytes: int) -> Iterator[Batch]:
+    """Batches of at most so many of its records and bytes of tensors, in order: views of it."""
+    size_bytes = sum(array.nbytes for array in (*batch.inputs.values(), *batch.outputs.values()))
+    record_bytes = max(1, -(-size_bytes // len(batch)))
+    count = max(1, min(most_count, most_bytes // record_bytes))
+    for begin in range(0, len(batch), count):
+        yield batch if count >= len(batch) else _part(batch, begin, min(begin + count, len(batch)))
+
+
+def _part(batch: Batch, begin: int, end: int) -> Batch:
+    """Its records from `begin` to `end`: views of its arrays."""
+    rows = slice(begin, end)
+    first = int(batch.user_ends[begin - 1]) if begin > 0 else 0
+    last = int(batch.user_ends[end - 1])
+    arrays = {source: getattr(batch, source)[rows] for source in NUMBERS.values()}
+    return replace(
+        batch,
+        **arrays,
+        reasons=batch.reasons[rows],
+        user=batch.user[first:last],
+        user_ends=batch.user_ends[rows] - first,
+        inputs={name: array[rows] for name, array in batch.inputs.items()},
+        outputs={name: array[rows] for name, array in batch.outputs.items()},
+    )
+
+
+def _joined(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
+    joined = list(arrays)
+    return joined[0] if len(joined) == 1 else np.concatenate(joined)

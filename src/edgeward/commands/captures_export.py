@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from edgeward import Captured, PrivateKey
+from edgeward import Batch, PrivateKey
 from edgeward.captures import export
-from edgeward.captures.captured import read_segments
+from edgeward.captures.captured import read_batches
 from edgeward.captures.cursor import Cursor
 from edgeward.captures.draft_file import remove
 from edgeward.captures.pipe_file import STANDARD_OUTPUT, is_pipe
-from edgeward.captures.segments import segment_paths, segment_report
+from edgeward.captures.segments import Choice, segment_paths, segment_report
 from edgeward.commands.captures_records import (
     add_directory,
     add_key,
@@ -27,7 +27,7 @@ from edgeward.outcome import Outcome
 from edgeward.terminal.progress import Progress
 from edgeward.terminal.quoting import quoted
 
-RECORD_BYTES = 192  # of a record beside its tensors, about
+RECORD_BYTES = 72  # of a record beside its tensors, about
 UNNAMED_DEVICE = "device"
 
 
@@ -88,38 +88,26 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _write(args: argparse.Namespace, writer: export.Writer, cursor: Cursor | None) -> int:
-    """The number of records that `writer` was given."""
+    """The number of records that `writer` was given; the cursor then has them."""
+    key = read_key(args)
     paths = segment_paths(args.directory)
     if cursor is not None:
         paths = [path for path in paths if not cursor.is_whole(path)]
-    count = 0
-    with Progress("bytes", sum(map(_size_bytes, paths))) as progress:
-        for captured in _records(args, paths, cursor):
-            if args.device is not None:
-                captured = captured._replace(device=args.device)
-            writer.add(captured)
-            count += 1
-            progress.advance(_stored_bytes(captured))
-    return count
-
-
-def _records(
-    args: argparse.Namespace, paths: list[str], cursor: Cursor | None
-) -> Iterator[Captured]:
-    """Those of --model that the cursor does not have; it then has them."""
-    key = read_key(args)
     # Before it is read: what is whole now does not grow meanwhile.
     whole = [path for path in paths if cursor is not None and _is_whole(path, key)]
-    for path, captured in read_segments(paths, args.directory, key):
-        if cursor is not None:
-            if cursor.has(path, captured.ring_id, captured.sequence):
-                continue
-            cursor.add(path, captured.ring_id, captured.sequence)
-        if args.model is None or captured.model == args.model:
-            yield captured
+    batches = read_batches(
+        paths, args.directory, export.GROUP_RECORDS, key, Choice(args.model), cursor
+    )
+    count = 0
+    with Progress("bytes", sum(map(_size_bytes, paths))) as progress:
+        for batch in batches:
+            writer.add(batch if args.device is None else replace(batch, device=args.device))
+            count += len(batch)
+            progress.advance(_stored_bytes(batch))
     if cursor is not None:
         for path in whole:
             cursor.add_whole(path)
+    return count
 
 
 def _is_whole(path: str, key: PrivateKey | None) -> bool:
@@ -140,6 +128,6 @@ def _nothing(args: argparse.Namespace) -> BadInput:
     return BadInput(f'captures "{args.directory}": expected {wanted}, got none')
 
 
-def _stored_bytes(captured: Captured) -> int:
-    arrays = [*captured.inputs.values(), *captured.outputs.values()]
-    return RECORD_BYTES + sum(array.nbytes for array in arrays)
+def _stored_bytes(batch: Batch) -> int:
+    arrays = [*batch.inputs.values(), *batch.outputs.values()]
+    return RECORD_BYTES * len(batch) + sum(array.nbytes for array in arrays)
