@@ -112,7 +112,7 @@ std::string Capture::failure() const {
   const std::lock_guard lock(mutex_);
   if (!refusal_.empty()) return refusal_;
   for (const CaptureSource* source : sources_) {
-    const std::string failure = source->ring->failure();
+    std::string failure = source->ring->failure();
     if (!failure.empty()) return failure;
   }
   return "";
