@@ -21,7 +21,7 @@ from programs import Program, comes_true, values
 from reference.capture_reader import crc32c
 
 import edgeward as ew
-from edgeward.captures import rings
+from edgeward.captures import rings, rules
 
 MIB = 1 << 20
 DOCKER_BYTES = 64 * MIB  # of /dev/shm in a container that was not given more
@@ -127,6 +127,29 @@ def test_threads_are_counted_where_there_is_no_room(directory):
         for thread in threads:
             thread.join()
         assert account(capture, model) == (400, 400)
+
+
+@pytest.mark.usefixtures("small_memory")
+def test_a_million_runs_of_sixteen_threads_are_all_counted(directory):
+    count = 1_000_000 // 16
+    with ew.Capture(directory, sample=rules.every(10)) as capture:
+        model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)
+
+        def work():
+            session = model.session()
+            for _ in range(count):
+                session.run()
+
+        threads = [threading.Thread(target=work) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert account(capture, model) == (1_000_000, 1_000_000)
+        assert capture.flush()
+        counters = capture.counters
+        assert counters["drained"] == counters["committed"] > 0
+    assert len(values(directory)) == counters["committed"]
 
 
 @pytest.mark.usefixtures("small_memory")

@@ -431,6 +431,26 @@ def test_a_black_box_and_a_pre_roll_outlive_a_kill_at_any_moment(run_child):
     run_child(textwrap.dedent(program))
 
 
+def test_programs_that_share_a_directory_may_end_in_any_way(run_child):
+    program = """
+    import random
+    from campaigns import rival_programs
+    seed = random.SystemRandom().randrange(1 << 32)
+    assert len(list(rival_programs.each_round(6, seed))) == 6
+    """
+    run_child(textwrap.dedent(program))
+
+
+def test_programs_that_end_in_any_way_leave_records_and_statistics(run_child):
+    program = """
+    import random
+    from campaigns import ended_programs
+    seed = random.SystemRandom().randrange(1 << 32)
+    assert len(list(ended_programs.each_end(9, seed))) == 9
+    """
+    run_child(textwrap.dedent(program))
+
+
 def test_a_forked_child_leaves_its_parents_capture_alone(directory):
     with ew.Capture(directory) as capture:
         model = pair(capture)
