@@ -725,6 +725,25 @@ PAGE = [
     ),
 ]
 
+SEGMENT_ATTACKS = "tests/captures/test_segment_attacks.py::test_"
+
+SEGMENT_FORMAT = [
+    (
+        "  const Bytes more = bytes_of(head);\n",
+        "  const Bytes more;\n",
+        SEGMENT_ATTACKS + "no_record_is_given_under_another_model",
+    ),
+]
+
+SEGMENT_INDEX = [
+    (
+        "    if (!is_same) index.fault = frame_fault(i);\n",
+        "",
+        CAPTURE_TESTS + "test_segment_index.cc::a head or an end with one bit turned over is not "
+        "called sealed, and the fault is named",
+    ),
+]
+
 PIPE_FILE = [
     (
         "        if self._file.isatty():\n",
@@ -745,6 +764,8 @@ FAULTS = [
         "cpp/captures/sealed_statistics.cc": SEALED_STATISTICS,
         "cpp/captures/statistics.cc": STATISTICS,
         "cpp/captures/segment_name.cc": SEGMENT_NAME,
+        "cpp/captures/segment_format.cc": SEGMENT_FORMAT,
+        "cpp/captures/segment_index.cc": SEGMENT_INDEX,
         "cpp/captures/moment.cc": MOMENT,
         "cpp/captures/retention.cc": RETENTION,
         "src/edgeward/captures/statistics_file.py": STATISTICS_FILE,
