@@ -144,8 +144,8 @@ def test_a_sibling_takes_over_by_itself(directory, end):
             getattr(holder, end)()
         expected = [0.0]
         for _ in range(3):  # more than fits into a ring that nobody empties
-            sibling("run(*range(1, 51))")
-            expected += range(1, 51)
+            sibling("run(*range(1, 31))")
+            expected += range(1, 31)
             # Until they are drained the ring has no room for as many again.
             count = len(expected) - 1
             assert comes_true(lambda n=count: sibling("capture.counters")["drained"] == n)
