@@ -93,7 +93,10 @@ struct PyBatch {
   std::vector<int64_t> user_ends;
 
   py::object filled(const py::array& array) const {
-    return read_only(py::array(array[py::slice(0, static_cast<py::ssize_t>(count), 1)]));
+    py::array rows(array[py::slice(0, static_cast<py::ssize_t>(count), 1)]);
+    // A view would keep the room for all of a batch that is far from full.
+    if (count < capacity / 2) rows = py::array(rows.attr("copy")());
+    return read_only(rows);
   }
 };
 

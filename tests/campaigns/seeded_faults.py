@@ -671,10 +671,10 @@ RETENTION = [
     ),
 ]
 
-SEGMENTS_MODULE = [
+CAPTURED = [
     (
-        "segment.record_sequences > after",
-        "segment.record_sequences >= after",
+        "last <= cursor.last(",
+        "last < cursor.last(",
         CURSOR_TESTS + "an_open_segment_is_exported_as_far_as_it_goes",
     ),
 ]
@@ -770,7 +770,7 @@ FAULTS = [
         "cpp/captures/retention.cc": RETENTION,
         "src/edgeward/captures/statistics_file.py": STATISTICS_FILE,
         "src/edgeward/captures/statistics_ledger.py": STATISTICS_LEDGER,
-        "src/edgeward/captures/segments.py": SEGMENTS_MODULE,
+        "src/edgeward/captures/captured.py": CAPTURED,
         "src/edgeward/captures/cursor.py": CURSOR,
         "src/edgeward/captures/pipe_file.py": PIPE_FILE,
         "src/edgeward/commands/captures_export.py": CAPTURES_EXPORT,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_BYTES = 32 << 20  # of a batch
-MOST_PENDING_BYTES = 96 << 20  # of all batches that are not full
+MOST_PENDING_BYTES = 48 << 20  # of all batches that are not full
 RECORD_BYTES = 72  # of a record beside its tensors
 
 
@@ -120,18 +120,13 @@ class Stacks:
         self._pending: dict[tuple[str, bytes, bytes, bytes], _Pending] = {}
 
     def add(
-        self,
-        opened: Contents,
-        device: str,
-        choice: Choice,
-        replaced: dict[int, set[int]],
-        after: int,
+        self, opened: Contents, device: str, choice: Choice, replaced: dict[int, set[int]]
     ) -> Iterator[Batch]:
         """Adds the loaded records that are wanted, and gives the batches that are full."""
         segment = opened.segment
         document = opened.description(segment.ring_id).document
         form = (device, segment.boot_id, document, segment.form_id)
-        for begin, end in opened.runs(choice, self._clocks, replaced, after):
+        for begin, end in opened.runs(choice, self._clocks, replaced):
             at = begin
             while at < end:
                 if form not in self._pending:

@@ -152,10 +152,12 @@ def read_batches(
         device = device_of(opened.path, directory)
         for frame in opened.blocks(choice):
             ring_id, last = (int(opened.rows[frame][name]) for name in ("ring_id", "last_sequence"))
-            after = 0 if cursor is None else cursor.last(opened.path, ring_id)
-            if last > after and opened.load(frame):
-                yield from stacks.add(opened, device, choice, replaced, after)
-            if cursor is not None and last > after:
+            # A frame is written and cut as a whole: the cursor has all of its records, or none.
+            if cursor is not None and last <= cursor.last(opened.path, ring_id):
+                continue
+            if opened.load(frame):
+                yield from stacks.add(opened, device, choice, replaced)
+            if cursor is not None:
                 cursor.add(opened.path, ring_id, last)
     yield from stacks.rest()
 

@@ -134,16 +134,13 @@ class Contents:
         )
 
     def runs(
-        self, choice: Choice, clocks: BootClocks, replaced: dict[int, set[int]], after: int = 0
+        self, choice: Choice, clocks: BootClocks, replaced: dict[int, set[int]]
     ) -> list[tuple[int, int]]:
-        """Of the loaded records the wanted ones: where each row of them begins and ends.
-
-        Those up to the sequence `after` are not wanted.
-        """
+        """Of the loaded records the wanted ones: where each row of them begins and ends."""
         import numpy as np
 
         segment, ring_id = self.segment, self.segment.ring_id
-        wanted = np.asarray(segment.record_sequences > after)
+        wanted = np.ones(segment.count, bool)
         if choice.reason is not None:
             wanted &= segment.record_reasons & _bit(choice.reason) != 0
         if choice.since_ns is not None or choice.until_ns is not None:
