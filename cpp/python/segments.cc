@@ -350,8 +350,18 @@ void bind_batch(py::module_& module) {
           "Where those of each record end.");
 }
 
+// Made when rows are first asked for: it imports numpy, which a command may do without.
+const py::dtype& row_dtype() {
+  static const py::dtype* const dtype = [] {
+    PYBIND11_NUMPY_DTYPE(FrameRow, offset, ring_id, first_sequence, last_sequence, least_wall_ns, most_wall_ns,
+                         least_monotonic_ns, most_monotonic_ns, type, record_count, reasons, flags);
+    return new py::dtype(py::dtype::of<FrameRow>());
+  }();
+  return *dtype;
+}
+
 py::array rows_of(PySegment& self) {
-  return py::array(py::dtype::of<FrameRow>(),
+  return py::array(row_dtype(),
                    std::vector<py::ssize_t>{static_cast<py::ssize_t>(self.index().rows.size())},
                    self.index().rows.data());
 }
@@ -359,8 +369,6 @@ py::array rows_of(PySegment& self) {
 }  // namespace
 
 void bind_segments(py::module_& module) {
-  PYBIND11_NUMPY_DTYPE(FrameRow, offset, ring_id, first_sequence, last_sequence, least_wall_ns, most_wall_ns,
-                       least_monotonic_ns, most_monotonic_ns, type, record_count, reasons, flags);
   bind_records(module);
   bind_batch(module);
   module.attr("REASONS") = all_words(kReasons);

@@ -8,6 +8,8 @@
 Importing this opens no engine; the first model that is loaded does.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from edgeward._core import (
     EngineReport,
     Model,
@@ -21,7 +23,6 @@ from edgeward._core import (
     empty,
 )
 from edgeward.captures import redact, rules
-from edgeward.captures.batch import Batch
 from edgeward.captures.capture import Capture
 from edgeward.captures.captured import Captured, read_captures
 from edgeward.captures.statistics_file import read_statistics
@@ -55,6 +56,9 @@ from edgeward.packages.contents import Case, Contents, Tolerance
 from edgeward.packages.package import Package
 from edgeward.trust.release import Release
 from edgeward.trust.trust_directory import Trust
+
+if TYPE_CHECKING:
+    from edgeward.captures.batch import Batch
 
 __version__ = "0.1.0"
 
@@ -108,3 +112,12 @@ __all__ = [
     "redact",
     "rules",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # What reads batches brings dataclasses, which few programs need.
+    if name == "Batch":
+        from edgeward.captures.batch import Batch
+
+        return Batch
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from edgeward import _core
-from edgeward.captures.batch import Batch, Stacks
 from edgeward.captures.boot_clocks import BootClocks
 from edgeward.captures.cursor import Cursor
 from edgeward.captures.folders import device_of
@@ -23,6 +22,8 @@ from edgeward.paths import PathLike
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from edgeward.captures.batch import Batch
 
 
 class Captured(NamedTuple):
@@ -83,7 +84,7 @@ def read_captures(
     reason: str | None = None,
     since_ns: int | None = None,
     until_ns: int | None = None,
-) -> Iterator[Batch]: ...
+) -> "Iterator[Batch]": ...
 
 
 def read_captures(
@@ -95,7 +96,7 @@ def read_captures(
     reason: str | None = None,
     since_ns: int | None = None,
     until_ns: int | None = None,
-) -> Iterator[Captured] | Iterator[Batch]:
+) -> "Iterator[Captured] | Iterator[Batch]":
     """The captured inferences below `directory`, in the order in which they were written.
 
     Segments in folders below it are read too: one folder for each device whose captures were
@@ -139,7 +140,7 @@ def read_batches(
     key: _core.PrivateKey | None = None,
     choice: Choice = ALL,
     cursor: Cursor | None = None,
-) -> Iterator[Batch]:
+) -> "Iterator[Batch]":
     """The records of these segments below `directory` in batches, as read_captures.
 
     Those that the cursor has are left out; it then has all that the choice wants. A segment that a
@@ -147,6 +148,8 @@ def read_batches(
     """
     replaced = replaced_records(paths, key)
     clocks = BootClocks(paths, key)
+    from edgeward.captures.batch import Stacks
+
     stacks = Stacks(most_count, clocks)
     for opened in contents(paths, key):
         device = device_of(opened.path, directory)

@@ -6,8 +6,6 @@ as a whole is not opened again. It is a JSON file: `version` 1, `model` (of --mo
 `segments`.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping
