@@ -55,6 +55,14 @@ std::vector<std::string> paths_in(const std::string& directory, std::string_view
   return paths;
 }
 
+// Whether another process, or another descriptor of this one, has the lock of a file.
+bool is_locked(const std::string& path) {
+  const int number = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (number < 0) return false;
+  const Descriptor file(number, path);
+  return flock(number, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
 // The number of a segment that is begun now.
 int64_t next_number(const std::string& directory) {
   std::vector<std::string> names = paths_in(directory, "");
@@ -164,9 +172,10 @@ void Drain::skip_known() {
 
 // Seals what was left open, as far as it is whole.
 void Drain::recover() {
-  // Drafts of a recovery that was killed.
+  // Drafts of a recovery that was killed; a recovery that another drain is at has the lock of its segment.
   for (const std::string& path : paths_in(capture_directory_, NewFile::kDraftSuffix)) {
-    if (path.find(std::string(kSealedSuffix) + ".") != std::string::npos) unlink(path.c_str());
+    const size_t end = path.find(std::string(kSealedSuffix) + ".");
+    if (end != std::string::npos && !is_locked(path.substr(0, end) + std::string(kOpenSuffix))) unlink(path.c_str());
   }
   for (const std::string& path : paths_in(capture_directory_, kOpenSuffix)) {
     if (is_own(path)) continue;

@@ -666,6 +666,22 @@ TEST_CASE("drains of several directories of rings write to one directory, and re
   CHECK(all.sequences.at(far.ring_id()) == from_to(1, 5));
 }
 
+TEST_CASE("the draft of a recovery is removed, unless another process is at that recovery") {
+  const Directories directories;
+  std::filesystem::create_directory(directories.captures);
+  const std::string open_path = write_file(directories.captures + "/1-a.open", "no segment");
+  const std::string draft_path = write_file(directories.captures + "/1-a.ewc.7.draft", "half of one");
+  {
+    const Descriptor recovery(open(open_path.c_str(), O_RDONLY | O_CLOEXEC), open_path);
+    REQUIRE(flock(recovery.number(), LOCK_EX | LOCK_NB) == 0);
+    directories.drain();
+    CHECK(std::filesystem::exists(open_path));
+    CHECK(std::filesystem::exists(draft_path));
+  }
+  directories.drain();
+  CHECK_FALSE(std::filesystem::exists(draft_path));
+}
+
 TEST_CASE("any number of rings is drained with few of them open, live ones in their turn") {
   const Directories directories;
   Clock clock;
