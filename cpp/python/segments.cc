@@ -361,8 +361,7 @@ const py::dtype& row_dtype() {
 }
 
 py::array rows_of(PySegment& self) {
-  return py::array(row_dtype(),
-                   std::vector<py::ssize_t>{static_cast<py::ssize_t>(self.index().rows.size())},
+  return py::array(row_dtype(), std::vector<py::ssize_t>{static_cast<py::ssize_t>(self.index().rows.size())},
                    self.index().rows.data());
 }
 
