@@ -49,7 +49,7 @@ std::vector<int64_t> ages_ns(std::span<const Moment> moments, const Moment& now)
   std::vector<int64_t> ages;
   int64_t most_ns = INT64_MAX;  // what came before is at least as old
   for (const Moment& moment : moments) {
-    const bool is_of_this_boot = has_boot(moment) && moment.boot == now.boot;
+    const bool is_of_this_boot = has_boot(moment) && has_boot(now) && moment.boot == now.boot;
     if (is_of_this_boot) {
       most_ns = std::max<int64_t>(now.monotonic_ns - moment.monotonic_ns, 0);
       ages.push_back(most_ns);
