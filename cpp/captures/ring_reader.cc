@@ -102,7 +102,8 @@ bool RingReader::try_begin() {
 bool RingReader::try_skip_overwritten() {
   if (facts_.keep == Keep::oldest) return true;
   const auto oldest = stable_u64(kRingOldestOffset);
-  if (oldest) position_ = std::max(position_, *oldest);
+  // By the difference: a position that passed 2^64 is behind one before it, whatever a damaged ring says.
+  if (oldest && static_cast<int64_t>(*oldest - position_) > 0) position_ = *oldest;
   return oldest.has_value();
 }
 

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <memory>
 #include <random>
@@ -260,6 +261,24 @@ TEST_CASE("a black box that is saved at full speed gives whole records, in their
   REQUIRE_FALSE(all.empty());
   CHECK(all.back() == kRecords);
   CHECK(writer.drained_count() == all.size());
+}
+
+TEST_CASE("a black box whose positions pass 2^64 is read once, to its end") {
+  const Directory directory;
+  RingWriter writer(directory.at(""), kCapacity, Keep::newest, "");
+  writer.end();
+  const Scribble scribble(writer.path());
+  for (const uint64_t number : {1, 2}) {
+    std::array<std::byte, 128> record{};
+    write_numbered(record, 128, number);
+    scribble.put(kDataAt + kCapacity - 384 + 128 * number, record);
+  }
+  scribble.put(kOldestAt, ~uint64_t{0} - 255);
+  RingReader reader = reader_of(writer);
+  REQUIRE(reader.has_ended());
+  CHECK(drain(reader) == from_to(1, 2));
+  CHECK(reader.position() == 0);
+  CHECK(drain(reader).empty());
 }
 
 TEST_CASE("a position to save up to that cannot be gives no more than what is committed") {
