@@ -2,6 +2,7 @@
 // Every decoder of foreign bytes is built on these; none of them trusts an offset it has not compared.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -30,6 +31,15 @@ std::optional<T> checked_multiply(T a, T b) {
   T product;
   if (__builtin_mul_overflow(a, b, &product)) return std::nullopt;
   return product;
+}
+
+// `alignment` is a power of two.
+constexpr uint64_t round_up(uint64_t size_bytes, uint64_t alignment) {
+  return (size_bytes + alignment - 1) / alignment * alignment;
+}
+
+inline bool is_zero(Bytes bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
 }
 
 // True when [offset, offset + size) lies inside bytes.

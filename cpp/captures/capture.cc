@@ -51,6 +51,7 @@ void Capture::remove(const CaptureSource& source) {
   if (const auto progress = source.ring->progress())
     ended_rings_.push_back(
         {progress->path, progress->drained_count, source.ring->waiting_count(), monotonic_ns(), false});
+  settle_ended();  // a program that opens sessions for years may never ask
   merge_into(ended_statistics_, source.signature, source.statistics());
 }
 
@@ -139,6 +140,13 @@ uint64_t Capture::drained_count() {
     if (const auto progress = source->ring->progress()) count += progress->drained_count;
   }
   return count;
+}
+
+bool Capture::is_settled() {
+  fork_mark_.require_same_process("capture");
+  const std::lock_guard lock(mutex_);
+  settle_ended();
+  return sources_.empty() && ended_rings_.empty();
 }
 
 std::vector<Capture::Goal> Capture::goals(Saved saved) {

@@ -90,6 +90,8 @@ class Capture {
   bool wait_drained(int timeout_ms, Saved saved);
   // Which record has waited too long for a drain, or which ring was refused; else empty.
   std::string complaint();
+  // Whether no session is left, and all that they committed is on the disk: nothing here changes any more.
+  bool is_settled();
   // Ends the rings of all sessions: what runs from here on is not captured.
   void end();
 

@@ -43,18 +43,6 @@ Descriptor open_bell(const std::string& directory) {
   return Descriptor(open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW), path);
 }
 
-std::vector<std::string> paths_in(const std::string& directory, std::string_view suffix) {
-  std::vector<std::string> paths;
-  std::error_code error;
-  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
-       entry.increment(error)) {
-    const std::string path = entry->path().string();
-    if (path.ends_with(suffix)) paths.push_back(path);
-  }
-  std::sort(paths.begin(), paths.end());
-  return paths;
-}
-
 // Whether another process, or another descriptor of this one, has the lock of a file.
 bool is_locked(const std::string& path) {
   const int number = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -137,6 +125,7 @@ Drain::Drain(std::string ring_directory, std::string capture_directory, const Bu
 // before they are sealed: a drain that is killed in between leaves them to the next one.
 void Drain::learn_known() {
   for (const std::string& path : paths_in(capture_directory_, kOpenSuffix)) {
+    if (is_locked(path)) continue;  // of another drain's rings
     try {
       const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), path);
       // Its writer died, maybe before it synced: make durable what we count on.
@@ -267,7 +256,7 @@ void Drain::make_room(const std::vector<std::string>& paths) {
   const auto is_waiting = [&](const std::string& path) { return sources_.count(path) == 0; };
   const auto count = static_cast<size_t>(std::count_if(paths.begin(), paths.end(), is_waiting));
   if (count == 0 || sources_.size() + count <= kMaxOpenRings) return;
-  if (unsynced_bytes_ > 0) sync();
+  if (unsynced_bytes() > 0) sync();
   remove_ended();
   std::erase_if(sources_,
                 [](const auto& entry) { return entry.second.had_turn && entry.second.reader.unfreed_bytes() == 0; });
@@ -301,23 +290,23 @@ uint64_t Drain::step(uint64_t now_ns) {
       set_goals();
     }
     for (auto& [path, source] : sources_) count += read(source);
-    const bool is_due = unsynced_bytes_ >= kSyncEveryBytes || now_ns - last_sync_ns_ >= kSyncEvery_ns ||
+    const bool is_due = unsynced_bytes() >= kSyncEveryBytes || now_ns - last_sync_ns_ >= kSyncEvery_ns ||
                         std::any_of(sources_.begin(), sources_.end(), [](const auto& entry) {
                           const RingReader& reader = entry.second.reader;
                           return entry.second.is_counted || is_past_half(reader, reader.unfreed_bytes());
                         });
-    if (is_due && unsynced_bytes_ > 0) {
+    if (is_due && unsynced_bytes() > 0) {
       sync();
       last_sync_ns_ = now_ns;
     }
-    for (const auto& recipient : full_segments()) seal(recipient);
+    for (const auto& recipient : finished_segments(now_ns)) seal(recipient);
     keep_within_age(now_ns);
     complaint_.clear();
   } catch (const std::exception& error) {  // the disk failed, or memory did
     abandon_segments(error.what(), now_ns);
     count = 0;
   }
-  if (unsynced_bytes_ == 0) remove_ended();
+  if (unsynced_bytes() == 0) remove_ended();
   return count;
 }
 
@@ -341,7 +330,7 @@ bool Drain::has_more() const {
 uint64_t Drain::read(Source& source) {
   if (source.is_counted) return 0;
   uint64_t count = 0;
-  while (unsynced_bytes_ < kSyncEveryBytes && source.goal != source.reader.position()) {
+  while (unsynced_bytes() < kSyncEveryBytes && source.goal != source.reader.position()) {
     const auto record = source.reader.next(kRecordHeadBytes);
     if (!record) {
       source.goal = source.reader.position();
@@ -360,7 +349,7 @@ uint64_t Drain::read(Source& source) {
       ++counters_.duplicates;
       continue;
     }
-    add(source, *whole);
+    describe(source).writer->add(source.reader.facts().ring_id, *whole);
     source.last_sequence = whole->head.sequence;
     ++counters_.records;
     ++unsynced_records_;
@@ -377,7 +366,7 @@ void Drain::end(Source& source) {
     ++counters_.refused_rings;
     refusal_ = "ring \"" + source.reader.path() + "\": expected what its writer committed, got other bytes";
   }
-  append(source, FrameType::counters, counters_payload(&source));
+  describe(source).writer->append(FrameType::counters, source.reader.facts().ring_id, counters_payload(&source));
   source.is_counted = true;
 }
 
@@ -397,10 +386,10 @@ Drain::Open& Drain::segment_of(const Source& source) {
   return added->second;
 }
 
-void Drain::append(Open& segment, FrameType type, uint64_t ring_id, Bytes payload) {
-  const uint64_t before = segment.writer->size_bytes();
-  segment.writer->append(type, ring_id, payload);
-  unsynced_bytes_ += segment.writer->size_bytes() - before;
+uint64_t Drain::unsynced_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& [recipient, segment] : segments_) bytes += segment.writer->size_bytes() - segment.synced_bytes;
+  return bytes;
 }
 
 // What a ring says of itself comes before its first frame. Returns the segment for its recipient.
@@ -408,19 +397,8 @@ Drain::Open& Drain::describe(const Source& source) {
   const RingFacts& facts = source.reader.facts();
   Open& segment = segment_of(source);
   if (segment.described.insert(facts.ring_id).second)
-    append(segment, FrameType::ring, facts.ring_id, std::as_bytes(std::span(facts.description)));
+    segment.writer->append(FrameType::ring, facts.ring_id, std::as_bytes(std::span(facts.description)));
   return segment;
-}
-
-void Drain::append(const Source& source, FrameType type, Bytes payload) {
-  append(describe(source), type, source.reader.facts().ring_id, payload);
-}
-
-void Drain::add(const Source& source, const Record& record) {
-  Open& segment = describe(source);
-  const uint64_t before = segment.writer->size_bytes();
-  segment.writer->add(source.reader.facts().ring_id, record);
-  unsynced_bytes_ += segment.writer->size_bytes() - before;
 }
 
 void Drain::sync() {
@@ -433,17 +411,20 @@ void Drain::sync() {
 }
 
 void Drain::free_all() {
-  unsynced_bytes_ = 0;
   unsynced_records_ = 0;
   for (auto& [path, source] : sources_) source.reader.free_read();
 }
 
-std::vector<Drain::Recipient> Drain::full_segments() const {
-  std::vector<Recipient> full;
+// Of the segments that are full, and of those that are old: they are sealed early enough to be deleted as a whole
+// before a record in them reaches the budget's age.
+std::vector<Drain::Recipient> Drain::finished_segments(uint64_t now_ns) const {
+  std::vector<Recipient> finished;
+  const auto most_ns = static_cast<uint64_t>(budget_.most_age_ns);
   for (const auto& [recipient, segment] : segments_) {
-    if (segment.writer->size_bytes() >= budget_.segment_bytes) full.push_back(recipient);
+    const bool is_old = most_ns != 0 && now_ns - segment.begun_ns >= most_ns / kAgeParts;
+    if (is_old || segment.writer->size_bytes() >= budget_.segment_bytes) finished.push_back(recipient);
   }
-  return full;
+  return finished;
 }
 
 void Drain::seal(const Recipient& recipient) {
@@ -451,9 +432,9 @@ void Drain::seal(const Recipient& recipient) {
   for (auto& [path, source] : sources_) {
     const uint64_t ring_id = source.reader.facts().ring_id;
     if (segment.described.count(ring_id) != 0 && !source.is_counted)
-      append(segment, FrameType::counters, ring_id, counters_payload(&source));
+      segment.writer->append(FrameType::counters, ring_id, counters_payload(&source));
   }
-  append(segment, FrameType::counters, 0, counters_payload(nullptr));
+  segment.writer->append(FrameType::counters, 0, counters_payload(nullptr));
   // Free the rings before the segment is sealed: only an open one tells the next drain what is on the disk already.
   sync();
   segment.writer->seal();
@@ -480,7 +461,6 @@ void Drain::abandon_segments(const std::string& reason, uint64_t now_ns) {
     source.has_ended = false;
     source.is_counted = false;
   }
-  unsynced_bytes_ = 0;
   counters_.records -= std::exchange(unsynced_records_, 0);
   for (auto& [recipient, segment] : std::exchange(segments_, {})) {
     const std::string path = segment.writer->path();
@@ -543,7 +523,7 @@ void Drain::wake() {
 
 void Drain::flush() {
   try {
-    if (unsynced_bytes_ > 0) sync();
+    if (unsynced_bytes() > 0) sync();
     remove_ended();
   } catch (const std::exception& error) {  // the disk failed, or memory did
     abandon_segments(error.what(), 0);
@@ -561,15 +541,10 @@ void Drain::close() {
   }
 }
 
-// No record stays for longer than the budget's age: a segment is sealed early enough to be deleted as a whole.
+// Deletes what has grown too old while nothing was sealed.
 void Drain::keep_within_age(uint64_t now_ns) {
   const auto most_ns = static_cast<uint64_t>(budget_.most_age_ns);
   if (most_ns == 0) return;
-  std::vector<Recipient> old;
-  for (const auto& [recipient, segment] : segments_) {
-    if (now_ns - segment.begun_ns >= most_ns / kAgeParts) old.push_back(recipient);
-  }
-  for (const Recipient& recipient : old) seal(recipient);
   if (now_ns - aged_at_ns_ < most_ns / kAgeParts / kAgeParts) return;
   aged_at_ns_ = now_ns;
   keep_within_budget();

@@ -125,11 +125,10 @@ class Drain {
   void end(Source& source);
   Open& segment_of(const Source& source);
   Open& describe(const Source& source);
-  void append(Open& segment, FrameType type, uint64_t ring_id, Bytes payload);
-  void append(const Source& source, FrameType type, Bytes payload);
-  void add(const Source& source, const Record& record);
   void sync();
-  std::vector<Recipient> full_segments() const;
+  // Of all segments.
+  uint64_t unsynced_bytes() const;
+  std::vector<Recipient> finished_segments(uint64_t now_ns) const;
   void seal(const Recipient& recipient);
   void seal_all();
   void write_lock();
@@ -153,7 +152,6 @@ class Drain {
   std::string last_path_;                         // of the ring that was opened last
   size_t waiting_count_ = 0;                      // of rings that are not open yet
   std::map<Recipient, Open> segments_;
-  uint64_t unsynced_bytes_ = 0;  // of all segments
   uint64_t unsynced_records_ = 0;
   uint64_t now_ns_ = 0;      // of the last step
   uint64_t aged_at_ns_ = 0;  // when ages were looked at

@@ -1,7 +1,6 @@
 #include "captures/moment.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <optional>
 
@@ -31,10 +30,7 @@ std::map<BootId, int64_t> boot_walls_ns(std::span<const Moment> moments) {
 
 }  // namespace
 
-Moment moment_now() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return {boot_id(), static_cast<int64_t>(monotonic_ns()), now / std::chrono::nanoseconds(1)};
-}
+Moment moment_now() { return {boot_id(), static_cast<int64_t>(monotonic_ns()), wall_ns()}; }
 
 std::vector<int64_t> ages_ns(std::span<const Moment> moments, const Moment& now) {
   const std::map<BootId, int64_t> walls_ns = boot_walls_ns(moments);

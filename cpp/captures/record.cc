@@ -11,7 +11,6 @@ namespace {
 
 // Capture-format 2.
 constexpr uint16_t kType = 1;
-constexpr uint64_t kTensorAlignment = 64;
 
 struct HeadBytes {
   uint32_t size_bytes;
@@ -50,9 +49,7 @@ uint32_t crc_of(const HeadBytes& head) { return crc32c(std::as_bytes(std::span(&
 std::optional<HeadBytes> try_read_head(Bytes bytes) {
   auto head = try_read<HeadBytes>(bytes, 0);
   if (!head || std::exchange(head->head_crc, 0) != crc_of(*head)) return std::nullopt;
-  const bool is_plain =
-      std::all_of(std::begin(head->zeros), std::end(head->zeros), [](std::byte byte) { return byte == std::byte{0}; });
-  if (!is_plain || head->type != kType || head->size_bytes != bytes.size()) return std::nullopt;
+  if (!is_zero(head->zeros) || head->type != kType || head->size_bytes != bytes.size()) return std::nullopt;
   return head;
 }
 
@@ -78,14 +75,12 @@ void put_head(const RecordHead& head, uint32_t rows_crc, std::span<std::byte> re
   std::memcpy(record.data() + offsetof(HeadBytes, head_crc), &crc, sizeof(crc));
 }
 
-uint64_t round_up(uint64_t offset) { return (offset + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment; }
-
 // Sets the offsets; returns where the last tensor ends.
 std::optional<uint32_t> lay_out(std::vector<RecordTensor>& tensors, size_t user_bytes) {
   if (tensors.size() > kMaxRecordTensors || user_bytes > kMaxUserBytes) return std::nullopt;
   uint64_t end = kRecordHeadBytes + tensors.size() * kTensorRowBytes + user_bytes;
   for (RecordTensor& tensor : tensors) {
-    tensor.offset = round_up(end);
+    tensor.offset = round_up(end, kTensorAlignment);
     const auto next = checked_add(tensor.offset, tensor.size_bytes);
     if (!next || *next > UINT32_MAX) return std::nullopt;
     end = *next;
@@ -165,7 +160,7 @@ std::optional<Record> try_read_record(Bytes bytes) {
   if (lay_out(record.tensors, head->user_bytes) != head->size_bytes) return std::nullopt;
   for (const RecordTensor& tensor : record.tensors) {
     const Bytes gap = bytes.subspan(end, tensor.offset - end);
-    if (!std::all_of(gap.begin(), gap.end(), [](std::byte byte) { return byte == std::byte{0}; })) return std::nullopt;
+    if (!is_zero(gap)) return std::nullopt;
     end = tensor.offset + tensor.size_bytes;
   }
   return record;

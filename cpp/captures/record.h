@@ -13,6 +13,7 @@ namespace edgeward {
 
 inline constexpr uint32_t kRecordHeadBytes = 128;
 inline constexpr size_t kTensorRowBytes = 80;
+inline constexpr uint64_t kTensorAlignment = 64;  // of each tensor, from the beginning of record or block
 inline constexpr size_t kMaxRecordTensors = 256;
 inline constexpr size_t kMaxUserBytes = size_t{64} << 10;
 

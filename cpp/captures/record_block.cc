@@ -16,20 +16,12 @@ struct BlockHead {
 };
 static_assert(sizeof(BlockHead) == 16);
 
-constexpr uint64_t kTensorAlignment = 64;
-
-uint64_t round_up(uint64_t offset) { return (offset + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment; }
-
 size_t width_of(RecordField field) { return static_cast<size_t>(field) < kWideFieldCount ? 8 : 4; }
 
 // Where a field begins behind the rows, for each record.
 uint64_t offset_of(RecordField field) {
   const auto index = static_cast<size_t>(field);
   return index < kWideFieldCount ? index * 8 : kWideFieldCount * 8 + (index - kWideFieldCount) * 4;
-}
-
-bool is_zero(Bytes bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
 }
 
 void append(std::vector<std::byte>& bytes, Bytes more) { bytes.insert(bytes.end(), more.begin(), more.end()); }
@@ -67,7 +59,7 @@ std::optional<RecordBlock> RecordBlock::try_read(Bytes payload) {
   if (!tensors) return std::nullopt;
   uint64_t end = block.user_offset_ + head->user_bytes;
   for (RecordTensor& tensor : *tensors) {
-    tensor.offset = round_up(end);
+    tensor.offset = round_up(end, kTensorAlignment);
     const auto column_bytes = checked_multiply<uint64_t>(tensor.size_bytes, head->record_count);
     if (!column_bytes || !contains(payload, tensor.offset, *column_bytes)) return std::nullopt;
     if (!is_zero(payload.subspan(end, tensor.offset - end))) return std::nullopt;
@@ -184,7 +176,7 @@ void RecordBlockBuilder::add(uint64_t ring_id, const Record& record) {
 uint64_t RecordBlockBuilder::size_bytes() const {
   if (count_ == 0) return 0;
   uint64_t end = sizeof(BlockHead) + rows_.size() + kPackedHeadBytes * count_ + user_.size();
-  for (const auto& tensor : tensors_) end = round_up(end) + tensor.size();
+  for (const auto& tensor : tensors_) end = round_up(end, kTensorAlignment) + tensor.size();
   return end;
 }
 
@@ -199,7 +191,7 @@ void RecordBlockBuilder::lay_out(std::vector<std::byte>& payload) const {
   append(payload, user_ends_);
   append(payload, user_);
   for (const auto& tensor : tensors_) {
-    payload.resize(round_up(payload.size()));
+    payload.resize(round_up(payload.size(), kTensorAlignment));
     append(payload, tensor);
   }
 }

@@ -1,15 +1,12 @@
 #include "captures/recorder.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "captures/ring_copy.h"
 #include "error.h"
 
 namespace edgeward {
 namespace {
-
-int64_t wall_now_ns() { return std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1); }
 
 // A calibration of the wall clock is trusted this long: reading that clock costs as much as all else here.
 constexpr uint64_t kWallTrustedFor_ns = 10'000'000;
@@ -164,7 +161,7 @@ bool Recorder::is_post_roll(uint64_t begin_ns) {
 int64_t Recorder::wall_ahead_ns(uint64_t end_ns) {
   if (end_ns - wall_read_ns_ > kWallTrustedFor_ns) {
     wall_read_ns_ = now_ns();
-    wall_ahead_ns_ = wall_now_ns() - static_cast<int64_t>(wall_read_ns_);
+    wall_ahead_ns_ = wall_ns() - static_cast<int64_t>(wall_read_ns_);
   }
   return wall_ahead_ns_;
 }

@@ -8,18 +8,6 @@
 namespace edgeward {
 namespace {
 
-constexpr const char* name(RedactionKind kind) {
-  switch (kind) {
-    case RedactionKind::drop: return "drop";
-    case RedactionKind::blank: return "blank";
-    case RedactionKind::keep_regions: return "keep_regions";
-    case RedactionKind::downsample: return "downsample";
-    case RedactionKind::first: return "first";
-    case RedactionKind::hash: return "hash";
-  }
-  return "";
-}
-
 const Shape kDigestShape{static_cast<int64_t>(sizeof(Digest))};
 
 void copy_first(const TensorView& view, size_t axis, int64_t count, RingCopy& copy) {

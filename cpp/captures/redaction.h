@@ -26,6 +26,19 @@ enum class RedactionKind : uint8_t {
   hash,          // HMAC-SHA256 of the tensor's bytes, as uint8 [32]; statistics do not count it
 };
 
+// As every language spells it.
+constexpr const char* name(RedactionKind kind) {
+  switch (kind) {
+    case RedactionKind::drop: return "drop";
+    case RedactionKind::blank: return "blank";
+    case RedactionKind::keep_regions: return "keep_regions";
+    case RedactionKind::downsample: return "downsample";
+    case RedactionKind::first: return "first";
+    case RedactionKind::hash: return "hash";
+  }
+  return "";
+}
+
 // A rule for one tensor. drop, first and hash stand alone on their tensor. blank and keep_regions, any number of them,
 // go together, and with one downsample: what any of them blanks is blank, and boxes count in the model's pixels.
 struct RedactionRule {

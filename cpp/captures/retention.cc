@@ -1,17 +1,16 @@
 #include "captures/retention.h"
 
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <exception>
-#include <filesystem>
 #include <vector>
 
 #include "captures/sealed_statistics.h"
 #include "captures/segment_index.h"
 #include "captures/segment_reader.h"
+#include "system/file.h"
 
 namespace edgeward {
 namespace {
@@ -31,27 +30,18 @@ bool is_statistics(std::string_view name) {
 
 Listing list(const std::string& directory) {
   Listing listing;
-  std::error_code error;
-  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
-       entry.increment(error)) {
-    const std::string path = entry->path().string();
+  for (const std::string& path : paths_in(directory, "")) {
     if (is_segment(path)) listing.segments.push_back(path);
     struct stat facts {};
     if (is_statistics(path) && stat(path.c_str(), &facts) == 0)
       listing.statistics_bytes += static_cast<uint64_t>(facts.st_size);
   }
-  std::sort(listing.segments.begin(), listing.segments.end());
   for (const std::string& path : listing.segments) {
     struct stat facts {};
     // What another drain has deleted meanwhile takes no room; it is evicted for nothing.
     listing.sizes_bytes.push_back(stat(path.c_str(), &facts) == 0 ? static_cast<uint64_t>(facts.st_size) : 0);
   }
   return listing;
-}
-
-uint64_t free_bytes(const std::string& directory) {
-  struct statvfs facts {};
-  return statvfs(directory.c_str(), &facts) == 0 ? facts.f_bavail * facts.f_frsize : UINT64_MAX;
 }
 
 }  // namespace

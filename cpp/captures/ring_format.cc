@@ -24,11 +24,6 @@ uint32_t first_crc_of(const RingHeader& header) {
 }
 uint32_t crc_of(const RingHeader& header) { return crc32c(bytes_of(header).first(offsetof(RingHeader, header_crc))); }
 
-template <size_t kCount>
-bool is_zero(const std::byte (&bytes)[kCount]) {
-  return std::all_of(std::begin(bytes), std::end(bytes), [](std::byte byte) { return byte == std::byte{0}; });
-}
-
 // Whether the header's own bytes are those of its version.
 bool is_whole(const RingHeader& header) {
   if (header.first_crc != first_crc_of(header)) return false;

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "bytes/bytes.h"
 #include "crypto/crypto.h"
 #include "system/boot_id.h"
 
@@ -154,8 +155,6 @@ std::optional<RingFacts> try_read_header(const RingHeader& header, uint64_t file
 bool has_description(const RingHeader& header, std::string_view description);
 
 // What a record of `size_bytes` takes in a ring.
-constexpr uint64_t padded_bytes(uint64_t size_bytes) {
-  return (size_bytes + kRecordAlignment - 1) / kRecordAlignment * kRecordAlignment;
-}
+constexpr uint64_t padded_bytes(uint64_t size_bytes) { return round_up(size_bytes, kRecordAlignment); }
 
 }  // namespace edgeward

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <utility>
@@ -145,8 +144,7 @@ RingWriter::RingWriter(const std::string& directory, uint64_t capacity_bytes, Ke
   const RingFacts facts{
       ring_id_,  capacity_bytes, keep,          static_cast<uint64_t>(getpid()), std::string(description),
       recipient, boot_id(),      monotonic_ns()};
-  const RingHeader header =
-      header_of(facts, std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
+  const RingHeader header = header_of(facts, wall_ns());
   mapping_ = std::make_unique<Mapping>(path_, ring_path(directory, ring_id_, kRingDraftSuffix), header, description);
   lines_ = std::launder(reinterpret_cast<RingLines*>(mapping_->lines()));
   counters_ = lines_->counters.data();

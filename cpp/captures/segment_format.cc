@@ -78,7 +78,7 @@ uint32_t format_of(const SegmentHead& head) { return head.magic == kFirstMagic ?
 size_t frame_head_bytes(uint32_t format) { return format == 1 ? sizeof(FirstFrameHead) : sizeof(FrameHead); }
 
 uint64_t frame_bytes(uint32_t format, uint32_t payload_bytes) {
-  return (frame_head_bytes(format) + payload_bytes + kFrameAlignment - 1) / kFrameAlignment * kFrameAlignment;
+  return round_up(frame_head_bytes(format) + payload_bytes, kFrameAlignment);
 }
 
 std::optional<FrameHead> try_frame_head(Bytes frame, const SegmentHead& segment) {
@@ -98,11 +98,10 @@ std::optional<FrameHead> try_frame_head(Bytes frame, const SegmentHead& segment)
     if (!second) return std::nullopt;
     head = *second;
     const auto type = static_cast<FrameType>(head.type);
-    const bool is_last = type == FrameType::footer || type == FrameType::recovered;
     const bool has_sequences = head.first_sequence != 0 || head.last_sequence != 0;
     is_known = head.magic == kSecondFrameMagic && type >= FrameType::ring && type <= FrameType::recovered &&
                type != FrameType::record && (type == FrameType::block || !has_sequences) &&
-               (type == FrameType::block || is_last || head.record_count == 0) &&
+               (type == FrameType::block || is_last_frame(type) || head.record_count == 0) &&
                (type != FrameType::block || head.record_count <= UINT32_MAX);
   }
   if (!is_known || head.salt != segment.salt || head.payload_bytes > kMaxPayloadBytes) return std::nullopt;
@@ -117,8 +116,7 @@ bool is_whole_frame(Bytes frame, const SegmentHead& segment, const FrameHead& he
   uint32_t crc = crc32c(bytes_of(kNoCrc), crc32c(frame.first(crc_at)));
   crc = crc32c(frame.subspan(crc_at + sizeof(crc), end - crc_at - sizeof(crc)), crc);
   const Bytes padding = frame.subspan(end);
-  return crc == head.crc &&
-         std::all_of(padding.begin(), padding.end(), [](std::byte byte) { return byte == std::byte{0}; });
+  return crc == head.crc && is_zero(padding);
 }
 
 FrameRow row_of(FrameType type, uint64_t ring_id, const RecordSpan& span, uint64_t offset) {
@@ -144,6 +142,11 @@ FrameHead head_of(const FrameRow& row) {
   head.last_sequence = row.last_sequence;
   head.record_count = row.record_count;
   return head;
+}
+
+bool fits(const FrameHead& head, const FrameRow& row) {
+  return head.type == row.type && head.ring_id == row.ring_id && head.first_sequence == row.first_sequence &&
+         head.last_sequence == row.last_sequence && head.record_count == row.record_count;
 }
 
 std::optional<SegmentFooter> try_read_footer(Bytes payload, uint32_t format) {

@@ -39,6 +39,9 @@ enum class FrameType : uint32_t {
   recovered = 7,  // the last frame of a segment that a crash left open: never encrypted, proves nothing
 };
 
+// Whether a frame of this type ends a segment.
+constexpr bool is_last_frame(FrameType type) { return type == FrameType::footer || type == FrameType::recovered; }
+
 struct SegmentHead {
   std::array<char, 8> magic;
   uint64_t salt;
@@ -125,6 +128,8 @@ bool is_whole_frame(Bytes frame, const SegmentHead& head, const FrameHead& frame
 FrameRow row_of(FrameType type, uint64_t ring_id, const RecordSpan& span, uint64_t offset);
 // The head of the frame that a row describes; salt, index, size, CRC and tag are the caller's to set.
 FrameHead head_of(const FrameRow& row);
+// Whether a frame's head says what its row does.
+bool fits(const FrameHead& head, const FrameRow& row);
 
 // The footer that a payload of format 1 or 2 holds, in the form of format 2.
 std::optional<SegmentFooter> try_read_footer(Bytes payload, uint32_t format);

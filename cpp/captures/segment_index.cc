@@ -13,8 +13,6 @@ namespace {
 
 std::string frame_fault(uint64_t index) { return "frame " + std::to_string(index); }
 
-bool is_last(FrameType type) { return type == FrameType::footer || type == FrameType::recovered; }
-
 // Where the last frame of a whole segment of format 2 begins; nothing for a file that is too short.
 std::optional<uint64_t> last_offset(const SegmentReader& reader) {
   const uint64_t last_bytes = frame_bytes(2, sizeof(SegmentFooter));
@@ -25,7 +23,7 @@ std::optional<uint64_t> last_offset(const SegmentReader& reader) {
 std::optional<Frame> try_read_last(SegmentReader& reader) {
   const auto offset = last_offset(reader);
   const auto head = offset ? reader.try_read_head(*offset) : std::nullopt;
-  if (!head || !is_last(static_cast<FrameType>(head->type))) return std::nullopt;
+  if (!head || !is_last_frame(static_cast<FrameType>(head->type))) return std::nullopt;
   return reader.try_read(*offset, head->index);
 }
 
@@ -68,10 +66,8 @@ std::optional<SegmentIndex> try_read_end(SegmentReader& reader) {
     const FrameRow& row = index.rows[i];
     const uint64_t end = i + 1 < index.rows.size() ? index.rows[i + 1].offset : footer->index_offset;
     const auto head = reader.try_read_head(row.offset);
-    const bool is_same = head && head->index == i && head->type == row.type && head->ring_id == row.ring_id &&
-                         head->first_sequence == row.first_sequence && head->last_sequence == row.last_sequence &&
-                         head->record_count == row.record_count &&
-                         row.offset + frame_bytes(2, head->payload_bytes) == end;
+    const bool is_same =
+        head && head->index == i && fits(*head, row) && row.offset + frame_bytes(2, head->payload_bytes) == end;
     if (!is_same) index.fault = frame_fault(i);
   }
   if (!index.fault.empty()) index.state = SegmentState::damaged;
@@ -87,7 +83,7 @@ std::optional<SegmentIndex> try_read_heads(const SegmentReader& reader) {
     if (!head || head->index != i) return std::nullopt;
     const uint64_t end = offset + frame_bytes(2, head->payload_bytes);
     const auto type = static_cast<FrameType>(head->type);
-    if (is_last(type)) {
+    if (is_last_frame(type)) {
       if (end != reader.size_bytes() || head->record_count != index.record_count) return std::nullopt;
       index.state = type == FrameType::footer ? SegmentState::sealed : SegmentState::recovered;
       return index;
@@ -109,7 +105,7 @@ SegmentIndex read_all(SegmentReader& reader) {
   SegmentIndex index;
   uint64_t offset = kSegmentHeadBytes;
   while (const auto frame = reader.next()) {
-    if (frame->type() != FrameType::index && !is_last(frame->type())) {
+    if (frame->type() != FrameType::index && !is_last_frame(frame->type())) {
       index.rows.push_back(row_of(*frame, offset, reader.is_readable()));
       index.record_count += index.rows.back().record_count;
     }
@@ -126,8 +122,8 @@ SegmentIndex read_all(SegmentReader& reader) {
   index.state = is_open ? SegmentState::open : SegmentState::damaged;
   if (is_open && index.hole_count == 0) return index;
   const auto head = reader.try_read_head(offset);
-  const bool is_end =
-      head && (is_last(static_cast<FrameType>(head->type)) || static_cast<FrameType>(head->type) == FrameType::index);
+  const bool is_end = head && (is_last_frame(static_cast<FrameType>(head->type)) ||
+                               static_cast<FrameType>(head->type) == FrameType::index);
   index.fault = is_end || offset == reader.size_bytes() ? "end" : frame_fault(reader.frame_count());
   return index;
 }
@@ -174,7 +170,7 @@ uint64_t record_count(const std::string& path) {
     if (const auto last = try_read_last(reader)) return last->head.record_count;
     uint64_t count = 0;
     while (const auto frame = reader.next()) {
-      if (!is_last(frame->type())) count += frame->head.record_count;
+      if (!is_last_frame(frame->type())) count += frame->head.record_count;
     }
     return count;
   } catch (const std::exception&) {

@@ -109,7 +109,7 @@ std::optional<Frame> SegmentReader::next() {
   const auto head = frame_at(offset_, buffer_);
   if (!head || head->index != frame_count_) return std::nullopt;
   const auto type = static_cast<FrameType>(head->type);
-  const bool is_last = type == FrameType::footer || type == FrameType::recovered;
+  const bool is_last = is_last_frame(type);
   if (!is_last) hash_.add(buffer_);
   auto frame = opened(*head);
   if (!frame) return std::nullopt;

@@ -1,7 +1,6 @@
 #include "captures/session_ring.h"
 
 #include <linux/membarrier.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -10,6 +9,7 @@
 #include <thread>
 
 #include "captures/tick_clock.h"
+#include "system/file.h"
 
 namespace edgeward {
 namespace {
@@ -17,12 +17,6 @@ namespace {
 constexpr uint64_t kRetryAfter_ns = 1'000'000'000;
 // A run that was writing a record when its ring was ended is soon done with it.
 constexpr std::chrono::milliseconds kMaxWriting(1000);
-
-// What the file system has left, as far as it says.
-uint64_t free_bytes(const std::string& directory) {
-  struct statvfs facts {};
-  return statvfs(directory.c_str(), &facts) == 0 ? facts.f_bavail * facts.f_frsize : UINT64_MAX;
-}
 
 std::string no_room(const RingPlan& plan, uint64_t free) {
   return "rings \"" + plan.directory + "\": expected room for a ring of " + std::to_string(plan.bytes) +
@@ -59,10 +53,7 @@ bool SessionRing::try_make() {
   return true;
 }
 
-void SessionRing::count(uint64_t RingCounters::*counter, uint64_t number) {
-  RingCounters counted;
-  counted.*counter = number;
-  if (writer_ != nullptr) return writer_->count(counted);
+void SessionRing::count_unringed(uint64_t RingCounters::*counter, uint64_t number) {
   const std::lock_guard lock(mutex_);
   unringed_.*counter += number;
 }
@@ -70,14 +61,14 @@ void SessionRing::count(uint64_t RingCounters::*counter, uint64_t number) {
 std::span<std::byte> SessionRing::try_claim(uint32_t size_bytes, uint64_t monotonic_ns) {
   const bool is_due = writer_ == nullptr && edgeward::monotonic_ns() >= retry_at_ns_;
   if (writer_ == nullptr && !(is_due && try_make())) {
-    count(&RingCounters::lost_full, 1);
+    count_unringed(&RingCounters::lost_full, 1);
     return {};
   }
   is_writing_.store(true, std::memory_order_relaxed);
   // end() makes the processor do what is fenced against the compiler alone here.
   std::atomic_signal_fence(std::memory_order_seq_cst);
   const bool has_ended = has_ended_.load(std::memory_order_relaxed);
-  if (has_ended) count(&RingCounters::lost_full, 1);
+  if (has_ended) writer_->count({.lost_full = 1});
   const auto room = has_ended ? std::span<std::byte>() : writer_->try_claim(size_bytes, monotonic_ns);
   if (room.empty()) is_writing_.store(false, std::memory_order_relaxed);
   return room;

@@ -37,12 +37,18 @@ class SessionRing {
     writer_->commit();
     is_writing_.store(false, std::memory_order_release);
   }
-  void count_lost() { count(&RingCounters::lost_large, 1); }
+  void count_lost() {
+    if (writer_ != nullptr) return writer_->count_lost();
+    count_unringed(&RingCounters::lost_large, 1);
+  }
   void count_sampled_out() {
     if (writer_ != nullptr) return writer_->count_sampled_out();
-    count(&RingCounters::sampled_out, 1);
+    count_unringed(&RingCounters::sampled_out, 1);
   }
-  void uncount_sampled_out() { count(&RingCounters::sampled_out, ~uint64_t{0}); }
+  void uncount_sampled_out() {
+    if (writer_ != nullptr) return writer_->uncount_sampled_out();
+    count_unringed(&RingCounters::sampled_out, ~uint64_t{0});
+  }
   uint64_t lost() const;
 
   // ---- Any thread may call these.
@@ -70,7 +76,7 @@ class SessionRing {
 
  private:
   bool try_make();
-  void count(uint64_t RingCounters::*counter, uint64_t number);
+  void count_unringed(uint64_t RingCounters::*counter, uint64_t number);
 
   const RingPlan plan_;
   // The session's thread alone sets it, under the mutex.

@@ -55,6 +55,8 @@ uint64_t monotonic_ns() {
   return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
 }
 
+int64_t wall_ns() { return std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1); }
+
 uint64_t TickClock::calibrated_ns() {
   const uint64_t before = ticks();
   const uint64_t ns = monotonic_ns();

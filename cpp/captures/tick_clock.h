@@ -35,6 +35,8 @@ class TickScale {
 
 // CLOCK_MONOTONIC, read from the kernel. Any thread.
 uint64_t monotonic_ns();
+// Unix time, from the kernel. Any thread.
+int64_t wall_ns();
 
 // Reads the kernel's clock each time where the kernel's own clock source is not the counter. Within some microseconds
 // of CLOCK_MONOTONIC, and never goes back. One thread at a time.

@@ -57,8 +57,7 @@ KeyWrap read_wrap(Bytes wrap, size_t index) {
       aead != static_cast<uint16_t>(HpkeAead::chacha20_poly1305))
     malformed(index, "aead: expected 2 or 3, got ", aead);
   const Bytes zeros = wrap.subspan(kZerosAt, kCiphertextAt - kZerosAt);
-  if (!std::all_of(zeros.begin(), zeros.end(), [](std::byte byte) { return byte == std::byte{0}; }))
-    malformed(index, "expected zeros after enc, got others");
+  if (!is_zero(zeros)) malformed(index, "expected zeros after enc, got others");
   return {static_cast<HpkeAead>(aead), digest_at(wrap, kPackageIdAt), digest_at(wrap, kDeviceIdAt),
           *try_read<uint64_t>(wrap, kNotBeforeAt), *try_read<uint64_t>(wrap, kNotAfterAt)};
 }

@@ -19,10 +19,6 @@ size_t chunk_size_bytes(const PackageFacts& facts, uint64_t chunk) {
   return std::min<uint64_t>(facts.chunk_bytes, facts.payload_bytes - chunk * facts.chunk_bytes);
 }
 
-bool is_zero(Bytes bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
-}
-
 Digest digest_at(Bytes bytes, size_t offset) {
   Digest digest;
   std::memcpy(digest.data(), bytes.data() + offset, digest.size());

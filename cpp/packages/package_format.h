@@ -129,10 +129,6 @@ struct RowAt {
 inline constexpr size_t kRowBytes = RowAt::kTag + sizeof(Tag);
 static_assert(kRowBytes == 48);
 
-constexpr uint64_t round_up(uint64_t size_bytes, uint64_t alignment) {
-  return (size_bytes + alignment - 1) / alignment * alignment;
-}
-
 // Where the parts of a file are.
 struct Layout {
   uint64_t chunk_count;
@@ -144,7 +140,6 @@ Layout layout(uint64_t body_bytes, uint64_t payload_bytes, uint64_t chunk_bytes)
 // The length of a chunk; only the last may be shorter than `chunk_bytes`, and chunk 0 is as long as any.
 size_t chunk_size_bytes(const PackageFacts& facts, uint64_t chunk);
 
-bool is_zero(Bytes bytes);
 // The 32 bytes at `offset`, which must be there.
 Digest digest_at(Bytes bytes, size_t offset);
 

@@ -27,20 +27,16 @@ constexpr Word<RuleKind> kRuleKinds[] = {
     {RuleKind::failed, "failed"},       {RuleKind::all, "all"},         {RuleKind::any, "any"},
 };
 
+constexpr Word<RedactionKind> spelled(RedactionKind kind) { return {kind, name(kind)}; }
 constexpr Word<RedactionKind> kRedactionKinds[] = {
-    {RedactionKind::drop, "drop"},
-    {RedactionKind::blank, "blank"},
-    {RedactionKind::keep_regions, "keep_regions"},
-    {RedactionKind::downsample, "downsample"},
-    {RedactionKind::first, "first"},
-    {RedactionKind::hash, "hash"},
+    spelled(RedactionKind::drop),       spelled(RedactionKind::blank), spelled(RedactionKind::keep_regions),
+    spelled(RedactionKind::downsample), spelled(RedactionKind::first), spelled(RedactionKind::hash),
 };
 constexpr Word<BoxOrder> kBoxOrders[] = {{BoxOrder::xyxy, "xyxy"}, {BoxOrder::yxyx, "yxyx"}};
 constexpr Word<BoxUnit> kBoxUnits[] = {{BoxUnit::pixels, "pixels"}, {BoxUnit::normalised, "normalised"}};
 
 constexpr Word<Keep> kKeeps[] = {{Keep::oldest, "oldest"}, {Keep::newest, "newest"}};
 constexpr Word<Evict> kEvicts[] = {{Evict::oldest, "oldest"}, {Evict::closest, "closest"}};
-py::bytes python_bytes(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 // Valid as long as `bytes`.
 Bytes bytes_view(const py::bytes& bytes) { return std::as_bytes(std::span(std::string_view(bytes))); }
@@ -55,22 +51,17 @@ void bind_word(py::class_<Struct>& type, const char* name, T Struct::*field, con
       says);
 }
 
-py::dict counters_dict(const RingCounters& counters) {
+// By the names that `listed` gives them.
+template <class Counters, class Listed>
+py::dict counters_dict(const Counters& counters, const Listed& listed) {
   py::dict dict;
-  for (const auto& [name, member] : kRingCounters) dict[py::str(name)] = counters.*member;
-  return dict;
-}
-
-py::dict drain_dict(const DrainCounters& counters) {
-  py::dict dict;
-  for (const auto& [name, member] : kDrainCounters) dict[py::str(name)] = counters.*member;
+  for (const auto& [name, member] : listed) dict[py::str(name)] = counters.*member;
   return dict;
 }
 
 void capture_next(Capture& self, uint64_t correlation_id, const py::bytes& user) {
-  const std::string_view bytes = user;
-  const Bytes copied = std::as_bytes(std::span(bytes));
-  self.capture_next({correlation_id, {copied.begin(), copied.end()}});
+  const Bytes bytes = bytes_view(user);
+  self.capture_next({correlation_id, {bytes.begin(), bytes.end()}});
 }
 
 // ---- Statistics.
@@ -196,10 +187,10 @@ void bind_redaction(py::module_& module) {
       .def(
           "set_key",
           [](RedactionRule& self, const py::bytes& key) {
-            const std::string_view bytes = key;
+            const Bytes bytes = bytes_view(key);
             if (bytes.size() != kSecretBytes)
               throw Error(Code::bad_input, "redact: key: expected ", kSecretBytes, " bytes, got ", bytes.size());
-            self.key = std::make_shared<const Secret>(std::as_bytes(std::span(bytes)));
+            self.key = std::make_shared<const Secret>(bytes);
           },
           py::arg("key"), "Of a hash: 32 bytes, which nothing gives back.");
   bind_word(rule, "kind", &RedactionRule::kind, kRedactionKinds, "One of REDACTION_KINDS.");
@@ -261,7 +252,8 @@ void bind_plan(py::module_& module) {
 
 void bind_capture(py::module_& module) {
   py::class_<Capture, std::shared_ptr<Capture>>(module, "Capture", "What one model's sessions capture.")
-      .def_property_readonly("counters", [](const Capture& self) { return counters_dict(self.counters()); })
+      .def_property_readonly("counters",
+                             [](const Capture& self) { return counters_dict(self.counters(), kRingCounters); })
       .def_property_readonly("failure", &Capture::failure, "Why a session captures nothing; empty when all do.")
       .def_property_readonly("drained_count", &Capture::drained_count, "Records that are on the disk.")
       .def_property_readonly("complaint", &Capture::complaint, "Of a ring that nobody drains; empty when all are.")
@@ -273,6 +265,7 @@ void bind_capture(py::module_& module) {
           },
           py::arg("timeout_ms"), py::arg("saves"),
           "Whether all that was committed before the call is on the disk; of the newest, only what `saves` asks for.")
+      .def_property_readonly("is_settled", &Capture::is_settled, "No session is left, and all is on the disk.")
       .def("end", &Capture::end, py::call_guard<py::gil_scoped_release>(), "Capture nothing more.")
       .def_property_readonly("statistics", &Capture::statistics, "A Statistics for each signature that ran.")
       .def("take_statistics", &Capture::take_statistics, "The same, of the inferences since the last call.")
@@ -303,7 +296,8 @@ void bind_drain(py::module_& module) {
   module.attr("EVICTS") = all_words(kEvicts);
 
   py::class_<PyDrain>(module, "Drain", "A thread that brings records from rings to disk.")
-      .def_property_readonly("counters", [](const PyDrain& self) { return drain_dict(self.counters()); })
+      .def_property_readonly("counters",
+                             [](const PyDrain& self) { return counters_dict(self.counters(), kDrainCounters); })
       .def_property_readonly(
           "complaint",
           [](const PyDrain& self) { return self.thread() == nullptr ? std::string() : self.thread()->complaint(); })

@@ -1,4 +1,4 @@
-// What this room needs of the interpreter: releasing its lock, and encoding a path for the system.
+// What this room needs of the interpreter: releasing its lock, encoding a path for the system, and bytes.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <string>
+
+#include "bytes/bytes.h"
 
 namespace edgeward {
 
@@ -37,5 +39,7 @@ inline std::string path_of(const py::object& path) {
   if (!encoded) throw py::error_already_set();
   return encoded.cast<std::string>();
 }
+
+inline py::bytes python_bytes(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 }  // namespace edgeward

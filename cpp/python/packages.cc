@@ -36,8 +36,6 @@ class Borrowed {
   Py_buffer view_{};
 };
 
-py::bytes python_bytes(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-
 Digest digest_from(const py::buffer& bytes, const char* what) {
   const Borrowed borrowed(bytes);
   Digest digest;

@@ -38,8 +38,6 @@ constexpr RecordField kFields[] = {
     RecordField::lost_before, RecordField::correlation_id, RecordField::replaces, RecordField::reasons,
 };
 
-py::bytes python_bytes(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-
 py::array read_only(py::array array) {
   py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
   return array;
@@ -120,10 +118,7 @@ class PySegment {
     block_.reset();
     const FrameRow& row = index_->rows.at(frame);
     const auto read = reader_.try_read(row.offset, frame);
-    if (!read || read->head.type != row.type || read->head.ring_id != row.ring_id ||
-        read->head.record_count != row.record_count || read->head.first_sequence != row.first_sequence ||
-        read->head.last_sequence != row.last_sequence)
-      return std::nullopt;
+    if (!read || !fits(read->head, row)) return std::nullopt;
     return read->payload;
   }
 
@@ -206,10 +201,7 @@ PyRecord record_of(const PySegment& self, uint32_t index) {
   if (index >= block.count()) throw py::index_error();
   // The tensors become views of one piece of memory, which the arrays keep alive.
   uint64_t size_bytes = 0;
-  const auto round_up = [](uint64_t bytes) {
-    return (bytes + kBlockAlignment - 1) / kBlockAlignment * kBlockAlignment;
-  };
-  for (const RecordTensor& tensor : block.tensors()) size_bytes += round_up(tensor.size_bytes);
+  for (const RecordTensor& tensor : block.tensors()) size_bytes += round_up(tensor.size_bytes, kBlockAlignment);
   auto memory = std::make_unique<Block>(Block::uninitialized(size_bytes));
   std::byte* data = memory->data();
   const py::capsule owner(memory.release(), [](void* held) { delete static_cast<Block*>(held); });
@@ -220,7 +212,7 @@ PyRecord record_of(const PySegment& self, uint32_t index) {
     if (!bytes.empty()) std::memcpy(data, bytes.data(), bytes.size());
     const py::array view = read_only(array_over(tensor.dtype, tensor.shape, data, owner));
     tensors[i] = py::cast(PyTensor{tensor.side == RecordSide::output, tensor.index, name(tensor.dtype), view});
-    data += round_up(bytes.size());
+    data += round_up(bytes.size(), kBlockAlignment);
   }
   return PyRecord{self.ring_id(), block.head(index), python_bytes(block.user(index)), tensors};
 }

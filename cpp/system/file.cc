@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -105,6 +106,23 @@ NewFile::NewFile(std::string path)
 
 NewFile::~NewFile() {
   if (!is_committed_) unlink(draft_path_.c_str());
+}
+
+std::vector<std::string> paths_in(const std::string& directory, std::string_view suffix) {
+  std::vector<std::string> paths;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string path = entry->path().string();
+    if (path.ends_with(suffix)) paths.push_back(path);
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+uint64_t free_bytes(const std::string& directory) {
+  struct statvfs facts {};
+  return statvfs(directory.c_str(), &facts) == 0 ? facts.f_bavail * facts.f_frsize : UINT64_MAX;
 }
 
 void NewFile::write_at(uint64_t offset, Bytes bytes) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "bytes/bytes.h"
 #include "system/memory.h"
@@ -59,6 +60,12 @@ Block read_file(const std::string& path);
 
 // Makes durable that the name `path` exists, or that it does not. Throws std::filesystem::filesystem_error.
 void sync_directory_of(const std::string& path);
+
+// The paths in a directory that end with `suffix`, in order; as many as can be read. Throws std::bad_alloc alone.
+std::vector<std::string> paths_in(const std::string& directory, std::string_view suffix);
+
+// What the file system of a directory has left; UINT64_MAX when it does not say.
+uint64_t free_bytes(const std::string& directory);
 
 // A file that is written under a draft's name in the same directory. commit() gives it its own name; without commit()
 // it is deleted. One thread.

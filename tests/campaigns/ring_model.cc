@@ -235,6 +235,7 @@ void File::read_at(uint64_t offset, std::span<std::byte> out) const {
   if (!out.empty()) pread(descriptor_.number(), out.data(), out.size(), static_cast<off_t>(offset));
 }
 uint64_t monotonic_ns() { return 0; }
+int64_t wall_ns() { return 0; }
 BootId boot_id() { return {}; }
 void fill_random(std::span<std::byte> bytes) { std::ranges::fill(bytes, std::byte{7}); }
 

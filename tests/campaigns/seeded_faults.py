@@ -326,8 +326,8 @@ KEY_WRAP = [
         ATTACKS + "a_wrap_of_another_package",
     ),
     (
-        "std::all_of(zeros.begin(), zeros.end(), ",
-        "std::all_of(zeros.begin(), zeros.begin(), ",
+        "if (!is_zero(zeros)) malformed(index",
+        "if (!is_zero(zeros.first(0))) malformed(index",
         ATTACKS + "an_altered_wrap",
     ),
     (

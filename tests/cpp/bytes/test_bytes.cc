@@ -40,6 +40,25 @@ TEST_CASE("a read at any offset gives the little-endian value, or nothing when i
   CHECK(try_read<uint16_t>(memory, std::numeric_limits<uint64_t>::max()) == std::nullopt);
 }
 
+TEST_CASE("a size is rounded up to the next multiple, and a multiple stays") {
+  CHECK(round_up(0, 64) == 0);
+  CHECK(round_up(1, 64) == 64);
+  CHECK(round_up(64, 64) == 64);
+  CHECK(round_up(65, 64) == 128);
+  CHECK(round_up(7, 8) == 8);
+}
+
+TEST_CASE("bytes are zero when each is, wherever another stands") {
+  std::array<std::byte, 9> memory{};
+  CHECK(is_zero(memory));
+  CHECK(is_zero({}));
+  for (std::byte& byte : memory) {
+    byte = std::byte{1};
+    CHECK_FALSE(is_zero(memory));
+    byte = std::byte{0};
+  }
+}
+
 TEST_CASE("a sum or product that does not fit is nothing") {
   constexpr size_t kMost = std::numeric_limits<size_t>::max();
   CHECK(checked_add<size_t>(kMost - 1, 1) == kMost);

@@ -180,6 +180,7 @@ TEST_CASE("what all sessions have on the disk is counted, and waited for, with e
     drain.step(monotonic_ns());
     CHECK(capture.wait_drained(10'000, Capture::Saved::ended));
     CHECK(capture.drained_count() == 7);
+    CHECK_FALSE(capture.is_settled());
     REQUIRE(put_all(live, 2));
     CHECK(capture.drained_count() == 7);
   }

@@ -16,6 +16,7 @@
 #include "captures/segment_reader.h"
 #include "rigs/directory.h"
 #include "rigs/numbered_record.h"
+#include "system/file.h"
 
 namespace edgeward {
 
@@ -73,15 +74,6 @@ struct Drained {
     return count;
   }
 };
-
-inline std::vector<std::string> paths_in(const std::string& directory, std::string_view suffix) {
-  std::vector<std::string> paths;
-  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
-    if (entry.path().string().ends_with(suffix)) paths.push_back(entry.path());
-  }
-  std::sort(paths.begin(), paths.end());
-  return paths;
-}
 
 inline void add_segment(Drained& all, const std::string& path, const PrivateKey* key) {
   const auto complain = [&](const std::string& what) {

@@ -48,10 +48,6 @@ std::array<std::byte, kSize> array_from_hex(std::string_view digits) {
 
 inline bool is_same(Bytes a, Bytes b) { return std::equal(a.begin(), a.end(), b.begin(), b.end()); }
 
-inline bool is_zero(Bytes bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
-}
-
 inline Octets random_octets(std::mt19937_64& random, size_t size_bytes) {
   Octets bytes(size_bytes);
   for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());

@@ -207,6 +207,21 @@ TEST_CASE("a new file for which there is no room is the system's error, leaves w
   }
 }
 
+TEST_CASE("the paths in a directory are those that end so, in order; none of one that is not there") {
+  const Directory directory;
+  for (const char* name : {"b.ring", "a.ring", "c.ring.draft", "ring"}) write_file(directory.at(name), "x");
+  using Paths = std::vector<std::string>;
+  CHECK(paths_in(directory.at(""), ".ring") == Paths{directory.at("a.ring"), directory.at("b.ring")});
+  CHECK(paths_in(directory.at(""), "").size() == 4);
+  CHECK(paths_in(directory.at("missing"), "").empty());
+}
+
+TEST_CASE("what a file system has left is known where there is one") {
+  const Directory directory;
+  CHECK(free_bytes(directory.at("")) < UINT64_MAX);
+  CHECK(free_bytes(directory.at("missing")) == UINT64_MAX);
+}
+
 TEST_CASE("a descriptor is closed with its owner, and moves") {
   const size_t open_before = open_descriptors();
   {
