@@ -310,6 +310,20 @@ def test_records_on_a_directory_under_a_mount_are_not_drained(directory):
             assert_what_is_drained_can_be_read(directory, capture)
 
 
+def test_a_model_that_is_gone_leaves_its_counts_and_nothing_else(directory):
+    with ew.Capture(directory) as capture:
+        for count in range(1, 6):
+            model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)
+            run(model, 1)
+            assert capture.flush()
+            assert capture.counters["committed"] == capture.counters["drained"] == count
+            assert len(capture._parts.attached) <= 2
+        assert account(capture, model)[0] == 5
+        (counted,) = ew.read_statistics(directory)
+        assert counted.statistics.report()["run_count"] == 5
+    assert len(values(directory)) == 5
+
+
 # --- statistics ----------------------------------------------------------------------------------
 
 

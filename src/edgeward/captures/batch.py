@@ -53,6 +53,10 @@ class Batch:
         return len(self.sequences)
 
     @property
+    def tensor_bytes(self) -> int:
+        return sum(array.nbytes for array in (*self.inputs.values(), *self.outputs.values()))
+
+    @property
     def users(self) -> list[bytes]:
         ends = self.user_ends.tolist()
         return [

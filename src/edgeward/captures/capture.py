@@ -11,6 +11,7 @@ import json
 import os
 import time
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
@@ -180,7 +181,7 @@ class Capture:
         }
         core = _core.make_capture(plan)
         _core.attach(model, core)
-        self._parts.attached.append(_Attached(weakref.ref(model), core, identity))
+        self._parts.add(_Attached(weakref.ref(model), core, identity))
 
     def capture_next(self, user: "Buffer" = b"", correlation_id: int = 0) -> None:
         """Keep the next inference of each model, whatever the rules say, with `user` beside it.
@@ -200,13 +201,11 @@ class Capture:
         brought to the disk; one that was saved before may be both. `evicted` records, also those of
         other programs, were deleted there by this one; `failures` counts its failed writes.
         """
-        total = dict.fromkeys(_core.RING_COUNTERS, 0)
-        for attached in self._parts.attached:
-            for name, count in attached.core.counters.items():
-                total[name] += count
-        total["drained"] = sum(attached.core.drained_count for attached in self._parts.attached)
         drain = self._parts.drain.counters
-        return total | {"evicted": drain["evicted_records"], "failures": drain["failures"]}
+        return self._parts.counters() | {
+            "evicted": drain["evicted_records"],
+            "failures": drain["failures"],
+        }
 
     @property
     def complaint(self) -> str:
@@ -284,6 +283,15 @@ class _Attached:
     ) -> None:
         self.model, self.core, self.identity = model, core, identity
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its counts do not change any more."""
+        return self.model() is None and self.core.is_settled
+
+    @property
+    def counters(self) -> dict[str, int]:
+        return self.core.counters | {"drained": self.core.drained_count}
+
 
 class _Parts:
     """What ends with the Capture, or with the program."""
@@ -295,25 +303,55 @@ class _Parts:
         self.ledger_lock = Lock()
         self.ticker: Ticker | None = None
         self.process_id = os.getpid()
-        self.attached: list[_Attached] = []
+        # With what those counted that are over: both are replaced in one step.
+        self._all: tuple[list[_Attached], Counter[str]] = ([], Counter())
         self.drain = drain
         self.complaint = ""  # about the last attempt to write statistics
+
+    @property
+    def attached(self) -> list[_Attached]:
+        return self._all[0]
+
+    def add(self, attached: _Attached) -> None:
+        """Also keeps no more than the counts of those that are over: a server may load for ever."""
+        if os.getpid() != self.process_id:
+            # In a forked child the others are the parent's, and so may the lock be.
+            self._all = ([*self.attached, attached], self._all[1])
+            return
+        with self.ledger_lock:
+            live, ended = [], Counter(self._all[1])
+            for other in self.attached:
+                if other.is_over:
+                    self._take_statistics(other)
+                    ended.update(other.counters)
+                else:
+                    live.append(other)
+            self._all = ([*live, attached], ended)
+
+    def counters(self) -> dict[str, int]:
+        attached, ended = self._all
+        total = Counter(dict.fromkeys((*_core.RING_COUNTERS, "drained"), 0))
+        for counters in (ended, *(other.counters for other in attached)):
+            total.update(counters)
+        return dict(total)
 
     def save_statistics(self) -> bool:
         """Whether all that was counted before is on the disk; if not, the next call tries again."""
         try:
             with self.ledger_lock:
                 for attached in self.attached:
-                    for signature, statistics in attached.core.take_statistics().items():
-                        self.ledger.add(
-                            Counted(**attached.identity, signature=signature, statistics=statistics)
-                        )
+                    self._take_statistics(attached)
                 self.ledger.save()
         except OSError as error:
             self.complaint = str(error)
             return False
         self.complaint = ""
         return True
+
+    def _take_statistics(self, attached: _Attached) -> None:
+        for signature, statistics in attached.core.take_statistics().items():
+            counted = Counted(**attached.identity, signature=signature, statistics=statistics)
+            self.ledger.add(counted)
 
     def close(self) -> None:
         if os.getpid() != self.process_id:

@@ -146,10 +146,10 @@ def read_batches(
     Those that the cursor has are left out; it then has all that the choice wants. A segment that a
     running program has sealed or deleted meanwhile is read, or passed over.
     """
-    replaced = replaced_records(paths, key)
-    clocks = BootClocks(paths, key)
     from edgeward.captures.batch import Stacks
 
+    replaced = replaced_records(paths, key)
+    clocks = BootClocks(paths, key)
     stacks = Stacks(most_count, clocks)
     for opened in contents(paths, key):
         device = device_of(opened.path, directory)
@@ -185,9 +185,7 @@ def read_last(
             for frame in sorted(wanted.union(replacing), reverse=True):
                 if not opened.load(frame):
                     continue
-                sequences = opened.segment.record_replaced
-                gone = replaced.setdefault(opened.segment.ring_id, set())
-                gone.update(sequences[sequences != 0].tolist())
+                opened.note_replaced(replaced)
                 runs = opened.runs(choice, clocks, replaced) if frame in wanted else []
                 for begin, end in reversed(runs):
                     first = max(begin, end - (count - len(last)))

@@ -30,9 +30,8 @@ class Column(NamedTuple):
         """Whether it is known which real values the stored ones stand for, when they are others."""
         if self.dtype == "bfloat16" and self.quantization is None:
             return True
-        is_whole = (
-            self.dtype == self.array_dtype.name
-        )  # a value is an element, not some bits of one
+        # Whether a value is an element, not some bits of one.
+        is_whole = self.dtype == self.array_dtype.name
         return is_whole and self.quantization is not None and self.quantization.fits(self.shape)
 
     @property

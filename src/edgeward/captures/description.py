@@ -52,7 +52,7 @@ class Description(NamedTuple):
 
     @property
     def title(self) -> str:
-        return " ".join(filter(None, (self.model or "unnamed", self.version)))
+        return title_of(self.model, self.version)
 
     def name(self, is_output: bool, index: int) -> tuple[str, str]:
         """The side and the name of a tensor."""
@@ -61,6 +61,11 @@ class Description(NamedTuple):
 
 
 UNDESCRIBED = Description()
+
+
+def title_of(model: str, version: str) -> str:
+    """What a reader is shown of a release of a model."""
+    return " ".join(filter(None, (model or "unnamed", version)))
 
 
 def _names(rows: object, side: str) -> tuple[str, ...]:

@@ -7,11 +7,9 @@ whose tensors have the same shapes make one table; others begin another file bes
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-
-from numpy.typing import NDArray
 
 from edgeward.captures.arrow_table import ArrowTable, pyarrow
 from edgeward.captures.batch import Batch
@@ -96,9 +94,7 @@ class Tables:
         for part in parts_of(batch, GROUP_RECORDS, GROUP_BYTES):
             if table.record_count + len(part) > GROUP_RECORDS:
                 self._write(table)
-            size_bytes = RECORD_BYTES * len(part) + sum(
-                map(_size_bytes, (part.inputs, part.outputs))
-            )
+            size_bytes = RECORD_BYTES * len(part) + part.tensor_bytes
             table.batches.append(part)
             table.record_count += len(part)
             table.size_bytes += size_bytes
@@ -175,7 +171,3 @@ class Tables:
             table.table.write(stack)
         self._size_bytes -= table.size_bytes
         table.batches, table.record_count, table.size_bytes = [], 0, 0
-
-
-def _size_bytes(tensors: Mapping[str, NDArray[Any]]) -> int:
-    return sum(array.nbytes for array in tensors.values())

@@ -9,8 +9,10 @@ import os
 import uuid
 from typing import Any
 
+from numpy.typing import NDArray
+
 from edgeward.captures.batch import Batch
-from edgeward.captures.columns import columns_of
+from edgeward.captures.columns import SIDES, Column, columns_of
 from edgeward.captures.draft_file import DraftFile, finished_together
 from edgeward.captures.pipe_file import PipeFile, is_pipe
 from edgeward.captures.stack import parts_of
@@ -18,6 +20,9 @@ from edgeward.captures.stack import parts_of
 NS = 1_000_000_000
 PART_RECORDS, PART_BYTES = 4096, 8 << 20  # of tensors whose lines are in memory
 MAX_NAME_BYTES = 200  # of a folder
+UNNAMED_MODEL = "model"
+
+_Tensors = list[tuple[Column, NDArray[Any]]]  # of one side: each with the rows of all records
 
 
 class JsonLines:
@@ -39,10 +44,11 @@ class JsonLines:
 
     def _write(self, batch: Batch) -> None:
         files = set()
+        model = batch.model or UNNAMED_MODEL
+        tensors = {side: self._tensors(batch, side) for side in SIDES}
         for index, time_ns in enumerate(batch.time_ns.tolist()):
             moment = datetime.datetime.fromtimestamp(time_ns // NS, datetime.timezone.utc)
-            model = batch.model or "model"
-            line = json.dumps(self._record(batch, index, model, moment), sort_keys=True) + "\n"
+            line = json.dumps(self._record(batch, index, moment, tensors), sort_keys=True) + "\n"
             file = self._pipe or self._file(model, moment.strftime("%Y/%m/%d/%H"))
             file.write(line.encode())
             files.add(file)
@@ -75,44 +81,47 @@ class JsonLines:
         return file
 
     def _record(
-        self, batch: Batch, index: int, model: str, moment: datetime.datetime
+        self, batch: Batch, index: int, moment: datetime.datetime, tensors: dict[str, _Tensors]
     ) -> dict[str, Any]:
         event = f"{int(batch.ring_ids[index]):016x}{int(batch.sequences[index]):016x}"
         return {
             "deviceFleetAuxiliaryInputs": [],
             "deviceFleetAuxiliaryOutputs": [],
-            "deviceFleetInputs": self._payloads(batch, index, "inputs", "Input"),
-            "deviceFleetOutputs": self._payloads(batch, index, "outputs", "Output"),
+            "deviceFleetInputs": _payloads(tensors["inputs"], index, "Input"),
+            "deviceFleetOutputs": _payloads(tensors["outputs"], index, "Output"),
             "eventMetadata": {
                 "deviceFleetName": self._fleet,
                 "deviceId": batch.device or self._device,
                 "eventId": str(uuid.UUID(hex=event)),
                 "inferenceTime": moment.strftime("%Y-%m-%dT%H:%M:%S"),
-                "modelName": model,
+                "modelName": batch.model or UNNAMED_MODEL,
                 "modelVersion": batch.version,
             },
             "eventVersion": "0",
         }
 
-    def _payloads(self, batch: Batch, index: int, side: str, mode: str) -> list[dict[str, str]]:
-        payloads = []
+    def _tensors(self, batch: Batch, side: str) -> _Tensors:
+        tensors = []
         for column in columns_of(batch).values():
-            if column.side != side:
-                continue
-            rows = getattr(batch, side)[column.name][index : index + 1]
-            if self._is_real:
-                column, rows = column.as_real, column.real(rows)
-            payloads.append(
-                {
-                    "data": base64.b64encode(rows.tobytes()).decode(),
-                    "encoding": "BASE64",
-                    "mode": mode,
-                    "name": column.name,
-                    "observedContentType": f"Tensor[{column.dtype}; "
-                    f"{', '.join(map(str, column.shape))}]",
-                }
-            )
-        return payloads
+            if column.side == side:
+                rows = getattr(batch, side)[column.name]
+                if self._is_real:
+                    column, rows = column.as_real, column.real(rows)
+                tensors.append((column, rows))
+        return tensors
+
+
+def _payloads(tensors: _Tensors, index: int, mode: str) -> list[dict[str, str]]:
+    return [
+        {
+            "data": base64.b64encode(rows[index].tobytes()).decode(),
+            "encoding": "BASE64",
+            "mode": mode,
+            "name": column.name,
+            "observedContentType": f"Tensor[{column.dtype}; {', '.join(map(str, column.shape))}]",
+        }
+        for column, rows in tensors
+    ]
 
 
 def _folder_name(name: str) -> str:

@@ -164,6 +164,12 @@ class Contents:
             clocks, segment.boot_id, segment.record_monotonic_ns, segment.record_wall_ns
         )
 
+    def note_replaced(self, replaced: dict[int, set[int]]) -> None:
+        """Adds what the loaded records replace, by ring id."""
+        sequences = self.segment.record_replaced
+        ring = replaced.setdefault(self.segment.ring_id, set())
+        ring.update(sequences[sequences != 0].tolist())
+
     def _last_payload(self, ring_id: int, frame_type: int) -> bytes | None:
         import numpy as np
 
@@ -221,9 +227,7 @@ def replaced_records(paths: Sequence[str], key: _core.PrivateKey | None) -> dict
         flags = opened.rows["flags"]
         for frame in (flags & _core.REPLACING_FLAG).nonzero()[0].tolist():
             if opened.segment.load(frame):
-                sequences = opened.segment.record_replaced
-                ring = replaced.setdefault(opened.segment.ring_id, set())
-                ring.update(sequences[sequences != 0].tolist())
+                opened.note_replaced(replaced)
     return replaced
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgeward.captures.batch import Batch
 from edgeward.captures.columns import Columns
+from edgeward.captures.description import title_of
 
 # The numbers of a record, with what a Batch calls those of all.
 NUMBERS = {
@@ -31,7 +32,7 @@ class Identity(NamedTuple):
 
     @property
     def title(self) -> str:
-        return " ".join(filter(None, (self.model or "unnamed", self.version)))
+        return title_of(self.model, self.version)
 
 
 class Stack(NamedTuple):
@@ -86,8 +87,7 @@ def stack_of(batches: Sequence[Batch], columns: Columns) -> Stack:
 
 def parts_of(batch: Batch, most_count: int, most_bytes: int) -> Iterator[Batch]:
     """Batches of at most so many of its records and bytes of tensors, in order: views of it."""
-    size_bytes = sum(array.nbytes for array in (*batch.inputs.values(), *batch.outputs.values()))
-    record_bytes = max(1, -(-size_bytes // len(batch)))
+    record_bytes = max(1, -(-batch.tensor_bytes // len(batch)))
     count = max(1, min(most_count, most_bytes // record_bytes))
     for begin in range(0, len(batch), count):
         yield batch if count >= len(batch) else _part(batch, begin, min(begin + count, len(batch)))

@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from edgeward import Batch, PrivateKey
+from edgeward import PrivateKey
 from edgeward.captures import export
+from edgeward.captures.batch import RECORD_BYTES
 from edgeward.captures.captured import read_batches
 from edgeward.captures.cursor import Cursor
 from edgeward.captures.draft_file import remove
@@ -27,7 +28,6 @@ from edgeward.outcome import Outcome
 from edgeward.terminal.progress import Progress
 from edgeward.terminal.quoting import quoted
 
-RECORD_BYTES = 72  # of a record beside its tensors, about
 UNNAMED_DEVICE = "device"
 
 
@@ -103,7 +103,7 @@ def _write(args: argparse.Namespace, writer: export.Writer, cursor: Cursor | Non
         for batch in batches:
             writer.add(batch if args.device is None else replace(batch, device=args.device))
             count += len(batch)
-            progress.advance(_stored_bytes(batch))
+            progress.advance(RECORD_BYTES * len(batch) + batch.tensor_bytes)
     if cursor is not None:
         for path in whole:
             cursor.add_whole(path)
@@ -126,8 +126,3 @@ def _size_bytes(path: str) -> int:
 def _nothing(args: argparse.Namespace) -> BadInput:
     wanted = "records" if args.model is None else f'records of "{args.model}"'
     return BadInput(f'captures "{args.directory}": expected {wanted}, got none')
-
-
-def _stored_bytes(batch: Batch) -> int:
-    arrays = [*batch.inputs.values(), *batch.outputs.values()]
-    return RECORD_BYTES * len(batch) + sum(array.nbytes for array in arrays)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgeward import Captured, _core
 from edgeward.captures.captured import read_last
+from edgeward.captures.description import title_of
 from edgeward.captures.segments import Choice
 from edgeward.commands.captures_records import (
     add_directory,
@@ -124,7 +125,7 @@ def _text(captured: Captured, columns: int, how: Ink) -> list[str]:
 
 
 def _title(captured: Captured) -> str:
-    model = " ".join(filter(None, (captured.model or "unnamed", captured.version)))
+    model = title_of(captured.model, captured.version)
     device = f"{captured.device}: " if captured.device else ""
     return (
         f"{device}{model}, {timestamp(captured.time_ns)}, "

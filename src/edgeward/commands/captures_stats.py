@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeward import Package, _core
+from edgeward.captures.description import title_of
 from edgeward.captures.drift import Drift, drifts
 from edgeward.captures.statistics_file import gather_statistics
 from edgeward.commands.captures_records import add_directory, add_key, read_key, require_captures
@@ -94,7 +95,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(entry: dict[str, Any]) -> str:
-    model = " ".join(filter(None, (entry["model"] or "unnamed", entry["version"])))
+    model = title_of(entry["model"], entry["version"])
     latency = "   ".join(f"{name} {ns / 1e3:,.1f} µs" for name, ns in entry["latency_ns"].items())
     rows = [("tensor", "", "values", "mean", "sd", "min", "max", "NaN", "Inf")]
     rows += [
