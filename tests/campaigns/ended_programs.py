@@ -18,14 +18,15 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from campaigns.forked_programs import Words, count_runs, forked, wait_for_runs
 from models import tflite_models
 
 import edgeward as ew
@@ -35,9 +36,6 @@ STATISTICS_S = 0.1
 MOST_S = 0.6  # of a program's life after its first run
 SAVING_S = 1.0  # that a save may take on a machine with other work
 TICK_S = 0.01
-NEVER_S = 60.0
-
-Words = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 def each_end(count: int, seed: int) -> Iterator[int]:
@@ -73,16 +71,8 @@ def _ended(directory: Path, end: str, life_s: float) -> tuple[int, int]:
     """How many runs returned, and how many of them long enough before the end."""
     with mmap.mmap(-1, mmap.PAGESIZE) as page:
         returned: Words = np.frombuffer(page, np.int64, 1)
-        child = os.fork()
-        if child == 0:
-            try:
-                _run(directory, returned)
-            finally:
-                traceback.print_exc()
-                os._exit(1)
-        until = time.monotonic() + NEVER_S
-        while returned[0] == 0 and time.monotonic() < until:
-            time.sleep(0.001)
+        child = forked(partial(_run, directory, returned))
+        wait_for_runs(returned)
         begin = time.monotonic()
         ticks = []  # when, and how many runs had returned
         while (now := time.monotonic()) < begin + life_s + STATISTICS_S + SAVING_S:
@@ -94,13 +84,11 @@ def _ended(directory: Path, end: str, life_s: float) -> tuple[int, int]:
         assert os.WIFSIGNALED(status), "the program ended by itself"
         runs = int(returned[0])
         del returned
-    assert runs > 0, f"expected a run in {NEVER_S} s, got none"
     settled = max((count for at, count in ticks if at < over - STATISTICS_S - SAVING_S), default=0)
     return runs, settled
 
 
 def _run(directory: Path, returned: Words) -> None:
-    signal.alarm(int(NEVER_S))  # whatever becomes of the campaign
     capture = ew.Capture(directory, statistics_s=STATISTICS_S, ring_bytes=1 << 20)
     model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)
     run = 0
@@ -115,17 +103,5 @@ def _vector(value: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     return np.full(4, value, np.float32)
 
 
-def main() -> int:
-    count = int(sys.argv[1])
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")
-    runs = 0
-    for number, returned in enumerate(each_end(count, seed), 1):
-        runs += returned
-        if number % 100 == 0:
-            print(f"{number} ended, {runs} runs returned: right", flush=True)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(count_runs(each_end, "ended"))

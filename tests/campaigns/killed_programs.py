@@ -16,14 +16,15 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from campaigns.forked_programs import Words, count_runs, forked, wait_for_runs
 from models import tflite_models
 
 import edgeward as ew
@@ -33,9 +34,6 @@ PRE_ROLL = 5
 PICKED = 50  # every so many runs the rule holds
 LEAST_KEPT = 50  # that a ring of 64 KiB has room for
 MOST_S = 0.004  # of a program's life after its first run
-NEVER_S = 60.0
-
-Runs = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 def each_kill(count: int, seed: int) -> Iterator[int]:
@@ -73,28 +71,19 @@ def _picked(runs: int) -> list[int]:
 
 def _killed(directory: Path, keep: str, life_s: float) -> int:
     with mmap.mmap(-1, mmap.PAGESIZE) as page:
-        returned: Runs = np.frombuffer(page, np.int64, 1)
-        child = os.fork()
-        if child == 0:
-            try:
-                _run(directory, keep, returned)
-            finally:
-                traceback.print_exc()
-                os._exit(1)
-        until = time.monotonic() + NEVER_S
-        while returned[0] == 0 and time.monotonic() < until:
-            time.sleep(0.001)
+        returned: Words = np.frombuffer(page, np.int64, 1)
+        child = forked(partial(_run, directory, keep, returned))
+        wait_for_runs(returned)
         time.sleep(life_s)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status), "the program ended by itself"
         runs = int(returned[0])
         del returned
-    assert runs > 0, f"expected a run in {NEVER_S} s, got none"
     return runs
 
 
-def _run(directory: Path, keep: str, returned: Runs) -> None:
+def _run(directory: Path, keep: str, returned: Words) -> None:
     if keep == "newest":
         capture = ew.Capture(directory, keep="newest", ring_bytes=1 << 16)
     else:
@@ -111,17 +100,5 @@ def _vector(value: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     return np.full(4, value, np.float32)
 
 
-def main() -> int:
-    count = int(sys.argv[1])
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")
-    runs = 0
-    for number, returned in enumerate(each_kill(count, seed), 1):
-        runs += returned
-        if number % 100 == 0:
-            print(f"{number} killed, {runs} runs returned: right", flush=True)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(count_runs(each_kill, "killed"))

@@ -17,9 +17,9 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import sealed
+from campaigns.forked_programs import Words, count_runs, forked, wait_for_runs
 from models import tflite_models
 
 import edgeward as ew
@@ -34,13 +35,10 @@ from edgeward.captures.segments import read_counters
 
 ACTS = 5  # of a round
 PAUSE_S = 0.03  # between two of them, at most
-NEVER_S = 60.0
 RUN, END, FORK = 0, 1, 2  # what a program is told
 CANARY = np.frombuffer(b"canary-0123-9876", np.float32)  # none of them special
 OPEN = np.frombuffer(b"nobody-0123-9876", np.float32)
 RECIPIENT = sealed.DEVICE.public
-
-Words = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 
 
 class Rivals:
@@ -49,11 +47,11 @@ class Rivals:
     def __init__(self, directory: Path, count: int) -> None:
         self._page = mmap.mmap(-1, mmap.PAGESIZE)
         self.words: Words = np.frombuffer(self._page, np.int64, 2 * count).reshape(count, 2)
-        self.living = {number: self._started(directory, number) for number in range(count)}
-        until = time.monotonic() + NEVER_S
-        while (self.words[:, 0] == 0).any() and time.monotonic() < until:
-            time.sleep(0.001)
-        assert (self.words[:, 0] > 0).all(), f"expected a run of each in {NEVER_S} s, got none"
+        self.living = {
+            number: forked(partial(_run, directory, number, self.words[number]))
+            for number in range(count)
+        }
+        wait_for_runs(self.words[:, 0])
 
     def act(self, generator: random.Random) -> str:
         """Something happens to one of them."""
@@ -77,16 +75,6 @@ class Rivals:
         for number in list(self.living):
             os.kill(self.living[number], signal.SIGKILL)
             self._wait(number)
-
-    def _started(self, directory: Path, number: int) -> int:
-        child = os.fork()
-        if child == 0:
-            try:
-                _run(directory, number, self.words[number])
-            finally:
-                traceback.print_exc()
-                os._exit(1)
-        return child
 
     def _wait(self, number: int) -> None:
         _, status = os.waitpid(self.living.pop(number), 0)
@@ -143,8 +131,7 @@ def check(directory: Path, returned: list[int]) -> None:
         assert path.is_dir() or CANARY.tobytes() not in path.read_bytes(), f"plaintext in {path}"
 
 
-def _run(directory: Path, number: int, words: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
-    signal.alarm(int(NEVER_S))  # whatever becomes of the campaign
+def _run(directory: Path, number: int, words: Words) -> None:
     recipient = RECIPIENT if number % 2 else None
     capture = ew.Capture(
         directory, ring_bytes=1 << 20, encrypt_to=recipient, statistics=False, segment_bytes=1 << 20
@@ -166,17 +153,5 @@ def _run(directory: Path, number: int, words: np.ndarray[tuple[int], np.dtype[np
     os._exit(0)
 
 
-def main() -> int:
-    count = int(sys.argv[1])
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")
-    runs = 0
-    for number, returned in enumerate(each_round(count, seed), 1):
-        runs += returned
-        if number % 100 == 0:
-            print(f"{number} rounds, {runs} runs returned: right", flush=True)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(count_runs(each_round, "rounds"))

@@ -31,16 +31,6 @@ ONES = np.ones(4, np.float32)
 DATA = 192 << 10  # capture-format 1: where a ring's records begin
 
 
-@pytest.fixture(autouse=True)
-def _rings_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-
-
-@pytest.fixture
-def directory(tmp_path):
-    return tmp_path / "captures"
-
-
 @contextmanager
 def file_system(path: Path, size_bytes: int) -> Iterator[None]:
     """A tmpfs of so many bytes there; skips the test where nobody may mount."""

@@ -21,16 +21,6 @@ from edgeward.captures import rings, rules
 ONES = np.ones(4, np.float32)
 
 
-@pytest.fixture(autouse=True)
-def _rings_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-
-
-@pytest.fixture
-def directory(tmp_path):
-    return tmp_path / "captures"
-
-
 def vector(value):
     return np.full(4, value, np.float32)
 

@@ -21,16 +21,6 @@ ONES = np.ones(4, np.float32)
 NOBODY = 65_534
 
 
-@pytest.fixture(autouse=True)
-def _rings_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-
-
-@pytest.fixture
-def directory(tmp_path):
-    return tmp_path / "captures"
-
-
 def run(model, *inputs):
     for value in inputs:
         model.predict(a=np.full(4, value, np.float32), b=ONES)

@@ -58,12 +58,6 @@ def in_child(work):
 
 
 @pytest.fixture
-def directory(tmp_path, monkeypatch):
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-    return tmp_path / "captures"
-
-
-@pytest.fixture
 def run_program(run_child, directory):
     return lambda program, way="": run_child(HEAD + program, directory, way)
 

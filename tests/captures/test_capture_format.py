@@ -18,11 +18,6 @@ from edgeward.captures import rings
 SECRET = bytes.fromhex(sealed.key_text("device", "x25519").split()[2])
 
 
-@pytest.fixture(autouse=True)
-def _rings_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-
-
 def ran(model, capture, count=5):
     """What the model saw and gave, in `count` calls; the third with the caller's bytes."""
     generator = np.random.default_rng(1)

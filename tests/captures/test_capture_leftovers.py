@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 from models import tflite_models
 from programs import Program, values
 
@@ -18,16 +17,6 @@ from edgeward.captures import rings
 ONES = np.ones(4, np.float32)
 YEAR_S = 365.25 * 86_400
 PROGRAMS, ROUNDS = 4, 25
-
-
-@pytest.fixture(autouse=True)
-def _rings_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-
-
-@pytest.fixture
-def directory(tmp_path):
-    return tmp_path / "captures"
 
 
 def capture(directory, *inputs):

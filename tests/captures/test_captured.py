@@ -13,12 +13,6 @@ from edgeward.captures import rules, segments
 ONES = np.ones(4, np.float32)
 
 
-@pytest.fixture
-def directory(tmp_path, monkeypatch):
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-    return tmp_path / "captures"
-
-
 def capture(directory, values, **options):
     with ew.Capture(directory, **options) as active:
         model = ew.load_unsigned(tflite_models.sum_product())

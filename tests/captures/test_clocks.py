@@ -25,16 +25,6 @@ SEQUENCES = 100
 TAKES_EFFECT_S = 0.02  # a clock that is set does so within 10 ms: capture-format 2
 
 
-@pytest.fixture(autouse=True)
-def _rings_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-
-
-@pytest.fixture
-def directory(tmp_path):
-    return tmp_path / "captures"
-
-
 @pytest.fixture
 def wall(tmp_path):
     """The clock of programs that get its environment."""

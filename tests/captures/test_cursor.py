@@ -19,13 +19,7 @@ import edgeward as ew
 from edgeward import cli
 from edgeward.commands import captures_export
 
-
-@pytest.fixture
-def directory(tmp_path, monkeypatch):
-    """Where captures lie; the test runs beside it."""
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "captures"
+pytestmark = pytest.mark.usefixtures("runs_beside")
 
 
 def exported(typed_well, number):

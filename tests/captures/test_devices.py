@@ -13,16 +13,10 @@ from models import tflite_models
 
 import edgeward as ew
 
+pytestmark = pytest.mark.usefixtures("runs_beside")
+
 ONES = np.ones(4, np.float32)
 TABLES = ("parquet", "arrow", "npz")
-
-
-@pytest.fixture
-def directory(tmp_path, monkeypatch):
-    """Where captures lie; the test runs beside it."""
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "captures"
 
 
 def capture(directory, values, **options):

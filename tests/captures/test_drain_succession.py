@@ -20,16 +20,6 @@ UNREAD_S = 10.0  # a ring that nobody has read for so long is a complaint
 LOCK = "drain.lock"
 
 
-@pytest.fixture(autouse=True)
-def _rings_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-
-
-@pytest.fixture
-def directory(tmp_path):
-    return tmp_path / "captures"
-
-
 # --- somebody else drains other rings ------------------------------------------------------------
 
 

@@ -31,12 +31,6 @@ OPTIONS = {
 OTHERS = {"sample", "ring_bytes"}  # a share or a rule; a power of two
 
 
-@pytest.fixture
-def directory(tmp_path, monkeypatch):
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-    return tmp_path / "captures"
-
-
 def refusals(least, limit):
     return [least - 1, limit, float("nan"), float("inf"), -float("inf")]
 

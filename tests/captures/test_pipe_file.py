@@ -15,16 +15,10 @@ import pytest
 import segments
 from exported import table_of
 
+pytestmark = pytest.mark.usefixtures("runs_beside")
+
 TABLES = ("parquet", "arrow", "npz")
 FORMS = (*TABLES, "jsonl")
-
-
-@pytest.fixture
-def directory(tmp_path, monkeypatch):
-    """Where captures lie; the test runs beside it."""
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "captures"
 
 
 def export(output, form="jsonl", **options):

@@ -31,16 +31,6 @@ NAN = float("nan")
 CANARY = b"canary-in-a-face"  # of the 16 bytes of a row
 
 
-@pytest.fixture(autouse=True)
-def _rings_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-
-
-@pytest.fixture
-def directory(tmp_path):
-    return tmp_path / "captures"
-
-
 def image(seed=1, shape=(1, 16, 16, 3)):
     return np.random.default_rng(seed).integers(1, 256, shape, np.uint8)
 

@@ -12,12 +12,6 @@ from edgeward.captures.statistics_file import SUFFIX, StatisticsFile, read_stati
 ONES = np.ones(4, np.float32)
 
 
-@pytest.fixture
-def directory(tmp_path, monkeypatch):
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-    return tmp_path / "captures"
-
-
 def counted(directory, values, **identity):
     with ew.Capture(directory) as capture:
         model = ew.load_unsigned(tflite_models.sum_product())

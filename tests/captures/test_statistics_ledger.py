@@ -52,16 +52,6 @@ while True:
 """
 
 
-@pytest.fixture(autouse=True)
-def _rings_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-
-
-@pytest.fixture
-def directory(tmp_path):
-    return tmp_path / "captures"
-
-
 def run(model, count):
     for _ in range(count):
         model.predict(a=ONES, b=ONES)
