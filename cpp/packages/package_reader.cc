@@ -141,12 +141,15 @@ PackageReader::PackageReader(std::unique_ptr<File> file, const PackageHead& head
     : file_(std::move(file)), facts_(head.facts()), body_(head.body().begin(), head.body().end()) {}
 
 PackageReader::PackageReader(const std::string& path, const TrustRoot& root, const Policy& policy)
-    : file_(std::make_unique<File>("package", path, File::Links::refused)) {
-  const PackageHead head(*file_);
-  require_trusted(head, path, root);
-  facts_ = head.facts();
-  body_.assign(head.body().begin(), head.body().end());
+    : PackageReader(authentic(path, root)) {
   require_allowed(facts_, path, root, policy);
+}
+
+PackageReader PackageReader::authentic(const std::string& path, const TrustRoot& root) {
+  auto file = std::make_unique<File>("package", path, File::Links::refused);
+  const PackageHead head(*file);
+  require_trusted(head, path, root);
+  return {std::move(file), head};
 }
 
 PackageReader PackageReader::unverified(const std::string& path) {

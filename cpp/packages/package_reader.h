@@ -31,6 +31,10 @@ class PackageReader {
   // expired_package.
   PackageReader(const std::string& path, const TrustRoot& root, const Policy& policy);
 
+  // The same without a policy, steps 1 to 5: a package to judge by, which need not be one that may run here. Throws
+  // std::filesystem::filesystem_error, Error(malformed_package), untrusted_package.
+  static PackageReader authentic(const std::string& path, const TrustRoot& root);
+
   // The same without a trust root or policy: the bytes keep the format, and no signature has been checked.
   static PackageReader unverified(const std::string& path);
 

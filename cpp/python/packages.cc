@@ -96,6 +96,12 @@ std::unique_ptr<PackageReader> open_package(const py::object& path, const TrustR
   return std::make_unique<PackageReader>(file, root, policy);
 }
 
+std::unique_ptr<PackageReader> open_authentic(const py::object& path, const TrustRoot& root) {
+  const std::string file = path_of(path);
+  const Unlocked released;
+  return std::make_unique<PackageReader>(PackageReader::authentic(file, root));
+}
+
 std::unique_ptr<PackageReader> open_unverified(const py::object& path) {
   const std::string file = path_of(path);
   const Unlocked released;
@@ -339,6 +345,9 @@ void bind_package(py::module_& module) {
                   py::arg("floors"), py::arg("now_s"),
                   "A package that keys of `root` have signed and that may run here. Raises OSError, MalformedPackage, "
                   "UntrustedPackage, RollbackRefused, WrongTarget, ExpiredPackage.")
+      .def_static("authentic", &open_authentic, py::arg("path"), py::arg("root"),
+                  "A package that keys of `root` have signed, whether it may run here or not. Raises OSError, "
+                  "MalformedPackage, UntrustedPackage.")
       .def_static("unverified", &open_unverified, py::arg("path"),
                   "A package whose signatures were not checked. Raises OSError, MalformedPackage.")
       .def_property_readonly("path",

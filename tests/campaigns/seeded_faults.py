@@ -36,6 +36,7 @@ class Fault(NamedTuple):
 
 ROOT_TESTS = "tests/cpp/packages/test_trust_root.cc::"
 ATTACKS = "tests/packages/test_attacks.py::test_"
+PACKAGE_TESTS = "tests/packages/test_package.py::test_"
 TRUST_TESTS = "tests/trust/test_trust.py::test_"
 CAPTURE_TESTS = "tests/cpp/captures/"
 DURABLE_TESTS = "tests/test_durable.py::test_"
@@ -536,6 +537,16 @@ PACKAGE_MODULE = [
         "            key.public.id if key else None,\n",
         "            _core.Package.unverified(os.fsdecode(path)).binding,\n",
         ATTACKS + "bound_to_another_device",
+    ),
+    (
+        "        if not self._is_allowed:\n",
+        "        if self._trust is None:\n",
+        PACKAGE_TESTS + "a_package_that_may_not_run_here_can_be_read_and_not_run",
+    ),
+    (
+        "_core.Package.authentic(os.fsdecode(path), trust.root)",
+        "_core.Package.unverified(os.fsdecode(path))",
+        PACKAGE_TESTS + "a_package_that_may_not_run_here_can_be_read_and_not_run",
     ),
 ]
 

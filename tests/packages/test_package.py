@@ -21,6 +21,8 @@ from edgeward import Case, Contents, Package, PrivateKey, Release
 from edgeward.errors import BadInput, Forked, MalformedPackage, UnsupportedModel, WrongKey
 
 FIRST, SECOND, THIRD = (sealed.key(f"device {n}", "x25519") for n in (1, 2, 3))
+STRANGER = sealed.key("stranger")
+ONES = np.ones(4, np.float32)
 
 
 def inputs_of(model, seed):
@@ -227,6 +229,40 @@ def test_a_package_that_nobody_vouches_for_can_be_looked_at_and_not_run(tmp_path
     for act in (package.load, lambda: package.read("model.tflite")):
         with pytest.raises(BadInput, match="verified"):
             act()
+
+
+@pytest.mark.parametrize(
+    ("facts", "refusal"),
+    [
+        ({"counter": 1}, "rollback_refused"),
+        ({"counter": 4, "epoch": 1}, "rollback_refused"),
+        ({"counter": 4, "target": "linux-abacus"}, "wrong_target"),
+        ({"counter": 4, "device_id": FIRST.public.id}, "wrong_target"),
+        ({"counter": 4, "not_after_s": sealed.NOW_S - 1}, "expired_package"),
+    ],
+    ids=["older", "of another epoch", "of another machine", "bound", "expired"],
+)
+def test_a_package_that_may_not_run_here_can_be_read_and_not_run(tmp_path, clock, facts, refusal):
+    trust = sealed.trust_at(tmp_path / "trust")
+    sealed.run(sealed.seal(tmp_path / "newer.ewp", 3, min_counter=3), trust)
+    state = (tmp_path / "trust" / "state.json").read_bytes()
+    contents = Contents(card="# Adds\n", golden=[Case({"x": ONES})])
+    path = sealed.seal(
+        tmp_path / "p.ewp", contents=contents, encrypt_to=[sealed.DEVICE.public], **facts
+    )
+    with pytest.raises(ew.EdgewardError) as caught:
+        Package.open(path, trust=trust)
+    assert caught.value.code == refusal
+    package = Package.authentic(path, trust=trust)
+    assert package.card == "# Adds\n"
+    for act in (package.load, package.replay):
+        with pytest.raises(BadInput, match=r"open\(\) verified"):
+            act()
+    assert (tmp_path / "trust" / "state.json").read_bytes() == state
+    with pytest.raises(ew.UntrustedPackage):
+        Package.authentic(sealed.seal(tmp_path / "q.ewp", keys=[STRANGER]), trust=trust)
+    with pytest.raises(WrongKey):
+        _ = Package.authentic(path, trust=trust, key=SECOND).card
 
 
 def test_load_and_load_unsigned_say_which_of_them_is_meant(tmp_path):

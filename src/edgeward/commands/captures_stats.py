@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> Outcome:
     gathered = gather_statistics(args.directory, read_key(args))
     reference = None
     if args.against is not None:
-        reference = Package.open(args.against, trust=args.trust).reference
+        reference = Package.authentic(args.against, trust=args.trust).reference
         if reference is None:
             raise BadInput(f'package "{args.against}": expected a reference in it, got none')
     entries = []

@@ -44,16 +44,23 @@ def is_package(path: PathLike) -> bool:
 
 
 class Package:
-    """A package on the disk, as `open` or `unverified` gives it. Any thread.
+    """A package on the disk, as `open`, `authentic` or `unverified` gives it. Any thread.
 
     Its members are read, verified and decrypted together, when one is first asked for; they stay in
     memory as long as the Package or a model from it.
     """
 
-    def __init__(self, core: _core.Package, trust: Trust | None, key: _core.PrivateKey | None):
+    def __init__(
+        self,
+        core: _core.Package,
+        trust: Trust | None,
+        key: _core.PrivateKey | None,
+        is_allowed: bool = False,
+    ):
         self.core = core
         self._trust = trust
         self._key = key
+        self._is_allowed = is_allowed  # to run here
 
     @classmethod
     def open(
@@ -70,12 +77,7 @@ class Package:
         trust directory. Raises OSError, MalformedPackage, UntrustedPackage, RollbackRefused,
         WrongTarget, ExpiredPackage, ExpiredRoot, and what Trust raises.
         """
-        if not isinstance(trust, Trust):
-            trust = Trust(trust)
-        if key is None:
-            key = find_device_key(trust.directory)
-        elif not isinstance(key, _core.PrivateKey):
-            key = _core.PrivateKey.read(os.fsdecode(key))
+        trust, key = _believed(trust, key)
         core = _core.Package.verified(
             os.fsdecode(path),
             trust.root,
@@ -85,7 +87,24 @@ class Package:
             trust.now_s(),
         )
         trust.require_current(core.package_id.hex())
-        return cls(core, trust, key)
+        return cls(core, trust, key, is_allowed=True)
+
+    @classmethod
+    def authentic(
+        cls,
+        path: PathLike,
+        *,
+        trust: PathLike | Trust | None = None,
+        key: "PathLike | _core.PrivateKey | None" = None,
+    ) -> "Package":
+        """The package at `path`, if its signatures satisfy the trust root: to read, not to run.
+
+        What holds for a package that runs is not asked of it: that no later release has run here,
+        its target and its expiry. `trust` and `key` as in `open`. Raises OSError, MalformedPackage,
+        UntrustedPackage, and what Trust raises.
+        """
+        trust, key = _believed(trust, key)
+        return cls(_core.Package.authentic(os.fsdecode(path), trust.root), trust, key)
 
     @classmethod
     def unverified(cls, path: PathLike) -> "Package":
@@ -261,13 +280,14 @@ class Package:
         `engine` and `threads` as in load_unsigned. Raises MalformedPackage for bytes that are not
         the signed ones, WrongKey when this device has no key to them, and as load_unsigned.
         """
-        if self._trust is None:
-            raise BadInput(f"{self._where}: expected one that was verified, got one that was not")
         model = self._model(engine, threads)
+        assert self._trust is not None
         self._trust.accept(self.core)
         return model
 
     def _model(self, engine: str | None, threads: int | None) -> _core.Model:
+        if not self._is_allowed:
+            raise BadInput(f"{self._where}: expected one that open() verified, got one to read")
         require_arguments(engine, threads)
         payload, entry = self._payload, self.entry
         head = payload.read(entry.name)[:HEAD_BYTES].tobytes()
@@ -335,3 +355,16 @@ class Package:
         What it has opened before, it has seen. Raises BadInput when it has none, OSError.
         """
         key_wraps.remove(self.core, device)
+
+
+def _believed(
+    trust: PathLike | Trust | None, key: "PathLike | _core.PrivateKey | None"
+) -> tuple[Trust, _core.PrivateKey | None]:
+    """Whom this device believes, and its own key if it has one, from what a caller names."""
+    if not isinstance(trust, Trust):
+        trust = Trust(trust)
+    if key is None:
+        key = find_device_key(trust.directory)
+    elif not isinstance(key, _core.PrivateKey):
+        key = _core.PrivateKey.read(os.fsdecode(key))
+    return trust, key
