@@ -117,8 +117,8 @@ PACKAGE_READER = [
         ATTACKS + "a_wrap_of_another_key",
     ),
     (
-        ': file_(std::make_unique<File>("package", path, File::Links::refused)) {',
-        ': file_(std::make_unique<File>("package", path, File::Links::followed)) {',
+        "File::Links::refused);\n  const PackageHead head(*file);\n  require_trusted",
+        "File::Links::followed);\n  const PackageHead head(*file);\n  require_trusted",
         ATTACKS + "a_package_behind_a_link",
     ),
     (
