@@ -102,8 +102,7 @@ bool RingReader::try_begin() {
 bool RingReader::try_skip_overwritten() {
   if (facts_.keep == Keep::oldest) return true;
   const auto oldest = stable_u64(kRingOldestOffset);
-  // By the difference: a position that passed 2^64 is behind one before it, whatever a damaged ring says.
-  if (oldest && static_cast<int64_t>(*oldest - position_) > 0) position_ = *oldest;
+  if (oldest) position_ = std::max(position_, *oldest);
   return oldest.has_value();
 }
 
@@ -115,10 +114,12 @@ std::optional<uint64_t> RingReader::readable_end() const {
   return save_to ? std::optional(std::clamp(*save_to, std::min(position_, *end), *end)) : std::nullopt;
 }
 
-// Copies the record at position_, behind which `waiting` bytes are committed; false for one that cannot be.
-bool RingReader::try_copy(uint64_t waiting, uint32_t min_bytes) {
+// Copies the record at position_, which ends at or before `end`; false for one that cannot be.
+bool RingReader::try_copy(uint64_t end, uint32_t min_bytes) {
   const uint64_t capacity = facts_.capacity_bytes;
-  if (waiting > capacity || position_ % kRecordAlignment != 0) return false;
+  // Positions only rise: no ring passes 2^64.
+  if (end < position_ || end - position_ > capacity || position_ % kRecordAlignment != 0) return false;
+  const uint64_t waiting = end - position_;
   const uint64_t offset = position_ & (capacity - 1);
   uint32_t size_bytes = 0;
   if (!try_pread(writable_, kRingDataOffset + offset, size_bytes)) return false;
@@ -149,7 +150,7 @@ std::optional<RingRecord> RingReader::next(uint32_t min_bytes) {
       return std::nullopt;
     }
     if (*end == position_) return std::nullopt;
-    const bool is_copied = try_copy(*end - position_, min_bytes);
+    const bool is_copied = try_copy(*end, min_bytes);
     if (is_overwritten_meanwhile()) {
       // Fence: the bytes are copied before the word is read. Pairs with the fence in RingWriter::forget_oldest.
       std::atomic_thread_fence(std::memory_order_seq_cst);

@@ -66,7 +66,7 @@ class RingReader {
   std::optional<uint64_t> stable_u64(uint64_t offset) const;
   bool try_begin();
   bool try_skip_overwritten();
-  bool try_copy(uint64_t waiting, uint32_t min_bytes);
+  bool try_copy(uint64_t end, uint32_t min_bytes);
   bool is_overwritten_meanwhile() const { return facts_.keep == Keep::newest && !has_ended_; }
 
   File file_;
