@@ -9,6 +9,7 @@ import pytest
 
 from edgeward.terminal.page import Section, page
 from edgeward.terminal.picture import Tile
+from edgeward.terminal.plot import Plot, Text
 
 PICTURE = np.zeros((8, 8), np.uint8)
 NAMES = [
@@ -39,7 +40,9 @@ class Reader(HTMLParser):
 
 
 def written(name):
-    sections = [Section(name, [name], [Tile(PICTURE, name), Tile(PICTURE, name)])]
+    plot = Plot(9, 9, [Text(1, 2, name)])
+    tiles = [Tile(PICTURE, name), Tile(PICTURE, name)]
+    sections = [Section(name, [name], tiles, [[name], [name]], [plot])]
     return page(name, sections)
 
 
@@ -54,4 +57,4 @@ def test_a_name_adds_no_element_and_loads_nothing(name):
 
 def test_a_name_is_there_as_it_was():
     texts = Reader(written("a & <b>")).texts
-    assert texts.count("a & <b>") == 6  # two titles, a heading, a line, two captions
+    assert texts.count("a & <b>") == 9  # two titles, heading, line, two captions, two cells, a plot

@@ -1,4 +1,4 @@
-"""An HTML page of pictures: one file that loads nothing, in which every name is text."""
+"""An HTML page of pictures, plots and tables: it loads nothing, and every name in it is text."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from edgeward.terminal.picture import Tile
+from edgeward.terminal.plot import Plot, svg
 from edgeward.terminal.png import png
 from edgeward.terminal.quoting import quoted
 
@@ -31,6 +32,10 @@ div {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
 figure {{ margin: .5rem 0; width: 14rem; }}
 figcaption {{ color: #7d8794; overflow-wrap: anywhere; }}
 img {{ width: 14rem; image-rendering: pixelated; background: #000; }}
+svg {{ max-width: 100%; height: auto; }}
+table {{ border-collapse: collapse; margin: .5rem 0; font-size: 13px; }}
+th, td {{ text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; }}
+tr {{ border-bottom: 1px solid #d5dae0; }}
 </style>
 </head>
 <body>
@@ -39,11 +44,13 @@ img {{ width: 14rem; image-rendering: pixelated; background: #000; }}
 
 
 class Section(NamedTuple):
-    """Pictures below a heading and lines of text."""
+    """Pictures and plots below a heading, lines of text and a table."""
 
     title: str
     lines: Sequence[str]
-    tiles: Sequence[Tile]
+    tiles: Sequence[Tile] = ()
+    table: Sequence[Sequence[str]] = ()  # the first row is its head
+    plots: Sequence[Plot] = ()
 
 
 def page(title: str, sections: Sequence[Section]) -> str:
@@ -51,8 +58,22 @@ def page(title: str, sections: Sequence[Section]) -> str:
     for section in sections:
         parts.append(f"<section>\n<h2>{_escaped(section.title)}</h2>\n")
         parts += [f"<p>{_escaped(line)}</p>\n" for line in section.lines]
-        parts += ["<div>\n", *map(_figure, section.tiles), "</div>\n</section>\n"]
+        parts += _table(section.table)
+        parts += ["<div>\n", *map(_figure, section.tiles)]
+        parts += [f"{svg(plot)}\n" for plot in section.plots]
+        parts.append("</div>\n</section>\n")
     return "".join([*parts, "</body>\n</html>\n"])
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    if not rows:
+        return []
+    parts = ["<table>\n"]
+    for index, row in enumerate(rows):
+        cell = "td" if index else "th"
+        parts.append("<tr>" + "".join(f"<{cell}>{_escaped(text)}</{cell}>" for text in row))
+        parts.append("</tr>\n")
+    return [*parts, "</table>\n"]
 
 
 def _figure(tile: Tile) -> str:
