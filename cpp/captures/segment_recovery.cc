@@ -54,7 +54,7 @@ Whole read_whole(SegmentReader& reader) {
 void copy_whole(const File& source, const SegmentReader& reader, const Whole& whole, const std::string& sealed_path) {
   NewFile sealed(sealed_path);
   Sha256 hash;
-  std::vector<std::byte> buffer(kCopiedBytes);
+  std::vector<std::byte> buffer(std::min<uint64_t>(kCopiedBytes, whole.end));
   for (uint64_t offset = 0; offset < whole.end; offset += buffer.size()) {
     const auto bytes = std::span(buffer).first(std::min<uint64_t>(buffer.size(), whole.end - offset));
     source.read_at(offset, bytes);
