@@ -2,16 +2,19 @@
 
 Captures small records and pictures, then runs each command as a user does, in a process of its own:
 its time from start to end, and the most memory that was resident in it. Files have been written a
-moment before, and are read from the page cache. Ends with 1 when a limit does not hold.
+moment before, and are read from the page cache. Where MCAP is installed, the same records are then
+written and read as its messages. Ends with 1 when a limit does not hold.
 """
 
 import argparse
+import importlib.util
 import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +37,34 @@ import sys, edgeward
 for batch in edgeward.read_captures(sys.argv[1], batch=10_000):
     len(batch)
 """
+# A message for each record, without compression; of MCAP's reader what is quickest.
+WRITE_MCAP = """
+import sys, edgeward
+from mcap.writer import CompressionType, Writer
+with open(sys.argv[2], "wb") as file:
+    writer = Writer(file, compression=CompressionType.NONE)
+    writer.start()
+    schema = writer.register_schema("tensors", "raw", b"")
+    channel = writer.register_channel("run", "raw", schema)
+    for batch in edgeward.read_captures(sys.argv[1], batch=100):
+        for number, time_ns in enumerate(batch.time_ns.tolist()):
+            tensors = (*batch.inputs.values(), *batch.outputs.values())
+            data = b"".join(tensor[number].tobytes() for tensor in tensors)
+            writer.add_message(channel, time_ns, data, time_ns)
+    writer.finish()
+"""
+READ_MCAP = """
+import itertools, sys
+from mcap.reader import make_reader
+with open(sys.argv[1], "rb") as file:
+    reader = make_reader(file)
+    {}
+"""
+MCAP_WAYS = {
+    "summary": "reader.get_summary().statistics",
+    "the last 5 messages": "len(list(itertools.islice(reader.iter_messages(reverse=True), 5)))",
+    "all messages": "for _ in reader.iter_messages(log_time_order=False): pass",
+}
 FORMATS = ("parquet", "arrow", "npz")
 
 
@@ -92,39 +123,69 @@ def measured(folder: Path, what: str, count: int) -> list[Result]:
     limit = f", limit {MOST_BYTES} {holds(per_record <= MOST_BYTES)}" if is_small else ""
     what = f"{count:,} {what} records"
     results = [Result(f"{what}: bytes of one on the disk", f"{per_record:.1f}{limit}")]
-    commands = (("ls", ["ls"], MOST_LS_S), ("show --last 5", ["show", "--last", "5"], MOST_SHOW_S))
-    for name, words, most_s in commands:
-        ran = run([words[0], str(directory), *words[1:]])
-        is_within = ran.seconds <= most_s and ran.resident_mib <= MOST_MIB
-        text = f"{ran.seconds:.2f} s, {ran.resident_mib:.0f} MiB resident"
-        limit = f"limit {most_s:g} s and {MOST_MIB} MiB {holds(is_within)}"
-        results.append(Result(f"{what}: captures {name}", f"{text}, {limit}"))
-    results.append(read_in_batches(directory, what, count, stored, is_small))
+    listing, listed = look(directory, what, ["ls"], MOST_LS_S)
+    showing, shown = look(directory, what, ["show", "--last", "5"], MOST_SHOW_S)
+    reading, read = read_in_batches(directory, what, count, stored, is_small)
+    results += [listed, shown, read]
     for form in FORMATS:
         output = folder / f"out.{form}"
         ran = run(["export", str(directory), "--to", form, "-o", str(output)])
         output.unlink()
         rate_per_s = count / ran.seconds
-        text = (
-            f"{rate_per_s:,.0f} records/s, {stored / ran.seconds / 1e6:,.0f} MB/s, "
-            f"{ran.resident_mib:.0f} MiB resident"
-        )
+        text = rates(ran, count, stored)
         if form == "parquet":
             is_within = ran.resident_mib <= MOST_MIB and (rate_per_s >= LEAST_PER_S or not is_small)
             least = f"{LEAST_PER_S:,} records/s and " if is_small else ""
             text += f", limit {least}{MOST_MIB} MiB {holds(is_within)}"
         results.append(Result(f"{what}: captures export --to {form}", text))
+    if importlib.util.find_spec("mcap") is not None:
+        ours = {"summary": listing, "the last 5 messages": showing, "all messages": reading}
+        results += beside_mcap(directory, folder / "kept.mcap", what, count, ours)
     return results
 
 
-def read_in_batches(directory: Path, what: str, count: int, stored: int, is_small: bool) -> Result:
+def look(directory: Path, what: str, words: list[str], most_s: float) -> tuple[Run, Result]:
+    ran = run([words[0], str(directory), *words[1:]])
+    is_within = ran.seconds <= most_s and ran.resident_mib <= MOST_MIB
+    text = f"{ran.seconds:.2f} s, {ran.resident_mib:.0f} MiB resident"
+    limit = f"limit {most_s:g} s and {MOST_MIB} MiB {holds(is_within)}"
+    return ran, Result(f"{what}: captures {' '.join(words)}", f"{text}, {limit}")
+
+
+def read_in_batches(
+    directory: Path, what: str, count: int, stored: int, is_small: bool
+) -> tuple[Run, Result]:
     ran = run_python(["-c", READ, str(directory)])
     rate_per_s, mb_per_s = count / ran.seconds, stored / ran.seconds / 1e6
     is_fast = rate_per_s >= LEAST_READ_PER_S if is_small else mb_per_s >= LEAST_READ_MB_PER_S
     least = f"{LEAST_READ_PER_S:,} records/s" if is_small else f"{LEAST_READ_MB_PER_S:,} MB/s"
-    text = f"{rate_per_s:,.0f} records/s, {mb_per_s:,.0f} MB/s, {ran.resident_mib:.0f} MiB resident"
     limit = f"limit {least} and {MOST_MIB} MiB {holds(is_fast and ran.resident_mib <= MOST_MIB)}"
-    return Result(f"{what}: read_captures(batch=10,000)", f"{text}, {limit}")
+    text = f"{rates(ran, count, stored)}, {limit}"
+    return ran, Result(f"{what}: read_captures(batch=10,000)", text)
+
+
+def beside_mcap(
+    directory: Path, path: Path, what: str, count: int, ours: dict[str, Run]
+) -> Iterator[Result]:
+    """`ours`: our way to the same answer as each of MCAP_WAYS."""
+    run_python(["-c", WRITE_MCAP, str(directory), str(path)])
+    stored = path.stat().st_size
+    yield Result(f"{what}: bytes of one in an MCAP file", f"{stored / count:.1f}")
+    for name, statement in MCAP_WAYS.items():
+        ran = run_python(["-c", READ_MCAP.format(statement), str(path)])
+        text = f"{ran.seconds:.2f} s, {ran.resident_mib:.0f} MiB resident"
+        if name == "all messages":
+            text = rates(ran, count, stored)
+        share = ours[name].seconds / ran.seconds
+        yield Result(f"{what}: MCAP's reader, {name}", f"{text}; ours / theirs {share:.3f}")
+    path.unlink()
+
+
+def rates(ran: Run, count: int, stored: int) -> str:
+    return (
+        f"{count / ran.seconds:,.0f} records/s, {stored / ran.seconds / 1e6:,.0f} MB/s, "
+        f"{ran.resident_mib:.0f} MiB resident"
+    )
 
 
 def main() -> int:

@@ -49,10 +49,11 @@ class Subject(NamedTuple):
 SUBJECTS = (
     Subject("Running a model", r"benchmarks/(run|test_budgets)\.py"),
     Subject("Opening a package", r"benchmarks/opening\.py|package_flips"),
-    Subject("Capturing", r"benchmarks/capture(_soak|_files)?\.py"),
+    Subject("Capturing", r"benchmarks/capture(_soak|_files|_drain)?\.py"),
     Subject("Threads and load cycles", r"benchmarks/(threads|load_cycles)\.py"),
     Subject(
-        "Kills, mutations and model checking", r"ring_kills|ring_model|mutations|killed_programs"
+        "Kills, mutations and model checking",
+        r"ring_kills|ring_model|mutations|(killed|ended|rival|forked)_programs",
     ),
     Subject("Fuzzing", r"fuzz_"),
 )
