@@ -25,7 +25,8 @@ struct Listing {
 bool is_segment(std::string_view name) { return name.ends_with(kSealedSuffix) || name.ends_with(kDamagedSuffix); }
 
 bool is_statistics(std::string_view name) {
-  return name.ends_with(kStatisticsSuffix) || name.ends_with(kSealedStatisticsSuffix);
+  return name.ends_with(kStatisticsSuffix) || name.ends_with(kJsonStatisticsSuffix) ||
+         name.ends_with(kSealedStatisticsSuffix);
 }
 
 Listing list(const std::string& directory) {

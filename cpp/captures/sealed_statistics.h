@@ -11,7 +11,8 @@
 namespace edgeward {
 
 // What the names of statistics files end with, in a directory of captures.
-inline constexpr std::string_view kStatisticsSuffix = ".stats.json";
+inline constexpr std::string_view kStatisticsSuffix = ".stats";
+inline constexpr std::string_view kJsonStatisticsSuffix = ".stats.json";  // of version 1, which is only read
 inline constexpr std::string_view kSealedStatisticsSuffix = ".stats.sealed";
 
 // `recipient` is an X25519 public key. Throws Error(malformed_key) when no secret can be agreed with it.

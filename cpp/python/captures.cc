@@ -320,6 +320,7 @@ void bind_drain(py::module_& module) {
 
 void bind_sealed_statistics(py::module_& module) {
   module.attr("STATISTICS_SUFFIX") = kStatisticsSuffix;
+  module.attr("JSON_STATISTICS_SUFFIX") = kJsonStatisticsSuffix;
   module.attr("SEALED_STATISTICS_SUFFIX") = kSealedStatisticsSuffix;
   module.def(
       "seal_statistics",

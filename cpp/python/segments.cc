@@ -10,6 +10,7 @@
 #include "captures/record.h"
 #include "captures/record_block.h"
 #include "captures/segment_index.h"
+#include "captures/segment_name.h"
 #include "captures/segment_reader.h"
 #include "captures/segment_recovery.h"
 #include "error.h"
@@ -357,14 +358,31 @@ py::array rows_of(PySegment& self) {
                    self.index().rows.data());
 }
 
+void bind_moment(py::module_& module) {
+  module.attr("LEAST_WALL_NS") = kLeastWall_ns;
+  py::class_<Moment>(module, "Moment", "When something was made, as far as its device knew.")
+      .def_property_readonly(
+          "boot_id", [](const Moment& self) { return python_bytes(self.boot); },
+          "16 bytes, of the device's boot; zeros: not known.")
+      .def_readonly("monotonic_ns", &Moment::monotonic_ns, "On the monotonic clock of that boot.")
+      .def_readonly("wall_ns", &Moment::wall_ns, "Unix time; below LEAST_WALL_NS the clock was never set.");
+  module.def("moment_now", &moment_now, "What this device's clocks say.");
+  module.def("segment_number_of", &segment_number_of, py::arg("name"),
+             "The number with which the name of a segment or window begins; None of another name.");
+  module.def(
+      "next_segment_number",
+      [](int64_t wall_ns, const std::vector<std::string>& names) { return next_segment_number(wall_ns, names); },
+      py::arg("wall_ns"), py::arg("names"), "The Unix time, or one more than the greatest number among the names.");
+}
+
 }  // namespace
 
 void bind_segments(py::module_& module) {
+  bind_moment(module);
   bind_records(module);
   bind_batch(module);
   module.attr("REASONS") = all_words(kReasons);
   module.attr("SEGMENT_STATES") = all_words(kStates);
-  module.attr("LEAST_WALL_NS") = kLeastWall_ns;
   module.attr("OPEN_SUFFIX") = kOpenSuffix;
   module.attr("SEALED_SUFFIX") = kSealedSuffix;
   module.attr("RING_FRAME") = static_cast<uint32_t>(FrameType::ring);

@@ -25,7 +25,10 @@ from edgeward._core import (
 from edgeward.captures import redact, rules
 from edgeward.captures.capture import Capture
 from edgeward.captures.captured import Captured, read_captures
+from edgeward.captures.cursor import Cursor
 from edgeward.captures.statistics_file import read_statistics
+from edgeward.captures.window import Window
+from edgeward.captures.windows import read_windows
 from edgeward.errors import (
     BadInput,
     Busy,
@@ -71,6 +74,7 @@ __all__ = [
     "Case",
     "Closed",
     "Contents",
+    "Cursor",
     "EdgewardError",
     "EngineFailed",
     "EngineMismatch",
@@ -102,6 +106,7 @@ __all__ = [
     "UnsupportedModel",
     "UntrustedPackage",
     "UntrustedRoot",
+    "Window",
     "WrongKey",
     "WrongTarget",
     "empty",
@@ -109,6 +114,7 @@ __all__ = [
     "load_unsigned",
     "read_captures",
     "read_statistics",
+    "read_windows",
     "redact",
     "rules",
 ]

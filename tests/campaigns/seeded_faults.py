@@ -43,6 +43,7 @@ DURABLE_TESTS = "tests/test_durable.py::test_"
 CURSOR_TESTS = "tests/captures/test_cursor.py::test_"
 PAGE_TESTS = "tests/terminal/test_page.py::test_"
 LEDGER_TESTS = "tests/captures/test_statistics_ledger.py::test_"
+WINDOWS_TESTS = "tests/captures/test_windows.py::test_"
 VECTORS = "tests/packages/test_package_vectors.py::test_a_package_gets_the_answer_it_must"
 KEY_TESTS = "tests/trust/test_device_key.py::test_"
 
@@ -628,14 +629,19 @@ STATISTICS_FILE = [
 
 STATISTICS_LEDGER = [
     (
-        "        if self._recipient is not None:\n            return False\n",
-        "",
+        "if self._recipient is not None or window.boot_id == UNKNOWN_BOOT:",
+        "if window.boot_id == UNKNOWN_BOOT:",
         LEDGER_TESTS + "with_a_recipient_only_the_owner_of_its_key_reads_them",
+    ),
+    (
+        "if self._recipient is not None or window.boot_id == UNKNOWN_BOOT:",
+        "if self._recipient is not None:",
+        LEDGER_TESTS + "without_a_boot_id_nothing_is_shared",
     ),
     (
         "                    del self._unsaved[key]\n",
         "",
-        LEDGER_TESTS + "each_day_has_its_own_file_and_its_own_counts",
+        LEDGER_TESTS + "each_period_has_a_window_of_its_own",
     ),
     (
         "            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
@@ -643,9 +649,27 @@ STATISTICS_LEDGER = [
         LEDGER_TESTS + "threads_and_captures_at_once_lose_nothing",
     ),
     (
-        "        if total[:4] != counted[:4]:\n            return False\n",
-        "",
+        "not isinstance(saved, Window) or not _is_alike(saved, window)",
+        "not isinstance(saved, Window)",
         LEDGER_TESTS + "a_file_of_another_release_is_left_alone",
+    ),
+]
+
+WINDOWS = [
+    (
+        "reached_ns[window.boot_id] >= window.end_ns",
+        "reached_ns[window.boot_id] >= window.begin_ns",
+        WINDOWS_TESTS + "a_window_is_complete_when_nobody_adds_to_it",
+    ),
+    (
+        "if not cursor.has_window(device, window.id):",
+        "if True:",
+        WINDOWS_TESTS + "each_complete_window_is_handed_over_once",
+    ),
+    (
+        "cursor.add_window(device, window.id)",
+        'cursor.add_window("", window.id)',
+        WINDOWS_TESTS + "each_complete_window_is_handed_over_once",
     ),
 ]
 
@@ -781,6 +805,7 @@ FAULTS = [
         "cpp/captures/retention.cc": RETENTION,
         "src/edgeward/captures/statistics_file.py": STATISTICS_FILE,
         "src/edgeward/captures/statistics_ledger.py": STATISTICS_LEDGER,
+        "src/edgeward/captures/windows.py": WINDOWS,
         "src/edgeward/captures/captured.py": CAPTURED,
         "src/edgeward/captures/cursor.py": CURSOR,
         "src/edgeward/captures/pipe_file.py": PIPE_FILE,

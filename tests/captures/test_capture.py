@@ -92,6 +92,31 @@ def test_only_the_tensors_that_were_asked_for(directory):
     assert (list(record.inputs), list(record.outputs)) == (["b"], ["s"])
 
 
+def test_the_names_of_columns_come_with_the_counts(directory):
+    names = ["temperature", "pressure", "°C", ""]
+    with ew.Capture(directory) as capture:
+        model = ew.load_unsigned(tflite_models.sum_product())
+        capture.attach(model, columns={"b": names})
+        run(model, [1])
+    (window,) = ew.read_windows(directory)
+    (counted,) = ew.read_statistics(directory)
+    assert window.counted.columns == counted.columns == {"b": tuple(names)}
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"c": ["x"] * 4}, 'expected names of the model\'s, .*, got "c"'),
+        ({"a": ["x"] * 3}, 'expected 4 names for "a", got 3'),
+        ({"a": []}, 'expected 4 names for "a", got 0'),
+    ],
+)
+def test_names_of_columns_that_do_not_fit_are_refused(directory, columns, message):
+    model = ew.load_unsigned(tflite_models.sum_product())
+    with ew.Capture(directory) as capture, pytest.raises(ew.BadInput, match=message):
+        capture.attach(model, columns=columns)
+
+
 def test_a_packages_identity_labels_and_bins_come_along(directory, tmp_path):
     trust = sealed.trust_at(tmp_path / "trust")
     samples = [{"x": vector(value)} for value in range(10)]

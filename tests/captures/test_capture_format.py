@@ -128,7 +128,7 @@ def test_statistics(tmp_path):
             assert tensor[field] == row[field]
         assert tensor["counts"] == row["counts"].tolist()
         assert tensor["squares"] / tensor["finite_count"] == row["variance"]
-    (path,) = (tmp_path / "captures").glob("*.stats.json")
+    (path,) = (tmp_path / "captures").glob("*.stats")
     assert capture_reader.statistics_file(path.read_bytes())["statistics"]["run_count"] == 50
 
 

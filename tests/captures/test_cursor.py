@@ -174,6 +174,9 @@ def test_records_of_another_model_are_passed_over_for_good(directory, typed_well
         '{"version": 1, "model": null, "segments": {"a": 1}}',
         '{"version": 1, "model": null, "segments": {"a": false}}',
         '{"version": 1, "model": null, "segments": {"a": {"b": "c"}}}',
+        '{"version": 1, "model": null, "segments": {}, "windows": []}',
+        '{"version": 1, "model": null, "segments": {}, "windows": {"a": "b"}}',
+        '{"version": 1, "model": null, "segments": {}, "windows": {"a": [1]}}',
     ],
     ids=lambda content: content[:60],
 )
@@ -184,6 +187,18 @@ def test_something_else_is_no_cursor(content, directory, typed):
     assert (status, 'cursor "cursor": expected' in err) == (2, True), err
     assert Path("cursor").read_text() == content
     assert not Path("out.npz").exists()
+
+
+def test_a_job_keeps_what_else_a_cursor_has(directory, typed_well):
+    segments.write(directory, [segments.plain(1)])
+    Path("cursor").write_text(
+        '{"version": 1, "model": null, "segments": {}, "windows": {"gate": ["ab"]}}'
+    )
+    assert exported(typed_well, 1) == [1]
+    assert ew.Cursor("cursor").has_window("gate", "ab")
+    assert not ew.Cursor("cursor").has_window("", "ab")
+    Path("cursor").write_text('{"version": 1, "model": null, "segments": {}}')
+    assert not ew.Cursor("cursor").has_window("gate", "ab")
 
 
 def test_a_running_program_and_a_job_beside_it(directory, typed_well):

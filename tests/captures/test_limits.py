@@ -23,6 +23,7 @@ OPTIONS = {
     "ring_s": (0, WORD),
     "most_age_s": (0, WORD),
     "statistics_s": (0.01, WORD),
+    "window_s": (1.0, WORD),
     "seed": (0, WORD),
     "segment_bytes": (0, LONG),
     "most_bytes": (0, LONG),

@@ -8,37 +8,42 @@ import pytest
 from models import tflite_models
 
 import edgeward as ew
+from edgeward._core import JSON_STATISTICS_SUFFIX as JSON_SUFFIX
 from edgeward.captures.statistics_budget import DRAFT_AGE_S, MAX_COUNT, Held, evicted, keep_within
-from edgeward.captures.statistics_file import SEALED_SUFFIX, SUFFIX
+from edgeward.captures.statistics_file import SUFFIX, SUFFIXES
 
 MOST_BYTES = 1 << 16
 ONES = np.ones(4, np.float32)
 
 
-def held(day: str, size_bytes: int, changed_s: float = 0) -> Held:
-    return Held(f"{day}-0123456789abcdef{SUFFIX}", size_bytes, changed_s)
+def held(number: int, size_bytes: int) -> Held:
+    return Held(f"{number:020}-0123456789abcdef{SUFFIX}", size_bytes)
+
+
+def of_version_1(day: str, size_bytes: int) -> Held:
+    return Held(f"{day}-0123456789abcdef{JSON_SUFFIX}", size_bytes)
 
 
 @pytest.mark.parametrize(
     ("files", "indices"),
     [
         ([], []),
-        ([held("2026-01-01", MOST_BYTES // 4)], []),
-        ([held("2026-01-01", MOST_BYTES // 4 + 1)], [0]),
-        ([held("2026-01-02", 10_000), held("2026-01-01", 10_000)], [1]),
-        ([held("2026-01-01", 10_000, 2), held("2026-01-01", 10_000, 1)], [1]),
-        ([held("2026-01-01", 10_000), Held(f"fedcba9876543210{SUFFIX}", 10_000, 9)], [1]),
-        ([held(f"2026-01-{day:02}", 4_000) for day in range(1, 10)], [0, 1, 2, 3, 4]),
-        ([held("2026-01-01", 1, number) for number in range(MAX_COUNT)], []),
-        ([held("2026-01-01", 1, number) for number in range(MAX_COUNT + 2)], [0, 1]),
+        ([held(1, MOST_BYTES // 4)], []),
+        ([held(1, MOST_BYTES // 4 + 1)], [0]),
+        ([held(20, 10_000), held(3, 10_000)], [1]),
+        ([held(1, 10_000), of_version_1("2026-01-01", 10_000)], [1]),
+        ([of_version_1("2026-01-02", 10_000), of_version_1("2026-01-01", 10_000)], [1]),
+        ([held(number, 4_000) for number in range(9)], [0, 1, 2, 3, 4]),
+        ([held(number, 1) for number in range(MAX_COUNT)], []),
+        ([held(number, 1) for number in range(MAX_COUNT + 2)], [0, 1]),
     ],
     ids=[
         "none",
         "share",
         "more",
+        "begun first",
+        "version 1",
         "oldest day",
-        "unchanged for longest",
-        "no day",
         "many",
         "count",
         "more files",
@@ -48,7 +53,7 @@ def test_the_oldest_go_until_the_others_have_room(files, indices):
     assert evicted(files, MOST_BYTES) == [files[index].name for index in indices]
 
 
-@pytest.mark.parametrize("suffix", [SUFFIX, SEALED_SUFFIX])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_drafts_that_were_left_behind_are_removed(tmp_path, suffix):
     ages = {"old": DRAFT_AGE_S + 60, "ahead": -DRAFT_AGE_S - 60, "young": 0}
     for name, age_s in ages.items():
@@ -81,5 +86,5 @@ def test_all_of_a_capture_is_within_its_budget(tmp_path, monkeypatch):
             model.predict(a=ONES, b=ONES)
             assert capture.flush()
     names = [path.name for path in directory.iterdir()]
-    assert {".ewc", ".json"} <= {os.path.splitext(name)[1] for name in names}
+    assert {".ewc", SUFFIX} <= {os.path.splitext(name)[1] for name in names}
     assert sum(path.stat().st_size for path in directory.iterdir()) <= MOST_BYTES

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import random
 import signal
 import stat
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -23,11 +24,15 @@ from programs import Program, comes_true
 
 import edgeward as ew
 from edgeward.captures import statistics_ledger
-from edgeward.captures.statistics_file import SEALED_SUFFIX, SUFFIX, Counted
-from edgeward.captures.statistics_ledger import LOCK_NAME, StatisticsLedger, day_of
+from edgeward.captures.statistics_file import SEALED_SUFFIX, SUFFIX, StatisticsFile
+from edgeward.captures.statistics_ledger import LOCK_NAME, StatisticsLedger
+from edgeward.captures.window import UNKNOWN_BOOT, Counted
 
 ONES = np.ones(4, np.float32)
-NOW_S = 1_790_000_000  # 21 September 2026
+SECOND_NS = 10**9
+HOUR_NS = 3600 * SECOND_NS
+NOW_NS = 1_790_000_000 * SECOND_NS
+BOOT, OTHER_BOOT = bytes([1] * 16), bytes([2] * 16)
 CANARY = "canary-0123-9876"
 KILLS = 15
 
@@ -52,6 +57,32 @@ while True:
 """
 
 
+class Moment(NamedTuple):
+    """What the clocks of a device say."""
+
+    boot_id: bytes = BOOT
+    monotonic_ns: int = 10 * HOUR_NS + 5 * SECOND_NS
+    wall_ns: int = NOW_NS
+
+
+class Device:
+    """A ledger, and the clocks that it reads."""
+
+    def __init__(self, directory, recipient=None, window_ns=HOUR_NS):
+        self.moment = Moment()
+        directory.mkdir(exist_ok=True)
+        self._ledger = StatisticsLedger(
+            str(directory), recipient=recipient, most_bytes=1 << 30, window_ns=window_ns,
+            now=lambda: self.moment,
+        )  # fmt: skip
+
+    def save(self, counted, **moment):
+        self.moment = self.moment._replace(**moment)
+        statistics = ew.Statistics.from_bytes(counted.statistics.to_bytes())
+        self._ledger.add(counted._replace(statistics=statistics))
+        self._ledger.save()
+
+
 def run(model, count):
     for _ in range(count):
         model.predict(a=ONES, b=ONES)
@@ -71,6 +102,7 @@ def run_counts(directory, **options) -> list[int]:
     return [entry.statistics.report()["run_count"] for entry in counted]
 
 
+@pytest.fixture
 def one_run(tmp_path) -> Counted:
     with ew.Capture(tmp_path / "other") as opened:
         model = ew.load_unsigned(tflite_models.sum_product(), capture=opened)
@@ -79,14 +111,22 @@ def one_run(tmp_path) -> Counted:
     return Counted("m", "1", "", signature, statistics)
 
 
+def windows_of(directory) -> list[ew.Window]:
+    return list(ew.read_windows(directory, key=sealed.DEVICE))
+
+
+def runs_of(window) -> int:
+    return window.counted.statistics.report()["run_count"]
+
+
 # --- how many there are --------------------------------------------------------------------------
 
 
-def test_runs_of_one_day_are_counted_in_one_file(directory):
+def test_runs_of_one_period_are_counted_in_one_file(directory):
     for _ in range(5):
         capture(directory, 2)
     assert run_counts(directory) == [10]
-    assert len(statistics_names(directory)) <= 2  # of two days, at midnight
+    assert len(statistics_names(directory)) <= 2  # of two periods, at the hour's end
 
 
 def test_programs_at_once_are_counted_in_one_file(directory):
@@ -195,23 +235,19 @@ def test_a_sync_that_fails_behind_the_rename_counts_nothing_twice(directory, mon
     assert run_counts(directory) == [4]
 
 
-def test_threads_and_captures_at_once_lose_nothing(directory, tmp_path):
+def test_threads_and_captures_at_once_lose_nothing(directory, one_run):
     """Ledgers of one directory, as in as many processes."""
-    directory.mkdir()
-    count = one_run(tmp_path)
 
     def keep_books():
-        ledger = StatisticsLedger(str(directory), recipient=None, most_bytes=1 << 30)
+        device = Device(directory)
         for _ in range(50):
-            statistics = ew.Statistics.from_bytes(count.statistics.to_bytes())
-            ledger.add(count._replace(statistics=statistics))
-            ledger.save()
+            device.save(one_run)
 
     with ThreadPoolExecutor(4) as pool:
         for future in [pool.submit(keep_books) for _ in range(4)]:
             future.result()
     assert run_counts(directory) == [200]
-    assert len(statistics_names(directory)) <= 2
+    assert len(statistics_names(directory)) == 1
 
 
 # --- where there is no lock ----------------------------------------------------------------------
@@ -263,24 +299,39 @@ def test_a_damaged_file_is_left_alone(directory, content):
     assert len(statistics_names(directory)) <= 3
 
 
-def test_a_file_of_another_release_is_left_alone(directory, tmp_path, clock):
-    """As a name would say that is the same by chance."""
-    clock(NOW_S)
-    directory.mkdir()
-    ledger = StatisticsLedger(str(directory), recipient=None, most_bytes=1 << 30)
-    ledger.add(one_run(tmp_path))
-    ledger.save()
+def renamed_to_hide(directory, one_run, **others):
+    """A file whose name says the window that `one_run` is saved in, and whose content another."""
+    Device(directory).save(one_run)
     (path,) = directory.glob(f"*{SUFFIX}")
-    document = json.loads(path.read_bytes())
-    document["model"]["version"] = "2"
-    path.write_text(json.dumps(document))
-    ledger.add(one_run(tmp_path))
-    ledger.save()
+    file = StatisticsFile(str(path))
+    window = file.read()
+    file.write(
+        window._replace(**others)
+        if others
+        else window._replace(counted=window.counted._replace(version="2"))
+    )
+
+
+def test_a_file_of_another_release_is_left_alone(directory, one_run):
+    """As a name would say that is the same by chance."""
+    renamed_to_hide(directory, one_run)
+    Device(directory).save(one_run)
     counted = ew.read_statistics(directory)
     assert [(entry.version, entry.statistics.report()["run_count"]) for entry in counted] == [
         ("1", 1),
         ("2", 1),
     ]
+
+
+@pytest.mark.parametrize(
+    "period",
+    [{"boot_id": OTHER_BOOT}, {"begin_ns": 9 * HOUR_NS}, {"end_ns": 12 * HOUR_NS}],
+    ids=["boot", "begin", "end"],
+)
+def test_a_file_of_another_period_is_left_alone(directory, one_run, period):
+    renamed_to_hide(directory, one_run, **period)
+    Device(directory).save(one_run)
+    assert [runs_of(window) for window in windows_of(directory)] == [1, 1]
 
 
 # --- who may read them ---------------------------------------------------------------------------
@@ -298,8 +349,8 @@ def test_with_a_recipient_only_the_owner_of_its_key_reads_them(directory, typed,
                 run(model, 1)
                 assert opened.flush()
     names = statistics_names(directory)
-    assert {name[len("2026-01-31-") + 16 :] for name in names} == {SEALED_SUFFIX}
-    assert len(names) <= 4  # one for each program and day
+    assert {name[20 + 1 + 16 :] for name in names} == {SEALED_SUFFIX}
+    assert len(names) <= 4  # one for each program and period
     for path in directory.iterdir():
         content = path.read_bytes()
         assert CANARY.encode() not in content
@@ -321,32 +372,122 @@ def test_they_are_not_open_to_everybody(directory):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-# --- the day -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("now_s", "days", "day"),
-    [
-        (NOW_S, [], "2026-09-21"),
-        (NOW_S, ["2026-09-22", "2030-01-01"], "2026-09-21"),
-        (100, [], "1970-01-01"),
-        (100, ["2026-09-20", "2026-09-19"], "2026-09-20"),
-    ],
-)
-def test_a_clock_that_was_never_set_counts_on_the_latest_day(now_s, days, day):
-    names = [f"{name}-0123456789abcdef{SUFFIX}" for name in days]
-    assert day_of(now_s, ["ffffffffffffffff.stats.json", "9999-99-99.ewc", *names]) == day
+# --- periods -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("recipient", [None, sealed.DEVICE.public], ids=["shared", "sealed"])
-def test_each_day_has_its_own_file_and_its_own_counts(directory, tmp_path, clock, recipient):
-    directory.mkdir()
-    ledger = StatisticsLedger(str(directory), recipient=recipient, most_bytes=1 << 30)
-    for day in range(3):
-        clock(NOW_S + day * 86_400)
+def test_each_period_has_a_window_of_its_own(directory, one_run, recipient):
+    device = Device(directory, recipient)
+    for hour in range(3):
+        for minute in (0, 30, 59):
+            passed_ns = hour * HOUR_NS + minute * 60 * SECOND_NS
+            device.save(one_run, monotonic_ns=10 * HOUR_NS + passed_ns, wall_ns=NOW_NS + passed_ns)
+    windows = windows_of(directory)
+    assert [runs_of(window) for window in windows] == [3, 3, 3]
+    assert len({window.id for window in windows}) == 3
+    assert [(window.begin_ns, window.end_ns) for window in windows] == [
+        (hour * HOUR_NS, (hour + 1) * HOUR_NS) for hour in (10, 11, 12)
+    ]
+    assert [window.wall_ns for window in windows] == [NOW_NS + hour * HOUR_NS for hour in range(3)]
+    assert {window.boot_id for window in windows} == {BOOT}
+    assert run_counts(directory, key=sealed.DEVICE) == [9]
+
+
+@pytest.mark.parametrize(
+    ("monotonic_ns", "hour"),
+    [(0, 0), (1, 0), (HOUR_NS - 1, 0), (HOUR_NS, 1), (HOUR_NS + 1, 1), (2 * HOUR_NS - 1, 1)],
+)
+def test_a_period_begins_with_its_first_moment(directory, one_run, monotonic_ns, hour):
+    Device(directory).save(one_run, monotonic_ns=monotonic_ns)
+    (window,) = windows_of(directory)
+    assert (window.begin_ns, window.end_ns) == (hour * HOUR_NS, (hour + 1) * HOUR_NS)
+
+
+def test_another_boot_has_windows_of_its_own(directory, one_run):
+    device = Device(directory)
+    device.save(one_run)
+    device.save(one_run, boot_id=OTHER_BOOT)
+    assert [window.boot_id for window in windows_of(directory)] == [BOOT, OTHER_BOOT]
+
+
+def test_periods_of_another_length_stay_apart(directory, one_run):
+    Device(directory).save(one_run, monotonic_ns=0)
+    Device(directory, window_ns=2 * HOUR_NS).save(one_run, monotonic_ns=0)
+    assert [window.end_ns for window in windows_of(directory)] == [HOUR_NS, 2 * HOUR_NS]
+
+
+def test_without_a_boot_id_nothing_is_shared(directory, one_run):
+    """Nobody can tell the periods of two boots apart."""
+    for _ in range(2):
+        device = Device(directory)
         for _ in range(2):
-            ledger.add(one_run(tmp_path))
-            ledger.save()
-    days = [name[:10] for name in statistics_names(directory)]
-    assert days == ["2026-09-21", "2026-09-22", "2026-09-23"]
-    assert run_counts(directory, key=sealed.DEVICE) == [6]
+            device.save(one_run, boot_id=UNKNOWN_BOOT)
+    assert [runs_of(window) for window in windows_of(directory)] == [2, 2]
+
+
+def test_a_window_learns_the_time_when_the_clock_is_set(directory, one_run):
+    device = Device(directory)
+    device.save(one_run, wall_ns=5 * SECOND_NS)
+    (window,) = windows_of(directory)
+    assert window.wall_ns is None
+    device.save(one_run, monotonic_ns=10 * HOUR_NS + 60 * SECOND_NS, wall_ns=NOW_NS)
+    (known,) = windows_of(directory)
+    assert (known.id, known.wall_ns) == (window.id, NOW_NS - 60 * SECOND_NS)
+    device.save(one_run, wall_ns=5 * SECOND_NS)
+    (kept,) = windows_of(directory)
+    assert (kept.wall_ns, runs_of(kept)) == (known.wall_ns, 3)
+
+
+def test_windows_come_in_the_order_in_which_they_were_begun(directory, one_run):
+    """Whatever the clock says: the next boot begins in 1970."""
+    device = Device(directory)
+    device.save(one_run)
+    device.save(one_run, boot_id=OTHER_BOOT, monotonic_ns=5, wall_ns=5 * SECOND_NS)
+    device.save(one_run, monotonic_ns=HOUR_NS, wall_ns=6 * SECOND_NS)
+    periods = [(window.boot_id, window.begin_ns) for window in windows_of(directory)]
+    assert periods == [(BOOT, 10 * HOUR_NS), (OTHER_BOOT, 0), (OTHER_BOOT, HOUR_NS)]
+
+
+def test_programs_cross_the_end_of_a_period_together(directory):
+    with (
+        Program(directory, "sample=0.0, window_s=1.0") as left,
+        Program(directory, "sample=0.0, window_s=1.0") as right,
+    ):
+        count = 0
+
+        def cross():
+            nonlocal count
+            for program in (left, right):
+                program("run(1)")
+                assert program("capture.flush()")
+                count += 1
+            return len(windows_of(directory)) == 3
+
+        assert comes_true(cross, 20)
+        left.kill()
+        right.kill()
+    windows = windows_of(directory)
+    assert sum(map(runs_of, windows)) == count
+    begins = [window.begin_ns for window in windows]
+    assert begins == sorted(set(begins))
+    assert {
+        (window.end_ns - window.begin_ns, window.begin_ns % SECOND_NS) for window in windows
+    } == {(SECOND_NS, 0)}
+
+
+def test_a_program_of_1970_counts_in_a_window_without_a_time(directory, tmp_path):
+    wall = shims.WallClock(tmp_path / "wall_ahead")
+    wall.set_ahead(60 - time.time())
+    with Program(directory, "sample=0.0", **wall.environment) as program:
+        program("run(1)")
+        assert program("capture.flush()")
+        (window,) = windows_of(directory)
+        assert (window.wall_ns, runs_of(window)) == (None, 1)
+        program.kill()
+    begin_ns = time.time_ns()
+    capture(directory, 1)
+    assert [runs_of(window) for window in windows_of(directory)] in ([2], [1, 1])
+    for window in windows_of(directory):
+        passed_ns = time.monotonic_ns() - window.begin_ns
+        assert window.wall_ns is not None
+        assert abs(window.wall_ns + passed_ns - begin_ns) < 60 * SECOND_NS

@@ -424,9 +424,12 @@ def statistics_file(data: bytes, private_key: bytes | None = None) -> dict[str, 
         require(data[:8] == b"EWSTSL01", "the magic")
         data = hpke_open(private_key, data[40:72], b"edgeward/stats/v1\0", data[72:], data[:40])
     document = json.loads(data)
-    require(document["version"] == 1, "the version")
+    described = document if "version" in document else document["description"]
+    require(document.get("version", 1) == 1, "the version")
     return {
-        **document["model"],
-        "signature": document["signature"],
+        **described["model"],
+        **described.get("window", {}),
+        "columns": described.get("columns", {}),
+        "signature": described["signature"],
         "statistics": statistics(base64.b64decode(document["statistics"])),
     }

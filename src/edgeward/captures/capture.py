@@ -14,6 +14,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from edgeward import _core
@@ -21,9 +22,9 @@ from edgeward.captures import rings
 from edgeward.captures.limits import require_number, require_ring_bytes
 from edgeward.captures.redact import Redaction
 from edgeward.captures.rules import Rule, every, fraction
-from edgeward.captures.statistics_file import Counted
 from edgeward.captures.statistics_ledger import StatisticsLedger
 from edgeward.captures.ticker import Ticker
+from edgeward.captures.window import Counted
 from edgeward.errors import BadInput
 from edgeward.paths import PathLike
 
@@ -39,6 +40,8 @@ FLUSH_S = 30.0
 CLOSE_S = 5.0
 STATISTICS_S = 60.0
 MIN_STATISTICS_S = 0.01
+WINDOW_S = 3600.0
+MIN_WINDOW_S = 1.0
 TIMEOUT_LIMIT_S = 2_147_483  # in milliseconds, it fits 32 bits
 
 
@@ -64,7 +67,8 @@ class Capture:
     An inference is kept when `sample` picks it, a share from 0 to 1 or a Rule, or when the Rule
     `when` holds; without either, every inference is. A record holds `tensors`, by name; None means
     all. Every inference is counted in `Model.statistics`, kept or not, unless statistics=False;
-    the counts are saved beside the segments every `statistics_s` seconds, and at the end.
+    the counts are saved beside the segments every `statistics_s` seconds, and at the end; those of
+    each `window_s` seconds of monotonic time are a Window, apart from those of others.
     `pre_roll` also keeps that many inferences before each one that is kept, none older than
     `pre_roll_s` seconds if that is not 0; `post_roll` that many after each, none that begins more
     than `post_roll_s` seconds later if that is not 0. Both are counted in each session by itself.
@@ -95,6 +99,7 @@ class Capture:
         redact: Iterable[Redaction] = (),
         statistics: bool = True,
         statistics_s: float = STATISTICS_S,
+        window_s: float = WINDOW_S,
         pre_roll: int = 0,
         pre_roll_s: float = 0.0,
         post_roll: int = 0,
@@ -114,7 +119,6 @@ class Capture:
 
         Raises BadInput, OSError.
         """
-        _require_word("keep", keep, _core.KEEPS)
         _require_recipient(encrypt_to)
         require_number("statistics_s", statistics_s, MIN_STATISTICS_S, 1 << 32)
         _require_numbers(
@@ -125,6 +129,7 @@ class Capture:
         _require_ring(keep, ring_bytes, is_limited=bool(ring_records or ring_s))
         self._budget = _budget(segment_bytes, most_bytes, least_free_bytes, most_age_s, evict)
         self.directory = os.fsdecode(directory)
+        ledger = _ledger(self.directory, encrypt_to, most_bytes, window_s)
         self._rule, self._redactions = _together(sample, when), list(redact)
         self._plan = _core.CapturePlan()
         self._plan.ring_directory = rings.directory_of(directory)
@@ -138,11 +143,10 @@ class Capture:
         self._plan.tensors = None if tensors is None else list(tensors)
         self._plan.pre_roll_count, self._plan.pre_roll_ns = pre_roll, int(pre_roll_s * 1e9)
         self._plan.post_roll_count, self._plan.post_roll_ns = post_roll, int(post_roll_s * 1e9)
-        ledger = StatisticsLedger(self.directory, recipient=encrypt_to, most_bytes=most_bytes)
         drain = _core.make_drain(self._plan.ring_directory, self.directory, self._budget)
         self._parts = _Parts(ledger, drain)
         if statistics:
-            self._parts.ticker = Ticker(self._parts.save_statistics, statistics_s)
+            self._parts.ticker = Ticker(self._parts.save_statistics, min(statistics_s, window_s))
         self._finalizer = weakref.finalize(self, self._parts.close)
 
     def attach(
@@ -154,12 +158,14 @@ class Capture:
         package_id: str = "",
         reference: Reference | None = None,
         labels: Sequence[str] = (),
+        columns: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         """Capture what `model` runs from here on, by predict and by sessions opened later.
 
         Records carry `name`, `version` and `package_id`, and `labels`, the names of the classes,
         unless those take more than LABELS_BYTES. Statistics are counted in the bins of
-        `reference`, a package's reference statistics. A model has one Capture at a time; attaching
+        `reference`, a package's reference statistics, and carry `columns`, the names along the last
+        dimension of tensors, by the tensor's name. A model has one Capture at a time; attaching
         another replaces it. Raises BadInput for a rule or a tensor that the model does not have
         and for a redaction that does not fit it. A session for which there is no room for a ring
         counts its inferences, loses its records, and tries again each second: see `complaint`.
@@ -168,6 +174,7 @@ class Capture:
         signatures = model.signatures.values()
         _require_names("tensors", self._plan.tensors or (), signatures)
         _require_names("redact", [rule.tensor for rule in self._redactions], signatures)
+        _require_columns(columns, signatures)
         identity = {"name": name, "version": version, "package_id": package_id}
         plan = self._plan.copy()
         plan.redactions = [rule.core() for rule in self._redactions]
@@ -179,9 +186,10 @@ class Capture:
             )
             for signature in signatures
         }
+        columns = {tensor: tuple(names) for tensor, names in columns.items()}
         core = _core.make_capture(plan)
         _core.attach(model, core)
-        self._parts.add(_Attached(weakref.ref(model), core, identity))
+        self._parts.add(_Attached(weakref.ref(model), core, identity, columns))
 
     def capture_next(self, user: "Buffer" = b"", correlation_id: int = 0) -> None:
         """Keep the next inference of each model, whatever the rules say, with `user` beside it.
@@ -279,9 +287,13 @@ class Capture:
 
 class _Attached:
     def __init__(
-        self, model: "weakref.ref[_core.Model]", core: _core.Capture, identity: Mapping[str, str]
+        self,
+        model: "weakref.ref[_core.Model]",
+        core: _core.Capture,
+        identity: Mapping[str, str],
+        columns: Mapping[str, Sequence[str]],
     ) -> None:
-        self.model, self.core, self.identity = model, core, identity
+        self.model, self.core, self._identity, self._columns = model, core, identity, columns
 
     @property
     def is_over(self) -> bool:
@@ -291,6 +303,10 @@ class _Attached:
     @property
     def counters(self) -> dict[str, int]:
         return self.core.counters | {"drained": self.core.drained_count}
+
+    def counted(self, signature: str, statistics: _core.Statistics) -> Counted:
+        name, version, package_id = self._identity.values()
+        return Counted(name, version, package_id, signature, statistics, self._columns)
 
 
 class _Parts:
@@ -350,8 +366,7 @@ class _Parts:
 
     def _take_statistics(self, attached: _Attached) -> None:
         for signature, statistics in attached.core.take_statistics().items():
-            counted = Counted(**attached.identity, signature=signature, statistics=statistics)
-            self.ledger.add(counted)
+            self.ledger.add(attached.counted(signature, statistics))
 
     def close(self) -> None:
         if os.getpid() != self.process_id:
@@ -393,6 +408,16 @@ def _budget(
     return budget
 
 
+def _ledger(
+    directory: str, recipient: _core.PublicKey | None, most_bytes: int, window_s: float
+) -> StatisticsLedger:
+    require_number("window_s", window_s, MIN_WINDOW_S, 1 << 32)
+    window_ns = int(window_s * 1e9)
+    return StatisticsLedger(
+        directory, recipient=recipient, most_bytes=most_bytes, window_ns=window_ns
+    )
+
+
 def _together(sample: float | Rule | None, when: Rule | None) -> Rule | None:
     if sample is None and when is None:
         return every(1)
@@ -417,6 +442,20 @@ def _require_names(
         )
 
 
+def _require_columns(
+    columns: Mapping[str, Sequence[str]], signatures: Iterable[_core.Signature]
+) -> None:
+    _require_names("columns", columns, signatures)
+    for signature in signatures:
+        for spec in (*signature.inputs, *signature.outputs):
+            names = columns.get(spec.name)
+            count = spec.shape[-1] if spec.shape else 0
+            if names is not None and count not in (-1, len(names)):
+                raise BadInput(
+                    f'columns: expected {count} names for "{spec.name}", got {len(names)}'
+                )
+
+
 def _require_recipient(key: _core.PublicKey | None) -> None:
     if key is not None and key.algorithm != "x25519":
         raise BadInput(f"encrypt_to: expected an x25519 key, got {key.algorithm}")
@@ -428,6 +467,7 @@ def _require_numbers(limit: int, **numbers: float) -> None:
 
 
 def _require_ring(keep: str, ring_bytes: int | None, *, is_limited: bool) -> None:
+    _require_word("keep", keep, _core.KEEPS)
     if ring_bytes is not None:
         require_ring_bytes(ring_bytes)
     if keep == "oldest" and is_limited:

@@ -1,9 +1,10 @@
-"""Cursor: which records a job has exported, so that the next one exports each of the others once.
+"""Cursor: what a job has handed over, so that the next one hands over each of the rest once.
 
-It lists segments by name, in whatever folder they are: as whole, or the last record of each ring in
-a segment that was open, or cut short. So a segment that arrives late is read, and one that was read
-as a whole is not opened again. It is a JSON file: `version` 1, `model` (of --model, or null) and
-`segments`.
+Of records it lists segments by name, in whatever folder they are: as whole, or the last record of
+each ring in a segment that was open, or cut short. So a segment that arrives late is read, and one
+that was read as a whole is not opened again. Of windows it lists the ids, by device: no device can
+name those of another. It is a JSON file: `version` 1, `model` (of --model, or null), `segments` and
+`windows`.
 """
 
 import json
@@ -20,13 +21,14 @@ VERSION = 1
 class Cursor:
     """One thread at a time. Two jobs that run at once need a cursor each."""
 
-    def __init__(self, path: PathLike, model: str | None) -> None:
+    def __init__(self, path: PathLike, model: str | None = None) -> None:
         """As `path` has it, or of nothing where there is no such file.
 
         Raises OSError, BadInput for a file that is no cursor, and for one of another `model`.
         """
         self._path, self._model = os.fsdecode(path), model
         self._segments: dict[str, bool | dict[str, int]] = {}
+        self._windows: dict[str, set[str]] = {}
         os.stat(os.path.dirname(self._path) or os.curdir)  # before a job that could not be noted
         try:
             with open(self._path, "rb") as file:
@@ -52,9 +54,20 @@ class Cursor:
     def add_whole(self, path: str) -> None:
         self._segments[_name(path)] = True
 
+    def has_window(self, device: str, id: str) -> bool:
+        return id in self._windows.get(device, ())
+
+    def add_window(self, device: str, id: str) -> None:
+        self._windows.setdefault(device, set()).add(id)
+
     def save(self) -> None:
         """Replaces the file in one step, which is durable when it ends. Raises OSError."""
-        document = {"version": VERSION, "model": self._model, "segments": self._segments}
+        document = {
+            "version": VERSION,
+            "model": self._model,
+            "segments": self._segments,
+            "windows": {device: sorted(ids) for device, ids in self._windows.items()},
+        }
         replace_file(self._path, json.dumps(document).encode())
 
     def _parse(self, data: bytes) -> None:
@@ -65,11 +78,15 @@ class Cursor:
         if not isinstance(document, Mapping) or document.get("version") != VERSION:
             raise self._refused(f"version {VERSION}", "another document")
         model, segments = document.get("model"), document.get("segments")
+        windows = document.get("windows", {})
         if model != self._model:
             raise self._refused(_title(self._model), _title(model))
         if not isinstance(segments, dict) or not all(map(_is_progress, segments.values())):
             raise self._refused("segments, each true or numbers of its rings", "others")
+        if not isinstance(windows, dict) or not all(map(_are_ids, windows.values())):
+            raise self._refused("windows, each a list of ids", "others")
         self._segments = segments
+        self._windows = {device: set(ids) for device, ids in windows.items()}
 
     def _refused(self, expected: str, got: str) -> BadInput:
         return BadInput(f'cursor "{self._path}": expected {expected}, got {got}')
@@ -88,3 +105,7 @@ def _is_progress(value: object) -> bool:
     if isinstance(value, dict):
         return all(isinstance(sequence, int) for sequence in value.values())
     return value is True
+
+
+def _are_ids(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(id, str) for id in value)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from edgeward.captures.statistics_file import SEALED_SUFFIX, SUFFIX, day_in
+from edgeward import _core
+from edgeward.captures.statistics_file import SUFFIXES
 
 SHARE = 4  # statistics have one part of so many; records have what statistics leave
 DRAFT_AGE_S = 86_400.0
@@ -18,7 +19,6 @@ class Held(NamedTuple):
 
     name: str
     size_bytes: int
-    changed_s: float
 
 
 def keep_within(directory: str, most_bytes: int) -> None:
@@ -30,13 +30,13 @@ def keep_within(directory: str, most_bytes: int) -> None:
     files = []
     with os.scandir(directory) as entries:
         for entry in entries:
-            is_whole = entry.name.endswith((SUFFIX, SEALED_SUFFIX))
+            is_whole = entry.name.endswith(SUFFIXES)
             if not is_whole and not _is_draft(entry.name):
                 continue
             with suppress(FileNotFoundError):  # another process was faster
                 facts = entry.stat(follow_symlinks=False)
                 if is_whole:
-                    files.append(Held(entry.name, facts.st_size, facts.st_mtime))
+                    files.append(Held(entry.name, facts.st_size))
                 elif abs(now_s - facts.st_mtime) > DRAFT_AGE_S:
                     os.unlink(entry.path)
     for name in evicted(files, most_bytes):
@@ -47,11 +47,11 @@ def keep_within(directory: str, most_bytes: int) -> None:
 def evicted(files: Sequence[Held], most_bytes: int) -> list[str]:
     """The names of those that must go, so that the others are within their share, and not too many.
 
-    Pure. The oldest day goes first, and of one day what was not changed for the longest.
+    Pure. What was begun first goes first: names without a number, of version 1, then by number.
     """
     total_bytes = sum(file.size_bytes for file in files)
     names: list[str] = []
-    for file in sorted(files, key=lambda file: (day_in(file.name), file.changed_s)):
+    for file in sorted(files, key=lambda file: _order(file.name)):
         if total_bytes <= most_bytes // SHARE and len(files) - len(names) <= MAX_COUNT:
             break
         total_bytes -= file.size_bytes
@@ -59,6 +59,11 @@ def evicted(files: Sequence[Held], most_bytes: int) -> list[str]:
     return names
 
 
+def _order(name: str) -> tuple[int, str]:
+    number = _core.segment_number_of(name)
+    return (-1 if number is None else number, name)
+
+
 def _is_draft(name: str) -> bool:
     """Of replace_file, which adds a dot and random characters to the name."""
-    return name.rpartition(".")[0].endswith((SUFFIX, SEALED_SUFFIX))
+    return name.rpartition(".")[0].endswith(SUFFIXES)

@@ -4,35 +4,22 @@ It is replaced whole, and sealed when the capture has a recipient.
 Bytes: docs/capture-format.md, section 5.
 """
 
-import json
-import re
 import warnings
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from edgeward import _core
 from edgeward.captures.folders import files_below
+from edgeward.captures.window import Counted, Window, parsed, window_bytes
 from edgeward.durable import replace_file
 from edgeward.errors import BadInput, EdgewardError, MalformedCapture
 from edgeward.paths import PathLike
 
 SUFFIX = _core.STATISTICS_SUFFIX
 SEALED_SUFFIX = _core.SEALED_STATISTICS_SUFFIX
-FORMAT_VERSION = 1
+SUFFIXES = (SUFFIX, SEALED_SUFFIX, _core.JSON_STATISTICS_SUFFIX)
 MODE = 0o640
 MAX_BYTES = 64 << 20
-FIELDS = {"version", "model", "signature", "statistics"}
-IDENTITY = ("name", "version", "package_id")
-DAY = re.compile(r"\d{4}-\d\d-\d\d(?=-)")  # in UTC, at the beginning of a name
-
-
-class Counted(NamedTuple):
-    """Statistics of one signature of one release of a model."""
-
-    name: str
-    version: str
-    package_id: str
-    signature: str
-    statistics: _core.Statistics
 
 
 class StatisticsFile:
@@ -41,20 +28,12 @@ class StatisticsFile:
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def write(self, counted: Counted, recipient: _core.PublicKey | None = None) -> None:
+    def write(self, window: Window, recipient: _core.PublicKey | None = None) -> None:
         """Replace its content, sealed to `recipient` if there is one.
 
         Raises OSError; the content then stays as it is.
         """
-        import base64
-
-        document = {
-            "version": FORMAT_VERSION,
-            "model": dict(zip(IDENTITY, counted[:3], strict=True)),
-            "signature": counted.signature,
-            "statistics": base64.b64encode(counted.statistics.to_bytes()).decode(),
-        }
-        content = json.dumps(document).encode()
+        content = window_bytes(window)
         if recipient is not None:
             content = _core.seal_statistics(recipient, content)
         try:
@@ -65,21 +44,20 @@ class StatisticsFile:
             if not self._holds(content):
                 raise
 
-    def read(self, key: _core.PrivateKey | None = None) -> Counted:
-        """Raises OSError, MalformedCapture; WrongKey when it was sealed and `key` is not its."""
+    def read(self, key: _core.PrivateKey | None = None) -> Window | Counted:
+        """A window; of a file of version 1 what was counted on a day.
+
+        Raises OSError, MalformedCapture; WrongKey when it was sealed and `key` is not its.
+        """
         content = self._content()
-        if self.path.endswith(SEALED_SUFFIX):
-            try:
-                content = _core.open_statistics(content, key)
-            except EdgewardError as error:
-                raise type(error)(f'statistics "{self.path}": {error}') from None
         try:
-            return _parsed(content)
-        except (ValueError, TypeError, KeyError, RecursionError, MalformedCapture) as error:
-            raise MalformedCapture(
-                f'statistics "{self.path}": expected a file of version {FORMAT_VERSION}, got '
-                f"something else ({error})"
-            ) from None
+            if len(content) > MAX_BYTES:
+                raise MalformedCapture(f"more than {MAX_BYTES} bytes")
+            if self.path.endswith(SEALED_SUFFIX):
+                content = _core.open_statistics(content, key)
+            return parsed(content)
+        except EdgewardError as error:
+            raise type(error)(f'statistics "{self.path}": {error}') from None
 
     def _content(self) -> bytes:
         with open(self.path, "rb") as file:
@@ -90,12 +68,6 @@ class StatisticsFile:
             return self._content() == content
         except OSError:
             return False
-
-
-def day_in(name: str) -> str:
-    """The day that a name of a statistics file says, such as "2026-01-31"; "" of any other name."""
-    match = DAY.match(name) if name.endswith((SUFFIX, SEALED_SUFFIX)) else None
-    return match[0] if match else ""
 
 
 class Gathered(NamedTuple):
@@ -121,17 +93,27 @@ def read_statistics(directory: PathLike, *, key: _core.PrivateKey | None = None)
 def gather_statistics(directory: PathLike, key: _core.PrivateKey | None) -> Gathered:
     """Raises OSError, WrongKey."""
     merged: dict[tuple[str, ...], list[Counted]] = {}
-    refused = []
-    for path in files_below(directory, SUFFIX, SEALED_SUFFIX):
+    refused: list[str] = []
+    for _, saved in saved_in(files_below(directory, *SUFFIXES), key, refused):
+        counted = saved.counted if isinstance(saved, Window) else saved
+        _merge_into(merged.setdefault(counted[:4], []), counted)
+    return Gathered([counted for release in sorted(merged) for counted in merged[release]], refused)
+
+
+def saved_in(
+    paths: Iterable[str], key: _core.PrivateKey | None, refused: list[str]
+) -> Iterator[tuple[str, Window | Counted]]:
+    """Each path, and what its file holds; `refused` gets a line for each that is damaged.
+
+    Raises OSError, WrongKey.
+    """
+    for path in paths:
         try:
-            counted = StatisticsFile(path).read(key)
+            yield path, StatisticsFile(path).read(key)
         except FileNotFoundError:
             continue  # it was evicted meanwhile
         except MalformedCapture as error:
             refused.append(str(error))
-            continue
-        _merge_into(merged.setdefault(counted[:4], []), counted)
-    return Gathered([counted for release in sorted(merged) for counted in merged[release]], refused)
 
 
 def _merge_into(alike: list[Counted], counted: Counted) -> None:
@@ -142,19 +124,3 @@ def _merge_into(alike: list[Counted], counted: Counted) -> None:
             continue  # other tensors, or other bins
         return
     alike.append(counted)
-
-
-def _parsed(content: bytes) -> Counted:
-    import base64
-
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"more than {MAX_BYTES} bytes")
-    document: dict[str, Any] = json.loads(content)
-    if set(document) != FIELDS or document["version"] != FORMAT_VERSION:
-        raise ValueError("other fields, or another version")
-    name, version, package_id = (document["model"][field] for field in IDENTITY)
-    signature = document["signature"]
-    if not all(isinstance(text, str) for text in (name, version, package_id, signature)):
-        raise ValueError("a name that is no text")
-    data = base64.b64decode(document["statistics"], validate=True)
-    return Counted(name, version, package_id, signature, _core.Statistics.from_bytes(data))

@@ -1,39 +1,48 @@
 """StatisticsLedger: which counts of one Capture are on the disk, and which are not yet.
 
-Each count is merged once into the file of its day and release, which all processes share: under a
-lock, read, merged and replaced in one step. A process that is killed loses what it had not saved;
-it counts nothing twice, since nobody else knows its counts. Sealed files cannot be merged into:
-they are the process's own, one for each day and release, and so are files where there is no lock.
+Time is cut into periods of a boot's monotonic clock. Each count is merged once into the window of
+the period in which it is saved, a file that all processes share: under a lock, read, merged and
+replaced in one step. A process that is killed loses what it had not saved; it counts nothing twice,
+since nobody else knows its counts. Sealed files cannot be merged into: they are the process's own,
+one for each period and release, and so are files where there is no lock or no boot id.
 """
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from edgeward import _core
 from edgeward.captures.statistics_budget import keep_within
-from edgeward.captures.statistics_file import SEALED_SUFFIX, SUFFIX, Counted, StatisticsFile, day_in
+from edgeward.captures.statistics_file import SEALED_SUFFIX, SUFFIX, StatisticsFile
+from edgeward.captures.window import ID_DIGITS, UNKNOWN_BOOT, Counted, Window
 from edgeward.errors import BadInput, MalformedCapture
 
 LOCK_NAME = "statistics.lock"
 LOCK_WAIT_S = 5.0  # a process that was stopped may have the lock
 LOCK_RETRY_S = 0.01
-ID_DIGITS = 16
 
 
 class StatisticsLedger:
-    """One caller at a time, in one process."""
+    """One caller at a time, in one process. Counts belong to the period in which they are saved."""
 
     def __init__(
-        self, directory: str, *, recipient: _core.PublicKey | None, most_bytes: int
+        self,
+        directory: str,
+        *,
+        recipient: _core.PublicKey | None,
+        most_bytes: int,
+        window_ns: int,
+        now: Callable[[], _core.Moment] = _core.moment_now,
     ) -> None:
         """`most_bytes` is the budget of all captures in `directory`; creates nothing."""
         self._directory = directory
         self._recipient = recipient
         self._most_bytes = most_bytes
+        self._window_ns = window_ns
+        self._now = now
         self._unsaved: dict[str, Counted] = {}
-        self._own: dict[tuple[str, str], tuple[StatisticsFile, Counted]] = {}  # by day and key
+        self._own: dict[str, tuple[StatisticsFile, Window]] = {}  # by key
 
     def add(self, counted: Counted) -> None:
         """Takes over counts that were in no other call; `save` brings them to the disk."""
@@ -49,71 +58,101 @@ class StatisticsLedger:
     def save(self) -> None:
         """Raises OSError; what is not on the disk then comes there with the next call."""
         if self._unsaved:
-            day = day_of(time.time(), os.listdir(self._directory))
-            self._own = {key: own for key, own in self._own.items() if key[0] == day}
             with _lock(self._directory) as is_locked:
+                # Read behind the lock: whoever has it next saves in no earlier period, so that a
+                # window is complete once a later one is there.
+                moment = self._now()
                 for key in list(self._unsaved):
-                    counted = self._unsaved[key]
-                    if not (is_locked and self._is_shared(day, key, counted)):
-                        self._keep(day, key, counted)
+                    window = _window_at(moment, self._window_ns, self._unsaved[key])
+                    if not (is_locked and self._is_shared(window, key, moment)):
+                        self._keep(window, key, moment)
                     del self._unsaved[key]
         keep_within(self._directory, self._most_bytes)
 
-    def _is_shared(self, day: str, key: str, counted: Counted) -> bool:
+    def _is_shared(self, window: Window, key: str, moment: _core.Moment) -> bool:
         """Adds to the file of all processes, or answers that this one cannot."""
-        if self._recipient is not None:
+        if self._recipient is not None or window.boot_id == UNKNOWN_BOOT:
             return False
-        file = StatisticsFile(os.path.join(self._directory, f"{day}-{key}{SUFFIX}"))
+        period = f"{window.boot_id.hex()} {window.begin_ns} {window.end_ns}"
+        file = StatisticsFile(self._path(_hash(f"{key} {period}") + SUFFIX, moment))
         try:
-            total = file.read()
-            total.statistics.merge(counted.statistics)
+            saved = file.read()
+            if not isinstance(saved, Window) or not _is_alike(saved, window):
+                return False
+            window = _sum(saved, window)
         except FileNotFoundError:
-            total = counted
+            pass
         except (MalformedCapture, BadInput, PermissionError):
             return False  # the file stays as it is, for whoever investigates
-        if total[:4] != counted[:4]:
-            return False
-        file.write(total)
+        file.write(window)
         return True
 
-    def _keep(self, day: str, key: str, counted: Counted) -> None:
-        """Replaces the process's own file by all that it counted on this day."""
-        if (day, key) in self._own:
-            file, before = self._own[day, key]
-            total = before._replace(statistics=_copy(before.statistics))
-            total.statistics.merge(counted.statistics)
+    def _keep(self, window: Window, key: str, moment: _core.Moment) -> None:
+        """Replaces the process's own file by all that it counted in this period."""
+        self._own = {
+            other: own for other, own in self._own.items() if own[1].period == window.period
+        }
+        if key in self._own:
+            file, before = self._own[key]
+            statistics = _core.Statistics.from_bytes(before.counted.statistics.to_bytes())
+            copy = before._replace(counted=before.counted._replace(statistics=statistics))
+            window = _sum(copy, window)
         else:
             # A name of no meaning: that of a release is for the owner of the key alone.
             suffix = SUFFIX if self._recipient is None else SEALED_SUFFIX
-            name = f"{day}-{os.urandom(ID_DIGITS // 2).hex()}{suffix}"
-            file, total = StatisticsFile(os.path.join(self._directory, name)), counted
-        file.write(total, self._recipient)
-        self._own[day, key] = file, total
+            file = StatisticsFile(self._path(_random_id() + suffix, moment))
+        file.write(window, self._recipient)
+        self._own[key] = file, window
+
+    def _path(self, ending: str, moment: _core.Moment) -> str:
+        """Of the file whose name ends so; as yet of none, with the next number before it."""
+        names = os.listdir(self._directory)
+        known = (name for name in names if name.endswith(f"-{ending}"))
+        number = _core.next_segment_number(moment.wall_ns, names)
+        return os.path.join(self._directory, next(known, f"{number:020}-{ending}"))
 
 
-def day_of(now_s: float, names: Iterable[str]) -> str:
-    """The UTC day of new statistics, such as "2026-01-31", among files of these names.
+def _window_at(moment: _core.Moment, window_ns: int, counted: Counted) -> Window:
+    """An own one, of the period of `moment`."""
+    begin_ns = moment.monotonic_ns // window_ns * window_ns
+    wall_ns = None
+    if moment.wall_ns >= _core.LEAST_WALL_NS:
+        wall_ns = moment.wall_ns - (moment.monotonic_ns - begin_ns)
+    return Window(counted, _random_id(), moment.boot_id, begin_ns, begin_ns + window_ns, wall_ns)
 
-    Pure. A clock that was never set says 1970: what is counted then belongs to the latest day.
+
+def _is_alike(saved: Window, window: Window) -> bool:
+    """Whether both are of one release and one period; a file's name says so, but by a hash."""
+    return (saved.counted[:4], saved.period) == (window.counted[:4], window.period)
+
+
+def _sum(before: Window, window: Window) -> Window:
+    """The window of `before`, with the counts of both in its statistics.
+
+    Raises BadInput where they count something else.
     """
-    day = time.strftime("%Y-%m-%d", time.gmtime(now_s))
-    if now_s * 1e9 >= _core.LEAST_WALL_NS:
-        return day
-    return max([day, *map(day_in, names)])
+    statistics = before.counted.statistics
+    statistics.merge(window.counted.statistics)
+    counted = window.counted._replace(statistics=statistics)
+    return window._replace(counted=counted, id=before.id, wall_ns=window.wall_ns or before.wall_ns)
 
 
 def _key(counted: Counted, tensors: Iterable[dict[str, object]]) -> str:
     """The same for what can be merged: releases, signatures, tensors and bins that are the same."""
-    import hashlib
     import json
 
     layout = [[row[field] for field in ("side", "name", "dtype", "edges")] for row in tensors]
-    text = json.dumps([*counted[:4], layout])
+    return _hash(json.dumps([*counted[:4], layout]))
+
+
+def _hash(text: str) -> str:
+    import hashlib
+
     return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
 
 
-def _copy(statistics: _core.Statistics) -> _core.Statistics:
-    return _core.Statistics.from_bytes(statistics.to_bytes())
+def _random_id() -> str:
+    return os.urandom(ID_DIGITS // 2).hex()
 
 
 @contextmanager

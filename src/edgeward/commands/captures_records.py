@@ -9,7 +9,7 @@ from edgeward import PrivateKey
 from edgeward.captures import rings
 from edgeward.captures.folders import files_below
 from edgeward.captures.segments import segment_paths
-from edgeward.captures.statistics_file import SEALED_SUFFIX, SUFFIX
+from edgeward.captures.statistics_file import SUFFIXES
 from edgeward.errors import BadInput
 
 NS = 1_000_000_000
@@ -38,7 +38,7 @@ def read_key(args: argparse.Namespace) -> PrivateKey | None:
 
 def require_captures(directory: Path) -> None:
     """Raises BadInput for a directory in which no Capture has written, OSError."""
-    if segment_paths(directory) or files_below(directory, SUFFIX, SEALED_SUFFIX):
+    if segment_paths(directory) or files_below(directory, *SUFFIXES):
         return
     # A Capture that has kept nothing yet has rings.
     if os.path.isdir(rings.directory_of(directory)):

@@ -77,16 +77,16 @@ TEST_CASE("statistics leave less for segments, and nothing else counts or goes")
   const std::string last = segment_of_age(directory, 2, 5, 7);
   const uint64_t size_bytes = std::filesystem::file_size(first);
   for (const std::string_view suffix :
-       {kStatisticsSuffix, kSealedStatisticsSuffix, kOpenSuffix, std::string_view(".txt")})
+       {kStatisticsSuffix, kJsonStatisticsSuffix, kSealedStatisticsSuffix, kOpenSuffix, std::string_view(".txt")})
     write_file(directory.at("x" + std::string(suffix)), std::string(100, 'x'));
   const auto left = [&](uint64_t most_bytes) {
     Retention(directory.at(""), {.most_bytes = most_bytes}).enforce(kNow);
     return std::filesystem::exists(first) + std::filesystem::exists(last);
   };
-  CHECK(left(2 * size_bytes + 200) == 2);
-  CHECK(left(2 * size_bytes + 199) == 1);
+  CHECK(left(2 * size_bytes + 300) == 2);
+  CHECK(left(2 * size_bytes + 299) == 1);
   CHECK(left(100) == 0);
-  CHECK(directory.names() == std::set<std::string>{"x.stats.json", "x.stats.sealed", "x.open", "x.txt"});
+  CHECK(directory.names() == std::set<std::string>{"x.stats", "x.stats.json", "x.stats.sealed", "x.open", "x.txt"});
 }
 
 TEST_CASE("a segment that is damaged counts, and goes in its turn") {
