@@ -68,11 +68,11 @@ class Moment(NamedTuple):
 class Device:
     """A ledger, and the clocks that it reads."""
 
-    def __init__(self, directory, recipient=None, window_ns=HOUR_NS):
+    def __init__(self, directory, recipient=None, window_ns=HOUR_NS, most_bytes=1 << 30):
         self.moment = Moment()
         directory.mkdir(exist_ok=True)
         self._ledger = StatisticsLedger(
-            str(directory), recipient=recipient, most_bytes=1 << 30, window_ns=window_ns,
+            str(directory), recipient=recipient, most_bytes=most_bytes, window_ns=window_ns,
             now=lambda: self.moment,
         )  # fmt: skip
 
@@ -446,6 +446,19 @@ def test_windows_come_in_the_order_in_which_they_were_begun(directory, one_run):
     device.save(one_run, monotonic_ns=HOUR_NS, wall_ns=6 * SECOND_NS)
     periods = [(window.boot_id, window.begin_ns) for window in windows_of(directory)]
     assert periods == [(BOOT, 10 * HOUR_NS), (OTHER_BOOT, 0), (OTHER_BOOT, HOUR_NS)]
+
+
+def test_the_first_windows_are_evicted_though_the_clock_jumps(directory, one_run):
+    Device(directory).save(one_run)
+    (path,) = directory.glob(f"*{SUFFIX}")
+    size_bytes = path.stat().st_size
+    device = Device(directory, most_bytes=4 * 4 * (size_bytes + 20))  # in a quarter of it, four
+    years_ns = [0, 10, -20, 30, -56, 0, 1]
+    for hour, year_ns in enumerate(years_ns):
+        wall_ns = max(NOW_NS + year_ns * 8766 * HOUR_NS, 0)
+        device.save(one_run, monotonic_ns=(20 + hour) * HOUR_NS, wall_ns=wall_ns)
+    hours = [window.begin_ns // HOUR_NS for window in windows_of(directory)]
+    assert hours == [23, 24, 25, 26]
 
 
 def test_programs_cross_the_end_of_a_period_together(directory):

@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 from edgeward import _core
 from edgeward.captures.boot_clocks import BootClocks
@@ -51,14 +50,18 @@ def windows_below(
     """As read_windows; `refused` gets a line for each file that is damaged."""
     if isinstance(directories, (str, os.PathLike)):
         directories = [directories]
-    folders = [os.path.abspath(directory) for directory in directories]
-    root = os.path.commonpath(folders)
-    paths = {path for folder in folders for path in files_below(folder, *SUFFIXES)}
-    by_device = sorted((device_of(path, root), os.path.basename(path), path) for path in paths)
-    for device, rows in groupby(by_device, key=lambda row: row[0]):
-        saved = saved_in((path for *_, path in rows), key, refused)
+    absolute = [os.path.abspath(directory) for directory in directories]
+    root = os.path.commonpath(absolute)
+    by_folder: dict[str, set[str]] = {}
+    for directory in absolute:
+        for path in files_below(directory, *SUFFIXES):
+            by_folder.setdefault(os.path.dirname(path), set()).add(path)
+    for folder in sorted(by_folder):
+        paths = sorted(by_folder[folder])
+        device = device_of(paths[0], root)
+        saved = saved_in(paths, key, refused)
         windows = [entry._replace(device=device) for _, entry in saved if isinstance(entry, Window)]
-        windows = _put_right(windows, os.path.join(root, device), key)
+        windows = _put_right(windows, folder, key)
         if cursor is None:
             yield from windows
             continue
