@@ -1,95 +1,304 @@
-"""Drift: none where nothing changed, seen where it did."""
+"""Drift: none where nothing changed; what changed is named, since when, in plain words."""
 
-import math
-
+import counted
 import numpy as np
 import pytest
-from models import tflite_models
 
-import edgeward as ew
-from edgeward.captures.drift import Drift, drifts, psi
-from edgeward.packages.reference_statistics import ReferenceStatistics
+from edgeward.captures.drift import Reference, Thresholds, judge
+from edgeward.captures.findings import Names
+from edgeward.captures.verdict import DISTRIBUTION
 
-EDGES = [-1.0, 0.0, 1.0]
-
-
-def row(values, name="x", edges=EDGES, side="input"):
-    counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
-    return {
-        "side": side,
-        "name": name,
-        "edges": edges,
-        "counts": counts,
-        "finite_count": len(values),
-        "mean": float(np.mean(values)) if len(values) else 0.0,
-        "variance": float(np.var(values)) if len(values) else 0.0,
-    }
+X, Y = ("input", "x"), ("output", "y")
+COLUMNS = 30
+BASE = 10_000
+SIZE = 1000
+NAMES = Names({"x": [f"sensor {index}" for index in range(7)] + ["temperature"]}, ["cat", "dog"])
 
 
-def test_the_index_is_as_its_definition_says():
-    expected, got = [50, 30, 20], [40, 30, 30]
-    by_hand = sum(
-        (b / 100 - a / 100) * math.log((b / 100) / (a / 100))
-        for a, b in zip(expected, got, strict=True)
+class Windows:
+    """Windows of SIZE inferences from the distribution of a reference, but for what changes."""
+
+    def __init__(self, draw, key=X, base=BASE):
+        self.generator = np.random.default_rng(3)
+        self.draw = draw
+        self.key = key
+        report = counted.report({key: draw(self.generator, base)})
+        self.reference = Reference(report, counted.thresholds_of(report), NAMES)
+
+    def judge(self, count=10, change=lambda values: values, changed=range(4, 99), size=SIZE):
+        reports = []
+        for index in range(count):
+            values = self.draw(self.generator, size)
+            values = change(values) if index in changed else values
+            reports.append(counted.report({self.key: values}, self.reference.report))
+        return judge(self.reference, reports, [f"{index}:00" for index in range(count)])
+
+
+@pytest.fixture(scope="module")
+def columns():
+    return Windows(lambda generator, size: generator.normal(5, 2, (size, COLUMNS)))
+
+
+def picture(generator, size):
+    """Grey values of 8 by 8 by 3; what an inference's elements share is half of their variance."""
+    light = generator.normal(size=(size, 1, 1, 1))
+    pixels = light + generator.normal(size=(size, 8, 8, 3))
+    return np.clip(0.5 + 0.1 * pixels + np.array([0.1, 0.0, -0.1]), 0, 1)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return Windows(picture, base=2000)
+
+
+@pytest.fixture(scope="module")
+def scores():
+    def draw(generator, size):
+        chosen = generator.choice(4, size, p=[0.55, 0.05, 0.2, 0.2])
+        return np.eye(4)[chosen] + generator.uniform(0, 0.5, (size, 4))
+
+    return Windows(draw, Y)
+
+
+def test_without_drift_nothing_has_drifted(columns, pictures, scores):
+    for windows in (columns, pictures, scores):
+        judgement = windows.judge(20)
+        assert not judgement.has_drifted
+        assert judgement.findings == judgement.notes == []
+        assert {verdict.word for verdict in judgement.verdicts} == {"as expected"}
+
+
+@pytest.mark.parametrize("column", [0, 7, 29])
+def test_one_of_thirty_columns_is_named_within_four_windows_and_no_other(columns, column):
+    def change(values):
+        values[:, column] += 0.5 * 2
+        return values
+
+    judgement = columns.judge(8, change)  # four good windows, four bad ones
+    (finding,) = judgement.findings
+    assert finding.part == (*X, "column", str(column))
+    assert finding.what == "shift"
+    assert finding.amount == pytest.approx(0.5, abs=0.1)
+    assert (finding.begin, finding.end) == ("4:00", None)
+    verdict = judgement.verdicts[0]
+    assert verdict.part == finding.part
+    assert verdict.drifted.tolist() == [False] * 6 + [True] * 2
+
+
+def test_a_sentence_says_what_changed_and_since_when(columns):
+    def up(values):
+        values[:, 7] += 0.5 * 2
+        return values
+
+    def down(values):
+        values[:, 2] -= 3 * 2
+        return values
+
+    def wide(values):
+        values[:, 8] = 5 + 1.5 * (values[:, 8] - 5)
+        return values
+
+    assert [finding.words for finding in columns.judge(8, up).findings] == [
+        'column 7 (temperature) of input "x" has moved up by 0.5 of its deviation since 4:00'
+    ]
+    words = [finding.words for finding in columns.judge(12, down, range(4, 8)).findings]
+    assert words[0] == (
+        'column 2 (sensor 2) of input "x" has moved down by 3.0 of its deviation from 4:00 to 7:00'
     )
-    assert psi(expected, got) == pytest.approx(by_hand)
-    assert psi(expected, [5 * count for count in expected]) == pytest.approx(0)
+    assert (
+        columns.judge(8, wide)
+        .findings[0]
+        .words.startswith('column 8 of input "x" has become wider since 4:00: its deviation is 1.5')
+    )
 
 
-def test_a_bin_that_one_side_never_saw_counts_as_a_little():
-    assert 0 < psi([100, 0], [50, 50]) < math.inf
-    assert psi([0, 0], [1, 1]) == psi([1, 1], [0, 0]) == 0
+def test_ninety_good_days_hide_no_bad_day(columns):
+    def change(values):
+        values[:, 3] += 0.5 * 2
+        return values
+
+    judgement = columns.judge(94, change, range(90, 94))
+    (finding,) = judgement.findings
+    assert finding.part.name == "3"
+    assert finding.begin == "90:00"
+    assert not columns.judge(94, change, range(90, 91)).has_drifted  # once is no drift
 
 
-def test_a_shift_of_a_fifth_of_a_deviation_is_seen_and_none_is_not():
-    generator = np.random.default_rng(3)
-    base = row(generator.normal(size=100_000))
-    for _ in range(20):
-        (same,) = drifts([base], [row(generator.normal(size=100_000))])
-        (moved,) = drifts([base], [row(generator.normal(0.2, size=100_000))])
-        assert abs(same.shift) < 0.02 < 0.18 < moved.shift < 0.22
-        assert same.psi < 0.001 < 0.02 < moved.psi
+def test_a_stuck_sensor_is_stuck_and_not_only_narrow(columns):
+    def change(values):
+        values[:, 3] = 5.5
+        return values
+
+    (finding,) = columns.judge(8, change).findings
+    assert (finding.part.name, finding.what) == ("3", "unchanged")
+    assert finding.words.startswith('column 3 (sensor 3) of input "x" is stuck since 4:00')
 
 
-def test_it_is_seen_through_what_the_runtime_counts(tmp_path, monkeypatch):
-    """A hundred devices with no shift and a hundred with one; each has seen 100,000 values."""
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-    generator = np.random.default_rng(3)
-    size, runs, devices = 1000, 100, 100
-    content = tflite_models.broadcast_chain(1, (size,))
-    with ew.load_unsigned(content) as model:
-        samples = [{"x": generator.standard_normal(size, np.float32)} for _ in range(runs)]
-        reference = ReferenceStatistics.measure(model, samples)
-    expected = [tensor._asdict() for tensor in reference.tensors]
-    by_shift: dict[float, list[Drift]] = {0.0: [], 0.2: []}
-    for device in range(devices):
-        for shift, seen in by_shift.items():
-            with (
-                ew.Capture(tmp_path / f"{device} {shift}", sample=0.0) as capture,
-                ew.load_unsigned(content) as model,
-            ):
-                capture.attach(model, reference=reference)
-                for _ in range(runs):
-                    model.predict(generator.standard_normal(size, np.float32) + np.float32(shift))
-                (statistics,) = model.statistics.values()
-                seen += drifts(expected, statistics.report()["tensors"])
-    same, moved = by_shift.values()
-    assert len(same) == len(moved) == 2 * devices  # of the input and of the output
-    assert {drift.value_count for drift in same + moved} == {size * runs}
-    for drift in same:
-        assert abs(drift.shift) < 0.02
-        assert drift.psi < 0.002  # noise grows with the bins, of which there are more here
-    for drift in moved:
-        assert 0.18 < drift.shift < 0.22
-        assert drift.psi > 0.02
+def test_a_column_that_never_changes_is_not_stuck():
+    def draw(generator, size):
+        values = generator.normal(size=(size, 3))
+        values[:, 1] = 7
+        return values
+
+    windows = Windows(draw)
+    assert not windows.judge(8).has_drifted
+
+    def change(values):
+        values[:, 1] = 8
+        return values
+
+    words = [finding.words for finding in windows.judge(8, change).findings]
+    assert words[0] == (
+        'column 1 (sensor 1) of input "x" has changed since 4:00: the reference has 7 alone'
+    )
+    assert words[1] == (
+        'column 1 (sensor 1) of input "x" is out of the reference\'s range in 100 % of values '
+        "since 4:00"
+    )
 
 
-def test_what_cannot_be_compared_is_left_out():
-    base = row(np.zeros(10))
-    assert drifts([base], []) == []
-    assert drifts([base], [row(np.zeros(10), name="y")]) == []
-    assert drifts([base], [row(np.zeros(10), side="output")]) == []
-    assert drifts([base], [row(np.zeros(10), edges=[0.0])]) == []
-    assert drifts([base], [row(np.zeros(0))]) == []
-    (drift,) = drifts([base], [row(np.ones(10))])
-    assert drift.shift is None  # all of the reference's values are the same
+@pytest.mark.parametrize(("value", "what"), [(np.nan, "NaN"), (np.inf, "infinite")])
+def test_a_value_that_is_no_number_in_a_thousandth_is_named(columns, value, what):
+    def change(values):
+        values[:: SIZE // 2, 11] = value  # 2 of 1,000
+        return values
+
+    (finding,) = columns.judge(8, change).findings
+    assert (finding.part.name, finding.what) == ("11", what)
+    assert finding.words == (
+        f'column 11 of input "x" is {what} in 0.2 % of values since 4:00, none of the reference\'s'
+    )
+
+
+def test_values_at_the_end_of_their_range_are_clipped(pictures):
+    def change(values):
+        values[:, :, :4] = 1
+        return values
+
+    judgement = pictures.judge(8, change)
+    assert "clipped" in {finding.what for finding in judgement.findings}
+
+
+def test_a_dimmed_picture_is_darker(pictures):
+    finding = pictures.judge(8, lambda values: 0.9 * values).findings[0]
+    assert finding.what == "scaled"
+    assert finding.amount == pytest.approx(0.9, abs=0.01)
+    assert finding.words.startswith('input "x" seems to be darker since 4:00: its values are 0.90')
+
+
+def test_swapped_channels_are_named(pictures):
+    finding = pictures.judge(8, lambda values: values[..., ::-1]).findings[0]
+    assert finding.words == 'channels 0 and 2 of input "x" seem to be swapped since 4:00'
+
+
+def test_swapped_columns_are_named():
+    spans = np.array([1.0, 10.0, 3.0])
+    windows = Windows(lambda generator, size: spans * (3 + generator.normal(size=(size, 3))))
+    first = windows.judge(8, lambda values: values[:, [1, 0, 2]]).findings[0]
+    assert first.words == (
+        'columns 0 (sensor 0) and 1 (sensor 1) of input "x" seem to be swapped since 4:00'
+    )
+
+
+def test_a_class_that_is_chosen_more_often_is_named(scores):
+    def change(values):
+        chosen = scores.generator.choice(4, len(values), p=[0.52, 0.08, 0.2, 0.2])
+        return np.eye(4)[chosen] + scores.generator.uniform(0, 0.5, values.shape)
+
+    judgement = scores.judge(8, change, size=4000)
+    finding = next(finding for finding in judgement.findings if finding.what == "class")
+    assert finding.part == (*Y, "class", "1")
+    assert finding.amount == pytest.approx(0.08, abs=0.01)
+    assert finding.words.startswith('class 1 (dog) of output "y" is chosen in ')
+    assert finding.words.endswith("% of inferences since 4:00, in 4.8 % of the reference's")
+
+
+def steady(generator, size, correlation=0.99):
+    """Columns whose neighbours are alike."""
+    noise = generator.normal(size=(size, 4))
+    values = np.zeros_like(noise)
+    values[0] = noise[0]
+    for index in range(1, size):
+        values[index] = correlation * values[index - 1]
+        values[index] += np.sqrt(1 - correlation**2) * noise[index]
+    return values
+
+
+def test_neighbours_that_are_alike_count_as_fewer_where_the_reference_has_none():
+    """Windows of a stream wander; judged as independent inferences they would all have drifted."""
+    windows = Windows(lambda generator, size: generator.normal(size=(size, 4)))
+    reports = [
+        counted.report({X: steady(windows.generator, SIZE)}, windows.reference.report)
+        for _ in range(8)
+    ]
+    judgement = judge(windows.reference, reports, [str(index) for index in range(8)])
+    assert not judgement.has_drifted
+    assert "8 of 8 parts: too few to tell" in judgement.notes[0]
+    for report in reports:
+        for part in report["tensors"][0]["parts"]:
+            part["step_squares"] *= 1000  # says that neighbours are not alike
+    judgement = judge(windows.reference, reports, [str(index) for index in range(8)])
+    assert judgement.has_drifted
+
+
+def test_windows_that_are_too_small_tell_nothing(columns):
+    judgement = columns.judge(8, lambda values: values + 10, size=99)
+    words = {verdict.word for verdict in judgement.verdicts if verdict.what == DISTRIBUTION}
+    assert words == {"too few to tell"}
+    assert "expected windows of 100 inferences, got 99 at most" in judgement.notes[0]
+
+
+def test_a_reference_without_thresholds_is_judged_by_psi_beyond_chance(columns):
+    bare = columns.reference._replace(thresholds=None)
+    for size, word in ((100, "too few to tell"), (400, "as expected"), (2000, "as expected")):
+        reports = [
+            counted.report({X: columns.draw(columns.generator, size)}, bare.report)
+            for _ in range(6)
+        ]
+        judgement = judge(bare, reports, list("012345"))
+        assert judgement.notes[0].startswith("the reference has no thresholds: PSI decides")
+        distributions = [verdict for verdict in judgement.verdicts if verdict.what == DISTRIBUTION]
+        assert {verdict.word for verdict in distributions} == {word}
+        psi = max(verdict.metrics["psi"].max() for verdict in distributions)
+        assert (psi > 0.1) == (size < 2000)  # without drift
+    moved = columns.draw(columns.generator, 1000)
+    moved[:, 4] += 1.0 * 2
+    judgement = judge(bare, [counted.report({X: moved}, bare.report)], ["0"])
+    assert judgement.findings[0].part.name == "4"
+
+
+def test_a_small_reference_says_what_it_cannot_show():
+    windows = Windows(lambda generator, size: generator.normal(size=(size, 2)), base=400)
+    assert windows.judge(4).notes == [
+        "the reference has 400 inferences, fewer than 1,000: no window shows a shift of less than "
+        "0.25 of a deviation"
+    ]
+
+
+def test_what_was_counted_in_other_bins_is_judged_apart_and_named(columns):
+    reports = []
+    for shift in (0.0, 3.0):
+        other = counted.report({X: columns.draw(columns.generator, BASE) + shift})
+        reports.append(counted.report({X: columns.draw(columns.generator, SIZE) + shift}, other))
+    judgement = judge(columns.reference, reports[:1], ["0"])
+    assert not judgement.has_drifted
+    assert len(judgement.notes) == COLUMNS + 4
+    assert "1 windows were counted in other bins than the reference's" in judgement.notes[0]
+
+
+def test_nothing_counted_is_nothing_judged(columns):
+    judgement = judge(columns.reference, [], [])
+    assert not judgement.has_drifted
+    assert {verdict.word for verdict in judgement.verdicts} == {"too few to tell"}
+    empty = {"run_count": 0, "tensors": []}
+    assert not judge(columns.reference, [empty] * 4, list("0123")).has_drifted
+    assert judge(Reference(empty), [empty], ["0"]).verdicts == []
+
+
+def test_a_threshold_between_two_sizes_is_linear_in_its_square():
+    thresholds = Thresholds((100, 1000), 0.001, 1, [])
+    at = thresholds.at([0.3, 0.1], np.array([50.0, 100.0, 1000.0, 5000.0, 0.0, np.nan]))
+    assert np.isnan(at).tolist() == [True, False, False, False, True, True]
+    assert at[1:4].tolist() == pytest.approx([0.3, 0.1, 0.1])
+    middle = thresholds.at([0.3, 0.1], np.array([1 / 0.0055]))
+    assert middle[0] ** 2 == pytest.approx((0.09 + 0.01) / 2)

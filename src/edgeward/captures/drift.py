@@ -1,14 +1,293 @@
-"""Drift: how far the distributions on a device are from those that its package expects.
+"""Drift: whether windows of counts have drifted from those of a reference. Pure; numpy alone.
 
-Pure. PSI is the population stability index over the shares of the bins: below 0.1 usually counts
-as no change, from 0.25 on as a large one.
+A window passes when a distance is larger than chance makes it at the window's size. Sizes are in
+inferences; where neighbouring inferences are more alike than the reference's, a window counts as
+fewer. What has drifted is said in words (findings.py).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
-MIN_SHARE = 1e-4  # the share of a bin that is empty on one side
+import numpy as np
+
+from edgeward.captures import metrics
+from edgeward.captures.findings import Finding, Names, findings, subject
+from edgeward.captures.series import Report, Series, Tensor, tensors
+from edgeward.captures.verdict import DISTRIBUTION, Array, Part, Rule, Verdict, verdict
+
+LEVEL = 1e-3  # of false alarms in a window, over all shares together
+PSI_LIMIT = 0.1  # the usual limit of a change, where there are no thresholds
+CHANCE_DEVIATIONS = 4.0  # of PSI without drift, which is nearly a chi-square times 1/n + 1/m
+LEAST_IN_BIN = 10  # values on average, for PSI to tell
+DOMINANT = 0.5  # a share above this, of what the reference hardly has, tells at any size
+HARDLY = 0.01
+STUCK = 0.1  # of the reference's changes from one observation to the next; fewer is stuck
+FEW = 1000  # inferences of a reference
+CLEAR = 5.0  # deviations of the mean of a reference: what windows of any size would show
+
+
+class PartThresholds(NamedTuple):
+    """The distances that chance alone reaches, of each metric, for each size of a window."""
+
+    chi_square: Sequence[float]
+    ks: Sequence[float]
+    wasserstein: Sequence[float]
+
+
+class Thresholds(NamedTuple):
+    sizes: Sequence[int]  # inferences of a window, ascending
+    false_alarms: float  # the share of windows without drift that pass any threshold
+    block: int  # inferences in a row that were drawn together
+    parts: Sequence[PartThresholds]  # of all tensors, in the order of the reference's report
+
+    def at(self, limits: Sequence[float], sizes: Array) -> Array:
+        """At `sizes`: the square of a distance is linear in 1 / size between those that are known.
+
+        NaN below the least of them; above the largest, its threshold.
+        """
+        known = 1 / np.asarray(self.sizes, np.float64)[::-1]
+        squares = np.square(np.asarray(limits, np.float64))[::-1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            wanted = np.where(sizes >= self.sizes[0], 1 / sizes, np.nan)
+        return np.sqrt(np.interp(wanted, known, squares))
+
+
+class Reference(NamedTuple):
+    """What is expected, and the names by which findings call it."""
+
+    report: Report  # as Statistics.report() makes it, of the calibration set
+    thresholds: Thresholds | None = None  # of a reference of version 1 there are none
+    names: Names = Names()
+
+
+class Judgement(NamedTuple):
+    verdicts: Sequence[Verdict]  # what has drifted first, then by severity
+    findings: Sequence[Finding]  # a sentence for each thing that has drifted, the worst first
+    notes: Sequence[str]  # what could not be judged, or was judged by less, and why
+
+    @property
+    def has_drifted(self) -> bool:
+        return bool(self.findings)
+
+
+def judge(
+    reference: Reference, reports: Sequence[Report], begins: Sequence[str], k: int = 3, n: int = 4
+) -> Judgement:
+    """A verdict on each part of the reference, and on the shares of its observations.
+
+    `reports`, one for each window in time order, are as Statistics.report() makes them; `begins`
+    says in words when each began. A part has drifted when `k` of `n` windows in a row pass a limit.
+    Without thresholds PSI decides, by its usual limit beyond what chance makes of it. What was
+    counted in other bins than the reference's is judged likewise, in the bins that both have.
+    """
+    rule = Rule(k, n)
+    compared = tensors(reference.report, reports)
+    runs = float(reference.report["run_count"])
+    verdicts = [
+        _distribution(series, tensor, runs, reference.thresholds, rule)
+        for tensor in compared
+        for series in tensor.series
+    ]
+    verdicts += _shares(compared, runs, rule)
+    verdicts.sort(key=lambda verdict: (verdict.episode is None, -verdict.severity))
+    return Judgement(
+        verdicts,
+        findings(verdicts, begins, reference.names),
+        list(_notes(compared, runs, reference, verdicts)),
+    )
+
+
+def _distribution(
+    series: Series, tensor: Tensor, runs: float, thresholds: Thresholds | None, rule: Rule
+) -> Verdict:
+    base = series.base
+    effects, base_effect = series.effects if base["pair_count"] else tensor.effects
+    sizes = series.totals * (runs / max(series.base_total, 1))
+    effective = sizes * np.minimum(1, base_effect / effects)
+    distances = _distances(series, effective / np.where(sizes > 0, sizes, 1))
+    limits = _limits(series, effective, runs, base_effect, thresholds)
+    # Squares of distances grow as the number of observations that would show them.
+    ratios = {
+        metric: np.sqrt(distances[metric] / limit)
+        if metric in ("chi_square", "psi")
+        else distances[metric] / limit
+        for metric, limit in limits.items()
+    }
+    largest = np.fmax.reduce(list(ratios.values()))
+    expected = {"mean": base["mean"], "deviation": math.sqrt(base["variance"])}
+    return verdict(series.part, DISTRIBUTION, effective, distances, limits, largest, expected, rule)
+
+
+def _distances(series: Series, worth: Array) -> dict[str, Array]:
+    """Every metric, for each window; `worth` is what part of its observations counts."""
+    base = series.base
+    distances = _in_bins(
+        series.base_edges, base["counts"], series.counts, math.sqrt(base["variance"]), worth
+    )
+    for other in series.others:
+        edges, base_counts, counts = metrics.common_bins(
+            series.base_edges, base["counts"], other.edges, other.counts
+        )
+        apart = _in_bins(
+            edges, base_counts, counts, math.sqrt(base["variance"]), worth[other.window]
+        )
+        for metric, distance in apart.items():
+            distances[metric][other.window] = distance
+    is_empty = series.values["finite_count"] == 0
+    mean, variance = (
+        np.where(is_empty, np.nan, series.values[name]) for name in ("mean", "variance")
+    )
+    return distances | {
+        "mean": mean,
+        "deviation": np.sqrt(variance),
+        "shift": metrics.mean_shift(mean, base["mean"], base["variance"]),
+        "spread": metrics.spread(variance, base["variance"]),
+    }
+
+
+def _in_bins(
+    edges: Array, base_counts: Array, counts: Array, deviation: float, worth: Array
+) -> dict[str, Array]:
+    """A version 2 reference has nothing in its outer bins: what is there is judged as a share."""
+    base_counts = np.asarray(base_counts, np.float64)
+    inner = edges
+    if base_counts[0] == base_counts[-1] == 0:
+        inner, base_counts = metrics.folded(edges, base_counts)
+        inner, counts = metrics.folded(edges, counts)
+    return {
+        "psi": metrics.psi(base_counts, counts),
+        "jensen_shannon": metrics.jensen_shannon(base_counts, counts),
+        "ks": metrics.ks(base_counts, counts),
+        "wasserstein": metrics.wasserstein(base_counts, counts, inner, deviation),
+        "chi_square": metrics.chi_square(base_counts, counts * worth[..., None]),
+    }
+
+
+def _limits(
+    series: Series, sizes: Array, runs: float, base_effect: float, thresholds: Thresholds | None
+) -> dict[str, Array]:
+    """The thresholds; of windows that have none, the usual limit of PSI above what chance makes."""
+    is_usual = np.full(sizes.size, thresholds is None)
+    is_usual[[other.window for other in series.others]] = True
+    freedom = series.counts.shape[-1] - 1
+    chance = freedom + CHANCE_DEVIATIONS * math.sqrt(2 * freedom)
+    with np.errstate(divide="ignore"):
+        usual = PSI_LIMIT + chance * (base_effect / max(runs, 1) + 1 / sizes)
+    is_telling = series.totals >= LEAST_IN_BIN * series.counts.shape[-1]
+    limits = {"psi": np.where(is_usual & is_telling & (sizes > 0), usual, np.nan)}
+    if thresholds is not None:
+        for metric, known in thresholds.parts[series.row_index]._asdict().items():
+            limits[metric] = np.where(is_usual, np.nan, thresholds.at(known, sizes))
+    return limits
+
+
+class _Share(NamedTuple):
+    """How often something was so, in each window and in the reference. Sizes are in inferences."""
+
+    part: Part
+    what: str
+    shares: Array
+    base_share: float
+    sizes: Array
+    effects: tuple[Array, float]
+
+
+def _shares(compared: Sequence[Tensor], runs: float, rule: Rule) -> list[Verdict]:
+    shares = [share for tensor in compared for share in _counted(tensor, runs)]
+    limit = NormalDist().inv_cdf(1 - LEVEL / max(len(shares), 1))
+    return [_judged(share, runs, limit, rule) for share in shares]
+
+
+def _counted(tensor: Tensor, runs: float) -> Iterator[_Share]:
+    """What is judged as a share. A figure's are those of its tensor, but for a class."""
+    for series in tensor.series:
+        if series.part.kind == "figure":
+            continue
+        sizes = series.totals * (runs / max(series.base_total, 1))
+        effects = series.effects if series.base["pair_count"] else tensor.effects
+        for what, count, base_count in _occurrences(series):
+            # Of values it is whole inferences that stay the same.
+            is_whole = what == "unchanged" and series.part.kind == "values"
+            totals, base_total = (sizes, runs) if is_whole else (series.totals, series.base_total)
+            share = count / np.where(totals > 0, totals, np.nan)
+            yield _Share(series.part, what, share, base_count / max(base_total, 1), sizes, effects)
+    totals = tensor.class_counts.sum(axis=-1)
+    base_total = tensor.base_class_counts.sum()
+    for index, base_count in enumerate(tensor.base_class_counts):
+        yield _Share(
+            Part(tensor.side, tensor.name, "class", str(index)),
+            "class",
+            tensor.class_counts[:, index] / np.where(totals > 0, totals, np.nan),
+            float(base_count / max(base_total, 1)),
+            totals,
+            tensor.effects,
+        )
+
+
+def _occurrences(series: Series) -> Iterator[tuple[str, Array, float]]:
+    """What, how often in each window, and how often in the reference, in observations."""
+    base, values = series.base, series.values
+    yield "NaN", values["nan_count"], base["nan_count"]
+    yield "infinite", values["infinite_count"], base["infinite_count"]
+    if base["counts"][0] == base["counts"][-1] == 0 and base["finite_count"]:
+        # The least and the greatest of the reference are as far out as chance has brought any.
+        yield "out of range", series.counts[:, 0] + series.counts[:, -1], 2
+    yield "clipped", values["clipped_count"], base["clipped_count"]
+    yield "unchanged", values["unchanged_count"], base["unchanged_count"]
+
+
+def _judged(share: _Share, runs: float, limit: float, rule: Rule) -> Verdict:
+    seen, base, sizes = share.shares, share.base_share, share.sizes
+    # Values that stay the same are no fewer observations of that.
+    effects = (1.0, 1.0) if share.what == "unchanged" else share.effects
+    z = metrics.proportion_z(seen * sizes, sizes, base * runs, runs, effects)
+    if share.what == "class":
+        ratios = np.abs(z) / limit
+    elif share.what == "unchanged":
+        ratios = np.where(1 - seen < STUCK * (1 - base), z / limit, np.minimum(z / limit, 1))
+    else:
+        ratios = z / limit
+        tells = (seen > DOMINANT) & (base < HARDLY)
+        if share.what in ("NaN", "infinite"):
+            tells |= (seen > 0) & (base == 0)
+        ratios = np.where(tells, np.maximum(ratios, 1 + seen), ratios)
+    numbers = {"share": seen, "z": z}
+    limits = {"z": np.full(sizes.size, limit)}
+    expected = {"share": base}
+    return verdict(share.part, share.what, sizes, numbers, limits, ratios, expected, rule)
+
+
+def _notes(
+    compared: Sequence[Tensor], runs: float, reference: Reference, verdicts: Sequence[Verdict]
+) -> Iterator[str]:
+    if reference.thresholds is None:
+        yield (
+            "the reference has no thresholds: PSI decides, by its usual limit of "
+            f"{PSI_LIMIT} beyond what chance makes of it"
+        )
+    if runs < FEW:
+        yield (
+            f"the reference has {runs:,.0f} inferences, fewer than {FEW:,}: no window shows a "
+            f"shift of less than {CLEAR / math.sqrt(max(runs, 1)):.2f} of a deviation"
+        )
+    for tensor in compared:
+        for series in tensor.series:
+            if series.others:
+                yield (
+                    f"{subject(series.part, reference.names)}: {len(series.others):,} windows were "
+                    "counted in other bins than the reference's, and are judged without thresholds"
+                )
+    judged = [verdict for verdict in verdicts if verdict.what == DISTRIBUTION]
+    mute = [verdict for verdict in judged if np.isnan(verdict.ratios).all()]
+    if mute:
+        least = f"{reference.thresholds.sizes[0]:,}" if reference.thresholds else "more"
+        most = max(float(verdict.sizes.max(initial=0)) for verdict in mute)
+        yield (
+            f"{len(mute):,} of {len(judged):,} parts: too few to tell, expected windows of {least} "
+            f"inferences, got {most:,.0f} at most (neighbours that are alike count as fewer)"
+        )
 
 
 class Drift(NamedTuple):
@@ -25,10 +304,9 @@ class Drift(NamedTuple):
 def drifts(
     reference: Sequence[Mapping[str, Any]], counted: Sequence[Mapping[str, Any]]
 ) -> list[Drift]:
-    """A Drift for each tensor that both have in the same bins.
+    """A Drift for each tensor that both have in the same bins, where each is one part.
 
-    Both are rows of Statistics.report() or of ReferenceStatistics: side, name, edges, counts, mean,
-    variance, finite_count.
+    Both are rows of ReferenceStatistics: side, name, edges, counts, mean, variance, finite_count.
     """
     expected = {(row["side"], row["name"]): row for row in reference}
     compared = []
@@ -36,28 +314,15 @@ def drifts(
         base = expected.get((row["side"], row["name"]))
         if base is None or list(base["edges"]) != list(row["edges"]) or not row["finite_count"]:
             continue
-        deviation = math.sqrt(base["variance"])
+        shift = float(metrics.mean_shift(row["mean"], base["mean"], base["variance"]))
         compared.append(
             Drift(
                 row["side"],
                 row["name"],
                 int(row["finite_count"]),
                 row["mean"],
-                psi(base["counts"], row["counts"]),
-                (row["mean"] - base["mean"]) / deviation if deviation > 0 else None,
+                float(metrics.psi(base["counts"], row["counts"])),
+                None if math.isnan(shift) else shift,
             )
         )
     return compared
-
-
-def psi(expected: Sequence[int], got: Sequence[int]) -> float:
-    """The population stability index of two counts over the same bins; 0 when either is empty."""
-    expected_total, got_total = int(sum(expected)), int(sum(got))
-    if expected_total == 0 or got_total == 0:
-        return 0.0
-    total = 0.0
-    for expected_count, got_count in zip(expected, got, strict=True):
-        share = max(int(expected_count) / expected_total, MIN_SHARE)
-        now = max(int(got_count) / got_total, MIN_SHARE)
-        total += (now - share) * math.log(now / share)
-    return total

@@ -1,0 +1,131 @@
+"""Series: what windows counted of one part, in time order, beside what the reference counted. Pure.
+
+Reports are those of Statistics.report(): `run_count`, and for each tensor its parts. A window that
+lacks a part has zeros there; what it counted in other bins than the reference's stays apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeward.captures import metrics
+from edgeward.captures.verdict import Array, Part
+
+Report = Mapping[str, Any]
+
+FIELDS = (
+    "finite_count", "nan_count", "infinite_count", "mean", "variance", "clipped_count",
+    "unchanged_count", "pair_count", "step_squares",
+)  # fmt: skip
+
+
+class OtherBins(NamedTuple):
+    window: int
+    edges: Array
+    counts: Array
+
+
+class Series(NamedTuple):
+    """Of one part. `values` has an array [windows] for each of FIELDS."""
+
+    part: Part
+    row_index: int  # of the part among those of all tensors
+    base: Mapping[str, Any]  # the reference's row of the part
+    base_edges: Array
+    values: Mapping[str, Array]
+    counts: Array  # [windows, bins of the reference]
+    others: Sequence[OtherBins]
+
+    @property
+    def totals(self) -> Array:
+        """Observations in each window, finite or not."""
+        return (
+            self.values["finite_count"] + self.values["nan_count"] + self.values["infinite_count"]
+        )
+
+    @property
+    def base_total(self) -> float:
+        base = self.base
+        return float(base["finite_count"] + base["nan_count"] + base["infinite_count"])
+
+    @property
+    def effects(self) -> tuple[Array, float]:
+        """Design effects of the windows and of the reference; 1 where neighbours do not tell."""
+        names = ("step_squares", "pair_count", "variance")
+        windows = metrics.design_effect(*(self.values[name] for name in names))
+        return windows, float(metrics.design_effect(*(self.base[name] for name in names)))
+
+
+class Tensor(NamedTuple):
+    """What all series of a tensor share. Sizes are in inferences."""
+
+    side: str
+    name: str
+    series: Sequence[Series]
+    base_class_counts: Array
+    class_counts: Array  # [windows, classes]; no classes where the reference has none
+
+    @property
+    def effects(self) -> tuple[Array, float]:
+        """The largest design effects of any part, for what has no neighbours of its own."""
+        windows, bases = zip(*(series.effects for series in self.series), strict=True)
+        return np.max(windows, axis=0), max(bases)
+
+
+def tensors(reference: Report, reports: Sequence[Report]) -> list[Tensor]:
+    """All that the reference has, in its order, as `reports` counted it."""
+    rows = [{(row["side"], row["name"]): row for row in report["tensors"]} for report in reports]
+    counted, row_index = [], 0
+    for base in reference["tensors"]:
+        key = base["side"], base["name"]
+        counted.append(_tensor(base, row_index, [row.get(key) for row in rows]))
+        row_index += len(base["parts"])
+    return counted
+
+
+def _tensor(
+    base: Mapping[str, Any], row_index: int, rows: Sequence[Mapping[str, Any] | None]
+) -> Tensor:
+    parts = [
+        {} if row is None else {(part["kind"], part["name"]): part for part in row["parts"]}
+        for row in rows
+    ]
+    series = [
+        _series(
+            Part(base["side"], base["name"], part["kind"], part["name"]),
+            index,
+            part,
+            [row.get((part["kind"], part["name"])) for row in parts],
+        )
+        for index, part in enumerate(base["parts"], row_index)
+    ]
+    classes = np.asarray(base["class_counts"], np.float64)
+    counts = np.zeros((len(rows), classes.size))
+    for window, row in enumerate(rows):
+        if row is not None and len(row["class_counts"]) == classes.size:
+            counts[window] = row["class_counts"]
+    return Tensor(base["side"], base["name"], series, classes, counts)
+
+
+def _series(
+    part: Part, index: int, base: Mapping[str, Any], rows: Sequence[Mapping[str, Any] | None]
+) -> Series:
+    edges = np.asarray(base["edges"], np.float64)
+    signature = edges.tobytes()
+    counts = np.zeros((len(rows), edges.size + 1))
+    others = []
+    for window, row in enumerate(rows):
+        if row is None:
+            continue
+        its_edges = np.asarray(row["edges"], np.float64)
+        if its_edges.tobytes() == signature:
+            counts[window] = row["counts"]
+        else:
+            others.append(OtherBins(window, its_edges, np.asarray(row["counts"], np.float64)))
+    values: dict[str, NDArray[np.float64]] = {
+        field: np.array([0.0 if row is None else row[field] for row in rows], np.float64)
+        for field in FIELDS
+    }
+    return Series(part, index, base, edges, values, counts, others)
