@@ -254,7 +254,7 @@ def plain_numpy(values: npt.NDArray[np.float32]) -> Iterator[Way]:
 
 # --- what is left out ----------------------------------------------------------------------------
 
-CAMERAS = ((480, 640), (1080, 1920))
+CAMERAS = ((224, 224), (480, 640), (1080, 1920))
 FACES = ((0.1, 0.1, 0.3, 0.2), (0.4, 0.5, 0.6, 0.6), (0.35, 0.7, 0.65, 0.85))  # top, left, ...
 BOX_COUNT = 16
 BOXES = redact.Boxes(

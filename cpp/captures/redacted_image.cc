@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "captures/blanked_copy.h"
 #include "error.h"
 
 namespace edgeward {
@@ -114,7 +115,48 @@ void RedactedImage::find_blanks(size_t image, int64_t row, int64_t width) {
   blanks_.erase(blanks_.begin() + static_cast<std::ptrdiff_t>(count), blanks_.end());
 }
 
-void RedactedImage::copy_row(const std::byte* row, const std::byte* next_row, size_t pixel_bytes, int64_t width,
+size_t RedactedImage::pixel_bytes(const TensorView& view) const {
+  const bool is_planar = layout_.find('c') < layout_.find('h');
+  return bits(view.dtype) / 8 * (is_planar ? 1 : static_cast<size_t>(extent('c', view.shape)));
+}
+
+template <class Body>
+void RedactedImage::each_band(const TensorView& view, const Body& body) {
+  const int64_t height = extent('h', view.shape);
+  const int64_t width = extent('w', view.shape);
+  const size_t row_bytes = static_cast<size_t>(width) * pixel_bytes(view);
+  const bool is_planar = layout_.find('c') < layout_.find('h');
+  const size_t planes = is_planar ? static_cast<size_t>(extent('c', view.shape)) : 1;
+  const std::byte* row = view.data;
+  for (size_t plane = 0; plane < planes * static_cast<size_t>(extent('n', view.shape)); ++plane) {
+    const size_t image = plane / planes;
+    for (int64_t begin = 0, end = 0; begin < height; begin = end) {
+      end = next_change(image, begin, height);
+      find_blanks(image, begin, width);
+      body(row, begin, end);
+      row += static_cast<size_t>(end - begin) * row_bytes;
+    }
+  }
+}
+
+void RedactedImage::copy_whole(const TensorView& view, std::byte* target) {
+  BlankedCopy copy(view.data, target, view.size_bytes);
+  const size_t pixel_bytes = this->pixel_bytes(view);
+  const auto width = static_cast<size_t>(extent('w', view.shape));
+  each_band(view, [&](const std::byte*, int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      size_t pixel = 0;
+      for (const Span& blank : blanks_) {
+        copy.keep((static_cast<size_t>(blank.begin) - pixel) * pixel_bytes);
+        copy.blank(static_cast<size_t>(blank.end - blank.begin) * pixel_bytes);
+        pixel = static_cast<size_t>(blank.end);
+      }
+      copy.keep((width - pixel) * pixel_bytes);
+    }
+  });
+}
+
+void RedactedImage::thin_row(const std::byte* row, const std::byte* next_row, size_t pixel_bytes, int64_t width,
                              RingCopy& copy) const {
   const auto step = static_cast<size_t>(factor_);
   // How many pixels that are kept when thinned begin before `pixel`.
@@ -123,12 +165,8 @@ void RedactedImage::copy_row(const std::byte* row, const std::byte* next_row, si
     const size_t first = index(begin);
     const size_t count = index(end) - first;
     const size_t offset = first * step * pixel_bytes;
-    if (step == 1) {
-      copy.copy(row + offset, count * pixel_bytes);
-    } else {
-      RingCopy::announce(next_row + offset, count * step * pixel_bytes);
-      copy.copy_every(step, row + offset, pixel_bytes, count);
-    }
+    RingCopy::announce(next_row + offset, count * step * pixel_bytes);
+    copy.copy_every(step, row + offset, pixel_bytes, count);
   };
   int64_t end = 0;
   for (const Span& blank : blanks_) {
@@ -139,38 +177,28 @@ void RedactedImage::copy_row(const std::byte* row, const std::byte* next_row, si
   keep(end, width);
 }
 
-void RedactedImage::copy(const TensorView& view, RingCopy& copy) noexcept {
-  if (is_blank_) {
-    copy.blank(*size_bytes(view.dtype, recorded(view.shape)));
-    return;
-  }
-  const int64_t height = extent('h', view.shape);
+void RedactedImage::copy_thinned(const TensorView& view, std::byte* target) {
+  RingCopy copy(target, *size_bytes(view.dtype, recorded(view.shape)));
+  const size_t pixel_bytes = this->pixel_bytes(view);
   const int64_t width = extent('w', view.shape);
-  const auto channels = static_cast<size_t>(extent('c', view.shape));
-  const bool is_planar = layout_.find('c') < layout_.find('h');
-  const size_t pixel_bytes = bits(view.dtype) / 8 * (is_planar ? 1 : channels);
   const size_t row_bytes = static_cast<size_t>(width) * pixel_bytes;
-  const size_t planes = is_planar ? channels : 1;
-  const std::byte* row = view.data;
-  for (size_t plane = 0; plane < planes * static_cast<size_t>(extent('n', view.shape)); ++plane) {
-    const size_t image = plane / planes;
-    for (int64_t begin = 0, end = 0; begin < height; begin = end) {
-      end = next_change(image, begin, height);
-      find_blanks(image, begin, width);
-      const auto rows = static_cast<size_t>(end - begin);
-      if (factor_ == 1 && blanks_.empty()) {
-        copy.copy(row, rows * row_bytes);
-      } else if (factor_ == 1 && blanks_[0].begin == 0 && blanks_[0].end == width) {
-        copy.blank(rows * row_bytes);
-      } else {
-        for (int64_t i = (begin + factor_ - 1) / factor_ * factor_; i < end; i += factor_) {
-          const std::byte* kept = row + static_cast<size_t>(i - begin) * row_bytes;
-          const bool is_last = end - i <= factor_;
-          copy_row(kept, is_last ? kept : kept + static_cast<size_t>(factor_) * row_bytes, pixel_bytes, width, copy);
-        }
-      }
-      row += rows * row_bytes;
+  each_band(view, [&](const std::byte* first, int64_t begin, int64_t end) {
+    for (int64_t row = (begin + factor_ - 1) / factor_ * factor_; row < end; row += factor_) {
+      const std::byte* kept = first + static_cast<size_t>(row - begin) * row_bytes;
+      const bool is_last = end - row <= factor_;
+      thin_row(kept, is_last ? kept : kept + static_cast<size_t>(factor_) * row_bytes, pixel_bytes, width, copy);
     }
+  });
+}
+
+void RedactedImage::copy(const TensorView& view, std::byte* target) noexcept {
+  if (is_blank_) {
+    const size_t bytes = *size_bytes(view.dtype, recorded(view.shape));
+    RingCopy(target, bytes).blank(bytes);
+  } else if (factor_ == 1) {
+    copy_whole(view, target);
+  } else {
+    copy_thinned(view, target);
   }
 }
 

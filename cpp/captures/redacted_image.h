@@ -35,8 +35,8 @@ class RedactedImage {
 
   // Reads the boxes that a run gave. What cannot be read leaves out the whole tensor. Throws std::bad_alloc.
   void look_at(const Shape& shape, std::span<const TensorView> outputs);
-  // Of the run that was looked at; all of recorded().
-  void copy(const TensorView& view, RingCopy& copy) noexcept;
+  // Of the run that was looked at; all of recorded(). `target` is aligned to 64 bytes.
+  void copy(const TensorView& view, std::byte* target) noexcept;
 
  private:
   struct Part {
@@ -52,8 +52,14 @@ class RedactedImage {
   int64_t extent(char axis, const Shape& shape) const;
   int64_t next_change(size_t image, int64_t row, int64_t height) const;
   void find_blanks(size_t image, int64_t row, int64_t width);
+  size_t pixel_bytes(const TensorView& view) const;
+  // Calls `body(first row's bytes, begin, end)` for rows of which the same pixels are blank, one image after the other.
+  template <class Body>
+  void each_band(const TensorView& view, const Body& body);
+  void copy_whole(const TensorView& view, std::byte* target);
+  void copy_thinned(const TensorView& view, std::byte* target);
   // `next_row` is the one that is copied after this one, if there is one.
-  void copy_row(const std::byte* row, const std::byte* next_row, size_t pixel_bytes, int64_t width,
+  void thin_row(const std::byte* row, const std::byte* next_row, size_t pixel_bytes, int64_t width,
                 RingCopy& copy) const;
 
   std::string_view layout_;

@@ -139,11 +139,13 @@ void Redaction::copy(RecordSide side, size_t index, const TensorView& view, std:
   Tensor& tensor = this->tensor(side, index);
   const size_t size_bytes = recorded(side, index, view).size_bytes;
   if (size_bytes == 0) return;
+  if (tensor.image) {
+    tensor.image->copy(view, target);
+    return;
+  }
   RingCopy copy(target, size_bytes);
   if (tensor.key != nullptr) {
     copy.copy(tensor.digest.data(), tensor.digest.size());
-  } else if (tensor.image) {
-    tensor.image->copy(view, copy);
   } else if (tensor.first) {
     copy_first(view, tensor.first->axis, tensor.first->count, copy);
   } else {

@@ -576,8 +576,8 @@ DURABLE = [
 
 REDACTION = [
     (
-        "tensor.image->copy(view, copy);",
-        "copy.copy(view.data, view.size_bytes);",
+        "tensor.image->copy(view, target);",
+        "RingCopy(target, size_bytes).copy(view.data, size_bytes);",
         "tests/captures/test_redact.py::test_a_canary_is_in_no_ring_and_no_segment",
     ),
     (

@@ -103,10 +103,7 @@ Octets copied(const Case& test, const Octets& source) {
   const TensorView view{test.dtype, test.shape(), memory.data(), memory.size()};
   image.look_at(view.shape, outputs);
   Octets target(*size_bytes(test.dtype, image.recorded(view.shape)), std::byte{0xAA});
-  {
-    RingCopy copy(target.data(), target.size());
-    image.copy(view, copy);
-  }
+  image.copy(view, target.data());
   return target;
 }
 
@@ -179,8 +176,7 @@ TEST_CASE("boxes that cannot be read leave out all, in every kind of rule and wi
     for (const auto& outputs : {detector.outputs(), std::vector<TensorView>()}) {
       Octets target(source.size(), std::byte{2});
       image.look_at(view.shape, outputs);
-      RingCopy copy(target.data(), target.size());
-      image.copy(view, copy);
+      image.copy(view, target.data());
       CHECK(is_zero(target));
     }
   }
@@ -196,8 +192,7 @@ TEST_CASE("a run is told apart from the run before") {
   const auto copied_with = [&](Detector& detector) {
     Octets target(4);
     image.look_at(view.shape, detector.outputs());
-    RingCopy copy(target.data(), target.size());
-    image.copy(view, copy);
+    image.copy(view, target.data());
     return target;
   };
   CHECK(copied_with(readable) == from_hex("00010101"));
