@@ -213,7 +213,7 @@ def test_a_class_that_is_chosen_more_often_is_named(scores):
     assert finding.words.endswith("% of inferences since 4:00, in 4.8 % of the reference's")
 
 
-def steady(generator, size, correlation=0.99):
+def steady(generator, size, correlation=0.95):
     """Columns whose neighbours are alike."""
     noise = generator.normal(size=(size, 4))
     values = np.zeros_like(noise)
@@ -227,25 +227,37 @@ def steady(generator, size, correlation=0.99):
 def test_neighbours_that_are_alike_count_as_fewer_where_the_reference_has_none():
     """Windows of a stream wander; judged as independent inferences they would all have drifted."""
     windows = Windows(lambda generator, size: generator.normal(size=(size, 4)))
-    reports = [
-        counted.report({X: steady(windows.generator, SIZE)}, windows.reference.report)
-        for _ in range(8)
-    ]
-    judgement = judge(windows.reference, reports, [str(index) for index in range(8)])
+    stream = steady(windows.generator, 48 * SIZE).reshape(48, SIZE, 4)
+    begins = [str(index) for index in range(48)]
+
+    def judged(stream):
+        reports = [counted.report({X: values}, windows.reference.report) for values in stream]
+        return reports, judge(windows.reference, reports, begins)
+
+    reports, judgement = judged(stream)
     assert not judgement.has_drifted
-    assert "8 of 8 parts: too few to tell" in judgement.notes[0]
+    assert judgement.notes == []
+    columns = [verdict for verdict in judgement.verdicts if verdict.part.kind == "column"]
+    for verdict in columns:
+        if verdict.what == DISTRIBUTION:  # some windows together are worth a hundred inferences
+            telling = ~np.isnan(verdict.ratios)
+            assert 6 <= telling.sum() <= 24
+            assert (verdict.sizes[telling] < 1000).all()
+    stream[16:, :, 2] += 2
+    finding = judged(stream)[1].findings[0]
+    assert finding.part.name == "2"
     for report in reports:
         for part in report["tensors"][0]["parts"]:
             part["step_squares"] *= 1000  # says that neighbours are not alike
-    judgement = judge(windows.reference, reports, [str(index) for index in range(8)])
-    assert judgement.has_drifted
+    assert judge(windows.reference, reports, begins).has_drifted
 
 
 def test_windows_that_are_too_small_tell_nothing(columns):
-    judgement = columns.judge(8, lambda values: values + 10, size=99)
+    judgement = columns.judge(8, lambda values: values + 10, size=12)
     words = {verdict.word for verdict in judgement.verdicts if verdict.what == DISTRIBUTION}
     assert words == {"too few to tell"}
-    assert "expected windows of 100 inferences, got 99 at most" in judgement.notes[0]
+    assert judgement.notes[0].startswith("34 of 34 parts: too few to tell")
+    assert "expected windows of 100 inferences, got 12 at most" in judgement.notes[0]
 
 
 def test_a_reference_without_thresholds_is_judged_by_psi_beyond_chance(columns):
@@ -302,3 +314,21 @@ def test_a_threshold_between_two_sizes_is_linear_in_its_square():
     assert at[1:4].tolist() == pytest.approx([0.3, 0.1, 0.1])
     middle = thresholds.at([0.3, 0.1], np.array([1 / 0.0055]))
     assert middle[0] ** 2 == pytest.approx((0.09 + 0.01) / 2)
+
+
+def test_small_windows_are_judged_together(columns):
+    """Of 40 inferences each; thresholds begin with 100, so three or four are one."""
+
+    def change(values):
+        values[:, 7] += 1.5 * 2
+        return values
+
+    judgement = columns.judge(64, change, range(32, 64), size=40)
+    verdict = judgement.verdicts[0]
+    assert verdict.part.name == "7"
+    assert np.flatnonzero(~np.isnan(verdict.ratios)).tolist() == list(range(3, 64, 4))
+    assert verdict.metrics["shift"][35] == pytest.approx(1.5, abs=0.3)
+    assert np.isnan(verdict.metrics["shift"][34])
+    (finding,) = judgement.findings
+    assert (finding.begin, finding.end) == ("32:00", None)
+    assert not columns.judge(64, size=40).has_drifted

@@ -4,7 +4,7 @@ import counted
 import numpy as np
 import pytest
 
-from edgeward.captures.series import tensors
+from edgeward.captures.series import groups, tensors
 
 X, Y = ("input", "x"), ("output", "y")
 
@@ -60,10 +60,48 @@ def test_other_bins_and_other_classes_stay_apart(reference):
     assert y.class_counts[1].sum() == 0
 
 
-def test_a_tensor_is_as_correlated_as_its_most_correlated_part(reference):
+def test_a_part_without_neighbours_follows_those_that_are_most_alike(reference):
     steady = window(reference)
     steady["tensors"][0]["parts"][0]["step_squares"] /= 100
     x, _ = tensors(reference, [window(reference), steady])
-    windows, base = x.effects
+    assert x.leader is x.series[0]
+    windows, base = x.leader.effects
     assert windows[1] > 10 * windows[0]
     assert 1 <= base < 2
+    assert x.leader.worth[1] < 0.1 < x.leader.worth[0] <= 1
+
+
+def test_windows_added_up_are_as_if_counted_at_once(reference):
+    generator = np.random.default_rng(4)
+    values = generator.normal(100, 1, size=(120, 3))
+    parts = [values[:30], values[30:40], values[40:]]
+    apart = tensors(reference, [counted.report({X: part}, reference) for part in parts])[0]
+    (at_once, _) = tensors(reference, [counted.report({X: values}, reference)])
+    for series, whole in zip(apart.series, at_once.series, strict=True):
+        together = series.gathered(np.array([2, 2, 2]))
+        assert together.counts.tolist()[:2] == np.zeros((2, whole.counts.shape[1])).tolist()
+        assert together.counts[2].tolist() == whole.counts[0].tolist()
+        for field in ("finite_count", "mean", "variance"):
+            assert together.values[field][2] == pytest.approx(whole.values[field][0])
+        assert together.values["pair_count"][2] == 120 - 3  # a window knows no neighbours outside
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ends"),
+    [
+        ([50, 50, 50, 50], [0, 1, 2, 3]),  # each large enough
+        ([30, 30, 30, 30, 30], [1, 1, 3, 3, 4]),
+        ([12, 12, 12, 12, 12, 12, 12, 12, 12], [3, 3, 3, 3, 7, 7, 7, 7, 8]),
+        ([50, 0, 0, 50], [0, 1, 2, 3]),  # empty ones do not count
+        ([10, 10], [0, 1]),  # all together are too few
+        ([], []),
+    ],
+    ids=str,
+)
+def test_windows_are_grouped_until_most_are_large_enough(reference, sizes, ends):
+    series = tensors(reference, [])[0].series[0]
+    count = np.array(sizes, float)
+    values = dict.fromkeys(series.values, 0 * count)
+    values |= {"finite_count": count, "variance": 0 * count + 1}
+    series = series._replace(values=values, counts=np.zeros((count.size, series.counts.shape[-1])))
+    assert groups(series, 500, 45).tolist() == ends

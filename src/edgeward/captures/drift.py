@@ -14,7 +14,7 @@ import numpy as np
 
 from edgeward.captures import metrics
 from edgeward.captures.findings import Finding, Names, findings, subject
-from edgeward.captures.series import Report, Series, Tensor, tensors
+from edgeward.captures.series import Report, Series, Tensor, groups, tensors
 from edgeward.captures.verdict import DISTRIBUTION, Array, Part, Rule, Verdict, verdict
 
 LEVEL = 1e-3  # of false alarms in a window, over all shares together
@@ -81,6 +81,8 @@ def judge(
     says in words when each began. A part has drifted when `k` of `n` windows in a row pass a limit.
     Without thresholds PSI decides, by its usual limit beyond what chance makes of it. What was
     counted in other bins than the reference's is judged likewise, in the bins that both have.
+    Windows that are too small for the thresholds are judged together with their neighbours, and
+    the last of them has the verdict.
     """
     rule = Rule(k, n)
     compared = tensors(reference.report, reports)
@@ -102,12 +104,16 @@ def judge(
 def _distribution(
     series: Series, tensor: Tensor, runs: float, thresholds: Thresholds | None, rule: Rule
 ) -> Verdict:
+    leader = series if series.base["pair_count"] else tensor.leader
+    ends = np.arange(series.totals.size)
+    if thresholds is not None and not series.others:
+        ends = groups(leader, runs, thresholds.sizes[0])
+        series, leader = series.gathered(ends), leader.gathered(ends)
     base = series.base
-    effects, base_effect = series.effects if base["pair_count"] else tensor.effects
-    sizes = series.totals * (runs / max(series.base_total, 1))
-    effective = sizes * np.minimum(1, base_effect / effects)
-    distances = _distances(series, effective / np.where(sizes > 0, sizes, 1))
-    limits = _limits(series, effective, runs, base_effect, thresholds)
+    worth = leader.worth
+    sizes = series.totals * (runs / max(series.base_total, 1)) * worth
+    distances = _distances(series, worth)
+    limits = _limits(series, sizes, runs / leader.effects[1], thresholds)
     # Squares of distances grow as the number of observations that would show them.
     ratios = {
         metric: np.sqrt(distances[metric] / limit)
@@ -117,7 +123,11 @@ def _distribution(
     }
     largest = np.fmax.reduce(list(ratios.values()))
     expected = {"mean": base["mean"], "deviation": math.sqrt(base["variance"])}
-    return verdict(series.part, DISTRIBUTION, effective, distances, limits, largest, expected, rule)
+    judged = verdict(series.part, DISTRIBUTION, sizes, distances, limits, largest, expected, rule)
+    if judged.episode is None:
+        return judged
+    first = int(np.searchsorted(ends, judged.episode.begin))  # of the group that passed first
+    return judged._replace(episode=judged.episode._replace(begin=first))
 
 
 def _distances(series: Series, worth: Array) -> dict[str, Array]:
@@ -166,7 +176,7 @@ def _in_bins(
 
 
 def _limits(
-    series: Series, sizes: Array, runs: float, base_effect: float, thresholds: Thresholds | None
+    series: Series, sizes: Array, base_size: float, thresholds: Thresholds | None
 ) -> dict[str, Array]:
     """The thresholds; of windows that have none, the usual limit of PSI above what chance makes."""
     is_usual = np.full(sizes.size, thresholds is None)
@@ -174,7 +184,7 @@ def _limits(
     freedom = series.counts.shape[-1] - 1
     chance = freedom + CHANCE_DEVIATIONS * math.sqrt(2 * freedom)
     with np.errstate(divide="ignore"):
-        usual = PSI_LIMIT + chance * (base_effect / max(runs, 1) + 1 / sizes)
+        usual = PSI_LIMIT + chance * (1 / max(base_size, 1) + 1 / sizes)
     is_telling = series.totals >= LEAST_IN_BIN * series.counts.shape[-1]
     limits = {"psi": np.where(is_usual & is_telling & (sizes > 0), usual, np.nan)}
     if thresholds is not None:
@@ -206,7 +216,7 @@ def _counted(tensor: Tensor, runs: float) -> Iterator[_Share]:
         if series.part.kind == "figure":
             continue
         sizes = series.totals * (runs / max(series.base_total, 1))
-        effects = series.effects if series.base["pair_count"] else tensor.effects
+        effects = (series if series.base["pair_count"] else tensor.leader).effects
         for what, count, base_count in _occurrences(series):
             # Of values it is whole inferences that stay the same.
             is_whole = what == "unchanged" and series.part.kind == "values"
@@ -222,7 +232,7 @@ def _counted(tensor: Tensor, runs: float) -> Iterator[_Share]:
             tensor.class_counts[:, index] / np.where(totals > 0, totals, np.nan),
             float(base_count / max(base_total, 1)),
             totals,
-            tensor.effects,
+            tensor.leader.effects,
         )
 
 

@@ -19,6 +19,7 @@ FIELDS = (
     "finite_count", "nan_count", "infinite_count", "mean", "variance", "clipped_count",
     "unchanged_count", "pair_count", "step_squares",
 )  # fmt: skip
+NEIGHBOURS = ("step_squares", "pair_count", "variance")
 
 
 class OtherBins(NamedTuple):
@@ -53,9 +54,29 @@ class Series(NamedTuple):
     @property
     def effects(self) -> tuple[Array, float]:
         """Design effects of the windows and of the reference; 1 where neighbours do not tell."""
-        names = ("step_squares", "pair_count", "variance")
-        windows = metrics.design_effect(*(self.values[name] for name in names))
-        return windows, float(metrics.design_effect(*(self.base[name] for name in names)))
+        windows = metrics.design_effect(*(self.values[name] for name in NEIGHBOURS))
+        return windows, float(metrics.design_effect(*(self.base[name] for name in NEIGHBOURS)))
+
+    @property
+    def worth(self) -> Array:
+        """What part of each window's inferences counts, as alike as neighbours are there."""
+        windows, base = self.effects
+        return np.minimum(1, base / windows)
+
+    def gathered(self, ends: NDArray[np.intp]) -> "Series":
+        """Windows added up, each into that of its index in `ends`; nothing is left of the others.
+
+        Not for what was counted in other bins.
+        """
+        values = {field: _summed(self.values[field], ends) for field in FIELDS}
+        counts = self.values["finite_count"]
+        divisor = np.maximum(values["finite_count"], 1)
+        mean = _summed(counts * self.values["mean"], ends) / divisor
+        squares = self.values["variance"] + np.square(self.values["mean"] - mean[ends])
+        variance = _summed(counts * squares, ends) / divisor
+        bins = np.zeros_like(self.counts)
+        np.add.at(bins, ends, self.counts)
+        return self._replace(values=values | {"mean": mean, "variance": variance}, counts=bins)
 
 
 class Tensor(NamedTuple):
@@ -68,10 +89,9 @@ class Tensor(NamedTuple):
     class_counts: Array  # [windows, classes]; no classes where the reference has none
 
     @property
-    def effects(self) -> tuple[Array, float]:
-        """The largest design effects of any part, for what has no neighbours of its own."""
-        windows, bases = zip(*(series.effects for series in self.series), strict=True)
-        return np.max(windows, axis=0), max(bases)
+    def leader(self) -> Series:
+        """The part whose neighbours are most alike, for what has no neighbours of its own."""
+        return min(self.series, key=lambda part: float(part.worth.sum()))
 
 
 def tensors(reference: Report, reports: Sequence[Report]) -> list[Tensor]:
@@ -129,3 +149,25 @@ def _series(
         for field in FIELDS
     }
     return Series(part, index, base, edges, values, counts, others)
+
+
+def groups(leader: Series, runs: float, least: float) -> NDArray[np.intp]:
+    """For each window the last of its group: so many in a row that most are worth `least` runs.
+
+    Each is alone where that is so already, or where all together are worth less. `runs` are those
+    of the reference.
+    """
+    windows = np.arange(leader.totals.size)
+    length = 1
+    while length < 2 * windows.size:
+        ends = np.minimum((windows // length + 1) * length, windows.size) - 1
+        group = leader.gathered(ends)
+        sizes = group.totals * (runs / max(group.base_total, 1)) * group.worth
+        if 2 * np.count_nonzero(sizes >= least) >= np.count_nonzero(group.totals):
+            return ends
+        length *= 2
+    return windows
+
+
+def _summed(values: Array, ends: NDArray[np.intp]) -> Array:
+    return np.bincount(ends, values, minlength=values.size).astype(np.float64)
