@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from models import tflite_models
-from programs import Program
+from programs import Program, comes_true
 
 import edgeward as ew
 from edgeward import _core
@@ -225,6 +225,32 @@ def test_each_complete_window_is_handed_over_once(directory, write, tmp_path):
     write(3, 3)
     write(4, 1)  # of a process that had no lock, and comes late
     assert handed(directory, path) == [2, 4]
+
+
+def test_what_was_handed_over_does_not_change(directory, tmp_path):
+    """Two programs count, and a job hands over beside them."""
+    handed_over = {}
+    options = "sample=0.0, window_s=1.0"
+    with Program(directory, options) as left, Program(directory, options) as right:
+
+        def hand_over():
+            for program in (left, right):
+                program("run(1)")
+                assert program("capture.flush()")
+            cursor = ew.Cursor(tmp_path / "cursor")
+            for window in ew.read_windows(directory, cursor=cursor):
+                assert window.id not in handed_over
+                handed_over[window.id] = window.counted.statistics.to_bytes()
+            cursor.save()
+            return len(handed_over) == 3
+
+        assert comes_true(hand_over, 20)
+        left.end()
+        right.end()
+    *complete_ones, last = ew.read_windows(directory)
+    now = {window.id: window.counted.statistics.to_bytes() for window in complete_ones}
+    assert now.items() >= handed_over.items()
+    assert last.id not in handed_over
 
 
 def test_a_window_of_another_device_hides_none(directory, write, tmp_path):
