@@ -13,7 +13,7 @@ import edgeward as ew
 from edgeward import _core
 from edgeward.captures.statistics_file import SUFFIX, StatisticsFile
 from edgeward.captures.window import UNKNOWN_BOOT, Counted, Window
-from edgeward.captures.windows import SAVING_NS, SILENT_NS, complete
+from edgeward.captures.windows import DAY_NS, SAVING_NS, SILENT_NS, complete
 
 NS = 10**9
 HOUR_NS = 3600 * NS
@@ -138,7 +138,15 @@ def test_a_damaged_window_is_named_and_passed_over(directory, write):
         assert numbers(ew.read_windows(directory)) == [1, 2]
 
 
-def test_a_file_of_version_1_is_no_window(directory, counted, write):
+@pytest.mark.parametrize(
+    ("name", "wall_ns"),
+    [
+        ("2026-01-01-0123456789abcdef", 20454 * DAY_NS),
+        ("1970-01-01-0123456789abcdef", None),  # its clock was never set
+        ("saved", None),
+    ],
+)
+def test_a_file_of_version_1_is_a_window_of_its_day(directory, counted, write, name, wall_ns):
     write(1, 1)
     import base64
 
@@ -148,9 +156,13 @@ def test_a_file_of_version_1_is_no_window(directory, counted, write):
         "signature": counted.signature,
         "statistics": base64.b64encode(counted.statistics.to_bytes()).decode(),
     }
-    path = directory / f"2026-01-01-0123456789abcdef{_core.JSON_STATISTICS_SUFFIX}"
+    path = directory / f"{name}{_core.JSON_STATISTICS_SUFFIX}"
     path.write_text(json.dumps(document))
-    assert numbers(ew.read_windows(directory)) == [1]
+    (day,) = (window for window in ew.read_windows(directory) if not window.id)
+    assert (day.wall_ns, day.end_ns - day.begin_ns) == (wall_ns, DAY_NS)
+    assert day.counted.statistics.report()["run_count"] == 1
+    cursor = ew.Cursor(directory.parent / "cursor")  # which hands over what has an id
+    assert all(window.id for window in ew.read_windows(directory, cursor=cursor))
     (total,) = ew.read_statistics(directory)
     assert total.statistics.report()["run_count"] == 2
 

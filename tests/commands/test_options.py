@@ -1,8 +1,11 @@
 """Options: what their values may be, and what is said of others."""
 
+import argparse
+import re
+
 import pytest
 
-from edgeward.commands.options import date
+from edgeward.commands.options import date, duration, since
 
 SEAL = "seal model.tflite -o p.ewp --name demo --version 1"
 ROTATE = "root rotate root.json"
@@ -65,3 +68,27 @@ def test_a_value_out_of_range_is_told_the_range(typed, line, value, range):
 )
 def test_a_date_is_its_first_second_in_utc(text, seconds):
     assert date(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1s", 1), ("90s", 90), ("30m", 1800), ("6h", 21_600), ("2d", 172_800), ("007h", 25_200)],
+)
+def test_a_duration_is_a_number_of_its_unit(text, seconds):
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "h", "0h", "-1h", "1.5h", "6", "6 h", "6H", "1w", "36601d", "9" * 5000 + "d", "²h"]
+)
+def test_another_duration_is_refused(text):
+    for read in (duration, since):
+        with pytest.raises(argparse.ArgumentTypeError, match=re.escape(f'got "{text}"')):
+            read(text)
+
+
+def test_since_is_a_date_or_so_long_before_now(clock):
+    clock(2_000_000_000)
+    assert since("2d") == 2_000_000_000 - 172_800
+    assert since("2027-01-31") == 1_801_353_600
+    assert since("36500d") == 0  # as far as Unix time goes back

@@ -1,5 +1,6 @@
 """Windows below directories: those of each device in the order of time, handed over once."""
 
+import datetime
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -10,12 +11,13 @@ from edgeward.captures.cursor import Cursor
 from edgeward.captures.folders import device_of, files_below
 from edgeward.captures.segments import segment_paths
 from edgeward.captures.statistics_file import SUFFIXES, saved_in
-from edgeward.captures.window import UNKNOWN_BOOT, Window
+from edgeward.captures.window import UNKNOWN_BOOT, Counted, Window
 from edgeward.paths import PathLike
 
 NS = 1_000_000_000
 SAVING_NS = 60 * NS  # what began to be saved in a period is on the disk so long after it, at most
-SILENT_NS = 86_400 * NS  # a device that has sent nothing for so long has nothing to add
+DAY_NS = 86_400 * NS
+SILENT_NS = DAY_NS  # a device that has sent nothing for so long has nothing to add
 
 
 def read_windows(
@@ -29,8 +31,9 @@ def read_windows(
     `key` is the private key that belongs to the captures' encrypt_to. With `cursor`, gives only
     windows that are complete and that the cursor does not have, and adds them to it: the caller
     saves it. Times are corrected when a device learned the time later in the same boot. The windows
-    of one device are in memory together. Files of version 1 hold no windows. A damaged file is
-    passed over, with a warning that names it. Raises OSError, WrongKey.
+    of one device are in memory together. A file of version 1 is a window of its day, which has no
+    id: with a cursor it is passed over. A damaged file is passed over, with a warning that names
+    it. Raises OSError, WrongKey.
     """
     refused: list[str] = []
     for window in windows_below(directories, key, refused, cursor):
@@ -60,7 +63,11 @@ def windows_below(
         paths = sorted(by_folder[folder])
         device = device_of(paths[0], root)
         saved = saved_in(paths, key, refused)
-        windows = [entry._replace(device=device) for _, entry in saved if isinstance(entry, Window)]
+        windows = [
+            (entry if isinstance(entry, Window) else _of_day(path, entry))._replace(device=device)
+            for path, entry in saved
+            if cursor is None or isinstance(entry, Window)
+        ]
         windows = _put_right(windows, folder, key)
         if cursor is None:
             yield from windows
@@ -69,6 +76,17 @@ def windows_below(
             if not cursor.has_window(device, window.id):
                 yield window
                 cursor.add_window(device, window.id)
+
+
+def _of_day(path: str, counted: Counted) -> Window:
+    """What a file of version 1 holds. Its name begins with the day, in UTC."""
+    window = Window(counted, "", UNKNOWN_BOOT, 0, DAY_NS)
+    try:
+        day = datetime.date.fromisoformat(os.path.basename(path)[:10])
+    except ValueError:
+        return window
+    wall_ns = (day - datetime.date(1970, 1, 1)).days * DAY_NS
+    return window._replace(wall_ns=wall_ns if wall_ns >= _core.LEAST_WALL_NS else None)
 
 
 def complete(windows: Sequence[Window], now: _core.Moment) -> list[Window]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,8 @@ from edgeward.engines.installed import KINDS
 
 TRUST_DIRECTORY = "the trust directory (default: $EDGEWARD_TRUST or /var/lib/edgeward/trust)"
 ROOT_DAYS = 365
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+MOST_S = 366 * 100 * UNITS_S["d"]
 
 
 def add_engine(parser: argparse.ArgumentParser, default: str) -> None:
@@ -63,6 +66,27 @@ def count(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f'expected a whole number, got "{text}"') from None
+
+
+def duration(text: str) -> int:
+    """Such as "90s", "30m", "6h" or "2d", in seconds, at least 1."""
+    with suppress(ValueError, KeyError):
+        if text[:-1].isdecimal() and 1 <= (seconds := int(text[:-1]) * UNITS_S[text[-1]]) <= MOST_S:
+            return seconds
+    raise argparse.ArgumentTypeError(
+        f'expected a duration such as 90s, 30m, 6h or 2d, got "{text}"'
+    )
+
+
+def since(text: str) -> int:
+    """A date, or a duration before now, in Unix seconds; not before 1970."""
+    with suppress(argparse.ArgumentTypeError):
+        return max(0, int(time.time()) - duration(text))
+    with suppress(argparse.ArgumentTypeError):
+        return date(text)
+    raise argparse.ArgumentTypeError(
+        f'expected a date such as 2027-01-31, or a duration before now such as 2d, got "{text}"'
+    )
 
 
 def date(text: str) -> int:

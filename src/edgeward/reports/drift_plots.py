@@ -15,7 +15,7 @@ from edgeward.terminal.plot import FAINT, INK, PALE, Box, Line, Plot, Shape, Tex
 WIDTH, HEIGHT = 520.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 14.0, 52.0, 40.0
 REFERENCE, WINDOW, ALARM = "#b8c1cb", "#1f7a6d", "#c2452d"
-COLOURS = ("#1f7a6d", "#c77d1e", "#4a6fa5", "#8a5a9e")
+COLOURS = ("#1f7a6d", "#c77d1e", "#4a6fa5", "#8a5a9e", "#7a6a1f", "#1c2430")
 MOST_BARS = 40
 LABEL_COUNT = 6  # below an axis
 LEAST_RATIO = 0.1  # of a distance to its threshold that is told from none
@@ -35,7 +35,7 @@ def shares_plot(
     top = _round_up(100 * most)
     shapes: list[Shape] = [
         *_frame(title),
-        *_legend([("calibration set", REFERENCE), ("window", WINDOW)]),
+        *_legend([("calibration set", REFERENCE), ("drifted windows", WINDOW)]),
     ]
     for share in (0.0, top / 2, top):
         shapes += _level(1 - share / top, f"{share:.3g} %", PALE)
@@ -70,7 +70,7 @@ def windows_plot(
         return 1 - math.log10(least / LEAST_RATIO) / decades
 
     colours = dict(zip(ratios, COLOURS, strict=False))
-    shapes: list[Shape] = [*_frame(title), *_legend(list(colours.items()))]
+    shapes: list[Shape] = [*_frame(title), *_legend([*colours.items(), ("threshold", ALARM)])]
     for power in range(-1, int(math.log10(most)) + 1):
         if power:
             shapes += _level(depth(10.0**power), f"{10.0**power:g}", PALE)
@@ -80,7 +80,6 @@ def windows_plot(
     shapes += [
         Line([(LEFT, limit), (WIDTH - RIGHT, limit)], ALARM, 1.5, True),
         Text(LEFT - 6, limit + 4, "1", ALARM, 11, "end"),
-        Text(WIDTH - RIGHT - 2, limit - 4, "threshold", ALARM, 11, "end"),
     ]
     for name, line in ratios.items():
         points = [
@@ -150,9 +149,19 @@ def _labels(middles: Sequence[float], labels: Sequence[str]) -> list[Shape]:
         x = middles[index]
         shapes += [
             Line([(x, y), (x, y + 4)], FAINT, 1),
-            Text(x, y + 17, labels[index], FAINT, 11, "middle"),
+            _below(x, y + 17, labels[index]),
         ]
     return shapes
+
+
+def _below(x: float, y: float, label: str) -> Text:
+    """In the middle below `x`, or as near to it as the edges of the plot allow."""
+    half = LETTER * len(label) / 2
+    if x + half > WIDTH:
+        return Text(WIDTH - 2, y, label, FAINT, 11, "end")
+    if x - half < 0:
+        return Text(2, y, label, FAINT, 11)
+    return Text(x, y, label, FAINT, 11, "middle")
 
 
 def _y(depth: float) -> float:
