@@ -102,15 +102,37 @@ void mend_records(std::vector<std::byte>& data, uint64_t position) {
   }
 }
 
-// The ring's data as the file has it.
-struct Data {
-  std::vector<std::byte> bytes;
-  bool has(uint64_t position, Bytes record) const {
-    for (size_t i = 0; i < record.size(); ++i) {
-      if (bytes[(position + i) & (bytes.size() - 1)] != record[i]) return false;
-    }
-    return true;
+// The ring's data as the file has it: `records` from `offset` on, the rest is zeros.
+class Data {
+ public:
+  Data(uint64_t capacity, uint64_t offset, Bytes records) : capacity_(capacity) {
+    const size_t to_end = std::min<uint64_t>(records.size(), capacity - offset);
+    parts_[0] = put(offset, records.first(to_end));
+    parts_[1] = put(0, records.subspan(to_end));
   }
+  ~Data() {
+    for (const auto part : parts_) std::ranges::fill(part, std::byte{0});
+  }
+  Data(const Data&) = delete;
+  Data& operator=(const Data&) = delete;
+
+  bool has(uint64_t position, Bytes record) const {
+    const uint64_t offset = position & (capacity_ - 1);
+    const Bytes first = record.first(std::min<uint64_t>(record.size(), capacity_ - offset));
+    const Bytes second = record.subspan(first.size());
+    return std::memcmp(bytes_.data() + offset, first.data(), first.size()) == 0 &&
+           (second.empty() || std::memcmp(bytes_.data(), second.data(), second.size()) == 0);
+  }
+
+ private:
+  static std::span<std::byte> put(uint64_t offset, Bytes part) {
+    if (!part.empty()) std::memcpy(bytes_.data() + offset, part.data(), part.size());
+    return std::span(bytes_).subspan(offset, part.size());
+  }
+
+  static inline std::vector<std::byte> bytes_ = std::vector<std::byte>(kMaxCapacityBytes);  // zeros between two inputs
+  uint64_t capacity_;
+  std::span<std::byte> parts_[2];
 };
 
 void check_facts(const RingFacts& facts) {
@@ -121,7 +143,7 @@ void check_facts(const RingFacts& facts) {
   if (!is_right) abort();
 }
 
-// Everything that is in the ring, until it is empty or broken. `data` is empty when it changes meanwhile.
+// Everything that is in the ring, until it is empty or broken. With `cut` the file is cut, else it has `data`.
 void drain(RingReader& reader, const Data& data, const Scratch* cut) {
   const uint64_t capacity = reader.facts().capacity_bytes;
   uint64_t count = 0;
@@ -131,7 +153,7 @@ void drain(RingReader& reader, const Data& data, const Scratch* cut) {
     if (size_bytes < 4 || size_bytes > capacity / 2 || record->position % kRecordAlignment != 0) abort();
     read += reader.position() - record->position;
     if (reader.position() - record->position < size_bytes || read > capacity) abort();
-    if (!data.bytes.empty() && !data.has(record->position, record->bytes)) abort();
+    if (cut == nullptr && !data.has(record->position, record->bytes)) abort();
     if (is_record_at(record->bytes, record->position)) {
       if (const auto whole = try_read_record(record->bytes)) {
         for (const RecordTensor& tensor : whole->tensors) {
@@ -179,8 +201,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const bool is_power = (capacity & (capacity - 1)) == 0;
   const bool keeps_newest = try_read<uint32_t>(header, 12) == static_cast<uint32_t>(Keep::newest);
   const uint64_t begin = (how & 2) == 0 ? 0 : *try_read<uint64_t>(lines, keeps_newest ? 8 : 72);
-  std::vector<std::byte> records(
-      input.bytes.begin(), input.bytes.begin() + static_cast<std::ptrdiff_t>(std::min(input.bytes.size(), capacity)));
+  const Bytes rest = input.take(capacity);
+  std::vector<std::byte> records(rest.size());
+  if (!rest.empty()) std::memcpy(records.data(), rest.data(), rest.size());
   if ((how & 4) != 0) mend_records(records, begin);
 
   scratch.resize(kDataAt + capacity);
@@ -203,13 +226,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (reader->facts().capacity_bytes != capacity ||
       reader->facts().description.size() != *try_read<uint32_t>(header, 48))
     abort();
-  Data laid_out;
+  const Data laid_out(capacity, offset, records);
   const bool is_cut = (how & 8) != 0;
-  if (!is_cut) {
-    laid_out.bytes.resize(capacity);
-    std::ranges::copy(Bytes(records).first(to_end), laid_out.bytes.begin() + static_cast<std::ptrdiff_t>(offset));
-    std::ranges::copy(Bytes(records).subspan(to_end), laid_out.bytes.begin());
-  }
   if (reader->used_bytes() > capacity) abort();
   const RingCounters counters = reader->counters();
   if (counters.sampled_out != *try_read<uint64_t>(lines, 16) || counters.overwritten != *try_read<uint64_t>(lines, 48))
