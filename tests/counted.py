@@ -50,6 +50,15 @@ def counts_of(values: NDArray[Any], edges: NDArray[np.float64]) -> NDArray[np.in
     return np.bincount(bins, minlength=edges.size + 1)
 
 
+def sample_counts(values: NDArray[Any], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    """[inferences, bins] of finite values [inferences, ...]."""
+    rows = values.reshape(len(values), -1).astype(np.float32)
+    bins = np.searchsorted(edges.astype(np.float32), rows, side="right")
+    width = edges.size + 1
+    flat = (np.arange(len(rows))[:, None] * width + bins).ravel()
+    return np.bincount(flat, minlength=len(rows) * width).reshape(-1, width)
+
+
 def report(arrays: Arrays, reference: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Of one window, in the bins of `reference`; without, the reference itself."""
     tensors = []

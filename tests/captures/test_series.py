@@ -105,3 +105,16 @@ def test_windows_are_grouped_until_most_are_large_enough(reference, sizes, ends)
     values |= {"finite_count": count, "variance": 0 * count + 1}
     series = series._replace(values=values, counts=np.zeros((count.size, series.counts.shape[-1])))
     assert groups(series, 500, 45).tolist() == ends
+
+
+def test_bins_that_counted_nothing_may_be_missing(reference):
+    empty = window(reference)
+    empty["tensors"][0]["parts"][0] |= {"edges": np.empty(0), "counts": np.empty(0, np.uint64)}
+    x, _ = tensors(reference, [empty])
+    assert not x.series[0].others
+    assert not x.series[0].counts.any()
+    x, _ = tensors(empty, [empty, window(reference)])
+    assert x.series[0].base_counts.tolist() == [0]
+    assert not x.series[0].has_range
+    assert [other.window for other in x.series[0].others] == [1]
+    assert x.series[1].has_range

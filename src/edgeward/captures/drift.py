@@ -134,11 +134,11 @@ def _distances(series: Series, worth: Array) -> dict[str, Array]:
     """Every metric, for each window; `worth` is what part of its observations counts."""
     base = series.base
     distances = _in_bins(
-        series.base_edges, base["counts"], series.counts, math.sqrt(base["variance"]), worth
+        series.edges, series.base_counts, series.counts, math.sqrt(base["variance"]), worth
     )
     for other in series.others:
         edges, base_counts, counts = metrics.common_bins(
-            series.base_edges, base["counts"], other.edges, other.counts
+            series.edges, series.base_counts, other.edges, other.counts
         )
         apart = _in_bins(
             edges, base_counts, counts, math.sqrt(base["variance"]), worth[other.window]
@@ -161,7 +161,6 @@ def _in_bins(
     edges: Array, base_counts: Array, counts: Array, deviation: float, worth: Array
 ) -> dict[str, Array]:
     """A version 2 reference has nothing in its outer bins: what is there is judged as a share."""
-    base_counts = np.asarray(base_counts, np.float64)
     inner = edges
     if base_counts[0] == base_counts[-1] == 0:
         inner, base_counts = metrics.folded(edges, base_counts)
@@ -241,7 +240,7 @@ def _occurrences(series: Series) -> Iterator[tuple[str, Array, float]]:
     base, values = series.base, series.values
     yield "NaN", values["nan_count"], base["nan_count"]
     yield "infinite", values["infinite_count"], base["infinite_count"]
-    if base["counts"][0] == base["counts"][-1] == 0 and base["finite_count"]:
+    if series.has_range:
         # The least and the greatest of the reference are as far out as chance has brought any.
         yield "out of range", series.counts[:, 0] + series.counts[:, -1], 2
     yield "clipped", values["clipped_count"], base["clipped_count"]

@@ -34,7 +34,8 @@ class Series(NamedTuple):
     part: Part
     row_index: int  # of the part among those of all tensors
     base: Mapping[str, Any]  # the reference's row of the part
-    base_edges: Array
+    edges: Array  # of the reference
+    base_counts: Array
     values: Mapping[str, Array]
     counts: Array  # [windows, bins of the reference]
     others: Sequence[OtherBins]
@@ -50,6 +51,11 @@ class Series(NamedTuple):
     def base_total(self) -> float:
         base = self.base
         return float(base["finite_count"] + base["nan_count"] + base["infinite_count"])
+
+    @property
+    def has_range(self) -> bool:
+        """The outer bins are what lies out of the reference's range, as in version 2."""
+        return bool(self.base_counts.any() and not self.base_counts[[0, -1]].any())
 
     @property
     def effects(self) -> tuple[Array, float]:
@@ -132,23 +138,29 @@ def _tensor(
 def _series(
     part: Part, index: int, base: Mapping[str, Any], rows: Sequence[Mapping[str, Any] | None]
 ) -> Series:
-    edges = np.asarray(base["edges"], np.float64)
+    edges, base_counts = _bins(base)
     signature = edges.tobytes()
-    counts = np.zeros((len(rows), edges.size + 1))
+    counts = np.zeros((len(rows), base_counts.size))
     others = []
     for window, row in enumerate(rows):
         if row is None:
             continue
-        its_edges = np.asarray(row["edges"], np.float64)
+        its_edges, its_counts = _bins(row)
         if its_edges.tobytes() == signature:
-            counts[window] = row["counts"]
-        else:
-            others.append(OtherBins(window, its_edges, np.asarray(row["counts"], np.float64)))
+            counts[window] = its_counts
+        elif its_counts.any():
+            others.append(OtherBins(window, its_edges, its_counts))
     values: dict[str, NDArray[np.float64]] = {
         field: np.array([0.0 if row is None else row[field] for row in rows], np.float64)
         for field in FIELDS
     }
-    return Series(part, index, base, edges, values, counts, others)
+    return Series(part, index, base, edges, base_counts, values, counts, others)
+
+
+def _bins(row: Mapping[str, Any]) -> tuple[Array, Array]:
+    """Edges and counts; adaptive bins that have counted nothing have neither."""
+    edges, counts = (np.asarray(row[field], np.float64) for field in ("edges", "counts"))
+    return edges, counts if counts.size else np.zeros(edges.size + 1)
 
 
 def groups(leader: Series, runs: float, least: float) -> NDArray[np.intp]:
