@@ -12,6 +12,8 @@ namespace {
 
 // hole_count() reads at most this many times the file's size: any number of heads could claim all that follows.
 constexpr uint64_t kMaxReadsPerByte = 4;
+// It looks for heads in as much of the file at a time.
+constexpr uint64_t kWindowBytes = uint64_t{64} << 10;
 
 }  // namespace
 
@@ -130,8 +132,20 @@ uint64_t SegmentReader::hole_count() const {
   uint64_t count = 0;
   uint64_t left_bytes = kMaxReadsPerByte * file_.size_bytes();
   std::vector<std::byte> buffer;
+  std::vector<std::byte> window;
+  uint64_t window_offset = 0;
   for (uint64_t offset = offset_ + kFrameAlignment; offset < file_.size_bytes();) {
-    const auto claimed = try_read_head(offset);
+    const uint64_t window_end = window_offset + window.size();
+    if (offset + frame_head_bytes(format_of(head_)) > window_end && window_end < file_.size_bytes()) {
+      window.resize(std::min(kWindowBytes, file_.size_bytes() - offset));
+      window_offset = offset;
+      try {
+        file_.read_at(offset, window);
+      } catch (const Error&) {
+        return count;  // the file was cut short meanwhile
+      }
+    }
+    const auto claimed = try_frame_head(Bytes(window).subspan(offset - window_offset), head_);
     const uint64_t size_bytes = claimed ? frame_bytes(format_of(head_), claimed->payload_bytes) : 0;
     const bool is_inside = claimed && size_bytes <= file_.size_bytes() - offset;
     const bool is_whole = is_inside && frame_at(offset, buffer).has_value();

@@ -123,6 +123,29 @@ TEST_CASE("frames of another segment, in another order, or twice are refused") {
   }
 }
 
+TEST_CASE("whole frames are holes however far behind the damage they lie") {
+  const Directory directory("/dev/shm");
+  const Octets whole = octets_of(sealed_segment(directory, some_frames()));
+  const auto offsets = frame_offsets(whole);
+  const auto frame_of = [&](size_t index) {
+    return Bytes(whole).subspan(offsets[index], offsets[index + 1] - offsets[index]);
+  };
+  for (const size_t window : {size_t{64} << 10, size_t{192} << 10}) {
+    for (size_t gap = window - 320; gap <= window + 320; gap += kFrameAlignment) {
+      CAPTURE(gap);
+      Octets bytes(whole.begin(), whole.begin() + kSegmentHeadBytes);
+      for (const size_t index : {1, 2}) {
+        bytes.resize(bytes.size() + gap);
+        const Bytes frame = frame_of(index);
+        bytes.insert(bytes.end(), frame.begin(), frame.end());
+      }
+      const SegmentContent content = content_of_segment(write_octets(directory.at("damaged"), bytes), nullptr);
+      CHECK(content.frames.empty());
+      CHECK(content.hole_count == 2);
+    }
+  }
+}
+
 TEST_CASE("an encrypted frame whose CRC was made to fit is refused all the same") {
   const Directory directory("/dev/shm");
   const PrivateKey owner = device_key('a');
