@@ -20,11 +20,11 @@ class BlankedCopy {
  public:
   // `target` is aligned to 64 bytes. Both have `size_bytes`, which are those of all pieces together.
   BlankedCopy(const std::byte* source, std::byte* target, size_t size_bytes)
-      : source_(source), target_(target), is_streamed_(kStreams && size_bytes >= RingCopy::kMinStreamedBytes) {}
+      : source_(source), target_(target), is_streamed_(size_bytes >= RingCopy::kMinStreamedBytes) {}
   // What was kept is complete from here on.
   ~BlankedCopy() {
     turn();
-    if (is_streamed_) finish();
+    finish();
   }
   BlankedCopy(const BlankedCopy&) = delete;
   BlankedCopy& operator=(const BlankedCopy&) = delete;
@@ -41,20 +41,13 @@ class BlankedCopy {
   }
 
  private:
-  // Ends a piece.
+  // Ends a piece, and begins one of the other kind.
   void turn() {
-    if (is_streamed_) {
-      is_blank_ ? put_lines<true>() : put_lines<false>();
-    } else if (begin_ < end_) {
-      is_blank_ ? std::memset(target_ + begin_, 0, end_ - begin_)
-                : std::memcpy(target_ + begin_, source_ + begin_, end_ - begin_);
-      begin_ = end_;
-    }
+    is_blank_ ? put<true>() : put<false>();
     is_blank_ = !is_blank_;
   }
 
 #if defined(__SSE2__)
-  static constexpr bool kStreams = true;
   static constexpr size_t kLineBytes = 64;
   static constexpr size_t kPrefetchedBytes = 6 << 10;  // how far ahead
   static constexpr std::byte kAll{0xFF};
@@ -78,26 +71,35 @@ class BlankedCopy {
     return bytes;
   }();
 
+  template <bool kStreamed>
   void put_line(const Mask& mask) {
     const auto* from = reinterpret_cast<const __m128i*>(source_ + begin_);
     auto* to = reinterpret_cast<__m128i*>(target_ + begin_);
-    for (size_t i = 0; i < 4; ++i) _mm_stream_si128(to + i, _mm_and_si128(_mm_loadu_si128(from + i), mask.parts[i]));
+    for (size_t i = 0; i < 4; ++i) {
+      const __m128i part = _mm_and_si128(_mm_loadu_si128(from + i), mask.parts[i]);
+      kStreamed ? _mm_stream_si128(to + i, part) : _mm_store_si128(to + i, part);
+    }
   }
 
   // The whole lines up to the piece's end; the mask of the line in which it ends.
-  template <bool kBlank>
-  void put_lines() {
+  // Inlined, so that the mask stays in registers from line to line.
+  template <bool kBlank, bool kStreamed>
+  [[gnu::always_inline]] void put_lines() {
     const size_t last = end_ / kLineBytes * kLineBytes;
     if (begin_ < last) {
-      put_line(mask_);
+      put_line<kStreamed>(mask_);
       begin_ += kLineBytes;
       mask_ = Mask::of(!kBlank);
     }
     for (; begin_ < last; begin_ += kLineBytes) {
-      if (!kBlank) __builtin_prefetch(source_ + begin_ + kPrefetchedBytes);
-      put_line(Mask::of(!kBlank));
+      if (!kBlank && kStreamed) __builtin_prefetch(source_ + begin_ + kPrefetchedBytes);
+      put_line<kStreamed>(Mask::of(!kBlank));
     }
     mask_.turn_from(end_ - last);
+  }
+  template <bool kBlank>
+  void put() {
+    is_streamed_ ? put_lines<kBlank, true>() : put_lines<kBlank, false>();
   }
 
   // The line that the source does not fill.
@@ -106,14 +108,18 @@ class BlankedCopy {
     std::memcpy(mask, &mask_, sizeof(mask));
     for (size_t i = 0; begin_ + i < end_; ++i) target_[begin_ + i] = source_[begin_ + i] & mask[i];
     // Streaming stores may become visible late: fence, so that they do before the ring's tail.
-    _mm_sfence();
+    if (is_streamed_) _mm_sfence();
   }
 
   Mask mask_ = Mask::of(true);  // of the line at begin_, as if the piece went on to its end
 #else
-  static constexpr bool kStreams = false;
-  template <bool>
-  void put_lines() {}
+  template <bool kBlank>
+  void put() {
+    const size_t size_bytes = end_ - begin_;
+    if (size_bytes == 0) return;
+    kBlank ? std::memset(target_ + begin_, 0, size_bytes) : std::memcpy(target_ + begin_, source_ + begin_, size_bytes);
+    begin_ = end_;
+  }
   void finish() {}
 #endif
 

@@ -186,8 +186,12 @@ bool Recorder::fits(const RecordForm& form, const Observation& observation) cons
   return std::all_of(form.tensors.begin(), form.tensors.end(), [&](const RecordTensor& tensor) {
     const auto views = views_of(observation, tensor.side);
     if (views.empty()) return false;
-    const TensorView view = recorded(tensor.side, tensor.index, views[tensor.index]);
-    return view.size_bytes == tensor.size_bytes && view.dtype == tensor.dtype && view.shape == tensor.shape;
+    const auto is_same = [&](const TensorView& view) {
+      return view.size_bytes == tensor.size_bytes && view.dtype == tensor.dtype && view.shape == tensor.shape;
+    };
+    const TensorView& view = views[tensor.index];
+    const bool is_redacted = redaction_ && !redaction_->keeps(tensor.side, tensor.index);
+    return is_redacted ? is_same(redaction_->recorded(tensor.side, tensor.index, view)) : is_same(view);
   });
 }
 
@@ -197,7 +201,7 @@ std::vector<RecordTensor> Recorder::tensors_of(const Observation& observation) c
     const auto views = views_of(observation, side);
     if (views.empty()) return;  // a run that failed has no outputs
     for (const size_t index : indices) {
-      const TensorView view = recorded(side, index, views[index]);
+      const TensorView view = redaction_ ? redaction_->recorded(side, index, views[index]) : views[index];
       tensors.push_back({side, static_cast<uint32_t>(index), view.dtype, view.shape, view.size_bytes, 0});
     }
   };
@@ -206,20 +210,16 @@ std::vector<RecordTensor> Recorder::tensors_of(const Observation& observation) c
   return tensors;
 }
 
-TensorView Recorder::recorded(RecordSide side, size_t index, const TensorView& view) const {
-  return redaction_ ? redaction_->recorded(side, index, view) : view;
-}
-
 void Recorder::copy_tensors(const Observation& observation, std::span<std::byte> record) {
   for (const RecordTensor& tensor : form_->tensors) {
     // An empty tensor may have no address, which memcpy must not get.
     if (tensor.size_bytes == 0) continue;
     const TensorView& view = views_of(observation, tensor.side)[tensor.index];
-    std::byte* target = record.data() + tensor.offset;
-    if (redaction_) {
+    const auto target = record.subspan(tensor.offset, tensor.size_bytes);
+    if (redaction_ && !redaction_->keeps(tensor.side, tensor.index)) {
       redaction_->copy(tensor.side, tensor.index, view, target);
     } else {
-      RingCopy(target, tensor.size_bytes).copy(view.data, tensor.size_bytes);
+      RingCopy(target.data(), target.size()).copy(view.data, target.size());
     }
   }
 }

@@ -61,8 +61,6 @@ class Recorder {
   bool lay_out(RecordHead& head, const Observation& observation, size_t user_bytes);
   bool fits(const RecordForm& form, const Observation& observation) const;
   std::vector<RecordTensor> tensors_of(const Observation& observation) const;
-  // What a record holds of a tensor; of its `data`, nothing may be read.
-  TensorView recorded(RecordSide side, size_t index, const TensorView& view) const;
   void copy_tensors(const Observation& observation, std::span<std::byte> record);
   void write(RecordHead& head, const Observation& observation, Bytes user);
   // Whether a run that nothing chose comes so soon after one that was chosen that it is recorded.

@@ -135,15 +135,14 @@ void Redaction::look_at(std::span<const TensorView> inputs, std::span<const Tens
   look(outputs_, outputs);
 }
 
-void Redaction::copy(RecordSide side, size_t index, const TensorView& view, std::byte* target) noexcept {
+void Redaction::copy(RecordSide side, size_t index, const TensorView& view, std::span<std::byte> target) noexcept {
   Tensor& tensor = this->tensor(side, index);
-  const size_t size_bytes = recorded(side, index, view).size_bytes;
-  if (size_bytes == 0) return;
+  if (target.empty()) return;
   if (tensor.image) {
-    tensor.image->copy(view, target);
+    tensor.image->copy(view, target.data());
     return;
   }
-  RingCopy copy(target, size_bytes);
+  RingCopy copy(target.data(), target.size());
   if (tensor.key != nullptr) {
     copy.copy(tensor.digest.data(), tensor.digest.size());
   } else if (tensor.first) {

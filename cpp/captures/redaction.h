@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,8 @@ class Redaction {
 
   // Whether records lack the tensor.
   bool drops(RecordSide side, size_t index) const { return tensor(side, index).is_dropped; }
+  // Whether records have the tensor as it is.
+  bool keeps(RecordSide side, size_t index) const { return tensor(side, index).is_whole(); }
   // Whether statistics count less than all tensors: what counted() leaves of those of a run. A tensor that is hashed
   // has no elements there: the least and greatest of ids are ids.
   bool hashes_any() const { return hashes_any_; }
@@ -73,8 +76,8 @@ class Redaction {
   // Reads the boxes and makes the hashes of a run; copy() is then of that run. Views are of all inputs and outputs; a
   // run that failed has no outputs, and then no box can be read. Throws std::bad_alloc, Error(out_of_memory).
   void look_at(std::span<const TensorView> inputs, std::span<const TensorView> outputs);
-  // Writes what a record holds of the tensor to `target`, which has the size of recorded().
-  void copy(RecordSide side, size_t index, const TensorView& view, std::byte* target) noexcept;
+  // Writes what a record holds of the tensor to `target`, which has the size of recorded() and is aligned to 64 bytes.
+  void copy(RecordSide side, size_t index, const TensorView& view, std::span<std::byte> target) noexcept;
 
  private:
   struct First {

@@ -576,8 +576,8 @@ DURABLE = [
 
 REDACTION = [
     (
-        "tensor.image->copy(view, target);",
-        "RingCopy(target, size_bytes).copy(view.data, size_bytes);",
+        "tensor.image->copy(view, target.data());",
+        "RingCopy(target.data(), target.size()).copy(view.data, target.size());",
         "tests/captures/test_redact.py::test_a_canary_is_in_no_ring_and_no_segment",
     ),
     (

@@ -55,7 +55,7 @@ class Run {
 
 Octets copied(Redaction& redaction, size_t index, const TensorView& view, RecordSide side = RecordSide::input) {
   Octets target(redaction.recorded(side, index, view).size_bytes, std::byte{0xAA});
-  redaction.copy(side, index, view, target.data());
+  redaction.copy(side, index, view, target);
   return target;
 }
 
