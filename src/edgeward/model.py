@@ -30,8 +30,8 @@ def load(
     `trust` is a trust directory; None takes $EDGEWARD_TRUST or /var/lib/edgeward/trust. `key` is
     this device's private key or its file, for encrypted packages; None looks in the service's
     credentials and in the trust directory. `engine` and `threads` as in load_unsigned. What the
-    model runs is captured by `capture`, with the package's labels, and the statistics' bins from
-    the package's reference.
+    model runs is captured by `capture`, with the package's labels, the names of its columns, and
+    the statistics' bins from the package's reference.
     Nothing is written but the trust directory, which remembers the package's minimum version, and
     what `capture` writes. Any thread.
 
@@ -51,6 +51,7 @@ def load(
             package_id=package.package_id,
             reference=package.reference,
             labels=package.labels or (),
+            columns=package.columns or {},
         )
     return model
 

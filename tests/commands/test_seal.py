@@ -1,5 +1,6 @@
 """edgeward seal: from a bare model to a package, as a publisher types it."""
 
+import json
 import os
 import re
 import shlex
@@ -68,6 +69,7 @@ def test_wraps_lie_beside_a_package_of_any_name(done):
 def test_every_option_of_seal_comes_out_of_inspect(done):
     done(
         ENCRYPTED + " --golden input.npy --reference inputs.npy --card card.md --labels labels.txt"
+        " --columns columns.txt"
         " --counter 9 --min-counter 5 --target linux-aarch64 --bind-to edgeward-keys/device.pub"
         " --not-after 2099-01-31 --cipher chacha20-poly1305 --engine litert"
     )
@@ -75,6 +77,7 @@ def test_every_option_of_seal_comes_out_of_inspect(done):
     assert [member["name"] for member in report["members"]] == [
         "model.tflite",
         "labels.txt",
+        "columns.json",
         "golden.npz",
         "reference.json",
         "card.md",
@@ -97,6 +100,34 @@ def test_every_option_of_seal_comes_out_of_inspect(done):
     assert {name: report[name] for name in expected} == expected
     (signature,) = report["schema"].values()
     assert signature["inputs"][0]["shape"] == [4]
+
+
+def test_names_of_columns_are_lines_or_a_list_for_each_tensor(run, done):
+    done(SEAL + " --columns columns.txt")
+    assert done("inspect p.ewp")["columns"] == {"x": ["a", "b", "c", "d"]}
+    assert re.search(r"columns\n  x +a, b, c, d\n", run("inspect p.ewp")[1])
+    Path("columns.json").write_text(json.dumps({"x": list("efgh"), "y": list("ijkl")}))
+    done(SEAL + " --columns columns.json")
+    assert done("inspect p.ewp")["columns"] == {"x": list("efgh"), "y": list("ijkl")}
+    done(ENCRYPTED + " --columns columns.txt")
+    assert done("inspect p.ewp")["columns"] is None
+    assert done("verify p.ewp --trust edgeward-keys/trust")["columns"] == {"x": list("abcd")}
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"x": 3}', "null", '{"y": ["a"]}', "[" * 100_000])
+def test_names_of_columns_that_are_none_are_refused(run, content):
+    Path("columns.json").write_text(content)
+    status, _, err = run(SEAL + " --columns columns.json")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "columns" in err
+    assert not os.path.exists("p.ewp")
+
+
+def test_lines_name_the_columns_of_a_model_with_one_input(run):
+    Path("pair.tflite").write_bytes(tflite_models.sum_product())
+    status, _, err = run(SEAL.replace("model", "pair") + " --columns columns.txt")
+    assert status == 2
+    assert "model with 2 inputs" in err
 
 
 def test_a_release_that_ends_the_ones_before_it(done):

@@ -60,9 +60,11 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def package(folder):
-    """A package whose model, labels and golden cases have such names."""
+    """A package whose model, labels, columns and golden cases have such names."""
     sealed.trust_at(folder / "trust")
-    contents = Contents(labels=[f"cat{TRICKS}".replace("\n", ""), "dog", "fox", "owl"])
+    name = f"cat{TRICKS}".replace("\n", "")
+    columns = {X: [name, "dog", "fox", "owl"]}
+    contents = Contents(labels=[name, "dog", "fox", "owl"], columns=columns)
     return sealed.seal(folder / "tricky.ewp", contents=contents, model=tricky_model())
 
 

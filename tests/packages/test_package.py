@@ -200,6 +200,7 @@ def test_a_package_tells_what_was_put_into_it(tmp_path):
         calibration=samples,
         card="# Adds\n",
         labels=["one", "two", "drei", "vier ü"],
+        columns={"x": ["a", "b", "ü", "d"]},
     )
     path = sealed.seal(tmp_path / "full.ewp", counter=9, min_counter=4, contents=contents)
     package = Package.open(path, trust=trust)
@@ -209,12 +210,14 @@ def test_a_package_tells_what_was_put_into_it(tmp_path):
     assert package.entry.name == "model.tflite"
     assert package.card == "# Adds\n"
     assert package.labels == ["one", "two", "drei", "vier ü"]
+    assert package.columns == {"x": ("a", "b", "ü", "d")}
     assert package.schema["<placeholder signature>"]["inputs"][0]["shape"] == [4]
     assert [difference.passed for difference in package.replay()] == [True, True]
     assert package.reference.sample_count == 5
     package.verify()
     plain = Package.open(sealed.seal(tmp_path / "bare.ewp", counter=10), trust=trust)
     assert (plain.card, plain.labels, plain.golden, plain.reference) == (None,) * 4
+    assert plain.columns is None
     with pytest.raises(BadInput, match="golden"):
         plain.replay()
     with pytest.raises(BadInput, match="member"):

@@ -71,6 +71,7 @@ def test_progress_counts_what_takes_long_to_its_end(tmp_path):
         ({"engine": "onnx"}, BadInput, "onnx"),
         ({"contents": Contents([Case({"y": X})])}, BadInput, "'y'"),
         ({"contents": Contents(calibration=[{"x": X[:2]}])}, BadInput, '"x"'),
+        ({"contents": Contents(columns={"x": ["a"]})}, BadInput, 'expected 4 names for "x", got 1'),
     ],
 )
 def test_what_is_refused_leaves_no_file(tmp_path, options, error, says):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgeward.packages import thresholds as room
-from edgeward.packages.thresholds import METRICS, SIZES, Part, thresholds
+from edgeward.packages.thresholds import METRICS, SIZES, Part, least_shifts, thresholds
 
 SEED = 20
 
@@ -140,14 +140,14 @@ def test_a_larger_window_has_lower_thresholds_which_the_reference_ends():
         assert all(later < 1.02 * earlier for earlier, later in itertools.pairwise(values))
         assert values[-1] < values[0] / 2
         assert values[-1] > values[2] / 3  # of 100,000 and of 1,000: the reference has 1,000
-    shifts = limits.least_shifts()
+    shifts = least_shifts(limits)
     assert 0.1 < shifts[-1] < shifts[0] < 1
 
 
 def test_what_never_varies_has_thresholds_of_zero():
     limits = thresholds([part_of(np.full(100, 3.0))])
     assert all(value == 0 for values in limits.parts[0] for value in values)
-    assert all(math.isnan(shift) for shift in limits.least_shifts())
+    assert all(math.isnan(shift) for shift in least_shifts(limits))
 
 
 def test_few_samples_have_no_thresholds():

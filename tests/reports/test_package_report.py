@@ -4,8 +4,9 @@ import json
 
 import pytest
 import sealed
+from models import tflite_models
 
-from edgeward import Package, _core
+from edgeward import Contents, Package, _core
 from edgeward.reports import package_report
 from edgeward.reports.inspection import size
 
@@ -62,6 +63,27 @@ def test_a_schema_that_is_none_is_left_out(tmp_path, schema):
     assert (
         " ".join(text.splitlines()[-1].split()) == f"model.tflite tflite {size(len(sealed.MODEL))}"
     )
+
+
+def test_many_columns_are_counted(tmp_path):
+    names = [f"sensor {index}" for index in range(200)]
+    contents = Contents(columns={"x": names})
+    path = sealed.seal(tmp_path / "p.ewp", contents=contents, model=tflite_models.add((200,)))
+    last = text_of(Package.unverified(path)).splitlines()[-1]
+    assert last.startswith("  x  sensor 0, sensor 1, ")
+    assert last.endswith(", ... (200)")
+    assert len(last) < 80
+
+
+def test_columns_that_are_damaged_are_left_out(tmp_path):
+    path = tmp_path / "p.ewp"
+    sealed.seal_unchecked(
+        path, ("model.tflite", "tflite", True, sealed.MODEL),
+        ("columns.json", "auxiliary", False, b"{}"),
+    )  # fmt: skip
+    report = package_report.report(Package.unverified(path))
+    assert report["columns"] is None
+    assert "columns\n" not in package_report.text(report)
 
 
 def test_metadata_that_is_no_document_is_empty(tmp_path):

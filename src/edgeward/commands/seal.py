@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edgeward import Contents, Package, PrivateKey, PublicKey, Release, _core, load_unsigned
+from edgeward import (
+    Contents,
+    Package,
+    PrivateKey,
+    PublicKey,
+    Release,
+    TensorSpec,
+    _core,
+    load_unsigned,
+)
 from edgeward._core import CIPHERS
 from edgeward.commands.options import add_engine, add_signing_keys, date, whole_number
 from edgeward.commands.signing_keys import read_signing_key
@@ -108,6 +119,13 @@ def _add_contents(parser: argparse.ArgumentParser) -> None:
     add_argument(
         "--labels", metavar="FILE", type=Path, help="the names of the classes, one on a line"
     )
+    add_argument(
+        "--columns",
+        metavar="FILE",
+        type=Path,
+        help="names along a tensor's last dimension: of the only input, one on a line, or a .json "
+        "with a list for each tensor",
+    )
     add_argument("--as-is", action="store_true", help="seal an .onnx itself, not the .ort of it")
     add_argument(
         "--with-original", action="store_true", help="carry the .onnx too, beside the .ort"
@@ -193,21 +211,46 @@ def _release(args: argparse.Namespace, epoch: int) -> Release:
 def _contents(args: argparse.Namespace) -> Contents:
     card = args.card.read_text(encoding="utf-8") if args.card else None
     labels = args.labels.read_text(encoding="utf-8").splitlines() if args.labels else []
-    golden, calibration = [], []
-    if args.golden or args.reference:
+    golden, calibration, columns = [], [], {}
+    if args.golden or args.reference or args.columns:
         with load_unsigned(args.model, engine=args.engine, threads=1) as model:
             inputs, outputs = model.inputs, model.outputs
         if args.golden:
             golden = read_cases(args.golden, inputs, outputs)
         if args.reference:
             calibration = [case.inputs for case in read_cases(args.reference, inputs, outputs)]
+        if args.columns:
+            columns = _columns(args.columns, inputs)
     return Contents(
         golden=golden,
         calibration=calibration,
         card=card,
         labels=labels,
         keeps_original=args.with_original,
+        columns=columns,
     )
+
+
+def _columns(path: Path, inputs: Sequence[TensorSpec]) -> dict[str, list[str]]:
+    """The names in the file, by tensor. Raises OSError, BadInput."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".json":
+        try:
+            columns = {
+                str(tensor): list(map(str, names)) for tensor, names in json.loads(text).items()
+            }
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            raise BadInput(
+                f'columns "{path}": expected an object with a list of names for each tensor, got '
+                "something else"
+            ) from None
+        return columns
+    if len(inputs) != 1:
+        raise BadInput(
+            f'columns "{path}": expected a .json with a list for each tensor of a model with '
+            f"{len(inputs)} inputs, got lines"
+        )
+    return {inputs[0].name: text.splitlines()}
 
 
 def _root(path: Path) -> root_document.Document:

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GOLDEN, REFERENCE, CARD, LABELS = "golden.npz", "reference.json", "card.md", "labels.txt"
-ORIGINAL = "original.onnx"
+COLUMNS, ORIGINAL = "columns.json", "original.onnx"
 
 
 class Case(NamedTuple):
@@ -32,8 +32,10 @@ class Contents(NamedTuple):
 
     `golden` are cases that every device can replay; `tolerances` says by dtype how far an output
     may be off, where the defaults do not suit. `calibration` are inputs, by name, over which the
-    reference statistics are taken. `card` is Markdown. With `keeps_original` an .onnx is carried
-    too, beside the .ort that was made of it.
+    reference statistics are taken; in the order of time if they have one, which thresholds of drift
+    depend on, and at least 1,000, or small drift cannot be told from chance. `columns` names what
+    stands along the last dimension of a tensor, by the tensor's name. `card` is Markdown. With
+    `keeps_original` an .onnx is carried too, beside the .ort that was made of it.
     """
 
     golden: Sequence[Case] = ()
@@ -42,3 +44,4 @@ class Contents(NamedTuple):
     card: str | None = None
     labels: Sequence[str] = ()
     keeps_original: bool = False
+    columns: Mapping[str, Sequence[str]] = {}

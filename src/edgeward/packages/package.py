@@ -1,7 +1,8 @@
 """Package: a model with what belongs to it in one signed file, encrypted on request.
 
 Besides the model a package holds members of fixed names: golden.npz (inputs with the
-outputs they must give), reference.json (statistics of the calibration set), card.md, labels.txt.
+outputs they must give), reference.json (statistics of the calibration set), columns.json, card.md,
+labels.txt.
 The bytes and every check are the core's; the format is docs/package-format.md.
 """
 
@@ -15,7 +16,7 @@ from edgeward.engines.choice import HEAD_BYTES, ready, require_arguments
 from edgeward.engines.processors import usable_cpus
 from edgeward.errors import BadInput, MalformedPackage, WrongKey
 from edgeward.packages import key_wraps
-from edgeward.packages.contents import CARD, GOLDEN, LABELS, REFERENCE, Contents
+from edgeward.packages.contents import CARD, COLUMNS, GOLDEN, LABELS, REFERENCE, Contents
 from edgeward.paths import PathLike
 from edgeward.trust.device_key import find_device_key, places
 from edgeward.trust.release import Release
@@ -222,6 +223,18 @@ class Package:
         """The names of the classes, in order; None when it carries none."""
         text = self._text(LABELS)
         return None if text is None else text.splitlines()
+
+    @property
+    def columns(self) -> dict[str, tuple[str, ...]] | None:
+        """The names along the last dimension of tensors, by the tensor's name; None without.
+
+        Raises MalformedPackage.
+        """
+        from edgeward.packages import column_names
+
+        if not self._has(COLUMNS):
+            return None
+        return column_names.from_bytes(self.read(COLUMNS), self._where)
 
     @property
     def golden(self) -> "Golden | None":

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from edgeward import _core
 from edgeward.engines import choice
 from edgeward.errors import BadInput
-from edgeward.packages import key_wraps
-from edgeward.packages.contents import CARD, GOLDEN, LABELS, ORIGINAL, REFERENCE, Contents
+from edgeward.packages import column_names, key_wraps
+from edgeward.packages.contents import CARD, COLUMNS, GOLDEN, LABELS, ORIGINAL, REFERENCE, Contents
 from edgeward.packages.golden import Golden
 from edgeward.packages.onnx_conversion import to_ort
 from edgeward.packages.reference_statistics import ReferenceStatistics
@@ -159,6 +159,10 @@ def _further_members(
     if contents.labels:
         text = "".join(f"{label}\n" for label in contents.labels)
         members.append(Member(LABELS, "labels", False, text.encode()))
+    if contents.columns:
+        column_names.require_columns(contents.columns, model.signatures.values())
+        content = column_names.to_bytes(contents.columns)
+        members.append(Member(COLUMNS, "auxiliary", False, content))
     if contents.golden:
         golden = Golden.record(model, contents.golden, contents.tolerances)
         members.append(Member(GOLDEN, "auxiliary", False, golden.to_bytes()))

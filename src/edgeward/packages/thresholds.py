@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeward.captures import metrics
+from edgeward.captures.drift import PartThresholds, Thresholds
 
 SIZES = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)  # inferences of a window
 FALSE_ALARMS = 0.001  # of windows without drift, over all parts and metrics
@@ -31,6 +32,8 @@ NEWTON_STEPS = 20
 MOST_WEIGHTS = 1 << 22  # samples times resamples that are in memory at once
 NORMAL = NormalDist()
 
+METRICS = PartThresholds._fields
+
 Array = NDArray[np.float64]
 
 
@@ -42,40 +45,13 @@ class Part(NamedTuple):
     deviation: float
 
 
-class PartThresholds(NamedTuple):
-    """A threshold of each metric for each size; 0 where the calibration set fills one bin only."""
-
-    chi_square: tuple[float, ...]
-    ks: tuple[float, ...]
-    wasserstein: tuple[float, ...]
-
-
-METRICS = PartThresholds._fields
-
-
-class Thresholds(NamedTuple):
-    sizes: tuple[int, ...]  # inferences of a window, ascending
-    false_alarms: float  # the share of windows without drift that pass any threshold
-    block: int  # samples
-    parts: tuple[PartThresholds, ...]
-
-    def least_shifts(self) -> list[float]:
-        """The least shift of a mean, in deviations, that 9 in 10 windows of each size show.
-
-        By the Wasserstein distance, and of the part in the middle. NaN where no part has any.
-        """
-        limits = np.array([part.wasserstein for part in self.parts if any(part.wasserstein)])
-        if not limits.size:
-            return [math.nan] * len(self.sizes)
-        level = _level(self.false_alarms, sum(any(part.chi_square) for part in self.parts))
-        margin = 1 + NORMAL.inv_cdf(0.9) / NORMAL.inv_cdf(1 - level)
-        return [float(limit) for limit in np.median(limits, axis=0) * margin]
-
-
 def thresholds(
     parts: Sequence[Part], false_alarms: float = FALSE_ALARMS, sizes: Sequence[int] = SIZES
 ) -> Thresholds | None:
-    """The thresholds of `parts`, all counted over the same samples; None of fewer than 20."""
+    """The thresholds of `parts`, all counted over the same samples; None of fewer than 20.
+
+    Where the calibration set fills one bin only they are 0.
+    """
     sample_count = len(parts[0].counts) if parts else 0
     if sample_count < LEAST_SAMPLES:
         return None
@@ -101,6 +77,19 @@ def thresholds(
             for rows in zip(*limits, strict=True)
         ),
     )
+
+
+def least_shifts(limits: Thresholds) -> list[float]:
+    """The least shift of a mean, in deviations, that 9 in 10 windows of each size show.
+
+    By the Wasserstein distance, and of the part in the middle. NaN where no part has any.
+    """
+    shifts = np.array([part.wasserstein for part in limits.parts if any(part.wasserstein)])
+    if not shifts.size:
+        return [math.nan] * len(limits.sizes)
+    level = _level(limits.false_alarms, sum(any(part.chi_square) for part in limits.parts))
+    margin = 1 + NORMAL.inv_cdf(0.9) / NORMAL.inv_cdf(1 - level)
+    return [float(shift) for shift in np.median(shifts, axis=0) * margin]
 
 
 class _Resampling:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 from edgeward import _core
-from edgeward.errors import MalformedKey, WrongKey
+from edgeward.errors import MalformedKey, MalformedPackage, WrongKey
 from edgeward.packages import key_wraps
 from edgeward.packages.package import Package
 from edgeward.reports.inspection import aligned, real_text, size
 from edgeward.terminal.quoting import quoted
 
 COUNT_MASK = (1 << _core.EPOCH_SHIFT) - 1
+LIST_COLUMNS = 60  # of names in a line
 ID_DIGITS = 16  # of a key's or package's id, in text
 
 
@@ -48,6 +50,7 @@ def report(package: Package) -> dict[str, Any]:
             for member in core.members
         ],
         "schema": package.schema,
+        "columns": _columns(package),
     }
 
 
@@ -78,7 +81,28 @@ def text(report: Mapping[str, Any]) -> str:
             for member in report["members"]
         )
     ]
-    return "\n".join(parts + _schema_lines(report["schema"]))
+    parts += _schema_lines(report["schema"])
+    if report["columns"]:
+        rows = [(quoted(tensor), _listed(names)) for tensor, names in report["columns"].items()]
+        parts += ["", "columns", *(f"  {line}" for line in aligned(rows))]
+    return "\n".join(parts)
+
+
+def _columns(package: Package) -> dict[str, list[str]] | None:
+    """The names of columns; None where it has none, or they cannot be read without its key."""
+    try:
+        columns = package.columns if package.has_key or not package.is_encrypted else None
+    except (MalformedPackage, WrongKey):
+        return None
+    return {tensor: list(names) for tensor, names in columns.items()} if columns else None
+
+
+def _listed(names: list[str]) -> str:
+    """As many of the names as stand in a line, and how many there are."""
+    ends = accumulate(len(name) + len(", ") for name in names)
+    count = sum(end <= LIST_COLUMNS for end in ends)
+    text = ", ".join(quoted(name) for name in names[:count])
+    return text if count == len(names) else f"{text}, ... ({len(names)})"
 
 
 def _encryption(report: Mapping[str, Any]) -> str:
