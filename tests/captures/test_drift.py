@@ -4,7 +4,7 @@ import counted
 import numpy as np
 import pytest
 
-from edgeward.captures.drift import Reference, Thresholds, judge
+from edgeward.captures.drift import PartThresholds, Reference, Thresholds, judge
 from edgeward.captures.findings import Names
 from edgeward.captures.verdict import DISTRIBUTION
 
@@ -307,13 +307,15 @@ def test_nothing_counted_is_nothing_judged(columns):
     assert judge(Reference(empty), [empty], ["0"]).verdicts == []
 
 
-def test_a_threshold_between_two_sizes_is_linear_in_its_square():
-    thresholds = Thresholds((100, 1000), 0.001, 1, [])
-    at = thresholds.at([0.3, 0.1], np.array([50.0, 100.0, 1000.0, 5000.0, 0.0, np.nan]))
-    assert np.isnan(at).tolist() == [True, False, False, False, True, True]
-    assert at[1:4].tolist() == pytest.approx([0.3, 0.1, 0.1])
-    middle = thresholds.at([0.3, 0.1], np.array([1 / 0.0055]))
-    assert middle[0] ** 2 == pytest.approx((0.09 + 0.01) / 2)
+def test_a_threshold_between_two_sizes_falls_as_chance_does():
+    part = PartThresholds([0.3, 0.1], [0.3, 0.1], [0.2, 0.1])
+    thresholds = Thresholds((100, 1000), 0.001, 1, [part])
+    limits = thresholds.at(0, np.array([50.0, 100.0, 1000.0, 5000.0, 0.0, np.nan, 1 / 0.0055]))
+    for limit in limits.values():
+        assert np.isnan(limit).tolist() == [True, False, False, False, True, True, False]
+    assert limits["chi_square"][[1, 2, 3, 6]].tolist() == pytest.approx([0.3, 0.1, 0.1, 0.2])
+    assert limits["ks"][[1, 2, 3, 6]].tolist() == pytest.approx([0.3, 0.1, 0.1, 0.05**0.5])
+    assert limits["wasserstein"][1:4].tolist() == pytest.approx([0.2, 0.1, 0.1])
 
 
 def test_small_windows_are_judged_together(columns):

@@ -42,16 +42,20 @@ class Thresholds(NamedTuple):
     block: int  # inferences in a row that were drawn together
     parts: Sequence[PartThresholds]  # of all tensors, in the order of the reference's report
 
-    def at(self, limits: Sequence[float], sizes: Array) -> Array:
-        """At `sizes`: the square of a distance is linear in 1 / size between those that are known.
+    def at(self, row_index: int, sizes: Array) -> dict[str, Array]:
+        """Those of a part by metric, at `sizes`; between known sizes as chance falls with 1 / size.
 
-        NaN below the least of them; above the largest, its threshold.
+        NaN below the least size; above the largest, its thresholds.
         """
         known = 1 / np.asarray(self.sizes, np.float64)[::-1]
-        squares = np.square(np.asarray(limits, np.float64))[::-1]
         with np.errstate(divide="ignore", invalid="ignore"):
             wanted = np.where(sizes >= self.sizes[0], 1 / sizes, np.nan)
-        return np.sqrt(np.interp(wanted, known, squares))
+        limits = {}
+        for metric, part in self.parts[row_index]._asdict().items():
+            power = 1 if metric == "chi_square" else 2  # of a distance, it is a square already
+            powers = np.interp(wanted, known, np.power(part, power)[::-1])
+            limits[metric] = powers ** (1 / power)
+        return limits
 
 
 class Reference(NamedTuple):
@@ -187,8 +191,8 @@ def _limits(
     is_telling = series.totals >= LEAST_IN_BIN * series.counts.shape[-1]
     limits = {"psi": np.where(is_usual & is_telling & (sizes > 0), usual, np.nan)}
     if thresholds is not None:
-        for metric, known in thresholds.parts[series.row_index]._asdict().items():
-            limits[metric] = np.where(is_usual, np.nan, thresholds.at(known, sizes))
+        for metric, limit in thresholds.at(series.row_index, sizes).items():
+            limits[metric] = np.where(is_usual, np.nan, limit)
     return limits
 
 
