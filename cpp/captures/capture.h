@@ -15,7 +15,7 @@
 #include "captures/ring_format.h"
 #include "captures/sampler.h"
 #include "captures/session_ring.h"
-#include "captures/statistics.h"
+#include "captures/statistics_counter.h"
 #include "system/fork.h"
 
 namespace edgeward {
@@ -36,8 +36,8 @@ struct CapturePlan {
   uint64_t post_roll_ns = 0;                             // how much later they may begin; 0: at any time
   std::vector<RedactionRule> redactions = {};            // what records leave out of tensors
   bool has_statistics = false;
-  std::map<std::string, std::vector<double>> edges = {};  // of the statistics' bins, by tensor
-  std::map<std::string, std::string> descriptions = {};   // by signature: JSON for the readers of its rings
+  TensorEdges edges = {};                                // of the statistics' bins
+  std::map<std::string, std::string> descriptions = {};  // by signature: JSON for the readers of its rings
 };
 
 // A request to keep the next inference whatever the sampler says, with the caller's bytes.

@@ -32,20 +32,6 @@ std::string description_of(const CapturePlan& plan, const Signature& signature) 
   return entry == plan.descriptions.end() ? "{}" : entry->second;
 }
 
-std::vector<std::vector<double>> edges_of(const CapturePlan& plan, const Signature& signature) {
-  std::vector<std::vector<double>> edges;
-  const auto add = [&](const TensorSpec& spec) {
-    const auto entry = plan.edges.find(spec.name);
-    edges.push_back(entry == plan.edges.end() ? std::vector<double>() : entry->second);
-    if (std::adjacent_find(edges.back().begin(), edges.back().end(), [](double a, double b) { return !(a < b); }) !=
-        edges.back().end())
-      throw Error(Code::bad_input, "capture: tensor \"", spec.name, "\": expected edges that ascend, got others");
-  };
-  for (const TensorSpec& spec : signature.inputs) add(spec);
-  for (const TensorSpec& spec : signature.outputs) add(spec);
-  return edges;
-}
-
 // What a sampler that is asked before the run sees: a constant, so that a "no" builds nothing.
 constexpr Observation kUnseen{};
 
@@ -67,7 +53,7 @@ Recorder::Recorder(std::shared_ptr<Capture> capture, const Signature& signature)
               [this] { return take_statistics(); }, &ring_} {
   std::optional<Rule> rule;
   if (plan_.rule) rule = resolved(*plan_.rule, signature_);
-  if (plan_.has_statistics) statistics_.emplace(signature_, edges_of(plan_, signature_));
+  if (plan_.has_statistics) statistics_.emplace(signature_, plan_.edges);
   const uint64_t number = capture_->add(source_);
   if (rule) sampler_.emplace(*rule, plan_.seed + number);
   may_pass_over_ =
@@ -100,7 +86,7 @@ void Recorder::observe(uint64_t begin_ns, std::span<const TensorView> inputs,
       statistics_->add(inputs, outputs, observation.latency_ns);
     }
   } catch (const std::bad_alloc&) {
-    // There is no memory to count classes in: this run is missing from them.
+    // There is no memory to count in: a part of this run is not counted.
   }
 }
 
@@ -264,7 +250,8 @@ void Recorder::write_pre_roll(uint64_t begin_ns, int64_t wall_ahead_ns) {
 
 std::optional<Statistics> Recorder::statistics() const {
   const std::lock_guard lock(mutex_);
-  return statistics_;
+  if (!statistics_) return std::nullopt;
+  return statistics_->statistics();
 }
 
 std::optional<Statistics> Recorder::take_statistics() {

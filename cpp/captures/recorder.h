@@ -17,7 +17,7 @@
 #include "captures/redaction.h"
 #include "captures/sampler.h"
 #include "captures/session_ring.h"
-#include "captures/statistics.h"
+#include "captures/statistics_counter.h"
 #include "captures/tick_clock.h"
 #include "system/fork.h"
 #include "tensor/signature.h"
@@ -90,7 +90,7 @@ class Recorder {
   int64_t wall_ahead_ns_ = 0;
 
   mutable std::mutex mutex_;  // statistics_
-  std::optional<Statistics> statistics_;
+  std::optional<StatisticsCounter> statistics_;
   CaptureSource source_;  // this recorder, as the capture sees it
 };
 

@@ -8,7 +8,8 @@
 #include "captures/redaction.h"
 #include "captures/ring_format.h"
 #include "captures/sealed_statistics.h"
-#include "captures/statistics.h"
+#include "captures/statistics_counter.h"
+#include "captures/statistics_format.h"
 #include "error.h"
 #include "python/arrays.h"
 #include "python/bindings.h"
@@ -70,51 +71,111 @@ py::array counts_array(const std::vector<uint64_t>& counts) {
   return py::array_t<uint64_t>(static_cast<py::ssize_t>(counts.size()), counts.data());
 }
 
+const char* kind_text(const PartName& name) {
+  return name.is_figure() ? "figure" : name.kind == PartKind::column ? "column" : "values";
+}
+
+py::dict part_dict(const Part& part) {
+  const Moments& moments = part.moments;
+  const std::vector<float> edges = part.bins.all_edges();
+  py::dict row;
+  row["kind"] = kind_text(part.name);
+  row["name"] = part.name.text();
+  row["finite_count"] = moments.count;
+  row["nan_count"] = part.nan_count;
+  row["infinite_count"] = part.infinite_count;
+  row["min"] = moments.min;
+  row["max"] = moments.max;
+  row["mean"] = moments.mean;
+  row["variance"] = moments.count == 0 ? 0.0 : moments.squares / static_cast<double>(moments.count);
+  row["clipped_count"] = part.clipped_count;
+  row["unchanged_count"] = part.unchanged_count;
+  row["pair_count"] = part.pair_count;
+  row["step_squares"] = part.step_squares;
+  row["edges"] = py::array_t<double>(py::cast(edges));
+  row["counts"] = part.bins.counts().empty() ? counts_array({0}) : counts_array(part.bins.counts());
+  row["is_adaptive"] = part.bins.is_adaptive();
+  return row;
+}
+
 py::dict statistics_dict(const Statistics& self) {
   py::dict report;
-  report["run_count"] = self.run_count();
-  report["error_count"] = self.error_count();
-  report["latency_counts"] = counts_array(self.latency().counts());
+  report["run_count"] = self.run_count;
+  report["error_count"] = self.error_count;
+  report["latency_counts"] = counts_array(self.latency.counts());
   py::list tensors;
-  for (const Statistics::Tensor& tensor : self.tensors()) {
-    const TensorStatistics& counted = tensor.statistics;
+  for (const TensorStatistics& tensor : self.tensors) {
     py::dict row;
     row["side"] = tensor.is_output ? "output" : "input";
     row["name"] = tensor.name;
     row["dtype"] = std::string(name(tensor.dtype));
-    row["finite_count"] = counted.finite_count;
-    row["nan_count"] = counted.nan_count;
-    row["infinite_count"] = counted.infinite_count;
-    row["min"] = counted.min;
-    row["max"] = counted.max;
-    row["mean"] = counted.mean;
-    row["variance"] = counted.finite_count == 0 ? 0.0 : counted.squares / static_cast<double>(counted.finite_count);
-    row["edges"] = counted.edges;
-    row["counts"] = counts_array(counted.bins);
-    row["class_counts"] = counts_array(counted.classes);
+    py::list parts;
+    for (const Part& part : tensor.parts) parts.append(part_dict(part));
+    row["parts"] = parts;
+    row["class_counts"] = counts_array(tensor.classes);
     tensors.append(row);
   }
   report["tensors"] = tensors;
   return report;
 }
 
+// Views of arrays by name, in the order of `specs`; `arrays` keeps those alive that had to be copied.
+std::vector<TensorView> views_of(const std::vector<TensorSpec>& specs, const py::dict& by_name,
+                                 std::vector<py::array>& arrays) {
+  std::vector<TensorView> views;
+  for (const TensorSpec& spec : specs) {
+    const py::str key(spec.name);
+    if (!by_name.contains(key))
+      throw Error(Code::bad_input, "statistics: expected tensor \"", spec.name, "\", got none");
+    const auto array = py::array::ensure(by_name[key], py::array::c_style);
+    const py::dtype dtype = array_dtype(spec.dtype);
+    if (!array || !array.dtype().equal(dtype) || array.ndim() > static_cast<py::ssize_t>(Shape::kMaxRank))
+      throw Error(Code::bad_input, "statistics: tensor \"", spec.name, "\": expected ", name(spec.dtype), ", got ",
+                  py::str(py::type::of(by_name[key])).cast<std::string>());
+    const std::vector<int64_t> dims(array.shape(), array.shape() + array.ndim());
+    auto* data = static_cast<std::byte*>(const_cast<void*>(array.data()));
+    views.push_back({spec.dtype, Shape(dims), data, static_cast<size_t>(array.nbytes())});
+    arrays.push_back(array);
+  }
+  return views;
+}
+
+// A counter, and the tensors that it counts.
+struct PyStatisticsCounter {
+  Signature signature;
+  StatisticsCounter core;
+
+  void add(const py::dict& inputs, const py::dict& outputs, uint64_t latency_ns) {
+    std::vector<py::array> arrays;
+    const std::vector<TensorView> in = views_of(signature.inputs, inputs, arrays);
+    const std::vector<TensorView> out = views_of(signature.outputs, outputs, arrays);
+    core.add(in, out, latency_ns);
+  }
+};
+
+using EdgesBySide = std::map<std::pair<std::string, std::string>, std::vector<std::vector<float>>>;
+
+TensorEdges tensor_edges(const EdgesBySide& by_side) {
+  TensorEdges edges;
+  for (const auto& [key, laid] : by_side) {
+    if (key.first != "input" && key.first != "output")
+      throw Error(Code::bad_input, "edges: expected the side input or output, got ", key.first);
+    edges[{key.first == "output", key.second}] = laid;
+  }
+  return edges;
+}
+
+py::list part_names(const TensorSpec& spec, bool is_output) {
+  py::list names;
+  const TensorParts parts(spec, is_output);
+  for (const PartName& name : parts.names()) names.append(py::make_tuple(kind_text(name), name.text()));
+  return names;
+}
+
 py::array least_latencies() {
   std::vector<uint64_t> edges(LatencyHistogram::kBuckets);
   for (size_t i = 0; i < edges.size(); ++i) edges[i] = LatencyHistogram::least_of(i);
   return counts_array(edges);
-}
-
-// The bins of a tensor without reference, in order of value: index, least, most.
-py::list bit_bins() {
-  std::vector<std::tuple<float, size_t>> bins;
-  for (size_t bin = 0; bin < TensorStatistics::kBitBins; ++bin) {
-    const float value = TensorStatistics::least_of_bits(bin);
-    if (value == value && value - value == 0) bins.emplace_back(value, bin);
-  }
-  std::sort(bins.begin(), bins.end());
-  py::list rows;
-  for (const auto& [value, bin] : bins) rows.append(py::make_tuple(bin, value));
-  return rows;
 }
 
 // ---- Drain.
@@ -236,7 +297,9 @@ void bind_plan(py::module_& module) {
       .def_readwrite("post_roll_ns", &CapturePlan::post_roll_ns, "How late a record of it may begin; 0: at any time.")
       .def_readwrite("redactions", &CapturePlan::redactions, "A list of RedactionRule.")
       .def_readwrite("has_statistics", &CapturePlan::has_statistics)
-      .def_readwrite("edges", &CapturePlan::edges, "Of the statistics' bins, by tensor.")
+      .def_property(
+          "edges", nullptr, [](CapturePlan& self, const EdgesBySide& edges) { self.edges = tensor_edges(edges); },
+          "Of the statistics' bins: by side and tensor, a list for each part; see StatisticsCounter.")
       .def_readwrite("descriptions", &CapturePlan::descriptions, "By signature: JSON for readers of its rings.")
       .def(
           "copy", [](const CapturePlan& self) { return self; }, "Another plan with the same fields.");
@@ -341,13 +404,32 @@ void bind_sealed_statistics(py::module_& module) {
 void bind_statistics(py::module_& module) {
   py::class_<Statistics>(module, "Statistics", "Counts over every inference of a signature.")
       .def_static(
-          "from_bytes", [](const py::bytes& bytes) { return Statistics::from_bytes(bytes_view(bytes)); },
-          py::arg("data"), "What to_bytes made. Raises MalformedCapture.")
+          "from_bytes", [](const py::bytes& bytes) { return statistics_from(bytes_view(bytes)); }, py::arg("data"),
+          "What to_bytes made. Raises MalformedCapture.")
       .def(
-          "to_bytes", [](const Statistics& self) { return python_bytes(self.bytes()); },
-          "Versioned bytes, for from_bytes.")
-      .def("merge", &Statistics::merge, py::arg("other"), "Add what another session or device counted.")
+          "to_bytes",
+          [](const Statistics& self, const std::string& description) {
+            return python_bytes(bytes_of(self, description));
+          },
+          py::arg("description") = "", "Versioned bytes, for from_bytes, which hold `description` too.")
+      .def_readonly("description", &Statistics::description, "What to_bytes was called with.")
+      .def_readonly("run_count", &Statistics::run_count)
+      .def("merge", &Statistics::merge, py::arg("other"),
+           "Add what another session or device counted. Raises BadInput for other tensors or bins.")
       .def("report", &statistics_dict, "All of it as a dict; counts are arrays.");
+  py::class_<PyStatisticsCounter>(module, "StatisticsCounter",
+                                  "Counts inferences of a signature. One thread at a time.")
+      .def(py::init([](const Signature& signature, const EdgesBySide& edges) {
+             return PyStatisticsCounter{signature, StatisticsCounter(signature, tensor_edges(edges))};
+           }),
+           py::arg("signature"), py::arg("edges") = EdgesBySide(),
+           "`edges` are those of each part in the order of part_names, which ascend; one list for a tensor of several "
+           "parts is\nthat of all its values. Tensors without edges have bins that adapt. Raises BadInput.")
+      .def("add", &PyStatisticsCounter::add, py::arg("inputs"), py::arg("outputs"), py::arg("latency_ns") = 0,
+           "Count one inference, of arrays by name. Raises BadInput.")
+      .def(
+          "take", [](PyStatisticsCounter& self) { return self.core.take(); },
+          "The Statistics of what was counted since the last call.");
 }
 
 void bind_captures(py::module_& module) {
@@ -358,7 +440,8 @@ void bind_captures(py::module_& module) {
   bind_drain(module);
   bind_sealed_statistics(module);
   module.def("least_latencies", &least_latencies, "The least nanoseconds of each bucket of latency_counts.");
-  module.def("bit_bins", &bit_bins, "(bin, value nearest to zero) of each bin of a tensor without edges, by value.");
+  module.def("part_names", &part_names, py::arg("spec"), py::arg("is_output"),
+             "The (kind, name) of each part of such a tensor that statistics count.");
 }
 
 }  // namespace edgeward

@@ -607,10 +607,32 @@ SEALED_STATISTICS = [
 
 STATISTICS = [
     (
-        "if (!tensors_[i].statistics.has_bins_of(other.tensors_[i].statistics))",
+        "if (!has_parts_of(tensors[i], other.tensors[i]))",
         "if (false)",
         CAPTURE_TESTS + "test_statistics.cc::what counts something else is not merged, and nothing "
         "changes",
+    ),
+    (
+        "if (most_of(*this) + most_of(other) > kMaxCount)",
+        "if (false)",
+        CAPTURE_TESTS + "test_statistics.cc::what counts something else is not merged, and nothing "
+        "changes",
+    ),
+]
+
+STATISTICS_FORMAT = [
+    (
+        "if (total != expected)",
+        "if (false)",
+        CAPTURE_TESTS
+        + "test_statistics_format.cc::counts that do not belong together are refused, "
+        "and so are those that no device can have",
+    ),
+    (
+        "if (bins.scale().fraction != fraction)",
+        "if (false)",
+        CAPTURE_TESTS + "test_statistics_format.cc::bytes whose CRC was mended are statistics or "
+        "refused, and ask for no more memory than they may",
     ),
 ]
 
@@ -798,6 +820,7 @@ FAULTS = [
         "cpp/captures/redacted_image.cc": REDACTED_IMAGE,
         "cpp/captures/sealed_statistics.cc": SEALED_STATISTICS,
         "cpp/captures/statistics.cc": STATISTICS,
+        "cpp/captures/statistics_format.cc": STATISTICS_FORMAT,
         "cpp/captures/segment_name.cc": SEGMENT_NAME,
         "cpp/captures/segment_format.cc": SEGMENT_FORMAT,
         "cpp/captures/segment_index.cc": SEGMENT_INDEX,

@@ -126,9 +126,9 @@ def test_a_packages_identity_labels_and_bins_come_along(directory, tmp_path):
         model = ew.load(path, trust=trust, key=sealed.DEVICE, capture=capture)
         model.predict(vector(1))
         (statistics,) = model.statistics.values()
-        edges = statistics.report()["tensors"][0]["edges"]
+        (part, *_) = statistics.report()["tensors"][0]["parts"]
         reference = ew.Package.open(path, trust=trust).reference
-        assert tuple(edges) == reference.tensors[0].edges
+        assert tuple(part["edges"]) == reference.tensors[0].edges
     (record,) = ew.read_captures(directory)
     assert (record.model, record.version) == ("demo", "3.0")
     assert record.package_id == ew.Package.unverified(path).package_id

@@ -114,22 +114,38 @@ def test_a_ring(keep, tmp_path):
         capture.close()
 
 
-def test_statistics(tmp_path):
-    with ew.Capture(tmp_path / "captures") as capture:
-        model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)
-        ran(model, capture, 50)
-        (statistics,) = model.statistics.values()
-        report = statistics.report()
-        counted = capture_reader.statistics(statistics.to_bytes())
+FIELDS = (
+    "kind", "name", "finite_count", "nan_count", "infinite_count", "min", "max", "mean",
+    "clipped_count", "unchanged_count", "pair_count", "step_squares", "is_adaptive",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("edges", [{}, {("input", "b"): [[-1.0, 0.0, 0.5]] * 8}])
+def test_statistics(edges):
+    model = ew.load_unsigned(tflite_models.sum_product())
+    (signature,) = model.signatures.values()
+    counter = _core.StatisticsCounter(signature, edges)
+    for index, (a, b) in enumerate(np.random.default_rng(1).normal(size=(50, 2, 4))):
+        inputs = {"a": a.astype(np.float32), "b": (100 + b if index % 7 else b).astype(np.float32)}
+        counter.add(inputs, model.predict(inputs), 1000 * index)
+    statistics = counter.take()
+    report = statistics.report()
+    counted = capture_reader.statistics(statistics.to_bytes("{}"))
+    assert counted["description"] == "{}"
     assert counted["run_count"] == report["run_count"] == 50
     assert counted["latency_counts"] == report["latency_counts"].tolist()
+    assert len(counted["tensors"]) == 4
     for tensor, row in zip(counted["tensors"], report["tensors"], strict=True):
-        for field in ("side", "name", "dtype", "finite_count", "min", "max", "mean", "edges"):
-            assert tensor[field] == row[field]
-        assert tensor["counts"] == row["counts"].tolist()
-        assert tensor["squares"] / tensor["finite_count"] == row["variance"]
-    (path,) = (tmp_path / "captures").glob("*.stats")
-    assert capture_reader.statistics_file(path.read_bytes())["statistics"]["run_count"] == 50
+        assert [tensor[field] for field in ("side", "name", "dtype")] == [
+            row[field] for field in ("side", "name", "dtype")
+        ]
+        assert tensor["class_counts"] == row["class_counts"].tolist()
+        assert len(tensor["parts"]) >= 8
+        for part, ours in zip(tensor["parts"], row["parts"], strict=True):
+            assert [part[field] for field in FIELDS] == [ours[field] for field in FIELDS]
+            assert part["edges"] == ours["edges"].tolist()
+            assert part["counts"] == ours["counts"].tolist()
+            assert part["squares"] / part["finite_count"] == ours["variance"]
 
 
 def test_sealed_statistics(tmp_path):

@@ -27,14 +27,16 @@ def test_what_many_counted_is_what_one_would_have(directory, tmp_path):
         counted(directory, values, name="m", version="1")
     (merged,) = read_statistics(directory)
     assert merged[:4] == ("m", "1", "", "serving_default")
-    pooled = np.repeat(np.concatenate(parts).astype(np.float32), 4).astype(np.float64)
+    pooled = np.concatenate(parts).astype(np.float32).astype(np.float64)
     report = merged.statistics.report()
-    row = report["tensors"][0]
+    columns = report["tensors"][0]["parts"][:4]
     assert report["run_count"] == 200
-    assert row["finite_count"] == pooled.size == row["counts"].sum()
-    assert row["mean"] == pytest.approx(pooled.mean(), rel=1e-6)
-    assert row["variance"] == pytest.approx(pooled.var(), rel=1e-6)
-    assert (row["min"], row["max"]) == (pooled.min(), pooled.max())
+    assert [part["name"] for part in columns] == ["0", "1", "2", "3"]
+    for part in columns:
+        assert part["finite_count"] == pooled.size == part["counts"].sum()
+        assert part["mean"] == pytest.approx(pooled.mean(), rel=1e-6)
+        assert part["variance"] == pytest.approx(pooled.var(), rel=1e-6)
+        assert (part["min"], part["max"]) == (pooled.min(), pooled.max())
 
 
 def test_releases_stay_apart_and_come_in_order(directory):

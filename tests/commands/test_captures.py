@@ -92,8 +92,9 @@ def test_stats_cover_every_inference(run, done):
     assert (entry["model"], entry["version"], entry["run_count"]) == ("pair", "1.0", 5)
     assert entry["latency_ns"]["p50"] <= entry["latency_ns"]["max"]
     row = entry["tensors"][0]
-    assert (row["side"], row["name"], row["mean"]) == ("input", "a", 2.0)
-    assert sum(bin["count"] for bin in row["bins"]) == 20
+    part = row["parts"][0]
+    assert (row["side"], row["name"], part["name"], part["mean"]) == ("input", "a", "0", 2.0)
+    assert sum(part["counts"]) == 5
     _, out, _ = run("captures stats captures")
     assert "pair 1.0, serving_default: 5 inferences" in out
 

@@ -380,26 +380,131 @@ def hpke_open(
 # --- 4. statistics -----------------------------------------------------------------------------
 
 
-def statistics(data: bytes) -> dict[str, Any]:
-    require(data[:8] == b"EWSTAT01", "the magic")
-    require(crc32c(data[:-4]) == int.from_bytes(data[-4:], "little"), "the CRC")
-    at = 8
+PART_KINDS = (
+    "values", "column", "mean", "deviation", "least", "largest", "channel", "margin", "entropy",
+)  # fmt: skip
 
-    def take(form: str) -> Any:
-        nonlocal at
-        (value,) = struct.unpack_from("<" + form, data, at)
-        at += struct.calcsize("<" + form)
+
+class _Statistics:
+    """Bytes, and how far they were read."""
+
+    def __init__(self, data: bytes) -> None:
+        require(crc32c(data[:-4]) == int.from_bytes(data[-4:], "little"), "the CRC")
+        self.data, self.at = data[:-4], 8
+
+    def take(self, form: str) -> Any:
+        (value,) = struct.unpack_from("<" + form, self.data, self.at)
+        self.at += struct.calcsize("<" + form)
         return value
 
-    def sparse() -> list[int]:
-        counts = [0] * take("Q")
-        for _ in range(take("Q")):
-            index = take("I")
-            counts[index] = take("Q")
+    def count(self) -> int:
+        number = 0
+        for shift in range(0, 63, 7):
+            byte = self.take("B")
+            number |= (byte & 127) << shift
+            if byte < 128:
+                return number
+        raise Refused("a number")
+
+    def text(self) -> str:
+        return self.take(f"{self.count()}s").decode()
+
+    def sparse(self, size: int) -> list[int]:
+        counts = [0] * size
+        index = -1
+        for _ in range(self.count()):
+            index += self.count() + 1
+            counts[index] = self.count()
         return counts
 
+    def pairs(self) -> list[int]:
+        """As version 1 has them."""
+        counts = [0] * self.take("Q")
+        for _ in range(self.take("Q")):
+            index = self.take("I")
+            counts[index] = self.take("Q")
+        return counts
+
+
+def _float_bits(value: float) -> int:
+    return int(struct.unpack("<I", struct.pack("<f", value))[0])
+
+
+def _cell(value: float, fraction: int, low: int) -> int:
+    """Of adaptive bins: how many cells from that of zero."""
+    bits = _float_bits(value)
+    distance = max(((bits & 0x7FFFFFFF) >> (23 - fraction)) - (low << fraction) + 1, 0)
+    return -distance if bits >> 31 else distance
+
+
+def _cell_edge(cell: int, fraction: int, low: int) -> float:
+    """The least value of a cell."""
+    magnitude = (abs(cell - (cell <= 0)) + (low << fraction) - 1) << (23 - fraction)
+    if cell > 0:
+        return float(struct.unpack("<f", struct.pack("<I", magnitude))[0])
+    # The next float above the greatest magnitude of the cell before: one bit less of it.
+    return -float(struct.unpack("<f", struct.pack("<I", magnitude - 1))[0])
+
+
+def _adaptive(reader: _Statistics, low_value: float, high_value: float) -> dict[str, Any]:
+    fraction = reader.take("B")
+    top = max((_float_bits(value) & 0x7FFFFFFF) >> 23 for value in (low_value, high_value))
+    low = max(top - 30, 1)
+    first, last = (_cell(value, fraction, low) for value in (low_value, high_value))
+    edges = [_cell_edge(cell, fraction, low) for cell in range(first + 1, last + 1)]
+    return {"edges": edges, "counts": reader.sparse(last - first + 1)}
+
+
+def _part(reader: _Statistics) -> dict[str, Any]:
+    kind, index = PART_KINDS[reader.take("B")], reader.count()
+    name = {"values": "", "column": f"{index}", "channel": f"channel {index}"}.get(kind, kind)
+    fields = (
+        "finite_count", "nan_count", "infinite_count", "clipped_count", "unchanged_count",
+        "pair_count",
+    )  # fmt: skip
+    part: dict[str, Any] = {
+        "kind": kind if kind in ("values", "column") else "figure", "name": name,
+        **{field: reader.count() for field in fields}, "step_squares": reader.take("d"),
+    }  # fmt: skip
+    extent = dict.fromkeys(("min", "max", "mean", "squares"), 0.0)
+    if part["finite_count"]:
+        extent = dict(zip(extent, (reader.take(form) for form in "ffdd"), strict=True))
+    bin_count = reader.count()
+    if bin_count:
+        bins = {"edges": [reader.take("f") for _ in range(bin_count - 1)]}
+        bins["counts"] = [reader.count() for _ in range(bin_count)]
+    elif part["finite_count"]:
+        bins = _adaptive(reader, extent["min"], extent["max"])
+    else:
+        bins = {"edges": [], "counts": [0]}
+    return {**part, **extent, **bins, "is_adaptive": bin_count == 0}
+
+
+def statistics(data: bytes) -> dict[str, Any]:
+    if data[:8] == b"EWSTAT01":
+        return first_statistics(data)
+    require(data[:8] == b"EWSTAT02", "the magic")
+    reader = _Statistics(data)
+    counted: dict[str, Any] = {"description": reader.text()}
+    counted |= {"run_count": reader.count(), "error_count": reader.count()}
+    counted["latency_counts"] = reader.sparse(976)
+    counted["tensors"] = []
+    for _ in range(reader.count()):
+        side, dtype = reader.take("B"), reader.take("B")
+        tensor = {"side": ("input", "output")[side], "dtype": DTYPES[dtype], "name": reader.text()}
+        tensor["class_counts"] = reader.sparse(reader.count())
+        tensor["parts"] = [_part(reader) for _ in range(reader.count())]
+        counted["tensors"].append(tensor)
+    require(reader.at == len(reader.data), "the end")
+    return counted
+
+
+def first_statistics(data: bytes) -> dict[str, Any]:
+    """Version 1."""
+    reader = _Statistics(data)
+    take = reader.take
     counted: dict[str, Any] = {"run_count": take("Q"), "error_count": take("Q")}
-    counted["latency_counts"] = sparse()
+    counted["latency_counts"] = reader.pairs()
     counted["tensors"] = []
     for _ in range(take("Q")):
         side, dtype = take("B"), take("B")
@@ -409,9 +514,9 @@ def statistics(data: bytes) -> dict[str, Any]:
         edges = [take("d") for _ in range(take("Q"))]
         counted["tensors"].append(
             {"side": ("input", "output")[side], "name": name, "dtype": DTYPES[dtype], **counts,
-             **numbers, "edges": edges, "counts": sparse(), "class_counts": sparse()}
+             **numbers, "edges": edges, "counts": reader.pairs(), "class_counts": reader.pairs()}
         )  # fmt: skip
-    require(at == len(data) - 4, "the end")
+    require(reader.at == len(reader.data), "the end")
     return counted
 
 

@@ -49,6 +49,8 @@ class Binned(Protocol):
     """A tensor of a Reference: its name, and the edges of its bins."""
 
     @property
+    def side(self) -> str: ...
+    @property
     def name(self) -> str: ...
     @property
     def edges(self) -> Sequence[float]: ...
@@ -179,7 +181,11 @@ class Capture:
         plan = self._plan.copy()
         plan.redactions = [rule.core() for rule in self._redactions]
         if reference is not None:
-            plan.edges = {tensor.name: tensor.edges for tensor in reference.tensors}
+            plan.edges = {
+                (tensor.side, tensor.name): [tensor.edges]
+                for tensor in reference.tensors
+                if tensor.edges
+            }
         plan.descriptions = {
             signature.name: self._description(
                 _core.recorded_signature(plan.redactions, signature), identity, labels

@@ -317,25 +317,36 @@ class Drift(NamedTuple):
 def drifts(
     reference: Sequence[Mapping[str, Any]], counted: Sequence[Mapping[str, Any]]
 ) -> list[Drift]:
-    """A Drift for each tensor that both have in the same bins, where each is one part.
+    """A Drift for each tensor whose values both have in the same bins.
 
-    Both are rows of ReferenceStatistics: side, name, edges, counts, mean, variance, finite_count.
+    `reference` are rows of ReferenceStatistics: side, name, edges, counts, mean, variance,
+    finite_count; `counted` tensors of Statistics.report().
     """
     expected = {(row["side"], row["name"]): row for row in reference}
     compared = []
     for row in counted:
+        part = row["parts"][0]
         base = expected.get((row["side"], row["name"]))
-        if base is None or list(base["edges"]) != list(row["edges"]) or not row["finite_count"]:
+        if base is None or not part["finite_count"]:
             continue
-        shift = float(metrics.mean_shift(row["mean"], base["mean"], base["variance"]))
+        if part["is_adaptive"] or least_floats(base["edges"]) != part["edges"].tolist():
+            continue
+        shift = float(metrics.mean_shift(part["mean"], base["mean"], base["variance"]))
         compared.append(
             Drift(
                 row["side"],
                 row["name"],
-                int(row["finite_count"]),
-                row["mean"],
-                float(metrics.psi(base["counts"], row["counts"])),
+                int(part["finite_count"]),
+                part["mean"],
+                float(metrics.psi(base["counts"], part["counts"])),
                 None if math.isnan(shift) else shift,
             )
         )
     return compared
+
+
+def least_floats(edges: Sequence[float]) -> list[float]:
+    """The least floats that are not below each edge: what values, which are floats, lie between."""
+    nearest = np.asarray(edges, np.float32)
+    above = np.nextafter(nearest, np.float32(np.inf))
+    return [float(value) for value in np.where(nearest < np.asarray(edges, float), above, nearest)]

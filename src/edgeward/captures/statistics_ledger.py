@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from edgeward import _core
 from edgeward.captures.statistics_budget import keep_within
@@ -137,12 +138,21 @@ def _sum(before: Window, window: Window) -> Window:
     return window._replace(counted=counted, id=before.id, wall_ns=window.wall_ns or before.wall_ns)
 
 
-def _key(counted: Counted, tensors: Iterable[dict[str, object]]) -> str:
+def _key(counted: Counted, tensors: Iterable[dict[str, Any]]) -> str:
     """The same for what can be merged: releases, signatures, tensors and bins that are the same."""
     import json
 
-    layout = [[row[field] for field in ("side", "name", "dtype", "edges")] for row in tensors]
+    layout = [
+        [*(row[field] for field in ("side", "name", "dtype")), *map(_bins_of, row["parts"])]
+        for row in tensors
+    ]
     return _hash(json.dumps([*counted[:4], layout]))
+
+
+def _bins_of(part: dict[str, Any]) -> list[Any]:
+    """The same for parts that can be merged; adaptive bins always can."""
+    edges = None if part["is_adaptive"] else part["edges"].tolist()
+    return [part["kind"], part["name"], edges]
 
 
 def _hash(text: str) -> str:

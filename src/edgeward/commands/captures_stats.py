@@ -79,19 +79,15 @@ def _latency(counts: NDArray[np.uint64]) -> dict[str, int]:
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A tensor's row for JSON; of bins without edges only those that hold something."""
-    plain = {name: value for name, value in row.items() if name not in ("counts", "class_counts")}
-    counts = row["counts"]
-    if row["edges"]:
-        plain["counts"] = counts.tolist()
-    else:
-        plain["bins"] = [
-            {"least": value, "count": int(counts[bin])}
-            for bin, value in _core.bit_bins()
-            if counts[bin]
-        ]
-    plain["class_counts"] = row["class_counts"].tolist()
-    return plain
+    """A tensor's row for JSON."""
+    parts = [
+        {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in part.items()
+        }
+        for part in row["parts"]
+    ]
+    return {**row, "class_counts": row["class_counts"].tolist(), "parts": parts}
 
 
 def _text(entry: dict[str, Any]) -> str:
@@ -101,16 +97,17 @@ def _text(entry: dict[str, Any]) -> str:
     rows += [
         (
             row["side"],
-            row["name"],
-            f"{row['finite_count']:,}",
-            number(row["mean"]),
-            number(row["variance"] ** 0.5),
-            number(row["min"]),
-            number(row["max"]),
-            f"{row['nan_count']:,}",
-            f"{row['infinite_count']:,}",
+            f"{row['name']} {part['name']}".rstrip(),
+            f"{part['finite_count']:,}",
+            number(part["mean"]),
+            number(part["variance"] ** 0.5),
+            number(part["min"]),
+            number(part["max"]),
+            f"{part['nan_count']:,}",
+            f"{part['infinite_count']:,}",
         )
         for row in entry["tensors"]
+        for part in row["parts"]
     ]
     errors = f", {entry['error_count']:,} failed" if entry["error_count"] else ""
     head = (

@@ -38,9 +38,9 @@ SessionRing* no_ring() {
 CapturePlan some_plan() { return {.ring_bytes = kMinRingBytes, .has_statistics = true}; }
 
 Statistics counted(uint64_t failures) {
-  Statistics statistics({"main", {{"x", DType::float32, {1}, {}}}, {}}, {});
-  for (uint64_t i = 0; i < failures; ++i) statistics.add_failure();
-  return statistics;
+  StatisticsCounter counter({"main", {{"x", DType::float32, {1}, {}}}, {}}, {});
+  for (uint64_t i = 0; i < failures; ++i) counter.add_failure();
+  return counter.take();
 }
 
 CaptureSource source_of(const std::string& signature, const RingCounters& counters, uint64_t failures) {
@@ -68,8 +68,8 @@ TEST_CASE("what sessions have counted adds up, of those that ended too") {
     CHECK(all.overwritten == 555);
     const auto statistics = capture.statistics();
     REQUIRE(statistics.size() == 2);
-    CHECK(statistics.at("a").error_count() == 11);
-    CHECK(statistics.at("b").error_count() == 100);
+    CHECK(statistics.at("a").error_count == 11);
+    CHECK(statistics.at("b").error_count == 100);
   };
   check();
   capture.remove(second);
@@ -82,21 +82,23 @@ TEST_CASE("what sessions have counted adds up, of those that ended too") {
 
 TEST_CASE("each count is taken once, of ended sessions too, and all stay in the sum") {
   Capture capture(some_plan());
-  Statistics live = counted(3);
-  const CaptureSource source{"a", [] { return RingCounters(); }, [&]() -> std::optional<Statistics> { return live; },
+  StatisticsCounter live({"main", {{"x", DType::float32, {1}, {}}}, {}}, {});
+  for (int i = 0; i < 3; ++i) live.add_failure();
+  const CaptureSource source{"a", [] { return RingCounters(); },
+                             [&]() -> std::optional<Statistics> { return live.statistics(); },
                              [&]() -> std::optional<Statistics> { return live.take(); }, no_ring()};
   const CaptureSource ended = source_of("a", {}, 10);
   capture.add(source);
   capture.add(ended);
   capture.remove(ended);
-  CHECK(capture.take_statistics().at("a").error_count() == 13);
+  CHECK(capture.take_statistics().at("a").error_count == 13);
   live.add_failure();
-  CHECK(capture.statistics().at("a").error_count() == 14);
-  CHECK(capture.take_statistics().at("a").error_count() == 1);
-  CHECK(capture.take_statistics().at("a").error_count() == 0);
-  CHECK(capture.statistics().at("a").error_count() == 14);
+  CHECK(capture.statistics().at("a").error_count == 14);
+  CHECK(capture.take_statistics().at("a").error_count == 1);
+  CHECK(capture.take_statistics().at("a").error_count == 0);
+  CHECK(capture.statistics().at("a").error_count == 14);
   capture.remove(source);
-  CHECK(capture.statistics().at("a").error_count() == 14);
+  CHECK(capture.statistics().at("a").error_count == 14);
 }
 
 TEST_CASE("without statistics there are none") {

@@ -198,8 +198,8 @@ TEST_CASE("a run that failed has its inputs, and says so") {
   CHECK((all[0].head.reason & kFailed) != 0);
   REQUIRE(all[0].tensors.size() == 1);
   CHECK(all[0].tensors[0].side == RecordSide::input);
-  CHECK(session.recorder().statistics()->error_count() == 1);
-  CHECK(session.recorder().statistics()->run_count() == 1);
+  CHECK(session.recorder().statistics()->error_count == 1);
+  CHECK(session.recorder().statistics()->run_count == 1);
 }
 
 TEST_CASE("what a full ring loses is counted, in the next record too") {
@@ -404,15 +404,15 @@ TEST_CASE("statistics are of every inference, kept or not") {
   Recorded session([](CapturePlan& plan) {
     plan.rule = rule_of(RuleKind::fraction, 0);
     plan.has_statistics = true;
-    plan.edges = {{"y", {5, 10}}};
+    plan.edges = {{{true, "y"}, {{5, 10}}}};
   });
   for (uint8_t value = 0; value < 20; ++value) session.run(value);
   CHECK(session.kept().empty());
   const auto statistics = session.recorder().statistics();
   REQUIRE(statistics);
-  CHECK(statistics->run_count() == 20);
-  CHECK(statistics->tensors()[1].statistics.bins == std::vector<uint64_t>{5 * 64, 5 * 64, 10 * 64});
-  CHECK(session.capture().statistics().at("main").run_count() == 20);
+  CHECK(statistics->run_count == 20);
+  CHECK(statistics->tensors[1].parts[0].bins.counts() == std::vector<uint64_t>{5 * 64, 5 * 64, 10 * 64});
+  CHECK(session.capture().statistics().at("main").run_count == 20);
 }
 
 TEST_CASE("what is left out is nowhere in the ring's file, of runs that are kept, that failed and that came before") {
@@ -476,9 +476,9 @@ TEST_CASE("a tensor that is dropped is in no record and in the statistics, one t
   CHECK(all[0].tensors[0].side == RecordSide::output);
   CHECK(all[0].data(0).size() == 32);
   const auto statistics = session.recorder().statistics();
-  CHECK(statistics->run_count() == 1);
-  CHECK(statistics->tensors()[0].statistics.finite_count == 64);
-  CHECK(statistics->tensors()[1].statistics.finite_count == 0);
+  CHECK(statistics->run_count == 1);
+  CHECK(statistics->tensors[0].parts[0].moments.count == 64);
+  for (const Part& part : statistics->tensors[1].parts) CHECK(part.moments.count == 0);
 }
 
 TEST_CASE("a plan that does not fit the model is refused, and leaves no record") {
@@ -496,7 +496,7 @@ TEST_CASE("a plan that does not fit the model is refused, and leaves no record")
     });
   });
   check_refusal(Code::bad_input, {"\"x\"", "ascend"}, [&] {
-    make([](CapturePlan& plan) { plan.edges = {{"x", {1, 1}}}; });
+    make([](CapturePlan& plan) { plan.edges = {{{false, "x"}, {{1, 1}}}}; });
   });
   check_refusal(Code::bad_input, {"\"x\"", "a key"}, [&] {
     make([](CapturePlan& plan) { plan.redactions = {{.kind = RedactionKind::hash, .tensor = "x"}}; });

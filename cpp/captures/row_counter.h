@@ -1,0 +1,69 @@
+// RowCounter: counts rows of numbers column by column, all columns of a row in one pass over wide vectors. What it has
+// counted is taken as Parts. One thread at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "captures/part.h"
+#include "captures/wide.h"
+
+namespace edgeward {
+
+class RowCounter {
+ public:
+  RowCounter() = default;
+  // One column for each name. `edges` are those of each column, which ascend; nothing for adaptive bins in all columns.
+  // Values that are `least` or `greatest` are clipped; with NaN for them, those at the two ends of a column's edges.
+  RowCounter(std::vector<PartName> names, const std::vector<std::vector<float>>& edges, float least, float greatest);
+  RowCounter(RowCounter&&) = default;
+  RowCounter& operator=(RowCounter&&) = default;
+  RowCounter(const RowCounter&) = delete;
+  RowCounter& operator=(const RowCounter&) = delete;
+
+  size_t width() const { return names_.size(); }
+  // `row` holds width() floats, at least one, and room for kLanes more, which belongs to the counter. Returns the
+  // moments of its finite ones.
+  Moments add(float* row);
+  // All that was counted since the last clear().
+  std::vector<Part> parts() const;
+  // From here on counts begin at zero; the last row stays the neighbour of the next.
+  void clear();
+
+ private:
+  // What wide vectors do not count, or have counted before the last spill().
+  struct Rare {
+    uint64_t nan_count = 0;
+    uint64_t infinite_count = 0;
+    uint64_t unpaired_count = 0;  // rows with a row before, of which not both have a finite value
+    uint64_t clipped_count = 0;
+    uint64_t unchanged_count = 0;
+  };
+
+  Moments add_odd(const float* row);
+  void add_value(size_t column, float value);
+  void make_room(size_t column, float value);
+  void spill();
+
+  std::vector<PartName> names_;
+  size_t padded_ = 0;  // width, in whole vectors
+  bool is_adaptive_ = true;
+  bool has_last_ = false;
+  uint64_t row_count_ = 0;
+  uint64_t pair_count_ = 0;       // rows that have a row before them
+  uint32_t unspilled_count_ = 0;  // rows since the last spill()
+  size_t unbegun_count_ = 0;      // columns without a finite value
+  size_t edge_count_ = 0;         // of the column with the most
+  std::vector<float> edges_;      // [edge][column]; NaN where a column has fewer
+  std::vector<Bins> bins_;
+  std::vector<uint64_t*> bin_counts_;  // of bins_
+  std::vector<Rare> rare_;
+  // By column, padded.
+  std::vector<float> shift_, min_, max_, last_, low_, high_, room_min_, room_max_;
+  std::vector<double> sums_, squares_, steps_;
+  std::vector<uint32_t> clipped_, unchanged_, cells_;
+  std::vector<int32_t> cell_shift_, cell_offset_, first_cell_;
+};
+
+}  // namespace edgeward

@@ -1,0 +1,85 @@
+// StatisticsCounter: counts the inferences of one session. What it has counted is taken as Statistics. One thread at a
+// time.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "captures/row_counter.h"
+#include "captures/statistics.h"
+#include "captures/value_counter.h"
+#include "tensor/signature.h"
+
+namespace edgeward {
+
+// The edges of a tensor's bins, by whether it is an output, and its name: a list for each part, in the order of
+// TensorParts. A list for one part, of a tensor that has several, is of all its values: its columns are not counted
+// then. Other tensors have adaptive bins.
+using TensorEdges = std::map<std::pair<bool, std::string>, std::vector<std::vector<float>>>;
+
+class StatisticsCounter {
+ public:
+  // Of a tensor with more elements than this that is no rows, every k-th is counted, where k is the least that keeps to
+  // the limit. The first of them moves on by one from run to run, so that each element has its turn.
+  static constexpr size_t kMaxElements = 16'384;
+  // What of such a tensor is compared with the inference before, spread evenly: elements, or pixels of a picture.
+  static constexpr size_t kMaxSample = 256;
+
+  // Throws Error(bad_input) for edges of a tensor that has other parts, and for edges that do not ascend.
+  StatisticsCounter(const Signature& signature, const TensorEdges& edges);
+
+  // The views are of all inputs and outputs, in the signature's order.
+  void add(std::span<const TensorView> inputs, std::span<const TensorView> outputs, uint64_t latency_ns);
+  void add_failure() { ++error_count_; }
+
+  // All that was counted since the last take().
+  Statistics statistics() const;
+  // The same; what is counted from here on begins at zero. When memory runs out, nothing is taken.
+  Statistics take();
+
+ private:
+  struct Tensor {
+    bool is_output;
+    TensorSpec spec;
+    TensorParts parts;
+    float zero = 0;       // the stored score that stands for 0
+    float scale = 1;      // of one stored unit
+    ValueCounter values;  // unless it has columns
+    RowCounter columns;
+    RowCounter figures;
+    std::vector<float> row;     // one, and what a RowCounter reads beyond it
+    std::vector<float> sample;  // of the last inference
+    std::vector<float> figure_row;
+    std::vector<uint64_t> classes;
+  };
+  // What one inference gives to the figures of a tensor.
+  struct Run {
+    Moments moments;
+    double margin = 0;
+    double entropy = 0;
+    size_t row_count = 0;
+  };
+
+  Tensor tensor_of(const TensorSpec& spec, bool is_output, const TensorEdges& edges) const;
+  void add_tensor(Tensor& tensor, const TensorView& view);
+  template <class Element, class ToFloat>
+  void add_rows(Tensor& tensor, const Element* elements, size_t count, const ToFloat& to_float, Run& run);
+  template <class Element, class ToFloat>
+  void add_values(Tensor& tensor, const Element* elements, size_t count, const ToFloat& to_float, Run& run);
+  template <class Element, class ToFloat>
+  void add_sample(Tensor& tensor, const Element* elements, size_t count, const ToFloat& to_float);
+  static void add_scores(Tensor& tensor, Run& run);
+  static void add_figures(Tensor& tensor, const Run& run);
+
+  uint64_t run_count_ = 0;
+  uint64_t turn_ = 0;  // runs ever: which elements of a large tensor are counted
+  uint64_t error_count_ = 0;
+  LatencyHistogram latency_;
+  std::vector<Tensor> tensors_;
+};
+
+}  // namespace edgeward

@@ -1,0 +1,192 @@
+#include "captures/value_counter.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "captures/wide.h"
+
+namespace edgeward {
+namespace {
+
+constexpr size_t kBlock = 2048;  // values: they stay in the nearest cache
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// What floats add up to, around `shift`.
+struct BlockSums {
+  double shift = 0;
+  double sum = 0;
+  double squares = 0;
+  float min = 0;
+  float max = 0;
+  uint64_t clipped_count = 0;
+  bool is_finite = false;
+};
+
+// Sums are doubles: the first value of a block, from which all others are seen, may lie far from them.
+EDGEWARD_WIDE void add_sums(const float* values, size_t count, float low, float high, BlockSums& total) {
+  Double8 sums = {}, squares = {};
+  Float8 least, most;
+  Int8 clipped = {}, special = {};
+  for (size_t lane = 0; lane < kLanes; ++lane) {
+    least[lane] = kInfinity;
+    most[lane] = -kInfinity;
+  }
+  const auto shift = static_cast<float>(total.shift);
+  const auto add = [&](const Float8& x) __attribute__((always_inline)) {
+    const Double8 distance = __builtin_convertvector(x, Double8) - total.shift;
+    Int8 mask;
+    sums += distance;
+    squares += distance * distance;
+    select(least, x < least, x, least);
+    select(most, x > most, x, most);
+    clipped -= (x == low) | (x == high);
+    mark_special(mask, x);
+    special |= mask;
+  };
+  Float8 x;
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    load(x, values + i);
+    add(x);
+  }
+  // The rest, with values that add nothing: that they are clipped is taken back.
+  const size_t rest = count - i;
+  if (rest > 0) {
+    for (size_t lane = 0; lane < kLanes; ++lane) x[lane] = lane < rest ? values[i + lane] : shift;
+    add(x);
+    if (shift == low || shift == high) total.clipped_count -= kLanes - rest;
+  }
+  total.min = kInfinity;
+  total.max = -kInfinity;
+  for (size_t lane = 0; lane < kLanes; ++lane) {
+    total.sum += sums[lane];
+    total.squares += squares[lane];
+    total.min = least[lane] < total.min ? least[lane] : total.min;
+    total.max = most[lane] > total.max ? most[lane] : total.max;
+    total.clipped_count += static_cast<uint64_t>(clipped[lane]);
+  }
+  total.is_finite = !has_any(special);
+}
+
+BlockSums sums_of(std::span<const float> values, float low, float high) {
+  // Some value of the block itself, near all of them: what is summed is then small.
+  const double shift = std::isfinite(values[0]) ? values[0] : 0;
+  BlockSums sums{shift};
+  add_sums(values.data(), values.size(), low, high, sums);
+  return sums;
+}
+
+Moments moments_of(const BlockSums& sums, size_t count) {
+  const auto counted = static_cast<double>(count);
+  const double from_shift = sums.sum / counted;
+  return {count, sums.min, sums.max, sums.shift + from_shift,
+          std::max(0.0, sums.squares - counted * from_shift * from_shift)};
+}
+
+// Of a block that has others among them: these are counted.
+std::span<const float> finite_of(std::span<const float> values, float* finite, Part& part) {
+  size_t count = 0;
+  for (const float value : values) {
+    if (std::isfinite(value)) {
+      finite[count++] = value;
+    } else {
+      ++(std::isnan(value) ? part.nan_count : part.infinite_count);
+    }
+  }
+  return {finite, count};
+}
+
+// Indices of cells, from 0 to `last`.
+EDGEWARD_WIDE void cells_of(const float* values, size_t count, const BinScale& scale, int32_t first, int32_t last,
+                            int32_t* cells) {
+  constexpr int32_t kFar = 1 << 29;  // beyond every cell, and no sum overflows
+  const int32_t shift = BinScale::kMaxFraction - scale.fraction;
+  const int32_t offset = scale.offset();
+  for (size_t i = 0; i < count; ++i) {
+    const auto bits = std::bit_cast<int32_t>(values[i]);
+    const int32_t beyond = ((bits & 0x7FFF'FFFF) >> shift) - offset;
+    const int32_t distance = beyond < 0 ? 0 : beyond > kFar ? kFar : beyond;
+    const int32_t sign = bits >> 31;
+    const int32_t index = ((distance ^ sign) - sign) - first + 1;
+    cells[i] = index < 0 ? 0 : index > last ? last : index;
+  }
+}
+
+}  // namespace
+
+std::optional<EdgeTable> EdgeTable::of(const std::vector<float>& edges) {
+  constexpr size_t kMinEdges = 8;
+  if (edges.size() < kMinEdges) return std::nullopt;
+  EdgeTable table;
+  table.scale_ = BinScale::of(edges.front(), edges.back(), BinScale::kMaxFraction);
+  table.first_cell_ = table.scale_.cell(edges.front());
+  table.cells_.resize(static_cast<size_t>(table.scale_.cell(edges.back()) - table.first_cell_) + 3, {0, kInfinity});
+  for (const float edge : edges) {
+    Cell& cell = table.cells_[static_cast<size_t>(table.scale_.cell(edge) - table.first_cell_) + 1];
+    if (cell.edge != kInfinity) return std::nullopt;
+    cell.edge = edge;
+  }
+  uint32_t bin = 0;
+  for (Cell& cell : table.cells_) {
+    cell.bin = bin;
+    if (cell.edge != kInfinity) ++bin;
+  }
+  return table;
+}
+
+void EdgeTable::count(std::span<const float> values, uint64_t* counts) const {
+  int32_t cells[kBlock];
+  for (; !values.empty(); values = values.subspan(std::min(kBlock, values.size()))) {
+    const size_t count = std::min(kBlock, values.size());
+    cells_of(values.data(), count, scale_, first_cell_, static_cast<int32_t>(cells_.size()) - 1, cells);
+    for (size_t i = 0; i < count; ++i) {
+      const Cell& cell = cells_[static_cast<size_t>(cells[i])];
+      ++counts[cell.bin + (values[i] >= cell.edge ? 1 : 0)];
+    }
+  }
+}
+
+ValueCounter::ValueCounter(const std::vector<float>* edges, float least, float greatest)
+    : least_(least), greatest_(greatest) {
+  if (edges == nullptr) return;
+  part_.bins = Bins(*edges);
+  table_ = EdgeTable::of(*edges);
+  if (std::isnan(least) && edges->size() >= 2) {
+    least_ = edges->front();
+    greatest_ = std::nextafter(edges->back(), -kInfinity);
+  }
+}
+
+void ValueCounter::add(std::span<const float> values, Moments& moments) {
+  float finite[kBlock];
+  for (; !values.empty(); values = values.subspan(std::min(kBlock, values.size()))) {
+    std::span<const float> block = values.first(std::min(kBlock, values.size()));
+    BlockSums sums = sums_of(block, least_, greatest_);
+    if (!sums.is_finite) {
+      block = finite_of(block, finite, part_);
+      if (block.empty()) continue;
+      sums = sums_of(block, least_, greatest_);
+    }
+    const Moments of_block = moments_of(sums, block.size());
+    if (table_) {
+      table_->count(block, &part_.bins.count_at(0));
+    } else {
+      part_.bins.widen(of_block.min, of_block.max);
+      part_.bins.add(block);
+    }
+    part_.moments.merge(of_block);
+    moments.merge(of_block);
+    part_.clipped_count += sums.clipped_count;
+  }
+}
+
+void ValueCounter::clear() {
+  Bins bins = std::move(part_.bins);
+  bins.clear();
+  part_ = {};
+  part_.bins = std::move(bins);
+}
+
+}  // namespace edgeward
