@@ -691,7 +691,7 @@ WINDOWS = [
     (
         "cursor.add_window(device, window.id)",
         'cursor.add_window("", window.id)',
-        WINDOWS_TESTS + "each_complete_window_is_handed_over_once",
+        WINDOWS_TESTS + "a_window_of_another_device_hides_none",
     ),
 ]
 

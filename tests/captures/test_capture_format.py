@@ -148,6 +148,30 @@ def test_statistics(edges):
             assert part["squares"] / part["finite_count"] == ours["variance"]
 
 
+def test_a_window(tmp_path):
+    names = ["one", "two", "three", "four"]
+    with ew.Capture(tmp_path / "captures", window_s=1e6) as capture:
+        model = ew.load_unsigned(tflite_models.sum_product())
+        capture.attach(model, name="m", version="1", package_id="ab", columns={"a": names})
+        ran(model, capture, 50)
+    (path,) = (tmp_path / "captures").glob("*.stats")
+    saved = capture_reader.statistics_file(path.read_bytes())
+    (window,) = ew.read_windows(tmp_path / "captures")
+    assert saved.pop("statistics")["run_count"] == window.counted.statistics.run_count == 50
+    assert saved == {
+        "name": "m",
+        "version": "1",
+        "package_id": "ab",
+        "signature": "serving_default",
+        "columns": {"a": names},
+        "id": window.id,
+        "boot_id": window.boot_id.hex(),
+        "begin_ns": window.begin_ns,
+        "end_ns": window.begin_ns + 10**15,
+        "wall_ns": window.wall_ns,
+    }
+
+
 def test_sealed_statistics(tmp_path):
     with ew.Capture(tmp_path / "captures", encrypt_to=sealed.DEVICE.public) as capture:
         model = ew.load_unsigned(tflite_models.sum_product())

@@ -82,3 +82,85 @@ def test_version_1_says_what_was_counted(window):
 def test_something_else_is_not_version_1(window, others):
     with pytest.raises(ew.MalformedCapture):
         parsed(of_version_1(window, **others))
+
+
+def described(window, changes):
+    """Its bytes with another description: members of members are changed one by one."""
+    statistics = _core.Statistics.from_bytes(window_bytes(window))
+    description = json.loads(statistics.description)
+    for member, change in changes.items():
+        if isinstance(change, dict):
+            description[member].update(change)
+        else:
+            description[member] = change
+    return statistics.to_bytes(json.dumps(description))
+
+
+def test_what_a_later_version_adds_is_passed_over(window):
+    content = described(window, {"more": 1, "window": {"more": 2}, "model": {"more": 3}})
+    assert facts(parsed(content)) == facts(window)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"window": None},
+        {"window": {"id": ""}},
+        {"window": {"id": "0123456789abcdeF"}},
+        {"window": {"id": "0123456789abcdef0"}},
+        {"window": {"id": 5}},
+        {"window": {"boot_id": "00" * 15}},
+        {"window": {"boot_id": "00" * 17}},
+        {"window": {"boot_id": "no" * 16}},
+        {"window": {"boot_id": None}},
+        {"window": {"begin_ns": -1}},
+        {"window": {"begin_ns": 1.5}},
+        {"window": {"begin_ns": True}},
+        {"window": {"begin_ns": 7}},
+        {"window": {"end_ns": MAX_NS + 1}},
+        {"window": {"end_ns": float("inf")}},
+        {"window": {"wall_ns": -1}},
+        {"window": {"wall_ns": None}},
+        {"model": []},
+        {"model": {"name": 5}},
+        {"signature": None},
+        {"columns": []},
+        {"columns": {"a": "names"}},
+        {"columns": {"a": [1]}},
+        {"columns": {"a": None}},
+    ],
+    ids=str,
+)
+def test_another_description_is_refused(window, changes):
+    with pytest.raises(ew.MalformedCapture):
+        parsed(described(window, changes))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "[]", "{}", "{", "[" * 100_000, '{"window": {}}'], ids=lambda text: text[:20]
+)
+def test_what_is_no_description_is_refused(window, text):
+    with pytest.raises(ew.MalformedCapture):
+        parsed(window.counted.statistics.to_bytes(text))
+
+
+@pytest.mark.parametrize("member", ["model", "signature", "window"])
+def test_a_description_that_lacks_something_is_refused(window, member):
+    statistics = _core.Statistics.from_bytes(window_bytes(window))
+    description = json.loads(statistics.description)
+    del description[member]
+    with pytest.raises(ew.MalformedCapture):
+        parsed(statistics.to_bytes(json.dumps(description)))
+
+
+def test_bytes_that_were_cut_or_changed_are_refused(window):
+    content = window_bytes(window)
+    cut = [content[:length] for length in range(len(content))]
+    flipped = []
+    for bit in range(8 * len(content)):
+        octets = bytearray(content)
+        octets[bit // 8] ^= 1 << bit % 8
+        flipped.append(bytes(octets))
+    for damaged in [*cut, *flipped, content + b"x"]:
+        with pytest.raises(ew.MalformedCapture):
+            parsed(damaged)

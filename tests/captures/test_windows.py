@@ -13,7 +13,7 @@ import edgeward as ew
 from edgeward import _core
 from edgeward.captures.statistics_file import SUFFIX, StatisticsFile
 from edgeward.captures.window import UNKNOWN_BOOT, Counted, Window
-from edgeward.captures.windows import DAY_NS, SAVING_NS, SILENT_NS, complete
+from edgeward.captures.windows import DAY_NS, SAVING_NS, SILENT_NS, Head, complete
 
 NS = 10**9
 HOUR_NS = 3600 * NS
@@ -158,7 +158,7 @@ def test_a_file_of_version_1_is_a_window_of_its_day(directory, counted, write, n
     }
     path = directory / f"{name}{_core.JSON_STATISTICS_SUFFIX}"
     path.write_text(json.dumps(document))
-    (day,) = (window for window in ew.read_windows(directory) if not window.id)
+    day, _ = ew.read_windows(directory)
     assert (day.wall_ns, day.end_ns - day.begin_ns) == (wall_ns, DAY_NS)
     assert day.counted.statistics.report()["run_count"] == 1
     cursor = ew.Cursor(directory.parent / "cursor")  # which hands over what has an id
@@ -170,31 +170,31 @@ def test_a_file_of_version_1_is_a_window_of_its_day(directory, counted, write, n
 # --- what is complete ----------------------------------------------------------------------------
 
 
-def window(hour, boot_id=BOOT, wall_ns=None):
-    return Window(None, "", boot_id, hour * HOUR_NS, (hour + 1) * HOUR_NS, wall_ns)
+def head(hour, boot_id=BOOT, wall_ns=None):
+    return Head("", "", boot_id, hour * HOUR_NS, (hour + 1) * HOUR_NS, wall_ns)
 
 
 ELSEWHERE = Moment(bytes([9] * 16), 0, NOW_NS)
 
 
 @pytest.mark.parametrize(
-    ("windows", "now", "chosen"),
+    ("heads", "now", "chosen"),
     [
         ([], ELSEWHERE, []),
-        ([window(1)], ELSEWHERE, []),
-        ([window(1), window(1)], ELSEWHERE, []),
-        ([window(1), window(2)], ELSEWHERE, [0]),
-        ([window(1), window(1), window(3)], ELSEWHERE, [0, 1]),
-        ([window(3), window(1)], ELSEWHERE, [1]),
-        ([window(1)], Moment(BOOT, 2 * HOUR_NS + SAVING_NS - 1), []),
-        ([window(1)], Moment(BOOT, 2 * HOUR_NS + SAVING_NS), [0]),
-        ([window(1, UNKNOWN_BOOT)], Moment(UNKNOWN_BOOT, 9 * HOUR_NS), []),
-        ([window(1, wall_ns=NOW_NS - HOUR_NS - SILENT_NS + 1)], ELSEWHERE, []),
-        ([window(1, wall_ns=NOW_NS - HOUR_NS - SILENT_NS)], ELSEWHERE, [0]),
-        ([window(5), window(1, NEXT)], ELSEWHERE, [0]),
-        ([window(5, wall_ns=NOW_NS), window(1, NEXT, NOW_NS + HOUR_NS - 1)], ELSEWHERE, []),
-        ([window(5, wall_ns=NOW_NS), window(1, NEXT, NOW_NS + HOUR_NS)], ELSEWHERE, [0]),
-        ([window(1, UNKNOWN_BOOT), window(2, UNKNOWN_BOOT, NOW_NS)], ELSEWHERE, [0]),
+        ([head(1)], ELSEWHERE, []),
+        ([head(1), head(1)], ELSEWHERE, []),
+        ([head(1), head(2)], ELSEWHERE, [0]),
+        ([head(1), head(1), head(3)], ELSEWHERE, [0, 1]),
+        ([head(3), head(1)], ELSEWHERE, [1]),
+        ([head(1)], Moment(BOOT, 2 * HOUR_NS + SAVING_NS - 1), []),
+        ([head(1)], Moment(BOOT, 2 * HOUR_NS + SAVING_NS), [0]),
+        ([head(1, UNKNOWN_BOOT)], Moment(UNKNOWN_BOOT, 9 * HOUR_NS), []),
+        ([head(1, wall_ns=NOW_NS - HOUR_NS - SILENT_NS + 1)], ELSEWHERE, []),
+        ([head(1, wall_ns=NOW_NS - HOUR_NS - SILENT_NS)], ELSEWHERE, [0]),
+        ([head(5), head(1, NEXT)], ELSEWHERE, [0]),
+        ([head(5, wall_ns=NOW_NS), head(1, NEXT, NOW_NS + HOUR_NS - 1)], ELSEWHERE, []),
+        ([head(5, wall_ns=NOW_NS), head(1, NEXT, NOW_NS + HOUR_NS)], ELSEWHERE, [0]),
+        ([head(1, UNKNOWN_BOOT), head(2, UNKNOWN_BOOT, NOW_NS)], ELSEWHERE, [0]),
     ],
     ids=[
         "none",
@@ -214,8 +214,8 @@ ELSEWHERE = Moment(bytes([9] * 16), 0, NOW_NS)
         "of no boot, another behind it",
     ],
 )
-def test_a_window_is_complete_when_nobody_adds_to_it(windows, now, chosen):
-    assert complete(windows, now) == [windows[index] for index in chosen]
+def test_a_window_is_complete_when_nobody_adds_to_it(heads, now, chosen):
+    assert complete(heads, now) == [heads[index] for index in chosen]
 
 
 # --- handed over once ----------------------------------------------------------------------------
@@ -271,6 +271,7 @@ def test_a_window_of_another_device_hides_none(directory, write, tmp_path):
         write(1, 1, device=device)
         write(2, 2, device=device)
     assert handed(directory, tmp_path / "cursor") == [1, 1]
+    assert handed(directory, tmp_path / "cursor") == []
 
 
 def test_one_window_twice_in_a_folder_is_handed_over_once(directory, write, tmp_path):

@@ -528,13 +528,17 @@ def statistics_file(data: bytes, private_key: bytes | None = None) -> dict[str, 
     if private_key is not None:
         require(data[:8] == b"EWSTSL01", "the magic")
         data = hpke_open(private_key, data[40:72], b"edgeward/stats/v1\0", data[72:], data[:40])
-    document = json.loads(data)
-    described = document if "version" in document else document["description"]
-    require(document.get("version", 1) == 1, "the version")
+    if data[:1] == b"{":
+        document = json.loads(data)
+        require(document["version"] == 1, "the version")
+        counted = statistics(base64.b64decode(document["statistics"]))
+    else:
+        counted = statistics(data)
+        document = json.loads(counted["description"])
     return {
-        **described["model"],
-        **described.get("window", {}),
-        "columns": described.get("columns", {}),
-        "signature": described["signature"],
-        "statistics": statistics(base64.b64decode(document["statistics"])),
+        **document["model"],
+        **document.get("window", {}),
+        "columns": document.get("columns", {}),
+        "signature": document["signature"],
+        "statistics": counted,
     }

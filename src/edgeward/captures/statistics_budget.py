@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from edgeward import _core
-from edgeward.captures.statistics_file import SUFFIXES
+from edgeward.captures.statistics_file import SUFFIXES, begun
 
 SHARE = 4  # statistics have one part of so many; records have what statistics leave
 DRAFT_AGE_S = 86_400.0
@@ -51,17 +50,12 @@ def evicted(files: Sequence[Held], most_bytes: int) -> list[str]:
     """
     total_bytes = sum(file.size_bytes for file in files)
     names: list[str] = []
-    for file in sorted(files, key=lambda file: _order(file.name)):
+    for file in sorted(files, key=lambda file: begun(file.name)):
         if total_bytes <= most_bytes // SHARE and len(files) - len(names) <= MAX_COUNT:
             break
         total_bytes -= file.size_bytes
         names.append(file.name)
     return names
-
-
-def _order(name: str) -> tuple[int, str]:
-    number = _core.segment_number_of(name)
-    return (-1 if number is None else number, name)
 
 
 def _is_draft(name: str) -> bool:

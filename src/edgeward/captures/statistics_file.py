@@ -4,6 +4,7 @@ It is replaced whole, and sealed when the capture has a recipient.
 Bytes: docs/capture-format.md, section 5.
 """
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -68,6 +69,13 @@ class StatisticsFile:
             return self._content() == content
         except OSError:
             return False
+
+
+def begun(path: str) -> tuple[int, str]:
+    """Orders files by when they were begun: those of version 1, whose names have days, before."""
+    name = os.path.basename(path)
+    number = _core.segment_number_of(name)
+    return (-1 if number is None else number, name)
 
 
 class Gathered(NamedTuple):

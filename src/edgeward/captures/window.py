@@ -55,8 +55,6 @@ class Window(NamedTuple):
 
 def window_bytes(window: Window) -> bytes:
     """What a file holds of it."""
-    import base64
-
     counted = window.counted
     description = {
         "model": dict(zip(IDENTITY, counted[:3], strict=True)),
@@ -70,8 +68,7 @@ def window_bytes(window: Window) -> bytes:
         },
         "columns": counted.columns,
     }
-    statistics = base64.b64encode(counted.statistics.to_bytes()).decode()
-    return json.dumps({"description": description, "statistics": statistics}).encode()
+    return counted.statistics.to_bytes(json.dumps(description))
 
 
 def parsed(content: bytes) -> Window | Counted:
@@ -88,27 +85,27 @@ def parsed(content: bytes) -> Window | Counted:
 
 
 def _parsed(content: bytes) -> Window | Counted:
+    if content.startswith(b"{"):
+        return _of_version_1(json.loads(content))
+    statistics = _core.Statistics.from_bytes(content)
+    return _window(json.loads(statistics.description), statistics)
+
+
+def _of_version_1(document: Mapping[str, Any]) -> Counted:
     import base64
 
-    document: dict[str, Any] = json.loads(content)
-    statistics = _core.Statistics.from_bytes(
-        base64.b64decode(document["statistics"], validate=True)
-    )
-    if "version" in document:
-        if set(document) != {"version", "model", "signature", "statistics"}:
-            raise ValueError("other fields")
-        if document["version"] != 1:
-            raise ValueError("another version")
-        return _counted(document, statistics)
-    return _window(document["description"], statistics)
+    if set(document) != {"version", "model", "signature", "statistics"}:
+        raise ValueError("other members")
+    if document["version"] != 1:
+        raise ValueError("another version")
+    data = base64.b64decode(document["statistics"], validate=True)
+    return _counted(document, _core.Statistics.from_bytes(data))
 
 
 def _counted(document: Mapping[str, Any], statistics: _core.Statistics) -> Counted:
     """Of a description: members that this version does not know are passed over."""
     name, version, package_id = (_text(document["model"][field]) for field in IDENTITY)
-    columns = {
-        tensor: tuple(map(_text, names)) for tensor, names in document.get("columns", {}).items()
-    }
+    columns = {tensor: _names(names) for tensor, names in document.get("columns", {}).items()}
     return Counted(name, version, package_id, _text(document["signature"]), statistics, columns)
 
 
@@ -129,6 +126,12 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("a name that is no text")
     return value
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError("names that are no array")
+    return tuple(map(_text, value))
 
 
 def _ns(value: object) -> int:

@@ -1,16 +1,16 @@
 """Windows below directories: those of each device in the order of time, handed over once."""
 
-import datetime
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from edgeward import _core
 from edgeward.captures.boot_clocks import BootClocks
 from edgeward.captures.cursor import Cursor
 from edgeward.captures.folders import device_of, files_below
 from edgeward.captures.segments import segment_paths
-from edgeward.captures.statistics_file import SUFFIXES, saved_in
+from edgeward.captures.statistics_file import SUFFIXES, begun, saved_in
 from edgeward.captures.window import UNKNOWN_BOOT, Counted, Window
 from edgeward.paths import PathLike
 
@@ -30,10 +30,10 @@ def read_windows(
 
     `key` is the private key that belongs to the captures' encrypt_to. With `cursor`, gives only
     windows that are complete and that the cursor does not have, and adds them to it: the caller
-    saves it. Times are corrected when a device learned the time later in the same boot. The windows
-    of one device are in memory together. A file of version 1 is a window of its day, which has no
-    id: with a cursor it is passed over. A damaged file is passed over, with a warning that names
-    it. Raises OSError, WrongKey.
+    saves it. Times are corrected when a device learned the time later in the same boot. A file of
+    version 1 is a window of its day, which has no id: with a cursor it is passed over. A damaged
+    file is passed over, with a warning that names it. One window is in memory at a time. Raises
+    OSError, WrongKey.
     """
     refused: list[str] = []
     for window in windows_below(directories, key, refused, cursor):
@@ -59,27 +59,44 @@ def windows_below(
     for directory in absolute:
         for path in files_below(directory, *SUFFIXES):
             by_folder.setdefault(os.path.dirname(path), set()).add(path)
-    for folder in sorted(by_folder):
-        paths = sorted(by_folder[folder])
+    for _, folder_paths in sorted(by_folder.items()):
+        paths = sorted(folder_paths, key=begun)
         device = device_of(paths[0], root)
-        saved = saved_in(paths, key, refused)
-        windows = [
-            (entry if isinstance(entry, Window) else _of_day(path, entry))._replace(device=device)
-            for path, entry in saved
-            if cursor is None or isinstance(entry, Window)
-        ]
-        windows = _put_right(windows, folder, key)
         if cursor is None:
-            yield from windows
-            continue
-        for window in complete(windows, _core.moment_now()):
-            if not cursor.has_window(device, window.id):
-                yield window
-                cursor.add_window(device, window.id)
+            yield from _all_of(paths, device, key, refused)
+        else:
+            yield from _rest_of(paths, device, key, refused, cursor)
+
+
+class Head(NamedTuple):
+    """A window without its counts: many of these are in memory, but one window at a time."""
+
+    path: str
+    id: str
+    boot_id: bytes
+    begin_ns: int
+    end_ns: int
+    wall_ns: int | None
+
+
+def _all_of(
+    paths: Sequence[str], device: str, key: _core.PrivateKey | None, refused: list[str]
+) -> Iterator[Window]:
+    walls_ns: dict[str, int | None] | None = None  # of each path, when they are needed
+    for path, saved in saved_in(paths, key, refused):
+        window = saved if isinstance(saved, Window) else _of_day(path, saved)
+        wall_ns = window.wall_ns
+        if wall_ns is None:
+            if walls_ns is None:
+                walls_ns = {head.path: head.wall_ns for head in _heads(paths, key, [])}
+            wall_ns = walls_ns.get(path)
+        yield window._replace(device=device, wall_ns=wall_ns)
 
 
 def _of_day(path: str, counted: Counted) -> Window:
     """What a file of version 1 holds. Its name begins with the day, in UTC."""
+    import datetime
+
     window = Window(counted, "", UNKNOWN_BOOT, 0, DAY_NS)
     try:
         day = datetime.date.fromisoformat(os.path.basename(path)[:10])
@@ -89,62 +106,82 @@ def _of_day(path: str, counted: Counted) -> Window:
     return window._replace(wall_ns=wall_ns if wall_ns >= _core.LEAST_WALL_NS else None)
 
 
-def complete(windows: Sequence[Window], now: _core.Moment) -> list[Window]:
+def _rest_of(
+    paths: Sequence[str],
+    device: str,
+    key: _core.PrivateKey | None,
+    refused: list[str],
+    cursor: Cursor,
+) -> Iterator[Window]:
+    """What is complete, and what the cursor does not have."""
+    heads = complete(_heads(paths, key, refused), _core.moment_now())
+    rest = {head.id: head for head in heads if not cursor.has_window(device, head.id)}
+    walls_ns = {head.path: head.wall_ns for head in rest.values()}
+    for path, saved in saved_in(walls_ns, key, refused):
+        if isinstance(saved, Window):
+            yield saved._replace(device=device, wall_ns=walls_ns[path])
+            cursor.add_window(device, saved.id)
+
+
+def _heads(paths: Sequence[str], key: _core.PrivateKey | None, refused: list[str]) -> list[Head]:
+    """Of one device, with the times that its boots learned later, from windows or from segments."""
+    heads = [
+        Head(path, *saved[1:6])
+        for path, saved in saved_in(paths, key, refused)
+        if isinstance(saved, Window)
+    ]
+    begins = {
+        head.boot_id: head.wall_ns - head.begin_ns
+        for head in heads
+        if head.wall_ns is not None and head.boot_id != UNKNOWN_BOOT
+    }
+    is_known = all(head.wall_ns is not None or head.boot_id in begins for head in heads)
+    clocks = BootClocks([] if is_known else segment_paths(os.path.dirname(paths[0])), key)
+
+    def wall_ns(head: Head) -> int | None:
+        if head.wall_ns is not None:
+            return head.wall_ns
+        if head.boot_id in begins:
+            return begins[head.boot_id] + head.begin_ns
+        return clocks.time_ns(head.boot_id, head.begin_ns, 0) or None
+
+    return [head._replace(wall_ns=wall_ns(head)) for head in heads]
+
+
+def complete(heads: Sequence[Head], now: _core.Moment) -> list[Head]:
     """Those to which nobody adds any more, of the windows of one device in order. Pure."""
     reached_ns: dict[bytes, int] = {}  # by boot: where the latest of its periods begins
-    for window in windows:
-        reached_ns[window.boot_id] = max(reached_ns.get(window.boot_id, 0), window.begin_ns)
+    for head in heads:
+        reached_ns[head.boot_id] = max(reached_ns.get(head.boot_id, 0), head.begin_ns)
     chosen = []
-    behind: dict[bytes, Window] = {}  # by boot: of those whose files were begun later, the last
-    for window in reversed(windows):
-        has_later = window.boot_id != UNKNOWN_BOOT and reached_ns[window.boot_id] >= window.end_ns
+    behind: dict[bytes, Head] = {}  # by boot: of those whose files were begun later, the last
+    for head in reversed(heads):
+        has_later = head.boot_id != UNKNOWN_BOOT and reached_ns[head.boot_id] >= head.end_ns
         if (
             has_later
-            or _is_past(window, now)
-            or any(_is_of_a_next_boot(other, window) for other in behind.values())
+            or _is_past(head, now)
+            or any(_is_of_a_next_boot(other, head) for other in behind.values())
         ):
-            chosen.append(window)
-        behind.setdefault(window.boot_id, window)
+            chosen.append(head)
+        behind.setdefault(head.boot_id, head)
     return chosen[::-1]
 
 
-def _is_past(window: Window, now: _core.Moment) -> bool:
-    if window.boot_id == now.boot_id != UNKNOWN_BOOT:
-        return now.monotonic_ns >= window.end_ns + SAVING_NS
-    end_ns = _wall_end_ns(window)
+def _is_past(head: Head, now: _core.Moment) -> bool:
+    if head.boot_id == now.boot_id != UNKNOWN_BOOT:
+        return now.monotonic_ns >= head.end_ns + SAVING_NS
+    end_ns = _wall_end_ns(head)
     return end_ns is not None and now.wall_ns >= end_ns + SILENT_NS
 
 
-def _is_of_a_next_boot(other: Window, window: Window) -> bool:
-    """Whether `other`, whose file was begun later, says that the boot of `window` is over."""
-    if other.boot_id == window.boot_id != UNKNOWN_BOOT:
+def _is_of_a_next_boot(other: Head, head: Head) -> bool:
+    """Whether `other`, whose file was begun later, says that the boot of `head` is over."""
+    if other.boot_id == head.boot_id != UNKNOWN_BOOT:
         return False
     # Two machines may share a directory, and then the boots of both go on.
-    end_ns = _wall_end_ns(window)
+    end_ns = _wall_end_ns(head)
     return end_ns is None or other.wall_ns is None or other.wall_ns >= end_ns
 
 
-def _wall_end_ns(window: Window) -> int | None:
-    return None if window.wall_ns is None else window.wall_ns + window.end_ns - window.begin_ns
-
-
-def _put_right(
-    windows: Sequence[Window], folder: str, key: _core.PrivateKey | None
-) -> list[Window]:
-    """With the times that their boots learned later, from other windows or from segments."""
-    begins = {
-        window.boot_id: window.wall_ns - window.begin_ns
-        for window in windows
-        if window.wall_ns is not None and window.boot_id != UNKNOWN_BOOT
-    }
-    is_known = all(window.wall_ns is not None or window.boot_id in begins for window in windows)
-    clocks = BootClocks([] if is_known else segment_paths(folder), key)
-
-    def wall_ns(window: Window) -> int | None:
-        if window.wall_ns is not None:
-            return window.wall_ns
-        if window.boot_id in begins:
-            return begins[window.boot_id] + window.begin_ns
-        return clocks.time_ns(window.boot_id, window.begin_ns, 0) or None
-
-    return [window._replace(wall_ns=wall_ns(window)) for window in windows]
+def _wall_end_ns(head: Head) -> int | None:
+    return None if head.wall_ns is None else head.wall_ns + head.end_ns - head.begin_ns
