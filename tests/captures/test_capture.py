@@ -103,18 +103,10 @@ def test_the_names_of_columns_come_with_the_counts(directory):
     assert window.counted.columns == counted.columns == {"b": tuple(names)}
 
 
-@pytest.mark.parametrize(
-    ("columns", "message"),
-    [
-        ({"c": ["x"] * 4}, 'expected names of the model\'s, .*, got "c"'),
-        ({"a": ["x"] * 3}, 'expected 4 names for "a", got 3'),
-        ({"a": []}, 'expected 4 names for "a", got 0'),
-    ],
-)
-def test_names_of_columns_that_do_not_fit_are_refused(directory, columns, message):
+def test_names_of_columns_that_do_not_fit_are_refused(directory):
     model = ew.load_unsigned(tflite_models.sum_product())
-    with ew.Capture(directory) as capture, pytest.raises(ew.BadInput, match=message):
-        capture.attach(model, columns=columns)
+    with ew.Capture(directory) as capture, pytest.raises(ew.BadInput, match="expected 4 names"):
+        capture.attach(model, columns={"a": ["x"] * 3})
 
 
 def test_a_packages_identity_labels_and_bins_come_along(directory, tmp_path):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edgeward import _core
 from edgeward.captures import rings
+from edgeward.captures.column_names import ColumnNames, described, require_columns
 from edgeward.captures.limits import require_number, require_ring_bytes
 from edgeward.captures.redact import Redaction
 from edgeward.captures.rules import Rule, every, fraction
@@ -160,23 +161,24 @@ class Capture:
         package_id: str = "",
         reference: Reference | None = None,
         labels: Sequence[str] = (),
-        columns: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        columns: ColumnNames = MappingProxyType({}),
     ) -> None:
         """Capture what `model` runs from here on, by predict and by sessions opened later.
 
         Records carry `name`, `version` and `package_id`, and `labels`, the names of the classes,
         unless those take more than LABELS_BYTES. Statistics are counted in the bins of
         `reference`, a package's reference statistics, and carry `columns`, the names along the last
-        dimension of tensors, by the tensor's name. A model has one Capture at a time; attaching
-        another replaces it. Raises BadInput for a rule or a tensor that the model does not have
-        and for a redaction that does not fit it. A session for which there is no room for a ring
-        counts its inferences, loses its records, and tries again each second: see `complaint`.
+        dimension of tensors, by the tensor's name, unless these take more than half a mebibyte. A
+        model has one Capture at a time; attaching another replaces it. Raises BadInput for a rule
+        or a tensor that the model does not have and for a redaction or columns that do not fit it.
+        A session for which there is no room for a ring counts its inferences, loses its records,
+        and tries again each second: see `complaint`.
         """
         self._require_open()
         signatures = model.signatures.values()
         _require_names("tensors", self._plan.tensors or (), signatures)
         _require_names("redact", [rule.tensor for rule in self._redactions], signatures)
-        _require_columns(columns, signatures)
+        require_columns(columns, signatures)
         identity = {"name": name, "version": version, "package_id": package_id}
         plan = self._plan.copy()
         plan.redactions = [rule.core() for rule in self._redactions]
@@ -192,10 +194,9 @@ class Capture:
             )
             for signature in signatures
         }
-        columns = {tensor: tuple(names) for tensor, names in columns.items()}
         core = _core.make_capture(plan)
         _core.attach(model, core)
-        self._parts.add(_Attached(weakref.ref(model), core, identity, columns))
+        self._parts.add(_Attached(weakref.ref(model), core, identity, described(columns)))
 
     def capture_next(self, user: "Buffer" = b"", correlation_id: int = 0) -> None:
         """Keep the next inference of each model, whatever the rules say, with `user` beside it.
@@ -297,7 +298,7 @@ class _Attached:
         model: "weakref.ref[_core.Model]",
         core: _core.Capture,
         identity: Mapping[str, str],
-        columns: Mapping[str, Sequence[str]],
+        columns: ColumnNames,
     ) -> None:
         self.model, self.core, self._identity, self._columns = model, core, identity, columns
 
@@ -446,20 +447,6 @@ def _require_names(
             f"{option}: expected names of the model's, {_listed(sorted(known))}, got "
             f"{_listed(unknown)}"
         )
-
-
-def _require_columns(
-    columns: Mapping[str, Sequence[str]], signatures: Iterable[_core.Signature]
-) -> None:
-    _require_names("columns", columns, signatures)
-    for signature in signatures:
-        for spec in (*signature.inputs, *signature.outputs):
-            names = columns.get(spec.name)
-            count = spec.shape[-1] if spec.shape else 0
-            if names is not None and count not in (-1, len(names)):
-                raise BadInput(
-                    f'columns: expected {count} names for "{spec.name}", got {len(names)}'
-                )
 
 
 def _require_recipient(key: _core.PublicKey | None) -> None:

@@ -230,11 +230,11 @@ class Package:
 
         Raises MalformedPackage.
         """
-        from edgeward.packages import column_names
+        from edgeward.packages import columns_file
 
         if not self._has(COLUMNS):
             return None
-        return column_names.from_bytes(self.read(COLUMNS), self._where)
+        return columns_file.from_bytes(self.read(COLUMNS), self._where)
 
     @property
     def golden(self) -> "Golden | None":

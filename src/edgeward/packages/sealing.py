@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeward import _core
+from edgeward.captures.column_names import require_columns
 from edgeward.engines import choice
 from edgeward.errors import BadInput
-from edgeward.packages import column_names, key_wraps
+from edgeward.packages import columns_file, key_wraps
 from edgeward.packages.contents import CARD, COLUMNS, GOLDEN, LABELS, ORIGINAL, REFERENCE, Contents
 from edgeward.packages.golden import Golden
 from edgeward.packages.onnx_conversion import to_ort
@@ -160,8 +161,8 @@ def _further_members(
         text = "".join(f"{label}\n" for label in contents.labels)
         members.append(Member(LABELS, "labels", False, text.encode()))
     if contents.columns:
-        column_names.require_columns(contents.columns, model.signatures.values())
-        content = column_names.to_bytes(contents.columns)
+        require_columns(contents.columns, model.signatures.values())
+        content = columns_file.to_bytes(contents.columns)
         members.append(Member(COLUMNS, "auxiliary", False, content))
     if contents.golden:
         golden = Golden.record(model, contents.golden, contents.tolerances)
