@@ -220,3 +220,38 @@ def test_bins_that_nothing_divides_without_error_are_not_divided():
     assert (edges.tolist(), first.tolist(), second.tolist()) == ([2], [5, 5], [2, 1])
     edges, first, second = metrics.common_bins([], [5], [1.0], [2, 3])
     assert (edges.tolist(), first.tolist(), second.tolist()) == ([], [5], [5])
+
+
+def test_bounded_bins_end_with_the_values_that_they_hold():
+    edges, counts = metrics.bounded([1.0, 2.0], [3, 0, 4], 0.5, 9.0)
+    assert edges.tolist() == [0.5, 1, 2, np.nextafter(np.float32(9), np.float32(10))]
+    assert counts.tolist() == [0, 3, 0, 4, 0]
+    edges, counts = metrics.bounded([1.0, 2.0], [0, 5, 0], 1.0, 1.5)
+    assert (edges.tolist(), counts.tolist()) == ([1, 2], [0, 5, 0])
+    edges, counts = metrics.bounded([], [5], 1.0, 1.0)
+    assert (edges[0], counts.tolist()) == (1, [0, 5, 0])
+
+
+def test_adaptive_bins_that_share_no_value_are_as_far_apart_as_can_be():
+    generator = np.random.default_rng(2)
+    sides = []
+    for low in (1.0, 100.0):
+        values = generator.uniform(low, 1.5 * low, 500).astype(np.float32)
+        edges, counts = adaptive(values, 8)
+        sides += metrics.bounded(edges[1:-1], counts[1:-1], values.min(), values.max())
+    _, *counts = metrics.common_bins(*sides)
+    assert metrics.ks(*counts) == pytest.approx(1)
+    assert metrics.jensen_shannon(*counts) == pytest.approx(1)
+
+
+def test_coarse_bins_hold_about_as_much_of_the_reference_each():
+    edges = np.arange(1.0, 1000.0)
+    reference, counts = np.ones(1000), np.arange(1000.0)
+    fewer, joined, seen = metrics.coarse_bins(edges, reference, counts, 10)
+    assert fewer.tolist() == list(range(100, 1000, 100))
+    assert joined.tolist() == [100] * 10
+    assert seen.tolist() == [sum(range(first, first + 100)) for first in range(0, 1000, 100)]
+    fewer, joined, seen = metrics.coarse_bins(edges[:2], np.array([5, 90, 5]), np.ones(3), 10)
+    assert fewer.tolist() == [1, 2]
+    fewer, joined, seen = metrics.coarse_bins(np.empty(0), np.array([7.0]), np.array([2.0]), 10)
+    assert (fewer.size, joined.tolist(), seen.tolist()) == (0, [7], [2])

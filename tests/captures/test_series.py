@@ -49,12 +49,18 @@ def test_a_window_that_lacks_a_part_has_nothing_there(reference):
 
 def test_other_bins_and_other_classes_stay_apart(reference):
     odd = window(reference)
-    odd["tensors"][0]["parts"][1]["edges"] = np.array([0.0])
-    odd["tensors"][0]["parts"][1]["counts"] = np.array([20, 30], np.uint64)
+    odd["tensors"][0]["parts"][1] |= {
+        "edges": np.array([0.0]),
+        "counts": np.array([20, 30], np.uint64),
+        "min": -2.0,
+        "max": 2.0,
+    }
     odd["tensors"][1]["class_counts"] = np.array([50])
     x, y = tensors(reference, [window(reference), odd])
     (other,) = x.series[1].others
-    assert (other.window, other.edges.tolist(), other.counts.tolist()) == (1, [0], [20, 30])
+    assert other.window == 1
+    assert other.edges.tolist() == [-2, 0, np.nextafter(np.float32(2), np.float32(3))]
+    assert other.counts.tolist() == [0, 20, 30, 0]
     assert x.series[1].counts[1].sum() == 0
     assert not x.series[0].others
     assert y.class_counts[1].sum() == 0

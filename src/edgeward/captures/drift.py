@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgeward.captures import metrics
-from edgeward.captures.findings import Finding, Names, findings, subject
+from edgeward.captures.findings import Finding, Names, findings
 from edgeward.captures.series import Report, Series, Tensor, groups, tensors
 from edgeward.captures.verdict import DISTRIBUTION, Array, Part, Rule, Verdict, verdict
 
 LEVEL = 1e-3  # of false alarms in a window, over all shares together
 PSI_LIMIT = 0.1  # the usual limit of a change, where there are no thresholds
+USUAL_BINS = 32  # at most, where PSI decides
 CHANCE_DEVIATIONS = 4.0  # of PSI without drift, which is nearly a chi-square times 1/n + 1/m
 LEAST_IN_BIN = 10  # values on average, for PSI to tell
 DOMINANT = 0.5  # a share above this, of what the reference hardly has, tells at any size
@@ -140,13 +141,12 @@ def _distances(series: Series, worth: Array) -> dict[str, Array]:
     distances = _in_bins(
         series.edges, series.base_counts, series.counts, math.sqrt(base["variance"]), worth
     )
+    if series.others:
+        bounded = metrics.bounded(series.edges, series.base_counts, base["min"], base["max"])
     for other in series.others:
-        edges, base_counts, counts = metrics.common_bins(
-            series.edges, series.base_counts, other.edges, other.counts
-        )
-        apart = _in_bins(
-            edges, base_counts, counts, math.sqrt(base["variance"]), worth[other.window]
-        )
+        common = metrics.common_bins(*bounded, other.edges, other.counts)
+        bins = metrics.coarse_bins(*common, USUAL_BINS)
+        apart = _in_bins(*bins, math.sqrt(base["variance"]), worth[other.window])
         for metric, distance in apart.items():
             distances[metric][other.window] = distance
     is_empty = series.values["finite_count"] == 0
@@ -184,11 +184,11 @@ def _limits(
     """The thresholds; of windows that have none, the usual limit of PSI above what chance makes."""
     is_usual = np.full(sizes.size, thresholds is None)
     is_usual[[other.window for other in series.others]] = True
-    freedom = series.counts.shape[-1] - 1
+    freedom = USUAL_BINS - 1
     chance = freedom + CHANCE_DEVIATIONS * math.sqrt(2 * freedom)
     with np.errstate(divide="ignore"):
         usual = PSI_LIMIT + chance * (1 / max(base_size, 1) + 1 / sizes)
-    is_telling = series.totals >= LEAST_IN_BIN * series.counts.shape[-1]
+    is_telling = series.totals >= LEAST_IN_BIN * USUAL_BINS
     limits = {"psi": np.where(is_usual & is_telling & (sizes > 0), usual, np.nan)}
     if thresholds is not None:
         for metric, limit in thresholds.at(series.row_index, sizes).items():
@@ -286,12 +286,12 @@ def _notes(
             f"shift of less than {CLEAR / math.sqrt(max(runs, 1)):.2f} of a deviation"
         )
     for tensor in compared:
-        for series in tensor.series:
-            if series.others:
-                yield (
-                    f"{subject(series.part, reference.names)}: {len(series.others):,} windows were "
-                    "counted in other bins than the reference's, and are judged without thresholds"
-                )
+        count = max((len(series.others) for series in tensor.series), default=0)
+        if count and reference.thresholds is not None:
+            yield (
+                f'{tensor.side} "{tensor.name}": {count:,} windows were counted in other bins than '
+                "the reference's, and are judged without thresholds"
+            )
     judged = [verdict for verdict in verdicts if verdict.what == DISTRIBUTION]
     mute = [verdict for verdict in judged if np.isnan(verdict.ratios).all()]
     if mute:

@@ -158,6 +158,19 @@ def folded(edges: ArrayLike, counts: ArrayLike) -> tuple[Array, Array]:
     return places[1:-1], _array(inner)
 
 
+def bounded(
+    edges: ArrayLike, counts: ArrayLike, least: float, largest: float
+) -> tuple[Array, Array]:
+    """The same with edges at the least and above the largest value, outside which nothing lies."""
+    places, bins = np.asarray(edges, np.float64), _counts(counts)
+    if bins[-1] > 0:
+        above = np.nextafter(np.float32(largest), np.float32(np.inf))
+        places, bins = np.append(places, above), np.append(bins, 0.0)
+    if bins[0] > 0 and (not places.size or least < places[0]):
+        places, bins = np.append(least, places), np.append(0.0, bins)
+    return places, bins
+
+
 def common_bins(
     edges: ArrayLike, counts: ArrayLike, other_edges: ArrayLike, other_counts: ArrayLike
 ) -> tuple[Array, Array, Array]:
@@ -175,14 +188,26 @@ def common_bins(
         bin = np.searchsorted(side, kept, side="left")
         kept = kept[np.isin(kept, side) | (bins[bin] == 0)]
     first, second = (
-        np.diff(
-            np.cumsum(bins)[np.searchsorted(side, kept, side="left")],
-            prepend=0.0,
-            append=bins.sum(),
-        )
-        for side, bins in sides
+        _between(bins, np.searchsorted(side, kept, side="left")) for side, bins in sides
     )
     return kept, first, second
+
+
+def coarse_bins(
+    edges: Array, reference: Array, counts: Array, most: int
+) -> tuple[Array, Array, Array]:
+    """At most so many bins, joined so that each holds about as much of the reference."""
+    if edges.size < most:
+        return edges, reference, counts
+    below = np.cumsum(reference)
+    ranks = np.searchsorted(below, below[-1] * np.arange(1, most) / most)
+    kept = np.unique(ranks[ranks < edges.size])
+    return edges[kept], _between(reference, kept), _between(counts, kept)
+
+
+def _between(bins: Array, kept: NDArray[np.intp]) -> Array:
+    """Counts of joined bins, of which each ends with the bin of this index, the last with all."""
+    return np.diff(np.cumsum(bins)[kept], prepend=0.0, append=bins.sum())
 
 
 def _array(values: Any) -> Array:

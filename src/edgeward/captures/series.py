@@ -23,6 +23,8 @@ NEIGHBOURS = ("step_squares", "pair_count", "variance")
 
 
 class OtherBins(NamedTuple):
+    """What a window counted, bounded by its least and largest value."""
+
     window: int
     edges: Array
     counts: Array
@@ -55,7 +57,8 @@ class Series(NamedTuple):
     @property
     def has_range(self) -> bool:
         """The outer bins are what lies out of the reference's range, as in version 2."""
-        return bool(self.base_counts.any() and not self.base_counts[[0, -1]].any())
+        is_bounded = self.base_counts.any() and not self.base_counts[[0, -1]].any()
+        return bool(is_bounded and not self.base["is_adaptive"])
 
     @property
     def effects(self) -> tuple[Array, float]:
@@ -146,10 +149,11 @@ def _series(
         if row is None:
             continue
         its_edges, its_counts = _bins(row)
-        if its_edges.tobytes() == signature:
+        if its_edges.tobytes() == signature and not base["is_adaptive"]:
             counts[window] = its_counts
         elif its_counts.any():
-            others.append(OtherBins(window, its_edges, its_counts))
+            its_bins = metrics.bounded(its_edges, its_counts, row["min"], row["max"])
+            others.append(OtherBins(window, *its_bins))
     values: dict[str, NDArray[np.float64]] = {
         field: np.array([0.0 if row is None else row[field] for row in rows], np.float64)
         for field in FIELDS
