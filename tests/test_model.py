@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sealed
 from engines_here import ENGINES, models_of
 from models import onnx_models, tflite_models
 from models.tflite_writer import NONE, Op, Quantization, Subgraph, Tensor, constant
@@ -769,3 +770,30 @@ def test_empty_outlives_everything():
     for piece in junk:
         piece[:] = 5
     assert (part == 3).all()
+
+
+# --- Drift ----------------------------------------------------------------------------------------
+
+
+def test_a_model_tells_whether_what_it_has_counted_has_drifted(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
+    trust = sealed.trust_at(tmp_path / "trust")
+    samples = [np.full(4, value, np.float32) for value in range(200)]
+    contents = ew.Contents(calibration=[{"x": sample} for sample in samples])
+    path = sealed.seal(tmp_path / "p.ewp", contents=contents)
+    reference = ew.Package.open(path, trust=trust).reference
+    bare = ew.load(path, trust=trust)
+    with pytest.raises(ew.BadInput, match="expected runs that a Capture has counted"):
+        bare.drift(reference)
+    with ew.Capture(tmp_path / "captures") as capture:
+        model = ew.load(path, trust=trust, capture=capture)
+        for sample in samples:
+            model.predict(sample)
+        assert not model.drift(reference).has_drifted
+        for sample in samples * 3:
+            model.predict(sample + 100)
+        judgement = model.drift(reference)
+    assert judgement.has_drifted
+    (words,) = (finding.words for finding in judgement.findings if finding.part.tensor == "x")
+    assert words.startswith('input "x" has moved up by 1.3')
+    assert words.endswith("since the capture began")

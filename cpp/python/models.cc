@@ -243,6 +243,12 @@ void bind_model_and_session(py::module_& module) {
             return capture == nullptr ? std::map<std::string, Statistics>() : capture->statistics();
           },
           "By signature, the Statistics of the runs that a Capture has seen; empty without a Capture.")
+      .def(
+          "drift",
+          [](const py::object& self, const py::object& reference) {
+            return py::module_::import("edgeward.model").attr("drift")(self, reference);
+          },
+          py::arg("reference"), "The Judgement of what it has counted so far by a package's `reference`.")
       .def_property("gil", &gil<PyModel>, &set_gil<PyModel>, kGilText)
       .def("session", &make_session, py::arg("signature") = py::none(), "A new session, for `signature` or the first.")
       .def(

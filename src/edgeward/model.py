@@ -1,4 +1,4 @@
-"""Opens a Model from a package, a file or bytes."""
+"""Opens a Model from a package, a file or bytes, and judges what it has seen."""
 
 import os
 from typing import TYPE_CHECKING
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from edgeward.captures.capture import Capture
+    from edgeward.captures.drift import Judgement
+    from edgeward.packages.reference_statistics import ReferenceStatistics
     from edgeward.paths import PathLike
 
 
@@ -95,3 +97,22 @@ def load_unsigned(
         name = os.path.basename(source) if isinstance(source, str) else ""
         capture.attach(model, name=name)
     return model
+
+
+def drift(model: _core.Model, reference: "ReferenceStatistics") -> "Judgement":
+    """Whether what a Capture has counted of `model` so far has drifted from a package's reference.
+
+    All of it is one window; `edgeward captures stats` judges hour by hour. `findings` says in words
+    what has drifted, `verdicts` has the numbers (docs/drift.md). Raises BadInput when nothing was
+    counted of a tensor that the reference has.
+    """
+    from edgeward.captures.drift import judge
+    from edgeward.packages.expectation import expected
+
+    base = expected(reference)
+    tensors = {(row["side"], row["name"]) for row in base.report["tensors"]}
+    for statistics in model.statistics.values():
+        report = statistics.report()
+        if any((row["side"], row["name"]) in tensors for row in report["tensors"]):
+            return judge(base, [report], ["the capture began"])
+    raise BadInput("model: expected runs that a Capture has counted, of a tensor of the reference")

@@ -32,7 +32,7 @@ class JudgedWindows(NamedTuple):
 
 
 class Judged(NamedTuple):
-    entries: list[JudgedWindows]  # by device, then what all of them saw together
+    entries: list[JudgedWindows]  # the device that has drifted most first, all together last
     passed_over: list[str]  # one line for each device and release that was not judged
 
     @property
@@ -54,6 +54,7 @@ def judged(
             whole.entries.append(_judged(reference, group, group[0].device))
         else:
             whole.passed_over.append(refusal)
+    whole.entries.sort(key=lambda entry: -_severity(entry))  # stable: else by device
     if len({window.device for window in windows}) > 1:
         whole.entries.extend(
             _judged(reference, group, None)
@@ -61,6 +62,10 @@ def judged(
             if _refusal(reference, model, group) is None
         )
     return whole
+
+
+def _severity(entry: JudgedWindows) -> float:
+    return max((finding.severity for finding in entry.judgement.findings), default=0.0)
 
 
 def _groups(windows: Iterable[Window]) -> Iterable[list[Window]]:

@@ -1,9 +1,8 @@
-"""`edgeward captures stats`: the statistics over every inference, and how far they have drifted."""
+"""`edgeward captures stats`: the statistics over every inference, and whether they have drifted."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,58 +10,159 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeward import Package, _core
+from edgeward.captures import joined_windows
 from edgeward.captures.description import title_of
-from edgeward.captures.drift import Drift, drifts
-from edgeward.captures.statistics_file import gather_statistics
-from edgeward.commands.captures_records import add_directory, add_key, read_key, require_captures
+from edgeward.captures.drift import Reference
+from edgeward.captures.findings import Names, subject
+from edgeward.captures.folders import files_below
+from edgeward.captures.judged_windows import NS, judged
+from edgeward.captures.statistics_file import SUFFIXES
+from edgeward.captures.verdict import Part
+from edgeward.captures.window import Counted, Window
+from edgeward.captures.windows import windows_below
+from edgeward.commands.captures_records import add_key, read_key, require_captures
+from edgeward.commands.options import duration, since
+from edgeward.durable import replace_file
 from edgeward.errors import BadInput
 from edgeward.outcome import Outcome
+from edgeward.packages.expectation import expectation
+from edgeward.reports import drift_report
 from edgeward.reports.inspection import aligned, number
+from edgeward.terminal.page import page
+from edgeward.terminal.picture import pillow_image
+from edgeward.terminal.plot import write_png
+from edgeward.terminal.progress import Progress
 from edgeward.terminal.quoting import quoted
+
+DRIFTED_STATUS = 1
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    add_directory(parser)
+    parser.add_argument(
+        "directories",
+        metavar="DIR",
+        type=Path,
+        nargs="+",
+        help="the directory of a Capture, or one that gathers those of many devices",
+    )
     add_key(parser)
     parser.add_argument(
-        "--against", metavar="PACKAGE", type=Path, help="compare with this package's reference"
+        "--against",
+        metavar="PACKAGE",
+        type=Path,
+        help="judge by this package's reference; the status is 1 when something has drifted",
     )
     parser.add_argument(
         "--trust", metavar="DIR", type=Path, help="of the package: the trust directory"
     )
+    parser.add_argument(
+        "--window",
+        metavar="TIME",
+        type=duration,
+        help="join windows to this length, such as 6h (default: as they were counted)",
+    )
+    parser.add_argument(
+        "--since", metavar="TIME", type=since, help="a date, or a duration before now such as 2d"
+    )
+    parser.add_argument("--png", metavar="FILE", type=Path, help="draw what has drifted")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write it all as a page")
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    require_captures(args.directory)
-    gathered = gather_statistics(args.directory, read_key(args))
-    reference = None
-    if args.against is not None:
-        reference = Package.authentic(args.against, trust=args.trust).reference
-        if reference is None:
-            raise BadInput(f'package "{args.against}": expected a reference in it, got none')
-    entries = []
-    lines = []
-    for statistics in gathered.counted:
-        rows = statistics.statistics.report()
-        entry: dict[str, Any] = {
-            "model": statistics.name,
-            "version": statistics.version,
-            "package_id": statistics.package_id,
-            "signature": statistics.signature,
-            "run_count": rows["run_count"],
-            "error_count": rows["error_count"],
-            "latency_ns": _latency(rows["latency_counts"]),
-            "tensors": [_plain(row) for row in rows["tensors"]],
-        }
-        lines.append(_text(entry))
-        if reference is not None:
-            moved = drifts([tensor._asdict() for tensor in reference.tensors], rows["tensors"])
-            entry["drift"] = [drift._asdict() for drift in moved]
-            lines += ["", *_drift_lines(moved)]
-        entries.append(entry)
-    lines += [f"passed over: {quoted(refusal)}" for refusal in gathered.refused]
-    report = {"statistics": entries, "refused": gathered.refused}
-    return Outcome(report, "\n".join(lines) or "no statistics yet")
+    if args.against is None and (args.png or args.html):
+        raise BadInput("--png, --html: expected --against PACKAGE with them, got none")
+    for directory in args.directories:
+        require_captures(directory)
+    # Refuse before the work, not behind it.
+    if args.png is not None:
+        pillow_image()
+    expected = None if args.against is None else _judged_by(args.against, args.trust)
+    refused: list[str] = []
+    windows = _windows(args, refused)
+    totals = [_entry(counted) for counted in joined_windows.totals(windows)]
+    report: dict[str, Any] = {"statistics": totals, "refused": refused}
+    if expected is None:
+        lines = ["\n\n".join(map(_text, totals)) or "no statistics yet"]
+        status = 0
+    else:
+        lines, status = _judge_into(report, args, *expected, windows)
+    lines += [f"passed over: {quoted(refusal)}" for refusal in refused]
+    return Outcome(report, "\n".join(lines), status)
+
+
+def _windows(args: argparse.Namespace, refused: list[str]) -> list[Window]:
+    """Those that --since has left, of all directories."""
+    count = len({path for folder in args.directories for path in files_below(folder, *SUFFIXES)})
+    windows = []
+    with Progress("windows", count) as progress:
+        for window in windows_below(args.directories, read_key(args), refused):
+            windows.append(window)
+            progress.advance()
+    if args.since is None:
+        return windows
+    return [window for window in windows if (window.wall_ns or 0) >= args.since * NS]
+
+
+# --- judged by a package ------------------------------------------------------------------------
+
+
+def _judge_into(
+    report: dict[str, Any],
+    args: argparse.Namespace,
+    model: str,
+    reference: Reference,
+    windows: list[Window],
+) -> tuple[list[str], int]:
+    """Adds the verdicts to the document; returns the lines of text and the exit status."""
+    result = judged(reference, model, windows, args.window and args.window * NS)
+    if not result.entries:
+        refusals = "; ".join(["got none", *result.passed_over])
+        raise BadInput(f'captures: expected windows of model "{model}" to judge, {refusals}')
+    report["drift"] = drift_report.document(result)
+    lines = drift_report.text(reference, result)
+    title = f"Drift of {', '.join(map(str, args.directories))} against {args.against}"
+    if args.html is not None:
+        sections = drift_report.sections(reference, result)
+        replace_file(args.html, page(title, sections).encode())
+    if args.png is not None:
+        write_png(args.png, drift_report.sheet(reference, result, title))
+    for form in ("png", "html"):
+        path = getattr(args, form)
+        if path is not None:
+            report[form] = str(path)
+            lines.append(f"wrote {quoted(str(path))}")
+    return lines, DRIFTED_STATUS if result.has_drifted else 0
+
+
+def _judged_by(path: Path, trust: Path | None) -> tuple[str, Reference]:
+    """The name of the package's model, and its reference.
+
+    The package is to judge by, not to run: it may be older than what runs here, or for another
+    machine.
+    """
+    package = Package.authentic(path, trust=trust)
+    reference = expectation(package)
+    if reference is None:
+        raise BadInput(f'package "{path}": expected a reference in it, got none')
+    return package.name, reference
+
+
+# --- counted ------------------------------------------------------------------------------------
+
+
+def _entry(counted: Counted) -> dict[str, Any]:
+    rows = counted.statistics.report()
+    return {
+        "model": counted.name,
+        "version": counted.version,
+        "package_id": counted.package_id,
+        "signature": counted.signature,
+        "columns": dict(counted.columns),
+        "run_count": rows["run_count"],
+        "error_count": rows["error_count"],
+        "latency_ns": _latency(rows["latency_counts"]),
+        "tensors": rows["tensors"],
+    }
 
 
 def _latency(counts: NDArray[np.uint64]) -> dict[str, int]:
@@ -78,37 +178,15 @@ def _latency(counts: NDArray[np.uint64]) -> dict[str, int]:
     }
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A tensor's row for JSON."""
-    parts = [
-        {
-            name: value.tolist() if isinstance(value, np.ndarray) else value
-            for name, value in part.items()
-        }
-        for part in row["parts"]
-    ]
-    return {**row, "class_counts": row["class_counts"].tolist(), "parts": parts}
-
-
 def _text(entry: dict[str, Any]) -> str:
     model = title_of(entry["model"], entry["version"])
     latency = "   ".join(f"{name} {ns / 1e3:,.1f} µs" for name, ns in entry["latency_ns"].items())
-    rows = [("tensor", "", "values", "mean", "sd", "min", "max", "NaN", "Inf")]
-    rows += [
-        (
-            row["side"],
-            f"{row['name']} {part['name']}".rstrip(),
-            f"{part['finite_count']:,}",
-            number(part["mean"]),
-            number(part["variance"] ** 0.5),
-            number(part["min"]),
-            number(part["max"]),
-            f"{part['nan_count']:,}",
-            f"{part['infinite_count']:,}",
-        )
-        for row in entry["tensors"]
-        for part in row["parts"]
-    ]
+    rows: list[tuple[str, ...]] = [("part", "values", "mean", "sd", "min", "max", "NaN", "Inf")]
+    names = Names(entry["columns"])
+    for tensor in entry["tensors"]:
+        for part in tensor["parts"]:
+            title = subject(Part(tensor["side"], tensor["name"], part["kind"], part["name"]), names)
+            rows.append((title, *_cells(part)))
     errors = f", {entry['error_count']:,} failed" if entry["error_count"] else ""
     head = (
         f"{quoted(model)}, {quoted(entry['signature'])}: {entry['run_count']:,} inferences{errors}"
@@ -116,9 +194,11 @@ def _text(entry: dict[str, Any]) -> str:
     return "\n".join([head, f"latency  {latency}", "", *aligned(rows)])
 
 
-def _drift_lines(moved: Sequence[Drift]) -> list[str]:
-    rows = [("drift", "tensor", "PSI", "mean moved by")]
-    for drift in moved:
-        shift = "" if drift.shift is None else f"{drift.shift:+.2f} sd"
-        rows.append((drift.side, drift.name, f"{drift.psi:.3f}", shift))
-    return aligned(rows)
+def _cells(part: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{part['finite_count']:,}",
+        *(number(value) for value in (part["mean"], part["variance"] ** 0.5)),
+        *(number(part[end]) for end in ("min", "max")),
+        f"{part['nan_count']:,}",
+        f"{part['infinite_count']:,}",
+    )

@@ -24,12 +24,12 @@ from edgeward.terminal.page import Section
 from edgeward.terminal.plot import INK, Plot, Shape, Text, moved
 from edgeward.terminal.quoting import quoted
 
-MOST_CALM_ROWS = 20  # of parts that have not drifted, in text
+MOST_CALM_ROWS = 8  # of parts that have not drifted, in text
 MOST_PLOTTED = 12  # parts that are drawn, of one device
 MOST_LINES = 6  # of one part
 MOST_ON_SHEET = 12  # parts that are drawn, of all devices
 MARGIN, LINE = 24.0, 18.0  # of a sheet
-HEAD = ("part", "verdict", "windows", "mean", "spread", "distance", "threshold", "PSI", "JS")
+HEAD = ("part", "verdict", "windows", "mean moved", "spread", "distance", "threshold", "PSI", "JS")
 TITLES = {
     "psi": "PSI", "jensen_shannon": "JS", "ks": "KS", "wasserstein": "Wasserstein",
     "chi_square": "chi-square",
@@ -41,19 +41,26 @@ SQUARED = ("chi_square", "psi")  # their roots grow as the other distances do
 
 
 def text(reference: Reference, judged: Judged) -> list[str]:
-    """Its lines: of each device what has drifted, in words, and a table, the worst first."""
+    """Its lines: of each device what has drifted, in words, and a table, the worst first.
+
+    Of several devices those that are as expected have no table.
+    """
     lines: list[str] = []
     for entry in judged.entries:
-        rows = _rows(reference, entry)
-        calm = sum(
-            verdict.episode is None for verdict in entry.judgement.verdicts if _has_row(verdict)
-        )
-        hidden = max(0, calm - MOST_CALM_ROWS)
-        lines += ["", *map(quoted, [_title(entry), *_says(entry)]), ""]
-        lines += aligned(rows[: len(rows) - hidden])
-        if hidden:
-            lines.append(f"and {hidden:,} more parts that have not drifted: --json has all")
-    return lines + [quoted(f"not judged: {line}") for line in judged.passed_over]
+        lines += ["", *map(quoted, [_title(entry), *_says(entry)])]
+        if entry.judgement.has_drifted or len(judged.entries) == 1:
+            lines += ["", *_table(reference, entry)]
+    return lines[1:] + [quoted(f"not judged: {line}") for line in judged.passed_over]
+
+
+def _table(reference: Reference, entry: JudgedWindows) -> list[str]:
+    rows = _rows(reference, entry)
+    calm = sum(verdict.episode is None for verdict in filter(_has_row, entry.judgement.verdicts))
+    hidden = max(0, calm - MOST_CALM_ROWS)
+    lines = aligned(rows[: len(rows) - hidden])
+    if hidden:
+        lines.append(f"and {hidden:,} more that have not drifted: --json has all")
+    return lines
 
 
 def _title(entry: JudgedWindows) -> str:
@@ -65,7 +72,7 @@ def _title(entry: JudgedWindows) -> str:
     count = "1 window" if len(entry.windows) == 1 else f"{len(entry.windows):,} windows"
     return (
         f"{device}: " * bool(device) + f"{model}, {counted.signature}: {runs:,} inferences in "
-        f"{count} of {length}, from {entry.begins[0]} to {entry.begins[-1]}"
+        f"{count} of {length}, {' to '.join(dict.fromkeys([entry.begins[0], entry.begins[-1]]))}"
     )
 
 

@@ -123,7 +123,7 @@ def _element(shape: Shape) -> str:
     if isinstance(shape, Box):
         return (
             f'<rect x="{shape.left:.2f}" y="{shape.top:.2f}" width="{shape.width:.2f}" '
-            f'height="{shape.height:.2f}" fill="{shape.colour}"/>'
+            f'height="{shape.height:.2f}" fill="{shape.colour}" shape-rendering="crispEdges"/>'
         )
     if isinstance(shape, Line):
         points = " ".join(f"{x:.2f},{y:.2f}" for x, y in shape.points)
