@@ -40,128 +40,107 @@ struct RowOutcome {
   Moments moments;
 };
 
-inline __attribute__((always_inline)) void take_extent(const Float8& x, Float8& min, Float8& max) {
-  select(min, x < min, x, min);
-  select(max, x > max, x, max);
-}
-
-// How many edges each value of a vector is not below.
-inline __attribute__((always_inline)) void find_bins(const Float8& x, const Lanes& lanes, size_t i) {
-  Int8 bins = {};
-  for (size_t edge = 0; edge < lanes.edge_count; ++edge) {
-    Float8 edges;
-    load(edges, lanes.edges + edge * lanes.count + i);
-    bins -= x >= edges;
+// The moments of the row itself, whatever the columns.
+inline __attribute__((always_inline)) void add_across(const float* row, size_t count, size_t width, Moments& moments) {
+  const double first = row[0];
+  double sum = 0;
+  double squares = 0;
+  float least = row[0];
+  float most = row[0];
+#pragma omp simd reduction(+ : sum, squares) reduction(min : least) reduction(max : most)
+  for (size_t i = 0; i < count; ++i) {
+    const float x = row[i];
+    const double distance = static_cast<double>(x) - first;
+    sum += distance;
+    squares += distance * distance;
+    least = x < least ? x : least;
+    most = x > most ? x : most;
   }
-  store(bins, lanes.cells + i);
+  const double mean = sum / static_cast<double>(width);
+  moments = {width, least, most, first + mean, std::max(squares - sum * mean, 0.0)};
 }
 
-// As BinScale::cell(), each column on its own scale.
-inline __attribute__((always_inline)) void find_cells(const Float8& x, const Lanes& lanes, size_t i) {
-  Int8 shift, offset, first;
-  load(shift, lanes.cell_shift + i);
-  load(offset, lanes.cell_offset + i);
-  load(first, lanes.first_cell + i);
-  const Int8 bits = reinterpret_cast<Int8>(x);
-  const Int8 beyond = ((bits & 0x7FFF'FFFF) >> shift) - offset;
-  const Int8 distance = beyond & (beyond > 0);
-  const Int8 sign = bits >> 31;
-  const Int8 cells = ((distance ^ sign) - sign) - first;
-  store(cells, lanes.cells + i);
+// How many edges each value is not below.
+inline __attribute__((always_inline)) void find_bins(const Lanes& lanes, const float* __restrict row, size_t count) {
+  uint32_t* __restrict cells = lanes.cells;
+  for (size_t i = 0; i < count; i += kLanes) {
+    uint32_t bins[kLanes] = {};
+    for (size_t edge = 0; edge < lanes.edge_count; ++edge) {
+      const float* __restrict edges = lanes.edges + edge * count + i;
+      for (size_t lane = 0; lane < kLanes; ++lane) bins[lane] += row[i + lane] >= edges[lane] ? 1u : 0u;
+    }
+    std::copy(std::begin(bins), std::end(bins), cells + i);
+  }
 }
 
-inline __attribute__((always_inline)) void add_step(const Float8& x, const Lanes& lanes, size_t i) {
-  Float8 last;
-  Double8 steps;
-  Int8 unchanged, is_special;
-  load(last, lanes.last + i);
-  load(steps, lanes.steps + i);
-  load(unchanged, lanes.unchanged + i);
-  mark_special(is_special, last);
-  select(last, is_special, x, last);  // no step from what is no number
-  const Double8 step = __builtin_convertvector(x, Double8) - __builtin_convertvector(last, Double8);
-  steps += step * step;
-  Float8 before;
-  load(before, lanes.last + i);
-  unchanged -= reinterpret_cast<Int8>(x) == reinterpret_cast<Int8>(before);
-  store(steps, lanes.steps + i);
-  store(unchanged, lanes.unchanged + i);
+// As BinScale::cell(), each column on its own scale. Returns whether every value has room.
+inline __attribute__((always_inline)) bool find_cells(const Lanes& lanes, const float* __restrict row, size_t count) {
+  const float* __restrict room_min = lanes.room_min;
+  const float* __restrict room_max = lanes.room_max;
+  const int32_t* __restrict shift = lanes.cell_shift;
+  const int32_t* __restrict offset = lanes.cell_offset;
+  const int32_t* __restrict first = lanes.first_cell;
+  uint32_t* __restrict cells = lanes.cells;
+  uint32_t lacks_room = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const auto bits = std::bit_cast<int32_t>(row[i]);
+    const int32_t beyond = ((bits & 0x7FFF'FFFF) >> shift[i]) - offset[i];
+    const int32_t distance = beyond > 0 ? beyond : 0;
+    const int32_t sign = bits >> 31;
+    cells[i] = static_cast<uint32_t>(((distance ^ sign) - sign) - first[i]);
+    lacks_room |= (row[i] < room_min[i] ? 1u : 0u) | (row[i] > room_max[i] ? 1u : 0u);
+  }
+  return lacks_room == 0;
 }
 
-// Adds the row to its columns' sums, extents and counts, and finds its bins.
-inline __attribute__((always_inline)) void add_columns(const Float8& x, const Lanes& lanes, size_t i) {
-  Float8 shift, min, max, low, high;
-  Double8 sums, squares;
-  Int8 clipped;
-  load(shift, lanes.shift + i);
-  load(sums, lanes.sums + i);
-  load(squares, lanes.squares + i);
-  const Double8 distance = __builtin_convertvector(x, Double8) - __builtin_convertvector(shift, Double8);
-  sums += distance;
-  squares += distance * distance;
-  store(sums, lanes.sums + i);
-  store(squares, lanes.squares + i);
-  load(min, lanes.min + i);
-  load(max, lanes.max + i);
-  take_extent(x, min, max);
-  store(min, lanes.min + i);
-  store(max, lanes.max + i);
-  load(low, lanes.low + i);
-  load(high, lanes.high + i);
-  load(clipped, lanes.clipped + i);
-  clipped -= (x == low) | (x == high);
-  store(clipped, lanes.clipped + i);
+inline __attribute__((always_inline)) void add_steps(const Lanes& lanes, const float* __restrict row, size_t count) {
+  const float* __restrict last = lanes.last;
+  double* __restrict steps = lanes.steps;
+  uint32_t* __restrict unchanged = lanes.unchanged;
+  for (size_t i = 0; i < count; ++i) {
+    const float before = is_special(last[i]) ? row[i] : last[i];  // no step from what is no number
+    const double step = static_cast<double>(row[i]) - static_cast<double>(before);
+    steps[i] += step * step;
+    unchanged[i] += std::bit_cast<uint32_t>(row[i]) == std::bit_cast<uint32_t>(last[i]) ? 1u : 0u;
+  }
+}
+
+inline __attribute__((always_inline)) void add_columns(const Lanes& lanes, const float* __restrict row, size_t count) {
+  const float* __restrict shift = lanes.shift;
+  double* __restrict sums = lanes.sums;
+  double* __restrict squares = lanes.squares;
+  for (size_t i = 0; i < count; ++i) {
+    const double distance = static_cast<double>(row[i]) - static_cast<double>(shift[i]);
+    sums[i] += distance;
+    squares[i] += distance * distance;
+  }
+  float* __restrict min = lanes.min;
+  float* __restrict max = lanes.max;
+  const float* __restrict low = lanes.low;
+  const float* __restrict high = lanes.high;
+  uint32_t* __restrict clipped = lanes.clipped;
+  for (size_t i = 0; i < count; ++i) {
+    min[i] = row[i] < min[i] ? row[i] : min[i];
+    max[i] = row[i] > max[i] ? row[i] : max[i];
+    clipped[i] += (row[i] == low[i] ? 1u : 0u) | (row[i] == high[i] ? 1u : 0u);
+  }
 }
 
 EDGEWARD_WIDE void add_row(const Lanes& lanes, size_t width, RowOutcome& outcome) {
-  Float8 x;
-  Int8 is_special = {};
-  for (size_t i = 0; i < lanes.count; i += kLanes) {
-    Int8 mask;
-    load(x, lanes.row + i);
-    mark_special(mask, x);
-    is_special |= mask;
-  }
-  outcome.is_finite = !has_any(is_special);
+  const size_t count = lanes.count / kLanes * kLanes;  // for the compiler: whole vectors
+  const float* __restrict row = lanes.row;
+  uint32_t any_special = 0;
+  for (size_t i = 0; i < count; ++i) any_special |= is_special(row[i]) ? 1u : 0u;
+  outcome.is_finite = any_special == 0;
   if (!outcome.is_finite) return;
-  Int8 lacks_room = {};
-  Float8 least, most;
-  Double8 sums = {};
-  Double8 squares = {};
-  for (size_t lane = 0; lane < kLanes; ++lane) least[lane] = lanes.row[0];
-  most = least;
-  const Double8 first = __builtin_convertvector(least, Double8);
-  for (size_t i = 0; i < lanes.count; i += kLanes) {
-    load(x, lanes.row + i);
-    const Double8 distance = __builtin_convertvector(x, Double8) - first;
-    sums += distance;
-    squares += distance * distance;
-    take_extent(x, least, most);
-    add_columns(x, lanes, i);
-    if (lanes.last != nullptr) add_step(x, lanes, i);
-    if (lanes.room_min == nullptr) {
-      find_bins(x, lanes, i);
-      continue;
-    }
-    Float8 room_min, room_max;
-    load(room_min, lanes.room_min + i);
-    load(room_max, lanes.room_max + i);
-    lacks_room |= (x < room_min) | (x > room_max);
-    find_cells(x, lanes, i);
+  add_columns(lanes, row, count);
+  if (lanes.last != nullptr) add_steps(lanes, row, count);
+  if (lanes.room_min != nullptr) {
+    outcome.has_room = find_cells(lanes, row, count);
+  } else {
+    find_bins(lanes, row, count);
   }
-  outcome.has_room = !has_any(lacks_room);
-  outcome.moments = {width, least[0], most[0], 0, 0};
-  Moments& moments = outcome.moments;
-  double sum = 0;
-  for (size_t lane = 0; lane < kLanes; ++lane) {
-    sum += sums[lane];
-    moments.squares += squares[lane];
-    moments.min = std::min(moments.min, least[lane]);
-    moments.max = std::max(moments.max, most[lane]);
-  }
-  const double mean = sum / static_cast<double>(width);
-  moments.mean = first[0] + mean;
-  moments.squares = std::max(moments.squares - sum * mean, 0.0);
+  add_across(row, count, width, outcome.moments);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 
 namespace edgeward {
 
@@ -16,8 +17,8 @@ struct Scores {
   float entropy = 0;
 };
 
-// `row` holds `count` scores, at least one, and room for kLanes more, which is written to. `zero` is the stored score
-// that stands for 0; the margin is in stored units.
-Scores scores_of(float* row, size_t count, float zero);
+// `row` holds at least one and at most 2^31 - 1. `zero` is the stored score that stands for 0; the margin is in stored
+// units.
+Scores scores_of(std::span<const float> row, float zero);
 
 }  // namespace edgeward

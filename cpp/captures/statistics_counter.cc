@@ -169,7 +169,7 @@ void StatisticsCounter::add_sample(Tensor& tensor, const Element* elements, size
 }
 
 void StatisticsCounter::add_scores(Tensor& tensor, Run& run) {
-  const Scores scores = scores_of(tensor.row.data(), tensor.parts.row_elements(), tensor.zero);
+  const Scores scores = scores_of({tensor.row.data(), tensor.parts.row_elements()}, tensor.zero);
   run.margin += static_cast<double>(scores.margin);
   run.entropy += static_cast<double>(scores.entropy);
   ++run.row_count;

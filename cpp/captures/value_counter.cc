@@ -26,48 +26,25 @@ struct BlockSums {
 
 // Sums are doubles: the first value of a block, from which all others are seen, may lie far from them.
 EDGEWARD_WIDE void add_sums(const float* values, size_t count, float low, float high, BlockSums& total) {
-  Double8 sums = {}, squares = {};
-  Float8 least, most;
-  Int8 clipped = {}, special = {};
-  for (size_t lane = 0; lane < kLanes; ++lane) {
-    least[lane] = kInfinity;
-    most[lane] = -kInfinity;
+  const double shift = total.shift;
+  double sum = 0;
+  double squares = 0;
+  float least = kInfinity;
+  float most = -kInfinity;
+  uint32_t clipped = 0;
+  uint32_t special = 0;
+#pragma omp simd reduction(+ : sum, squares, clipped) reduction(min : least) reduction(max : most) reduction(| : special)
+  for (size_t i = 0; i < count; ++i) {
+    const float value = values[i];
+    const double from_shift = static_cast<double>(value) - shift;
+    sum += from_shift;
+    squares += from_shift * from_shift;
+    least = value < least ? value : least;
+    most = value > most ? value : most;
+    clipped += (value == low ? 1u : 0u) | (value == high ? 1u : 0u);
+    special |= is_special(value) ? 1u : 0u;
   }
-  const auto shift = static_cast<float>(total.shift);
-  const auto add = [&](const Float8& x) __attribute__((always_inline)) {
-    const Double8 distance = __builtin_convertvector(x, Double8) - total.shift;
-    Int8 mask;
-    sums += distance;
-    squares += distance * distance;
-    select(least, x < least, x, least);
-    select(most, x > most, x, most);
-    clipped -= (x == low) | (x == high);
-    mark_special(mask, x);
-    special |= mask;
-  };
-  Float8 x;
-  size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    load(x, values + i);
-    add(x);
-  }
-  // The rest, with values that add nothing: that they are clipped is taken back.
-  const size_t rest = count - i;
-  if (rest > 0) {
-    for (size_t lane = 0; lane < kLanes; ++lane) x[lane] = lane < rest ? values[i + lane] : shift;
-    add(x);
-    if (shift == low || shift == high) total.clipped_count -= kLanes - rest;
-  }
-  total.min = kInfinity;
-  total.max = -kInfinity;
-  for (size_t lane = 0; lane < kLanes; ++lane) {
-    total.sum += sums[lane];
-    total.squares += squares[lane];
-    total.min = least[lane] < total.min ? least[lane] : total.min;
-    total.max = most[lane] > total.max ? most[lane] : total.max;
-    total.clipped_count += static_cast<uint64_t>(clipped[lane]);
-  }
-  total.is_finite = !has_any(special);
+  total = {shift, sum, squares, least, most, clipped, special == 0};
 }
 
 BlockSums sums_of(std::span<const float> values, float low, float high) {
