@@ -1,0 +1,144 @@
+"""Judged windows: each device by itself and all together, by the reference of their model alone."""
+
+from __future__ import annotations
+
+import counted
+import numpy as np
+import pytest
+from models import tflite_models
+
+import edgeward as ew
+from edgeward import _core
+from edgeward.captures.drift import Reference
+from edgeward.captures.judged_windows import judged
+from edgeward.captures.window import Counted, Window
+
+HOUR_NS = 3600 * 10**9
+BEGIN_NS = 1_795_651_200 * 10**9  # 2026-11-26 00:00
+BOOT = bytes(range(16))
+COLUMNS, SIZE, COUNT = 4, 400, 6
+
+
+class Pumps:
+    """Windows of pumps, counted by the core, and the reference of one that is well."""
+
+    def __init__(self):
+        self.generator = np.random.default_rng(4)
+        with ew.load_unsigned(tflite_models.add((1, COLUMNS))) as model:
+            (self.signature,) = model.signatures.values()
+        rows = self.rows(4000)
+        parts = counted.parts_of(rows.astype(np.float64))
+        self.edges = {("input", "x"): [counted.edges_of(values) for values in parts.values()]}
+        report = self.statistics(rows, self.edges).report()
+        report["tensors"] = report["tensors"][:1]
+        self.reference = Reference(report, counted.thresholds_of(report))
+
+    def rows(self, count):
+        return self.generator.normal(size=(count, COLUMNS)).astype(np.float32)
+
+    def statistics(self, rows, edges):
+        counter = _core.StatisticsCounter(self.signature, edges)
+        for row in rows:
+            counter.add({"x": row[None]}, {"y": row[None]})
+        return counter.take()
+
+    def windows(self, device="gate", step=0.0, is_known=True, size=SIZE, edges=None, **release):
+        facts = {"name": "pump", "version": "3", "package_id": "ab", "signature": "run"} | release
+        for hour in range(COUNT):
+            rows = self.rows(size)
+            rows[:, 1] += step
+            statistics = self.statistics(rows, self.edges if edges is None else edges)
+            begin_ns = hour * HOUR_NS
+            yield Window(
+                Counted(**facts, statistics=statistics), f"{hour:016x}", BOOT, begin_ns,
+                begin_ns + HOUR_NS, BEGIN_NS + begin_ns if is_known else None, device,
+            )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pumps():
+    return Pumps()
+
+
+def test_a_device_is_judged_by_itself_and_all_together(pumps):
+    windows = [
+        *pumps.windows("north"), *pumps.windows("south", 1.0), *pumps.windows("west"),
+    ]  # fmt: skip
+    result = judged(pumps.reference, "pump", windows, None)
+    assert [(entry.device, entry.judgement.has_drifted) for entry in result.entries] == [
+        ("south", True), ("north", False), ("west", False), (None, True),
+    ]  # fmt: skip
+    assert result.has_drifted
+    together = result.entries[-1]
+    assert [report["run_count"] for report in together.reports] == [3 * SIZE] * COUNT
+    assert together.begins[:2] == ["2026-11-26 00:00", "2026-11-26 01:00"]
+    shifts = [entry.judgement.findings[0].amount for entry in (result.entries[0], together)]
+    assert shifts[0] == pytest.approx(1, abs=0.1)
+    assert shifts[1] == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_a_change_too_slight_for_one_device_is_seen_in_all_together(pumps):
+    windows = [window for number in range(8) for window in pumps.windows(f"{number}", 0.18)]
+    result = judged(pumps.reference, "pump", windows, None)
+    assert {entry.judgement.has_drifted for entry in result.entries[:-1]} == {False}
+    assert result.entries[-1].judgement.has_drifted
+
+
+def test_one_device_is_judged_once(pumps):
+    result = judged(pumps.reference, "pump", list(pumps.windows()), None)
+    assert [entry.device for entry in result.entries] == ["gate"]
+    assert not result.has_drifted
+
+
+def test_windows_are_joined_before_they_are_judged(pumps):
+    (entry,) = judged(pumps.reference, "pump", list(pumps.windows()), 3 * HOUR_NS).entries
+    assert [report["run_count"] for report in entry.reports] == [3 * SIZE] * 2
+
+
+def test_a_window_of_unknown_time_is_called_by_its_number(pumps):
+    windows = [*pumps.windows(is_known=False, step=1.0), *pumps.windows("yard", is_known=False)]
+    result = judged(pumps.reference, "pump", windows, None)
+    assert [entry.device for entry in result.entries] == ["gate", "yard"]  # no time is of both
+    assert result.entries[0].begins[:2] == ["window 1", "window 2"]
+    assert result.entries[0].judgement.findings[0].words.endswith("since window 1")
+
+
+def test_releases_and_signatures_are_judged_apart(pumps):
+    windows = [*pumps.windows(), *pumps.windows(version="4"), *pumps.windows(signature="other")]
+    entries = judged(pumps.reference, "pump", windows, None).entries
+    assert [(entry.counted.version, entry.counted.signature) for entry in entries] == [
+        ("3", "run"), ("4", "run"), ("3", "other"),
+    ]  # fmt: skip
+
+
+def test_what_the_reference_does_not_speak_of_is_passed_over_and_named(pumps):
+    reference = pumps.reference
+    other = list(pumps.windows(name="fan"))
+    unsigned = list(pumps.windows(name="pump.tflite", package_id=""))
+    result = judged(reference, "pump", [*other, *unsigned], None)
+    assert [entry.counted.name for entry in result.entries] == ["pump.tflite"]
+    assert result.passed_over == ['gate: model "fan": expected "pump", as the package']
+    tensors = [row | {"name": "z"} for row in reference.report["tensors"]]
+    elsewhere = Reference({**reference.report, "tensors": tensors})
+    result = judged(elsewhere, "pump", unsigned, None)
+    assert result.entries == []
+    assert result.passed_over == [
+        'gate: model "pump.tflite", signature "run": expected a tensor of the reference'
+    ]
+
+
+def test_what_was_counted_in_other_bins_changes_nobody_elses_numbers(pumps):
+    """As a hostile file would have it, which says that it is of the same release and period."""
+    edges = {key: [[0.0]] * len(parts) for key, parts in pumps.edges.items()}
+    honest, hostile = list(pumps.windows()), list(pumps.windows(edges=edges, size=90_000 // 100))
+    alone = judged(pumps.reference, "pump", honest, None).entries[0]
+    both = judged(pumps.reference, "pump", [*honest, *hostile], None).entries[0]
+    assert len(both.windows) == 2 * COUNT
+    kept = [report for report in both.reports if report["run_count"] == SIZE]
+    assert [report["run_count"] for report in alone.reports] == [SIZE] * COUNT
+    for before, after in zip(alone.reports, kept, strict=True):
+        for first, second in zip(
+            before["tensors"][0]["parts"], after["tensors"][0]["parts"], strict=True
+        ):
+            assert first["counts"].tolist() == second["counts"].tolist()
+    assert any("other bins" in note for note in both.judgement.notes)
