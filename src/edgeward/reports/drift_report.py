@@ -186,7 +186,7 @@ def sections(reference: Reference, judged: Judged) -> list[Section]:
 
 
 def plots(reference: Reference, entry: JudgedWindows) -> Iterator[Plot]:
-    """Two for each part that has drifted, the worst first: its shares, and its windows."""
+    """For each part that has drifted, the worst first: its shares, and beside them its windows."""
     # What follows from something else has no finding, and comes behind what has.
     drifted: dict[Part, list[Verdict]] = {
         _drawn_as(finding.part): [] for finding in entry.judgement.findings
@@ -199,13 +199,15 @@ def plots(reference: Reference, entry: JudgedWindows) -> Iterator[Plot]:
         title = subject(verdicts[0].part, reference.names)
         if part.kind == "class":
             title = f'classes of {part.side} "{part.tensor}"'
-        yield shares_plot(title, expected.labels, expected.shares, seen.shares)
+        shares = shares_plot(title, expected.labels, expected.shares, seen.shares)
         lines = [line for verdict in verdicts for line in _lines(reference, verdict)]
-        yield windows_plot(
+        windows = windows_plot(
             "distance of each window, in thresholds",
             [begin.removeprefix(_shared(entry.begins)) for begin in entry.begins],
             dict(lines[:MOST_LINES]),
         )
+        shapes = [*shares.shapes, *moved(windows.shapes, shares.width, 0)]
+        yield Plot(shares.width + windows.width, shares.height, shapes)
 
 
 def sheet(reference: Reference, judged: Judged, title: str) -> Plot:
@@ -214,18 +216,17 @@ def sheet(reference: Reference, judged: Judged, title: str) -> Plot:
     shapes: list[Shape] = [Text(MARGIN, 36, title, INK, 20)]
     y, room = 56.0, MOST_ON_SHEET
     for entry in drifted:
-        drawn = list(plots(reference, entry))[: 2 * room]
+        drawn = list(plots(reference, entry))[:room]
         if not drawn:
             break
         for line in [_title(entry), *_says(entry)]:
             y += LINE
             shapes.append(Text(MARGIN, y, line, INK, 13))
         y += LINE
-        for index, plot in enumerate(drawn):
-            right = MARGIN / 2 + (index % 2) * plot.width
-            shapes += moved(plot.shapes, right, y + (index // 2) * plot.height)
-        y += sum(plot.height for plot in drawn[::2])
-        room -= len(drawn) // 2
+        for plot in drawn:
+            shapes += moved(plot.shapes, 0, y)
+            y += plot.height
+        room -= len(drawn)
     if room == 0:
         shapes.append(Text(MARGIN, y + LINE, "there may be more: --html draws all of it", INK, 13))
     elif not drifted:
