@@ -679,18 +679,18 @@ STATISTICS_LEDGER = [
 
 WINDOWS = [
     (
-        "reached_ns[window.boot_id] >= window.end_ns",
-        "reached_ns[window.boot_id] >= window.begin_ns",
+        "reached_ns[head.boot_id] >= head.end_ns",
+        "reached_ns[head.boot_id] >= head.begin_ns",
         WINDOWS_TESTS + "a_window_is_complete_when_nobody_adds_to_it",
     ),
     (
-        "if not cursor.has_window(device, window.id):",
-        "if True:",
+        "if not cursor.has_window(device, head.id)",
+        "if True",
         WINDOWS_TESTS + "each_complete_window_is_handed_over_once",
     ),
     (
-        "cursor.add_window(device, window.id)",
-        'cursor.add_window("", window.id)',
+        "cursor.add_window(device, saved.id)",
+        'cursor.add_window("", saved.id)',
         WINDOWS_TESTS + "a_window_of_another_device_hides_none",
     ),
 ]
