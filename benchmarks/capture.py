@@ -36,6 +36,8 @@ SEED = 4
 MOST_FIXED_NS, MOST_COPY_RATIO = 150, 1.15
 MOST_NO_NS, MOST_IDLE_RATIO, MOST_ELEMENT_NS = 20, 1.02, 1.0
 MOST_REDACTED_RATIO = 1.2
+MOST_PICTURE_RATIO, MOST_ROW_RATIO = 0.07, 0.15
+PICTURES = (96, 224)
 BURST_BYTES = RING_BYTES // 2  # what a ring takes before anybody has to empty it
 
 Rounds = dict[str, list[float]]
@@ -73,6 +75,9 @@ def findings(folder: Path, seconds: float) -> Iterator[tuple[str, str, bool]]:
     for case in CASES:
         yield from costs(folder / case.name, case, seconds)
     yield from elements(folder / "elements", seconds)
+    for side in PICTURES:
+        yield from pictures(folder / f"picture-{side}", side, seconds)
+    yield from rows(folder / "rows", seconds)
     for height, width in CAMERAS:
         yield from redacted(folder / f"{height}", (1, height, width, 3), seconds)
     for case in CASES:
@@ -207,7 +212,7 @@ class Copy:
 
 def elements(folder: Path, seconds: float) -> Iterator[tuple[str, str, bool]]:
     """Of tensors that are looked at whole."""
-    count = 16_384
+    count = 8_192
     model = tflite_models.add((count,))
     plain = Captured(model)
     counting = Captured(model, folder, sample=0.0, keep="newest")
@@ -229,6 +234,41 @@ def elements(folder: Path, seconds: float) -> Iterator[tuple[str, str, bool]]:
             f"{theirs_ns:.2f} ns; ours / theirs {each_ns / theirs_ns:.3f}",
             True,
         )
+
+
+def pictures(folder: Path, side: int, seconds: float) -> Iterator[tuple[str, str, bool]]:
+    """Of which a part is looked at, and means of channels."""
+    model = tflite_models.add((1, side, side, 3))
+    plain = Captured(model)
+    counting = Captured(model, folder, sample=0.0, keep="newest")
+    (numpy_way,) = plain_numpy(plain.input)
+    rounds = alternate([plain.way("none"), counting.way("statistics"), numpy_way], seconds, SEED)
+    for captured in (plain, counting):
+        captured.close()
+    share = added_ns(rounds, "statistics") / 2 / (1000 * median(rounds[numpy_way.name]))
+    yield (
+        f"statistics of a picture of {side} x {side} x 3 / numpy (min to histogram)",
+        f"{share:.3f}, limit {MOST_PICTURE_RATIO:g} {_verdict(share <= MOST_PICTURE_RATIO)}",
+        share <= MOST_PICTURE_RATIO,
+    )
+
+
+def rows(folder: Path, seconds: float) -> Iterator[tuple[str, str, bool]]:
+    """Of tensors that are counted column by column; the output has scores besides."""
+    model = tflite_models.add((1, 30))
+    plain = Captured(model)
+    counting = Captured(model, folder, sample=0.0, keep="newest")
+    rounds = alternate([plain.way("none"), counting.way("statistics")], seconds, SEED)
+    for captured in (plain, counting):
+        captured.close()
+    added = added_ns(rounds, "statistics")
+    share = added / 2 / (1000 * median(rounds["none"]))
+    yield (
+        "statistics of [1, 30], of an input and an output",
+        f"{added:.0f} ns; each / session.run() {share:.3f}, limit {MOST_ROW_RATIO:g} "
+        f"{_verdict(share <= MOST_ROW_RATIO)}",
+        share <= MOST_ROW_RATIO,
+    )
 
 
 def kll(values: npt.NDArray[np.float32]) -> Iterator[Way]:

@@ -12,18 +12,17 @@ constexpr size_t kBlock = 2048;  // values: their bins stay in the nearest cache
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // How many edges each value is not below.
-EDGEWARD_WIDE void bins_between(const float* values, size_t count, const float* edges, size_t edge_count,
-                                uint32_t* bins) {
+EDGEWARD_WIDE void bins_between(const float* values, size_t count, const std::vector<float>& edges, uint32_t* bins) {
   size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    uint32_t below[kLanes] = {};
-    for (size_t edge = 0; edge < edge_count; ++edge) {
-      for (size_t lane = 0; lane < kLanes; ++lane) below[lane] += values[i + lane] >= edges[edge] ? 1u : 0u;
-    }
-    std::copy(std::begin(below), std::end(below), bins + i);
+  for (; i + kWidth <= count; i += kWidth) {
+    Floats x;
+    Ints below = {};
+    load(x, values + i);
+    for (const float edge : edges) below -= x >= edge;
+    store(below, bins + i);
   }
   for (; i < count; ++i)
-    bins[i] = static_cast<uint32_t>(std::upper_bound(edges, edges + edge_count, values[i]) - edges);
+    bins[i] = static_cast<uint32_t>(std::upper_bound(edges.begin(), edges.end(), values[i]) - edges.begin());
 }
 
 EDGEWARD_WIDE void bins_on(const float* values, size_t count, BinScale scale, int32_t first_cell, uint32_t* bins) {
@@ -100,7 +99,7 @@ void Bins::add(std::span<const float> values) {
     if (is_adaptive_) {
       bins_on(values.data(), count, scale_, first_cell_, bins);
     } else {
-      bins_between(values.data(), count, edges_.data(), edges_.size(), bins);
+      bins_between(values.data(), count, edges_, bins);
     }
     for (size_t i = 0; i < count; ++i) ++counts[bins[i]];
   }

@@ -1,7 +1,6 @@
 #include "captures/row_counter.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -37,110 +36,145 @@ struct Lanes {
 struct RowOutcome {
   bool is_finite = false;
   bool has_room = true;
-  Moments moments;
 };
 
 // The moments of the row itself, whatever the columns.
-inline __attribute__((always_inline)) void add_across(const float* row, size_t count, size_t width, Moments& moments) {
-  const double first = row[0];
+EDGEWARD_INLINE void add_across(const Lanes& lanes, size_t width, Moments& across) {
+  Floats least, most;
+  Doubles first, sums = {}, squares = {};
+  for (size_t lane = 0; lane < kWidth; ++lane) least[lane] = lanes.row[0];
+  for (size_t lane = 0; lane < kWidth / 2; ++lane) first[lane] = static_cast<double>(lanes.row[0]);
+  most = least;
+  for (size_t i = 0; i < lanes.count; i += kWidth) {
+    Floats x;
+    load(x, lanes.row + i);
+    select(least, x < least, x, least);
+    select(most, x > most, x, most);
+  }
+  for (size_t i = 0; i < lanes.count; i += kWidth / 2) {
+    Doubles x;
+    load_doubles(x, lanes.row + i);
+    x -= first;
+    sums += x;
+    squares += x * x;
+  }
+  Moments moments{width, least[0], most[0], 0, 0};
+  for (size_t lane = 0; lane < kWidth; ++lane) {
+    moments.min = std::min(moments.min, least[lane]);
+    moments.max = std::max(moments.max, most[lane]);
+  }
   double sum = 0;
-  double squares = 0;
-  float least = row[0];
-  float most = row[0];
-#pragma omp simd reduction(+ : sum, squares) reduction(min : least) reduction(max : most)
-  for (size_t i = 0; i < count; ++i) {
-    const float x = row[i];
-    const double distance = static_cast<double>(x) - first;
-    sum += distance;
-    squares += distance * distance;
-    least = x < least ? x : least;
-    most = x > most ? x : most;
+  for (size_t lane = 0; lane < kWidth / 2; ++lane) {
+    sum += sums[lane];
+    moments.squares += squares[lane];
   }
   const double mean = sum / static_cast<double>(width);
-  moments = {width, least, most, first + mean, std::max(squares - sum * mean, 0.0)};
+  moments.mean = first[0] + mean;
+  moments.squares = std::max(moments.squares - sum * mean, 0.0);
+  across.merge(moments);
+}
+
+// Sums of values and of steps from the row before.
+EDGEWARD_INLINE void add_sums(const Lanes& lanes) {
+  for (size_t i = 0; i < lanes.count; i += kWidth / 2) {
+    Doubles x, shift, sums, squares;
+    load_doubles(x, lanes.row + i);
+    load_doubles(shift, lanes.shift + i);
+    load(sums, lanes.sums + i);
+    load(squares, lanes.squares + i);
+    const Doubles distance = x - shift;
+    sums += distance;
+    squares += distance * distance;
+    store(sums, lanes.sums + i);
+    store(squares, lanes.squares + i);
+    if (lanes.last == nullptr) continue;
+    Doubles last, steps;
+    load_doubles(last, lanes.last + i);
+    load(steps, lanes.steps + i);
+    const Doubles step = x - last;
+    // No step from what is no number: x - x is 0 for what is finite only.
+    using Mask = decltype(last == last);
+    const Doubles pair = reinterpret_cast<Doubles>(reinterpret_cast<Mask>(step) & (last - last == 0.0));
+    steps += pair * pair;
+    store(steps, lanes.steps + i);
+  }
+}
+
+EDGEWARD_INLINE void add_extents(const Floats& x, const Lanes& lanes, size_t i) {
+  Floats min, max, low, high;
+  Ints clipped;
+  load(min, lanes.min + i);
+  load(max, lanes.max + i);
+  load(low, lanes.low + i);
+  load(high, lanes.high + i);
+  load(clipped, lanes.clipped + i);
+  select(min, x < min, x, min);
+  select(max, x > max, x, max);
+  clipped -= (x == low) | (x == high);
+  store(min, lanes.min + i);
+  store(max, lanes.max + i);
+  store(clipped, lanes.clipped + i);
+  if (lanes.last == nullptr) return;
+  Floats last;
+  Ints unchanged;
+  load(last, lanes.last + i);
+  load(unchanged, lanes.unchanged + i);
+  unchanged -= reinterpret_cast<Ints>(x) == reinterpret_cast<Ints>(last);
+  store(unchanged, lanes.unchanged + i);
 }
 
 // How many edges each value is not below.
-inline __attribute__((always_inline)) void find_bins(const Lanes& lanes, const float* __restrict row, size_t count) {
-  uint32_t* __restrict cells = lanes.cells;
-  for (size_t i = 0; i < count; i += kLanes) {
-    uint32_t bins[kLanes] = {};
-    for (size_t edge = 0; edge < lanes.edge_count; ++edge) {
-      const float* __restrict edges = lanes.edges + edge * count + i;
-      for (size_t lane = 0; lane < kLanes; ++lane) bins[lane] += row[i + lane] >= edges[lane] ? 1u : 0u;
-    }
-    std::copy(std::begin(bins), std::end(bins), cells + i);
+EDGEWARD_INLINE void find_bins(const Floats& x, const Lanes& lanes, size_t i) {
+  Ints bins = {};
+  for (size_t edge = 0; edge < lanes.edge_count; ++edge) {
+    Floats edges;
+    load(edges, lanes.edges + edge * lanes.count + i);
+    bins -= x >= edges;
   }
+  store(bins, lanes.cells + i);
 }
 
-// As BinScale::cell(), each column on its own scale. Returns whether every value has room.
-inline __attribute__((always_inline)) bool find_cells(const Lanes& lanes, const float* __restrict row, size_t count) {
-  const float* __restrict room_min = lanes.room_min;
-  const float* __restrict room_max = lanes.room_max;
-  const int32_t* __restrict shift = lanes.cell_shift;
-  const int32_t* __restrict offset = lanes.cell_offset;
-  const int32_t* __restrict first = lanes.first_cell;
-  uint32_t* __restrict cells = lanes.cells;
-  uint32_t lacks_room = 0;
-  for (size_t i = 0; i < count; ++i) {
-    const auto bits = std::bit_cast<int32_t>(row[i]);
-    const int32_t beyond = ((bits & 0x7FFF'FFFF) >> shift[i]) - offset[i];
-    const int32_t distance = beyond > 0 ? beyond : 0;
-    const int32_t sign = bits >> 31;
-    cells[i] = static_cast<uint32_t>(((distance ^ sign) - sign) - first[i]);
-    lacks_room |= (row[i] < room_min[i] ? 1u : 0u) | (row[i] > room_max[i] ? 1u : 0u);
-  }
-  return lacks_room == 0;
+// As BinScale::cell(), each column on its own scale.
+EDGEWARD_INLINE void find_cells(const Floats& x, const Lanes& lanes, size_t i) {
+  Ints shift, offset, first;
+  load(shift, lanes.cell_shift + i);
+  load(offset, lanes.cell_offset + i);
+  load(first, lanes.first_cell + i);
+  const Ints bits = reinterpret_cast<Ints>(x);
+  const Ints beyond = ((bits & 0x7FFF'FFFF) >> shift) - offset;
+  const Ints distance = beyond & (beyond > 0);
+  const Ints sign = bits >> 31;
+  const Ints cells = ((distance ^ sign) - sign) - first;
+  store(cells, lanes.cells + i);
 }
 
-inline __attribute__((always_inline)) void add_steps(const Lanes& lanes, const float* __restrict row, size_t count) {
-  const float* __restrict last = lanes.last;
-  double* __restrict steps = lanes.steps;
-  uint32_t* __restrict unchanged = lanes.unchanged;
-  for (size_t i = 0; i < count; ++i) {
-    const float before = is_special(last[i]) ? row[i] : last[i];  // no step from what is no number
-    const double step = static_cast<double>(row[i]) - static_cast<double>(before);
-    steps[i] += step * step;
-    unchanged[i] += std::bit_cast<uint32_t>(row[i]) == std::bit_cast<uint32_t>(last[i]) ? 1u : 0u;
+EDGEWARD_WIDE void add_row(const Lanes& lanes, size_t width, Moments* across, RowOutcome& outcome) {
+  Floats x;
+  Ints special = {}, lacks_room = {};
+  for (size_t i = 0; i < lanes.count; i += kWidth) {
+    Ints mask;
+    load(x, lanes.row + i);
+    mark_special(mask, x);
+    special |= mask;
   }
-}
-
-inline __attribute__((always_inline)) void add_columns(const Lanes& lanes, const float* __restrict row, size_t count) {
-  const float* __restrict shift = lanes.shift;
-  double* __restrict sums = lanes.sums;
-  double* __restrict squares = lanes.squares;
-  for (size_t i = 0; i < count; ++i) {
-    const double distance = static_cast<double>(row[i]) - static_cast<double>(shift[i]);
-    sums[i] += distance;
-    squares[i] += distance * distance;
-  }
-  float* __restrict min = lanes.min;
-  float* __restrict max = lanes.max;
-  const float* __restrict low = lanes.low;
-  const float* __restrict high = lanes.high;
-  uint32_t* __restrict clipped = lanes.clipped;
-  for (size_t i = 0; i < count; ++i) {
-    min[i] = row[i] < min[i] ? row[i] : min[i];
-    max[i] = row[i] > max[i] ? row[i] : max[i];
-    clipped[i] += (row[i] == low[i] ? 1u : 0u) | (row[i] == high[i] ? 1u : 0u);
-  }
-}
-
-EDGEWARD_WIDE void add_row(const Lanes& lanes, size_t width, RowOutcome& outcome) {
-  const size_t count = lanes.count / kLanes * kLanes;  // for the compiler: whole vectors
-  const float* __restrict row = lanes.row;
-  uint32_t any_special = 0;
-  for (size_t i = 0; i < count; ++i) any_special |= is_special(row[i]) ? 1u : 0u;
-  outcome.is_finite = any_special == 0;
+  outcome.is_finite = !has_any(special);
   if (!outcome.is_finite) return;
-  add_columns(lanes, row, count);
-  if (lanes.last != nullptr) add_steps(lanes, row, count);
-  if (lanes.room_min != nullptr) {
-    outcome.has_room = find_cells(lanes, row, count);
-  } else {
-    find_bins(lanes, row, count);
+  add_sums(lanes);
+  for (size_t i = 0; i < lanes.count; i += kWidth) {
+    load(x, lanes.row + i);
+    add_extents(x, lanes, i);
+    if (lanes.room_min == nullptr) {
+      find_bins(x, lanes, i);
+      continue;
+    }
+    Floats room_min, room_max;
+    load(room_min, lanes.room_min + i);
+    load(room_max, lanes.room_max + i);
+    lacks_room |= (x < room_min) | (x > room_max);
+    find_cells(x, lanes, i);
   }
-  add_across(row, count, width, outcome.moments);
+  outcome.has_room = !has_any(lacks_room);
+  if (across != nullptr) add_across(lanes, width, *across);
 }
 
 }  // namespace
@@ -167,7 +201,7 @@ RowCounter::RowCounter(std::vector<PartName> names, const std::vector<std::vecto
   }
 }
 
-Moments RowCounter::add(float* row) {
+void RowCounter::add(float* row, Moments* across) {
   std::fill(row + width(), row + padded_, row[0]);
   pair_count_ += has_last_ ? 1 : 0;
   ++row_count_;
@@ -195,10 +229,10 @@ Moments RowCounter::add(float* row) {
              cell_offset_.data(),
              first_cell_.data(),
              cells_.data()},
-            width(), outcome);
+            width(), across, outcome);
   }
   if (!outcome.is_finite) {
-    outcome.moments = add_odd(row);
+    add_odd(row, across);
   } else if (outcome.has_room) {
     for (size_t column = 0; column < width(); ++column) ++bin_counts_[column][cells_[column]];
   } else {
@@ -206,17 +240,19 @@ Moments RowCounter::add(float* row) {
   }
   std::copy_n(row, padded_, last_.data());
   has_last_ = true;
-  return outcome.moments;
 }
 
 // A row with a value that is not finite, or that is the first of its column.
-Moments RowCounter::add_odd(const float* row) {
-  Moments moments;
+void RowCounter::add_odd(const float* row, Moments* across) {
   for (size_t i = 0; i < width(); ++i) {
     const float x = row[i];
     const bool has_pair = has_last_ && std::isfinite(x) && std::isfinite(last_[i]);
-    if (has_last_ && std::bit_cast<uint32_t>(x) == std::bit_cast<uint32_t>(last_[i])) ++unchanged_[i];
     if (has_last_ && !has_pair) ++rare_[i].unpaired_count;
+    if (std::bit_cast<uint32_t>(x) == std::bit_cast<uint32_t>(kAbsent)) {
+      ++rare_[i].absent_count;
+      continue;
+    }
+    if (has_last_ && std::bit_cast<uint32_t>(x) == std::bit_cast<uint32_t>(last_[i])) ++unchanged_[i];
     if (!std::isfinite(x)) {
       ++(std::isnan(x) ? rare_[i].nan_count : rare_[i].infinite_count);
       continue;
@@ -234,9 +270,8 @@ Moments RowCounter::add_odd(const float* row) {
     max_[i] = std::max(max_[i], x);
     clipped_[i] += x == low_[i] || x == high_[i] ? 1 : 0;
     add_value(i, x);
-    moments.merge({1, x, x, x, 0});
+    if (across != nullptr) across->merge({1, x, x, x, 0});
   }
-  return moments;
 }
 
 void RowCounter::add_value(size_t column, float value) {
@@ -277,7 +312,7 @@ std::vector<Part> RowCounter::parts() const {
     part.pair_count = pair_count_ - rare.unpaired_count;
     part.step_squares = steps_[i];
     part.bins = bins_[i];
-    const uint64_t finite_count = row_count_ - rare.nan_count - rare.infinite_count;
+    const uint64_t finite_count = row_count_ - rare.nan_count - rare.infinite_count - rare.absent_count;
     if (finite_count > 0) {
       const double mean = sums_[i] / static_cast<double>(finite_count);
       part.moments = {finite_count, min_[i], max_[i], static_cast<double>(shift_[i]) + mean,

@@ -2,6 +2,7 @@
 // counted is taken as Parts. One thread at a time.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -13,6 +14,9 @@ namespace edgeward {
 
 class RowCounter {
  public:
+  // A NaN that stands for no value: it is not counted at all.
+  static constexpr float kAbsent = std::bit_cast<float>(0x7FC0'ABCDu);
+
   RowCounter() = default;
   // One column for each name. `edges` are those of each column, which ascend; nothing for adaptive bins in all columns.
   // Values that are `least` or `greatest` are clipped; with NaN for them, those at the two ends of a column's edges.
@@ -23,9 +27,9 @@ class RowCounter {
   RowCounter& operator=(const RowCounter&) = delete;
 
   size_t width() const { return names_.size(); }
-  // `row` holds width() floats, at least one, and room for kLanes more, which belongs to the counter. Returns the
-  // moments of its finite ones.
-  Moments add(float* row);
+  // `row` holds width() floats, at least one, and room for kLanes more, which belongs to the counter. The moments of
+  // its finite ones are added to `across`, unless it is null.
+  void add(float* row, Moments* across);
   // All that was counted since the last clear().
   std::vector<Part> parts() const;
   // From here on counts begin at zero; the last row stays the neighbour of the next.
@@ -36,12 +40,13 @@ class RowCounter {
   struct Rare {
     uint64_t nan_count = 0;
     uint64_t infinite_count = 0;
+    uint64_t absent_count = 0;
     uint64_t unpaired_count = 0;  // rows with a row before, of which not both have a finite value
     uint64_t clipped_count = 0;
     uint64_t unchanged_count = 0;
   };
 
-  Moments add_odd(const float* row);
+  void add_odd(const float* row, Moments* across);
   void add_value(size_t column, float value);
   void make_room(size_t column, float value);
   void spill();

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstddef>
-#include <span>
 
 namespace edgeward {
 
@@ -17,8 +16,8 @@ struct Scores {
   float entropy = 0;
 };
 
-// `row` holds at least one and at most 2^31 - 1. `zero` is the stored score that stands for 0; the margin is in stored
-// units.
-Scores scores_of(std::span<const float> row, float zero);
+// `row` holds `count` scores, from 1 to 2^30, and room for kLanes more, which is written to. `zero` is the stored score
+// that stands for 0; the margin is in stored units.
+Scores scores_of(float* row, size_t count, float zero);
 
 }  // namespace edgeward

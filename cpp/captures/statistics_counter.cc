@@ -42,17 +42,20 @@ bool does_ascend(const std::vector<float>& edges) {
 }  // namespace
 
 StatisticsCounter::StatisticsCounter(const Signature& signature, const TensorEdges& edges) {
-  for (const TensorSpec& spec : signature.inputs) tensors_.push_back(tensor_of(spec, false, edges));
-  for (const TensorSpec& spec : signature.outputs) tensors_.push_back(tensor_of(spec, true, edges));
+  for (const TensorSpec& spec : signature.inputs) add_tensor_of(spec, false, edges);
+  for (const TensorSpec& spec : signature.outputs) add_tensor_of(spec, true, edges);
+  for (Figures* figures : {&adaptive_figures_, &laid_figures_}) {
+    figures->row.resize(figures->names.size() + kLanes);
+    figures->counter = RowCounter(figures->names, figures->edges, kNan, kNan);
+  }
 }
 
-StatisticsCounter::Tensor StatisticsCounter::tensor_of(const TensorSpec& spec, bool is_output,
-                                                       const TensorEdges& edges) const {
+void StatisticsCounter::add_tensor_of(const TensorSpec& spec, bool is_output, const TensorEdges& edges) {
   const auto entry = edges.find({is_output, spec.name});
   static const std::vector<std::vector<float>> kAdaptive;
   const auto& laid = entry == edges.end() ? kAdaptive : entry->second;
   const auto [least, greatest] = limits_of(spec.dtype);
-  Tensor tensor{is_output, spec, TensorParts(spec, is_output), 0, 1, {}, {}, {}, {}, {}, {}, {}};
+  Tensor tensor{is_output, spec, TensorParts(spec, is_output), 0, 1, {}, {}, false, 0, {}, {}, {}};
   const size_t part_count = tensor.parts.names().size();
   if (laid.size() == 1 && part_count > 1) tensor.parts = TensorParts(spec, is_output, false);
   if (!laid.empty() && laid.size() != 1 && laid.size() != part_count)
@@ -65,22 +68,24 @@ StatisticsCounter::Tensor StatisticsCounter::tensor_of(const TensorSpec& spec, b
     tensor.zero = static_cast<float>(spec.quantization.zero_points[0]);
   }
   const auto& names = tensor.parts.names();
-  const auto first_figure = names.end() - static_cast<std::ptrdiff_t>(tensor.parts.figure_count());
-  const size_t before = names.size() - tensor.parts.figure_count();
-  const auto laid_for = [&](size_t first, size_t count) {
-    const auto begin = laid.begin() + static_cast<std::ptrdiff_t>(std::min(first, laid.size()));
-    return std::vector(begin, begin + std::min<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(count), laid.end() - begin));
-  };
+  const auto first_figure = static_cast<std::ptrdiff_t>(part_count - tensor.parts.figure_count());
+  const bool is_whole = laid.size() == 1;  // of all values, without columns and edges of figures
   if (tensor.parts.has_columns()) {
-    tensor.columns = RowCounter({names.begin(), first_figure}, laid_for(0, before), least, greatest);
+    const auto columns_end = laid.empty() ? laid.end() : laid.begin() + first_figure;
+    tensor.columns =
+        RowCounter({names.begin(), names.begin() + first_figure}, {laid.begin(), columns_end}, least, greatest);
   } else {
     tensor.values = ValueCounter(laid.empty() ? nullptr : &laid[0], least, greatest);
   }
-  tensor.figures = RowCounter({first_figure, names.end()}, laid_for(before, names.size() - before), kNan, kNan);
+  tensor.has_laid_figures = !laid.empty() && !is_whole;
+  Figures& figures = figures_of(tensor);
+  tensor.first_figure = figures.names.size();
+  figures.names.insert(figures.names.end(), names.end() - static_cast<std::ptrdiff_t>(tensor.parts.figure_count()),
+                       names.end());
+  if (tensor.has_laid_figures) figures.edges.insert(figures.edges.end(), laid.begin() + first_figure, laid.end());
   tensor.row.resize((tensor.parts.has_scores() || tensor.parts.has_columns() ? tensor.parts.row_elements() : 0) +
                     kLanes);
-  tensor.figure_row.resize(tensor.figures.width() + kLanes);
-  return tensor;
+  tensors_.push_back(std::move(tensor));
 }
 
 void StatisticsCounter::add(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
@@ -88,9 +93,14 @@ void StatisticsCounter::add(std::span<const TensorView> inputs, std::span<const 
   ++run_count_;
   ++turn_;
   latency_.add(latency_ns);
+  for (Figures* figures : {&adaptive_figures_, &laid_figures_})
+    std::fill(figures->row.begin(), figures->row.end(), RowCounter::kAbsent);
   size_t index = 0;
   for (const TensorView& view : inputs) add_tensor(tensors_[index++], view);
   for (const TensorView& view : outputs) add_tensor(tensors_[index++], view);
+  for (Figures* figures : {&adaptive_figures_, &laid_figures_}) {
+    if (!figures->names.empty()) figures->counter.add(figures->row.data(), nullptr);
+  }
 }
 
 void StatisticsCounter::add_tensor(Tensor& tensor, const TensorView& view) {
@@ -103,7 +113,7 @@ void StatisticsCounter::add_tensor(Tensor& tensor, const TensorView& view) {
     } else {
       add_values(tensor, elements, count, to_float, run);
     }
-    add_figures(tensor, run);
+    put_figures(tensor, run);
   });
 }
 
@@ -113,7 +123,7 @@ void StatisticsCounter::add_rows(Tensor& tensor, const Element* elements, size_t
   const size_t width = tensor.parts.row_elements();
   for (size_t first = 0; first + width <= count; first += width) {
     for (size_t i = 0; i < width; ++i) tensor.row[i] = to_float(elements[first + i]);
-    run.moments.merge(tensor.columns.add(tensor.row.data()));
+    tensor.columns.add(tensor.row.data(), &run.moments);
     if (tensor.parts.has_scores()) add_scores(tensor, run);
   }
 }
@@ -127,11 +137,19 @@ void StatisticsCounter::add_values(Tensor& tensor, const Element* elements, size
   }
   if (!std::is_same_v<Element, float> || step > 1) {
     float block[kBlock];
-    for (size_t index = step > 1 ? turn_ % step : 0; index < count;) {
-      size_t filled = 0;
-      for (; filled < kBlock && index < count; index += step) block[filled++] = to_float(elements[index]);
-      tensor.values.add({block, filled}, run.moments);
+    size_t filled = 0;
+    size_t index = turn_ % step * kStretch;
+    const auto flush = [&] {
+      if (filled > 0) tensor.values.add({block, filled}, run.moments);
+      filled = 0;
+    };
+    for (; index + kStretch <= count; index += step * kStretch) {
+      for (size_t i = 0; i < kStretch; ++i) block[filled + i] = to_float(elements[index + i]);
+      filled += kStretch;
+      if (filled == kBlock) flush();
     }
+    for (; index < count; ++index) block[filled++] = to_float(elements[index]);  // what is left of the last
+    flush();
   }
   add_sample(tensor, elements, count, to_float);
   if (!tensor.parts.has_scores()) return;
@@ -163,13 +181,14 @@ void StatisticsCounter::add_sample(Tensor& tensor, const Element* elements, size
       sum += value;
     }
     if (tensor.parts.channels() > 0)
-      tensor.figure_row[kFirstChannel + channel] = static_cast<float>(sum / static_cast<double>(sampled));
+      figures_of(tensor).row[tensor.first_figure + kFirstChannel + channel] =
+          static_cast<float>(sum / static_cast<double>(sampled));
   }
   if (!is_changed) tensor.values.add_unchanged();
 }
 
 void StatisticsCounter::add_scores(Tensor& tensor, Run& run) {
-  const Scores scores = scores_of({tensor.row.data(), tensor.parts.row_elements()}, tensor.zero);
+  const Scores scores = scores_of(tensor.row.data(), tensor.parts.row_elements(), tensor.zero);
   run.margin += static_cast<double>(scores.margin);
   run.entropy += static_cast<double>(scores.entropy);
   ++run.row_count;
@@ -178,30 +197,32 @@ void StatisticsCounter::add_scores(Tensor& tensor, Run& run) {
   ++tensor.classes[scores.best];
 }
 
-void StatisticsCounter::add_figures(Tensor& tensor, const Run& run) {
-  if (tensor.figures.width() == 0) return;
+void StatisticsCounter::put_figures(const Tensor& tensor, const Run& run) {
+  if (tensor.parts.figure_count() == 0) return;
   const Moments& moments = run.moments;
   const bool has_any = moments.count > 0;
-  float* figure = tensor.figure_row.data();
+  float* figure = figures_of(tensor).row.data() + tensor.first_figure;
   *figure++ = has_any ? static_cast<float>(moments.mean) : kNan;
   *figure++ = has_any ? static_cast<float>(std::sqrt(moments.squares / static_cast<double>(moments.count))) : kNan;
   *figure++ = has_any ? moments.min : kNan;
   *figure++ = has_any ? moments.max : kNan;
   figure += tensor.parts.channels();
-  if (tensor.parts.has_scores()) {
-    const auto rows = static_cast<double>(run.row_count);
-    *figure++ = static_cast<float>(run.margin * static_cast<double>(tensor.scale) / rows);
-    *figure = static_cast<float>(run.entropy / rows);
-  }
-  tensor.figures.add(tensor.figure_row.data());
+  if (!tensor.parts.has_scores()) return;
+  const auto rows = static_cast<double>(run.row_count);
+  *figure++ = static_cast<float>(run.margin * static_cast<double>(tensor.scale) / rows);
+  *figure = static_cast<float>(run.entropy / rows);
 }
 
 Statistics StatisticsCounter::statistics() const {
   Statistics statistics{run_count_, error_count_, latency_, {}};
+  const std::vector<Part> adaptive = adaptive_figures_.counter.parts();
+  const std::vector<Part> laid = laid_figures_.counter.parts();
   for (const Tensor& tensor : tensors_) {
     std::vector<Part> parts = tensor.columns.parts();
     if (!tensor.parts.has_columns()) parts.push_back(tensor.values.part());
-    for (Part& figure : tensor.figures.parts()) parts.push_back(std::move(figure));
+    const auto figures =
+        (tensor.has_laid_figures ? laid : adaptive).begin() + static_cast<std::ptrdiff_t>(tensor.first_figure);
+    parts.insert(parts.end(), figures, figures + static_cast<std::ptrdiff_t>(tensor.parts.figure_count()));
     statistics.tensors.push_back(
         {tensor.is_output, tensor.spec.name, tensor.spec.dtype, std::move(parts), tensor.classes});
   }
@@ -217,9 +238,10 @@ Statistics StatisticsCounter::take() {
   for (Tensor& tensor : tensors_) {
     tensor.values.clear();
     tensor.columns.clear();
-    tensor.figures.clear();
     tensor.classes.clear();
   }
+  adaptive_figures_.counter.clear();
+  laid_figures_.counter.clear();
   return taken;
 }
 

@@ -23,9 +23,11 @@ using TensorEdges = std::map<std::pair<bool, std::string>, std::vector<std::vect
 
 class StatisticsCounter {
  public:
-  // Of a tensor with more elements than this that is no rows, every k-th is counted, where k is the least that keeps to
-  // the limit. The first of them moves on by one from run to run, so that each element has its turn.
-  static constexpr size_t kMaxElements = 16'384;
+  // Of a tensor with more elements than this that is no rows, every k-th stretch of kStretch elements is counted, where
+  // k is the least that keeps to the limit. The first of them moves on by one from run to run: each element has its
+  // turn.
+  static constexpr size_t kStretch = 16;
+  static constexpr size_t kMaxElements = 8'192;
   // What of such a tensor is compared with the inference before, spread evenly: elements, or pixels of a picture.
   static constexpr size_t kMaxSample = 256;
 
@@ -50,11 +52,18 @@ class StatisticsCounter {
     float scale = 1;      // of one stored unit
     ValueCounter values;  // unless it has columns
     RowCounter columns;
-    RowCounter figures;
-    std::vector<float> row;     // one, and what a RowCounter reads beyond it
-    std::vector<float> sample;  // of the last inference
-    std::vector<float> figure_row;
+    bool has_laid_figures = false;  // and which counter they are in
+    size_t first_figure = 0;        // among its columns
+    std::vector<float> row;         // one, and what a RowCounter reads beyond it
+    std::vector<float> sample;      // of the last inference
     std::vector<uint64_t> classes;
+  };
+  // The figures of all tensors, one row an inference.
+  struct Figures {
+    std::vector<PartName> names;
+    std::vector<std::vector<float>> edges;
+    std::vector<float> row;
+    RowCounter counter;
   };
   // What one inference gives to the figures of a tensor.
   struct Run {
@@ -64,7 +73,8 @@ class StatisticsCounter {
     size_t row_count = 0;
   };
 
-  Tensor tensor_of(const TensorSpec& spec, bool is_output, const TensorEdges& edges) const;
+  void add_tensor_of(const TensorSpec& spec, bool is_output, const TensorEdges& edges);
+  Figures& figures_of(const Tensor& tensor) { return tensor.has_laid_figures ? laid_figures_ : adaptive_figures_; }
   void add_tensor(Tensor& tensor, const TensorView& view);
   template <class Element, class ToFloat>
   void add_rows(Tensor& tensor, const Element* elements, size_t count, const ToFloat& to_float, Run& run);
@@ -73,13 +83,15 @@ class StatisticsCounter {
   template <class Element, class ToFloat>
   void add_sample(Tensor& tensor, const Element* elements, size_t count, const ToFloat& to_float);
   static void add_scores(Tensor& tensor, Run& run);
-  static void add_figures(Tensor& tensor, const Run& run);
+  void put_figures(const Tensor& tensor, const Run& run);
 
   uint64_t run_count_ = 0;
   uint64_t turn_ = 0;  // runs ever: which elements of a large tensor are counted
   uint64_t error_count_ = 0;
   LatencyHistogram latency_;
   std::vector<Tensor> tensors_;
+  Figures adaptive_figures_;
+  Figures laid_figures_;
 };
 
 }  // namespace edgeward

@@ -42,7 +42,7 @@ EDGEWARD_WIDE void add_sums(const float* values, size_t count, float low, float 
     least = value < least ? value : least;
     most = value > most ? value : most;
     clipped += (value == low ? 1u : 0u) | (value == high ? 1u : 0u);
-    special |= is_special(value) ? 1u : 0u;
+    special |= (std::bit_cast<uint32_t>(value) & 0x7F80'0000u) == 0x7F80'0000u ? 1u : 0u;
   }
   total = {shift, sum, squares, least, most, clipped, special == 0};
 }

@@ -1,9 +1,12 @@
-// What loops over numbers share that are to run over wide vectors.
+// What loops over numbers share that are to run over wide vectors. Floats, Ints and Doubles are vectors of the
+// compiler's, as wide as a register of the processors that there are; they are passed by reference, since by value each
+// processor passes them in another way.
 #pragma once
 
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 // Compiles a function once more for processors with wider vectors; the processor chooses when the library loads.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_THREAD__)
@@ -11,13 +14,54 @@
 #else
 #define EDGEWARD_WIDE
 #endif
+#define EDGEWARD_INLINE inline __attribute__((always_inline))
 
 namespace edgeward {
 
-// Floats in the widest vector: what is padded to a multiple of it is read in whole vectors.
-inline constexpr size_t kLanes = 16;
+#if defined(__x86_64__)
+inline constexpr size_t kWidth = 8;
+#else
+inline constexpr size_t kWidth = 4;
+#endif
+// What is padded to a multiple of this is read in whole vectors.
+inline constexpr size_t kLanes = 8;
 
-// Whether a float is NaN or infinite, as a comparison that vectors have.
-inline bool is_special(float value) { return (std::bit_cast<uint32_t>(value) & 0x7F80'0000u) == 0x7F80'0000u; }
+using Floats = float __attribute__((vector_size(kWidth * sizeof(float))));
+using Ints = int32_t __attribute__((vector_size(kWidth * sizeof(int32_t))));
+using Doubles = double __attribute__((vector_size(kWidth / 2 * sizeof(double))));
+using HalfFloats = float __attribute__((vector_size(kWidth / 2 * sizeof(float))));
+
+// From and to memory of any alignment.
+template <class Vector, class Number>
+EDGEWARD_INLINE void load(Vector& vector, const Number* numbers) {
+  std::memcpy(&vector, numbers, sizeof(vector));
+}
+template <class Vector, class Number>
+EDGEWARD_INLINE void store(const Vector& vector, Number* numbers) {
+  std::memcpy(numbers, &vector, sizeof(vector));
+}
+
+// As many floats as there are places, as doubles.
+EDGEWARD_INLINE void load_doubles(Doubles& doubles, const float* floats) {
+  HalfFloats half;
+  load(half, floats);
+  doubles = __builtin_convertvector(half, Doubles);
+}
+
+// Where `mask` is -1 `a`, where it is 0 `b`.
+EDGEWARD_INLINE void select(Floats& chosen, const Ints& mask, const Floats& a, const Floats& b) {
+  chosen = reinterpret_cast<Floats>((mask & reinterpret_cast<Ints>(a)) | (~mask & reinterpret_cast<Ints>(b)));
+}
+
+// -1 for NaN and infinities.
+EDGEWARD_INLINE void mark_special(Ints& mask, const Floats& values) {
+  mask = (reinterpret_cast<Ints>(values) & 0x7F80'0000) == 0x7F80'0000;
+}
+
+EDGEWARD_INLINE bool has_any(const Ints& mask) {
+  int32_t any = 0;
+  for (size_t lane = 0; lane < kWidth; ++lane) any |= mask[lane];
+  return any != 0;
+}
 
 }  // namespace edgeward

@@ -37,8 +37,8 @@ void add_all(RowCounter& counter, const Rows& rows) {
   for (std::vector<float> row : rows) {
     const std::vector<float> values = row;
     row.resize(row.size() + kLanes, 9e30F);  // what was there before must not matter
-    const Moments moments = counter.add(row.data());
-    Part across;
+    Moments moments;
+    counter.add(row.data(), &moments);
     ValueCounter counted(nullptr, kNan, kNan);
     Moments expected;
     counted.add(values, expected);
@@ -110,6 +110,15 @@ TEST_CASE("values that are no numbers, in any column and any row, first and last
       check_columns(counter.parts(), rows);
     }
   }
+}
+
+TEST_CASE("what is absent is not counted, and has no neighbours") {
+  RowCounter counter(columns(2), {}, kNan, kNan);
+  add_all(counter, {{RowCounter::kAbsent, 1}, {RowCounter::kAbsent, 1}, {5, 1}, {5, 1}, {RowCounter::kAbsent, 1}});
+  const Part part = counter.parts()[0];
+  CHECK(part.moments.count == 2);
+  CHECK((part.nan_count == 0 && part.pair_count == 1 && part.unchanged_count == 1));
+  CHECK(counter.parts()[1].pair_count == 4);
 }
 
 TEST_CASE("a column that stands still is unchanged, and one at its limits is clipped") {

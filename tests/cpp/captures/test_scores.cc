@@ -8,13 +8,19 @@
 #include <random>
 #include <vector>
 
+#include "captures/wide.h"
+
 namespace edgeward {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-Scores of(const std::vector<float>& row, float zero = 0) { return scores_of(row, zero); }
+Scores of(std::vector<float> row, float zero = 0) {
+  const size_t count = row.size();
+  row.resize(count + kLanes, 7e30F);  // what was there before must not matter
+  return scores_of(row.data(), count, zero);
+}
 
 }  // namespace
 
