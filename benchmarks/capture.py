@@ -211,8 +211,8 @@ class Copy:
 
 
 def elements(folder: Path, seconds: float) -> Iterator[tuple[str, str, bool]]:
-    """Of tensors that are looked at whole."""
-    count = 8_192
+    """Of tensors of which every second stretch is counted."""
+    count = 16_384
     model = tflite_models.add((count,))
     plain = Captured(model)
     counting = Captured(model, folder, sample=0.0, keep="newest")

@@ -98,7 +98,7 @@ SUMMARY = (
     ("a Capture that keeps everything adds to a call", "one op: keeping everything adds to a call"),
     (
         "statistics, by the element",
-        "statistics of a float32 tensor of 8192 elements, by the element",
+        "statistics of a float32 tensor of 16384 elements, by the element",
     ),
 )
 
