@@ -4,6 +4,8 @@ import base64
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from models import tflite_models
 
 import edgeward as ew
@@ -14,9 +16,9 @@ BOOT = bytes(range(16))
 COLUMNS = {"a": ("temperature", "pressure", "°C", "")}
 
 
-@pytest.fixture
-def window(tmp_path):
-    with ew.Capture(tmp_path / "captures") as opened:
+@pytest.fixture(scope="module")
+def window(tmp_path_factory):
+    with ew.Capture(tmp_path_factory.mktemp("window")) as opened:
         model = ew.load_unsigned(tflite_models.sum_product(), capture=opened)
         session = model.session()
         session.run()
@@ -142,6 +144,30 @@ def test_another_description_is_refused(window, changes):
 def test_what_is_no_description_is_refused(window, text):
     with pytest.raises(ew.MalformedCapture):
         parsed(window.counted.statistics.to_bytes(text))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=8,
+)
+PERIOD = st.sampled_from(["id", "boot_id", "begin_ns", "end_ns", "wall_ns"])
+MEMBERS = st.sampled_from(["model", "signature", "window", "columns"])
+
+
+@given(st.dictionaries(MEMBERS, VALUES | st.dictionaries(PERIOD, VALUES), min_size=1))
+def test_whatever_a_description_says_is_read_or_refused(window, changes):
+    description = json.loads(_core.Statistics.from_bytes(window_bytes(window)).description)
+    for member, change in changes.items():
+        is_part = isinstance(change, dict) and isinstance(description[member], dict)
+        description[member] = {**description[member], **change} if is_part else change
+    content = window.counted.statistics.to_bytes(json.dumps(description))
+    try:
+        read = parsed(content)
+    except ew.MalformedCapture:
+        return
+    assert parsed(window_bytes(read))[1:] == read[1:]
+    assert 0 <= read.begin_ns < read.end_ns <= MAX_NS
 
 
 @pytest.mark.parametrize("member", ["model", "signature", "window"])
