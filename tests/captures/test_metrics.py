@@ -2,11 +2,16 @@
 
 import math
 
+import counted
 import numpy as np
 import pytest
-from scipy import stats
+from models import tflite_models
+from scipy import special, stats
 from scipy.spatial import distance
+from sklearn import datasets
 
+import edgeward as ew
+from edgeward import _core
 from edgeward.captures import metrics
 
 EDGES = np.array([-2.0, -1.0, -0.25, 0.0, 0.5, 1.0, 3.0])
@@ -255,3 +260,57 @@ def test_coarse_bins_hold_about_as_much_of_the_reference_each():
     assert fewer.tolist() == [1, 2]
     fewer, joined, seen = metrics.coarse_bins(np.empty(0), np.array([7.0]), np.array([2.0]), 10)
     assert (fewer.size, joined.tolist(), seen.tolist()) == (0, [7], [2])
+
+
+def test_our_own_bytes_of_thirty_real_columns_tell_what_raw_values_tell():
+    data = datasets.load_breast_cancer().data.astype(np.float32)
+    generator = np.random.default_rng(7)
+    (signature,) = ew.load_unsigned(tflite_models.add((1, 30))).signatures.values()
+
+    def drawn():  # smoothed, so that values do not repeat (B. Silverman's rule)
+        width = 1.06 * data.std(axis=0) * len(data) ** -0.2
+        noise = generator.normal(size=(2000, 30))
+        return (generator.choice(data, 2000) + width * noise).astype(np.float32)
+
+    expected = drawn()
+    laid = [counted.edges_of(column) for column in expected.T]
+    apart_ks, apart_wasserstein = [], []
+    for shift in (0, 0.1, 0.3, 1):
+        seen = (drawn() + shift * data.std(axis=0)).astype(np.float32)
+        rows = [counted_columns(signature, laid, values) for values in (expected, seen)]
+        for column, edges, base, row in zip(range(30), laid, *rows, strict=True):
+            assert row["edges"].tolist() == edges.tolist()
+            assert row["counts"].tolist() == counted.counts_of(seen[:, column], edges).tolist()
+            ours = metrics.ks(base["counts"], row["counts"])
+            apart_ks.append(abs(ours - stats.ks_2samp(expected[:, column], seen[:, column])[0]))
+            inner, base_counts = metrics.folded(base["edges"], base["counts"])
+            inner, counts = metrics.folded(row["edges"], row["counts"])
+            deviation = math.sqrt(base["variance"])
+            ours = metrics.wasserstein(base_counts, counts, inner, deviation)
+            raw = (np.clip(side[:, column], inner[0], inner[-1]) for side in (expected, seen))
+            theirs = stats.wasserstein_distance(*raw) / deviation
+            apart_wasserstein.append(abs(ours - theirs))
+            p, q = (np.maximum(side / side.sum(), 1e-4) for side in (base_counts, counts))
+            assert metrics.psi(base_counts, counts) == pytest.approx(
+                special.rel_entr(p, q).sum() + special.rel_entr(q, p).sum(), abs=1e-9
+            )
+            assert metrics.jensen_shannon(base_counts, counts) == pytest.approx(
+                distance.jensenshannon(base_counts, counts, 2), abs=1e-9
+            )
+    assert len(apart_ks) == 120
+    assert np.mean(apart_ks) < 0.005
+    assert max(apart_ks) < 0.02
+    assert np.mean(apart_wasserstein) < 0.005
+
+
+def counted_columns(signature, laid, values):
+    """Rows of a report for each column of the input, through the bytes of statistics."""
+    (spec,) = signature.inputs
+    figures = [[]] * (len(_core.part_names(spec, False)) - len(laid))
+    counter = _core.StatisticsCounter(
+        signature, {("input", spec.name): [edges.tolist() for edges in laid] + figures}
+    )
+    (output,) = signature.outputs
+    counter.add({spec.name: values}, {output.name: values})
+    data = counter.take().to_bytes()
+    return ew.Statistics.from_bytes(data).report()["tensors"][0]["parts"][:30]
