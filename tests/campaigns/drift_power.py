@@ -257,7 +257,7 @@ FAULTS = [
     Fault("NaN in 0.1 % of inferences", columns, INPUT, lose_values, 3600,
           NAMED + r"is NaN in 0\.\d+ % of values since hour [45]", True),
     Fault("a picture dimmed to 0.9", pictures, INPUT, lambda values, _: 0.9 * values, 1000,
-          r"input \"x\" seems to be darker since hour 4: its values are 0\.90 times", False),
+          r"input \"x\" seems to be darker since hour 4: .* are 0\.(89|90|91) times", False),
     Fault("swapped channels", pictures, INPUT, lambda values, _: values[..., ::-1], 1000,
           r"channels 0 and 2 of input \"x\" seem to be swapped since hour 4", False),
     Fault("a class share from 5 to 8 %", scores, OUTPUT,

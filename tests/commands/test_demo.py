@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeward.captures.drift import Drift
+from edgeward.captures.drift import Judgement
+from edgeward.captures.findings import Finding
+from edgeward.captures.verdict import Part
 from edgeward.commands import demo
 from edgeward.reports.inspection import engine_report
 from edgeward.terminal import picture
@@ -72,6 +74,8 @@ def test_every_shipped_digit_is_read_and_nearly_all_are_read_right(engine):
     package = report["package"]
     assert package["cipher"] == "aes-256-gcm"
     assert package["golden_passed_count"] == package["golden_count"] > 0
+    assert report["capture"]["clean"] == []
+    assert any('input "image"' in words for words in report["capture"]["noisy"])
     latency = report["latency_us"]
     assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"]
     assert report["throughput_per_s"] > 0
@@ -199,8 +203,11 @@ class Answers:
 
 
 SEALED = demo.Sealed("00" * 32, 90_000, "aes-256-gcm", 20.0, 10.25, 16, 16)
-DRIFT = Drift("input", "image", 64, 0.5, 0.002, 0.01)
-CAPTURED = demo.Captured(8, True, [DRIFT], [DRIFT._replace(psi=3.0, shift=None)])
+PART = Part("input", "image", "values", "")
+FINDINGS = [
+    Finding(PART, "shift", 0.5, "now", None, 2.0, f"finding {number}") for number in range(5)
+]
+CAPTURED = demo.Captured(8, True, Judgement([], [], []), Judgement([], FINDINGS, []))
 
 
 def known_report(labels, predicted, scores):
@@ -239,7 +246,13 @@ def test_the_text_of_a_perfect_run_shows_no_mistakes():
     assert f"package     {sealed}" in text
     assert "mistakes" not in text
     assert "captures    8 read back, every bit as it was" in text
-    assert re.search(r"input image +0\.002 +3\.000 +\+0\.01 sd\n", text)
+    assert (
+        "drift       none\n"
+        "with noise  finding 0\n"
+        "            finding 1\n"
+        "            finding 2\n"
+        "            and 2 more\n"
+    ) in text
 
 
 def test_the_matrix_has_a_row_for_each_true_digit():

@@ -6,9 +6,9 @@ fewer. What has drifted is said in words (findings.py).
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -301,48 +301,6 @@ def _notes(
             f"{len(mute):,} of {len(judged):,} parts: too few to tell, expected windows of {least} "
             f"inferences, got {most:,.0f} at most (neighbours that are alike count as fewer)"
         )
-
-
-class Drift(NamedTuple):
-    """The drift of one tensor. A tensor that the reference lacks has none."""
-
-    side: str
-    name: str
-    value_count: int
-    mean: float
-    psi: float
-    shift: float | None  # of the mean, in standard deviations of the reference; None if those are 0
-
-
-def drifts(
-    reference: Sequence[Mapping[str, Any]], counted: Sequence[Mapping[str, Any]]
-) -> list[Drift]:
-    """A Drift for each tensor whose values both have in the same bins.
-
-    `reference` are rows of ReferenceStatistics: side, name, edges, counts, mean, variance,
-    finite_count; `counted` tensors of Statistics.report().
-    """
-    expected = {(row["side"], row["name"]): row for row in reference}
-    compared = []
-    for row in counted:
-        part = row["parts"][0]
-        base = expected.get((row["side"], row["name"]))
-        if base is None or not part["finite_count"]:
-            continue
-        if part["is_adaptive"] or least_floats(base["edges"]) != part["edges"].tolist():
-            continue
-        shift = float(metrics.mean_shift(part["mean"], base["mean"], base["variance"]))
-        compared.append(
-            Drift(
-                row["side"],
-                row["name"],
-                int(part["finite_count"]),
-                part["mean"],
-                float(metrics.psi(base["counts"], part["counts"])),
-                None if math.isnan(shift) else shift,
-            )
-        )
-    return compared
 
 
 def least_floats(edges: Sequence[float]) -> list[float]:

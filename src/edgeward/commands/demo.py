@@ -36,11 +36,12 @@ from edgeward import (
     read_captures,
 )
 from edgeward.captures import rings
-from edgeward.captures.drift import Drift, drifts
+from edgeward.captures.drift import Judgement, judge
 from edgeward.commands.options import add_engine
 from edgeward.measuring.timing import percentiles
 from edgeward.outcome import Outcome
-from edgeward.reports.inspection import aligned, engine_report, engine_text
+from edgeward.packages.expectation import expectation
+from edgeward.reports.inspection import engine_report, engine_text
 from edgeward.terminal import picture
 from edgeward.terminal.picture import Ink, Tile, grid
 from edgeward.terminal.progress import Progress
@@ -50,6 +51,8 @@ DIGITS = Path(__file__).parents[1] / "digits"
 DIGIT_COUNT = 10
 FULL_INK = 16
 SHOWN_MISTAKES = 6
+SHOWN_FINDINGS = 3
+FIRST = "the first digit"  # when windows of the demo began
 GOLDEN_COUNT = 16
 CALIBRATION_COUNT = 100
 KEY_DAYS = 1
@@ -100,8 +103,8 @@ class Captured(NamedTuple):
 
     record_count: int
     is_same: bool  # the records hold the inputs and outputs of the calls
-    clean: list[Drift]
-    noisy: list[Drift]
+    clean: Judgement
+    noisy: Judgement
 
 
 class Sealed(NamedTuple):
@@ -201,11 +204,10 @@ def capture(directory: Path, digits: Digits, engine: str | None) -> Captured:
     """Reads every digit twice, as it is and with noise, with the package in `directory`."""
     trust = directory / keys.TRUST
     path = directory / "digits.ewp"
-    reference = Package.open(path, trust=trust).reference
-    assert reference is not None
-    expected = [tensor._asdict() for tensor in reference.tensors]
+    expected = expectation(Package.open(path, trust=trust))
+    assert expected is not None
     noise = np.random.default_rng(NOISE_SEED)
-    counts, same, moved = [], [], []
+    counts, same, judgements = [], [], []
     for spread in (0.0, NOISE):
         capture_directory = directory / f"captures-{spread}"
         answers = []
@@ -217,7 +219,7 @@ def capture(directory: Path, digits: Digits, engine: str | None) -> Captured:
                     image += noise.normal(0, spread, image.shape).astype(np.float32)
                     answers.append((image, model.predict(image)))
                 (statistics,) = model.statistics.values()
-                moved.append(drifts(expected, statistics.report()["tensors"]))
+                judgements.append(judge(expected, [statistics.report()], [FIRST]))
                 model.close()
         finally:
             shutil.rmtree(rings.directory_of(capture_directory), ignore_errors=True)
@@ -228,7 +230,7 @@ def capture(directory: Path, digits: Digits, engine: str | None) -> Captured:
             and np.array_equal(answer, next(iter(record.outputs.values())))
             for (image, answer), record in zip(answers, records, strict=True)
         ]
-    return Captured(sum(counts), all(same), *moved)
+    return Captured(sum(counts), all(same), *judgements)
 
 
 def report(
@@ -249,8 +251,8 @@ def report(
         "capture": {
             "record_count": captured.record_count,
             "is_same": captured.is_same,
-            "clean": [drift._asdict() for drift in captured.clean],
-            "noisy": [drift._asdict() for drift in captured.noisy],
+            "clean": [finding.words for finding in captured.clean.findings],
+            "noisy": [finding.words for finding in captured.noisy.findings],
         },
         "digit_count": count,
         "correct_count": count - len(wrong),
@@ -314,17 +316,15 @@ def capture_text(captured: Mapping[str, Any]) -> str:
 
 
 def drift_lines(captured: Mapping[str, Any]) -> list[str]:
-    """How far the digits have drifted from the package's reference, without noise and with it."""
-    rows = [("drift", "PSI, clean", "PSI, with noise", "mean moved, clean", "with noise")]
-    for clean, noisy in zip(captured["clean"], captured["noisy"], strict=True):
-        name = f"{clean['side']} {clean['name']}"
-        shifts = shift_text(clean["shift"]), shift_text(noisy["shift"])
-        rows.append((name, f"{clean['psi']:.3f}", f"{noisy['psi']:.3f}", *shifts))
-    return aligned(rows)
-
-
-def shift_text(shift: float | None) -> str:
-    return "" if shift is None else f"{shift:+.2f} sd"
+    """What has drifted from the package's reference, without noise and with it."""
+    lines = []
+    for title, key in (("drift", "clean"), ("with noise", "noisy")):
+        worst = captured[key][:SHOWN_FINDINGS]
+        rest = len(captured[key]) - len(worst)
+        sentences = [*worst, f"and {rest:,} more"] if rest else worst or ["none"]
+        indents = [f"{title:<12}", *[" " * 12] * len(sentences)]
+        lines += [indent + text for indent, text in zip(indents, sentences, strict=False)]
+    return lines
 
 
 def accuracy_text(report: Mapping[str, Any]) -> str:
