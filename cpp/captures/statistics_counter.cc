@@ -121,7 +121,8 @@ template <class Element, class ToFloat>
 void StatisticsCounter::add_rows(Tensor& tensor, const Element* elements, size_t count, const ToFloat& to_float,
                                  Run& run) {
   const size_t width = tensor.parts.row_elements();
-  for (size_t first = 0; first + width <= count; first += width) {
+  const size_t step = (count + kMaxElements - 1) / kMaxElements;
+  for (size_t first = turn_ % step * width; first + width <= count; first += step * width) {
     for (size_t i = 0; i < width; ++i) tensor.row[i] = to_float(elements[first + i]);
     tensor.columns.add(tensor.row.data(), &run.moments);
     if (tensor.parts.has_scores()) add_scores(tensor, run);
@@ -154,7 +155,7 @@ void StatisticsCounter::add_values(Tensor& tensor, const Element* elements, size
   add_sample(tensor, elements, count, to_float);
   if (!tensor.parts.has_scores()) return;
   const size_t width = tensor.parts.row_elements();
-  for (size_t first = 0; first + width <= count; first += width) {
+  for (size_t first = turn_ % step * width; first + width <= count; first += step * width) {
     for (size_t i = 0; i < width; ++i) tensor.row[i] = to_float(elements[first + i]);
     add_scores(tensor, run);
   }

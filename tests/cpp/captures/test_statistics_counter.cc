@@ -189,6 +189,23 @@ TEST_CASE("of a large tensor a part is looked at, and from run to run every part
   check_by_definition(merged.tensors[0].parts[0], {values.begin(), values.end()});
 }
 
+TEST_CASE("of a large batch some rows are looked at, and from run to run every row") {
+  const size_t count = 3 * StatisticsCounter::kMaxElements / 4;  // of 4 elements each
+  std::vector<float> values;
+  for (size_t row = 0; row < count; ++row) {
+    for (size_t column = 0; column < 4; ++column) values.push_back(static_cast<float>(row * 4 + column));
+  }
+  CountedInput counted(DType::float32, {-1, 4});
+  const Shape shape{static_cast<int64_t>(count), 4};
+  counted.add(values, shape);
+  CHECK(counted.part().moments.count == count / 3);
+  counted.add(values, shape);
+  counted.add(values, shape);
+  std::vector<double> first;
+  for (size_t row = 0; row < count; ++row) first.push_back(static_cast<double>(row) * 4);
+  check_by_definition(counted.part(), first);
+}
+
 TEST_CASE("rows of scores: class, margin and entropy, in the real numbers that they stand for") {
   const Statistics plain = scored({{0, 2, 1}, {5, 2, 5}, {kNan, 2, 1}, {kNan, kNan, kNan}}, {1, 3});
   const TensorStatistics& tensor = plain.tensors[0];
