@@ -90,7 +90,12 @@ def _says(entry: JudgedWindows) -> list[str]:
 
 
 def _rows(reference: Reference, entry: JudgedWindows) -> list[tuple[str, ...]]:
-    verdicts = filter(_has_row, entry.judgement.verdicts)
+    """What has drifted, but for what follows from something else, comes first."""
+    said = {finding.part for finding in entry.judgement.findings}
+    verdicts = sorted(
+        filter(_has_row, entry.judgement.verdicts),
+        key=lambda verdict: (verdict.episode is None, verdict.part not in said),
+    )
     return [HEAD, *(_row(reference, verdict) for verdict in verdicts)]
 
 
@@ -152,7 +157,9 @@ def _mean(verdict: Verdict, numbers: Array) -> float:
 
 
 def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.2g}" if value < 1000 else f"{value:,.0f}"
+    if math.isnan(value):
+        return ""
+    return f"{value:,.{3 if value < 0.1 else 2 if value < 10 else 0}f}"
 
 
 def _percent(share: float) -> str:
