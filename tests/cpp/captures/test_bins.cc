@@ -134,9 +134,9 @@ TEST_CASE("an edge belongs to the bin that begins with it") {
   bins.add(
       std::vector<float>{-1, std::nextafter(-1.0F, -kInfinity), 0, -0.0F, 1, std::nextafter(1.0F, 0.0F), kLargest});
   CHECK(bins.counts() == std::vector<uint64_t>{1, 1, 3, 2});
-  Bins one(std::vector<float>{});
-  one.add(std::vector<float>{-kLargest, 3});
-  CHECK(one.counts() == std::vector<uint64_t>{2});
+  Bins whole(std::vector<float>{});
+  whole.add(std::vector<float>{-kLargest, 3});
+  CHECK(whole.counts() == std::vector<uint64_t>{2});
 }
 
 TEST_CASE("bins that are cleared count from zero, between the same edges or on a scale of their own") {
