@@ -4,7 +4,7 @@ import base64
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given as for_all
 from hypothesis import strategies as st
 from models import tflite_models
 
@@ -155,7 +155,7 @@ PERIOD = st.sampled_from(["id", "boot_id", "begin_ns", "end_ns", "wall_ns"])
 MEMBERS = st.sampled_from(["model", "signature", "window", "columns"])
 
 
-@given(st.dictionaries(MEMBERS, VALUES | st.dictionaries(PERIOD, VALUES), min_size=1))
+@for_all(st.dictionaries(MEMBERS, VALUES | st.dictionaries(PERIOD, VALUES), min_size=1))
 def test_whatever_a_description_says_is_read_or_refused(window, changes):
     description = json.loads(_core.Statistics.from_bytes(window_bytes(window)).description)
     for member, change in changes.items():
