@@ -42,6 +42,8 @@ CAPTURE_TESTS = "tests/cpp/captures/"
 DURABLE_TESTS = "tests/test_durable.py::test_"
 CURSOR_TESTS = "tests/captures/test_cursor.py::test_"
 PAGE_TESTS = "tests/terminal/test_page.py::test_"
+STATS_TESTS = "tests/commands/test_captures_stats.py::test_"
+JUDGED_TESTS = "tests/captures/test_judged_windows.py::test_"
 LEDGER_TESTS = "tests/captures/test_statistics_ledger.py::test_"
 WINDOWS_TESTS = "tests/captures/test_windows.py::test_"
 VECTORS = "tests/packages/test_package_vectors.py::test_a_package_gets_the_answer_it_must"
@@ -782,6 +784,48 @@ PAGE = [
     ),
 ]
 
+PLOT = [
+    (
+        "html.escape(quoted(shape.text))",
+        "quoted(shape.text)",
+        "tests/terminal/test_plot.py::test_a_name_in_a_plot_is_text",
+    ),
+]
+
+CAPTURES_STATS = [
+    (
+        "    return lines, DRIFTED_STATUS if result.has_drifted else 0\n",
+        "    return lines, 0\n",
+        STATS_TESTS + "what_has_drifted_is_said_and_is_status_1",
+    ),
+    (
+        "    if not result.entries:\n",
+        "    if False:\n",
+        STATS_TESTS + "what_cannot_be_judged_is_no_verdict",
+    ),
+    (
+        "Package.authentic(path, trust=trust)",
+        "Package.open(path, trust=trust)",
+        STATS_TESTS + "a_package_below_the_floor_of_what_runs_here_still_judges",
+    ),
+]
+
+JUDGED_WINDOWS = [
+    (
+        "    if counted.package_id and counted.name != model:\n",
+        "    if False:\n",
+        JUDGED_TESTS + "what_the_reference_does_not_speak_of_is_passed_over_and_named",
+    ),
+]
+
+JOINED_WINDOWS = [
+    (
+        "_core.Statistics.from_bytes(window.counted.statistics.to_bytes())",
+        "window.counted.statistics",
+        "tests/captures/test_joined_windows.py::test_what_is_joined_is_left_as_it_was",
+    ),
+]
+
 SEGMENT_ATTACKS = "tests/captures/test_segment_attacks.py::test_"
 
 SEGMENT_FORMAT = [
@@ -834,6 +878,10 @@ FAULTS = [
         "src/edgeward/captures/pipe_file.py": PIPE_FILE,
         "src/edgeward/commands/captures_export.py": CAPTURES_EXPORT,
         "src/edgeward/terminal/page.py": PAGE,
+        "src/edgeward/terminal/plot.py": PLOT,
+        "src/edgeward/commands/captures_stats.py": CAPTURES_STATS,
+        "src/edgeward/captures/judged_windows.py": JUDGED_WINDOWS,
+        "src/edgeward/captures/joined_windows.py": JOINED_WINDOWS,
         "cpp/bytes/json.cc": JSON,
         "cpp/bytes/base64.cc": BASE64,
         "cpp/packages/key_wrap.cc": KEY_WRAP,
