@@ -12,7 +12,7 @@ import sealed
 import edgeward as ew
 from edgeward import Contents
 
-SAMPLES = [np.full(4, value, np.float32) for value in range(50)]
+SAMPLES = [np.full(4, value, np.float32) for value in np.random.default_rng(3).permutation(50)]
 AGAINST = "--against demo.ewp --trust trust"
 
 
@@ -39,13 +39,19 @@ def capture(directory, step, package="demo.ewp", **options):
 def test_what_has_drifted_is_said_and_is_status_1(run):
     status, out, err = run(f"captures stats higher {AGAINST}")
     assert (status, err) == (1, "")
-    assert re.search(r'^DRIFTED:\n +input "x" has moved up by 6\.9 of its deviation', out, re.M)
+    assert re.search(r'^DRIFTED:\n +column 0 of input "x" is out of the reference', out, re.M)
+    assert re.search(r'^ +column 0 of input "x" has moved up by 6\.9 of its deviation', out, re.M)
     status, out, _ = run(f"captures stats higher {AGAINST} --json")
     assert status == 1
     (judged,) = json.loads(out)["drift"]["judged"]
     assert judged["has_drifted"] is True
-    assert judged["findings"][0]["part"]["tensor"] == "x"
-    assert judged["findings"][0]["amount"] == pytest.approx(100 / np.std(range(50)), rel=1e-3)
+    amounts = {
+        finding["part"]["name"]: finding["amount"]
+        for finding in judged["findings"]
+        if finding["part"]["tensor"] == "x" and finding["what"] == "shift"
+    }
+    assert set(amounts) == set("0123")
+    assert amounts["0"] == pytest.approx(100 / np.std(range(50)), rel=1e-3)
 
 
 def test_what_has_not_drifted_is_status_0(run, done):

@@ -144,10 +144,13 @@ def test_a_larger_window_has_lower_thresholds_which_the_reference_ends():
     assert 0.1 < shifts[-1] < shifts[0] < 1
 
 
-def test_what_never_varies_has_thresholds_of_zero():
-    limits = thresholds([part_of(np.full(100, 3.0))])
-    assert all(value == 0 for values in limits.parts[0] for value in values)
-    assert all(math.isnan(shift) for shift in least_shifts(limits))
+def test_what_never_varies_may_vary_once_in_as_many_samples():
+    part = part_of(np.full(1_000, 3.0))
+    limits = thresholds([part], sizes=[1_000])
+    windows = [np.where(np.arange(1_000) < count, 4.0, 3.0) for count in (0, 1, 3, 20, 1_000)]
+    assert passing(part, limits, windows).tolist() == [False, False, False, True, True]
+    assert limits.parts[0].wasserstein == (0,)
+    assert math.isnan(least_shifts(limits)[0])
 
 
 def test_few_samples_have_no_thresholds():

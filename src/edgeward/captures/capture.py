@@ -46,22 +46,12 @@ MIN_WINDOW_S = 1.0
 TIMEOUT_LIMIT_S = 2_147_483  # in milliseconds, it fits 32 bits
 
 
-class Binned(Protocol):
-    """A tensor of a Reference: its name, and the edges of its bins."""
-
-    @property
-    def side(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def edges(self) -> Sequence[float]: ...
-
-
 class Reference(Protocol):
     """What a Capture reads of a package's reference statistics."""
 
     @property
-    def tensors(self) -> Sequence[Binned]: ...
+    def edges(self) -> Mapping[tuple[str, str], Sequence[Sequence[float]]]:
+        """Of each part of a tensor, by its side and name."""
 
 
 class Capture:
@@ -183,11 +173,7 @@ class Capture:
         plan = self._plan.copy()
         plan.redactions = [rule.core() for rule in self._redactions]
         if reference is not None:
-            plan.edges = {
-                (tensor.side, tensor.name): [tensor.edges]
-                for tensor in reference.tensors
-                if tensor.edges
-            }
+            plan.edges = reference.edges
         plan.descriptions = {
             signature.name: self._description(
                 _core.recorded_signature(plan.redactions, signature), identity, labels

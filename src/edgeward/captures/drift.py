@@ -120,12 +120,13 @@ def _distribution(
     distances = _distances(series, worth)
     limits = _limits(series, sizes, runs / leader.effects[1], thresholds)
     # Squares of distances grow as the number of observations that would show them.
-    ratios = {
-        metric: np.sqrt(distances[metric] / limit)
-        if metric in ("chi_square", "psi")
-        else distances[metric] / limit
-        for metric, limit in limits.items()
-    }
+    with np.errstate(divide="ignore", invalid="ignore"):  # a limit of 0 is passed by any distance
+        ratios = {
+            metric: np.sqrt(distances[metric] / limit)
+            if metric in ("chi_square", "psi")
+            else distances[metric] / limit
+            for metric, limit in limits.items()
+        }
     largest = np.fmax.reduce(list(ratios.values()))
     expected = {"mean": base["mean"], "deviation": math.sqrt(base["variance"])}
     judged = verdict(series.part, DISTRIBUTION, sizes, distances, limits, largest, expected, rule)
@@ -301,10 +302,3 @@ def _notes(
             f"{len(mute):,} of {len(judged):,} parts: too few to tell, expected windows of {least} "
             f"inferences, got {most:,.0f} at most (neighbours that are alike count as fewer)"
         )
-
-
-def least_floats(edges: Sequence[float]) -> list[float]:
-    """The least floats that are not below each edge: what values, which are floats, lie between."""
-    nearest = np.asarray(edges, np.float32)
-    above = np.nextafter(nearest, np.float32(np.inf))
-    return [float(value) for value in np.where(nearest < np.asarray(edges, float), above, nearest)]

@@ -5,232 +5,219 @@ sample. In a package they are reference.json; its fields are in docs/package-for
 Values are the stored ones: a quantised tensor's integers, not the reals that they stand for.
 """
 
+import base64
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeward import _core
-from edgeward.answer import answer
-from edgeward.errors import BadInput, MalformedPackage
+from edgeward.captures.drift import PartThresholds, Thresholds
+from edgeward.errors import MalformedCapture, MalformedPackage
 
-FORMAT_VERSION = 1
-BIN_COUNT = 32  # at most; fewer where values repeat
-EDGE_SAMPLES = 1 << 20  # elements of a tensor, at most, that its bins are laid by
-MOST_CLASSES = 4096
+FORMAT_VERSION, FIRST_VERSION = 2, 1
 MOST_BYTES = 16 << 20
 MOST_COUNT = 1 << 63
+MOST_SIZES = 64
 INPUT, OUTPUT = "input", "output"
+FIELDS = {
+    FIRST_VERSION: {"version", "sample_count", "tensors"},
+    FORMAT_VERSION: {"version", "sample_count", "statistics", "thresholds"},
+}
+THRESHOLDS_FIELDS = {"sizes", "false_alarms", "block", "tensors"}
+FIRST_COUNTS = ("finite_count", "nan_count", "infinite_count")
+FIRST_NUMBERS = ("min", "max", "mean", "variance")
+FIRST_TENSOR = {"side", "name", "dtype", "edges", "counts", "class_counts"}
 
-Samples = Sequence[Mapping[str, NDArray[Any]]]
+Report = Mapping[str, Any]
 
 
-class TensorStatistics(NamedTuple):
-    """One input or output over all samples.
+class ReferenceStatistics:
+    """Counts of a calibration set, and how far chance carries a window from them. Any thread.
 
-    `edges` ascend; bin 0 is below edges[0], bin i from edges[i-1] up to but not with edges[i], the
-    last from edges[-1] on, so there is one bin more than edges. NaN and infinities are counted
-    apart and are in no bin, nor in `min` to `variance`, which are 0 when nothing finite came.
-    `class_counts` is how often each index of an output that holds one row of scores was the
-    largest; empty for other tensors.
+    `report` is as Statistics.report() makes it; in a reference of version 1 a tensor has one part,
+    which says nothing of neighbours. `thresholds` are None in version 1, and where the calibration
+    set has too few samples for any.
     """
 
-    side: str  # "input" or "output"
-    name: str
-    dtype: str
-    finite_count: int
-    nan_count: int
-    infinite_count: int
-    min: float
-    max: float
-    mean: float
-    variance: float
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
-    class_counts: tuple[int, ...]
-
-
-class ReferenceStatistics(NamedTuple):
-    sample_count: int
-    tensors: tuple[TensorStatistics, ...]
+    def __init__(self, report: Report, thresholds: Thresholds | None, content: bytes) -> None:
+        self.report = report
+        self.thresholds = thresholds
+        self._content = content
 
     @classmethod
-    def measure(
-        cls,
-        model: _core.Model,
-        samples: Samples,
-        progress: Callable[[int, int], None] | None = None,
+    def of(
+        cls, statistics: _core.Statistics, thresholds: Thresholds | None
     ) -> "ReferenceStatistics":
-        """Run `model` on each of `samples` twice: to lay the bins, and to count in them.
-
-        `progress` is called with runs done and to do. Raises BadInput for no samples, for inputs
-        that are not the model's, and when a tensor holds nothing that can be counted.
-        """
-        if not samples:
-            raise BadInput("reference: expected at least one sample, got none")
-        sides = ((INPUT, model.inputs), (OUTPUT, model.outputs))
-        gathered = [
-            _Gathered(side, spec.name, spec.dtype, EDGE_SAMPLES // len(samples) or 1)
-            for side, specs in sides
-            for spec in specs
-            if spec.dtype not in UNCOUNTED
-        ]
-        total = 2 * len(samples)
-        for see in (_Gathered.lay, _Gathered.count):
-            for index, sample in enumerate(samples):
-                outputs = answer(model, sample)
-                for tensor in gathered:
-                    see(tensor, (sample if tensor.side == INPUT else outputs)[tensor.name])
-                if progress is not None:
-                    progress(index + 1 + (len(samples) if see is _Gathered.count else 0), total)
-        return cls(len(samples), tuple(tensor.statistics() for tensor in gathered))
-
-    def to_bytes(self) -> bytes:
+        report = statistics.report()
         document = {
             "version": FORMAT_VERSION,
-            "sample_count": self.sample_count,
-            "tensors": [tensor._asdict() for tensor in self.tensors],
+            "sample_count": report["run_count"],
+            "statistics": base64.b64encode(statistics.to_bytes()).decode(),
+            "thresholds": thresholds and _thresholds_document(report, thresholds),
         }
-        return json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+        content = json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+        return cls(report, thresholds, content)
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> "ReferenceStatistics":
-        """What to_bytes made. Raises MalformedPackage, beginning with `where`."""
+        """What to_bytes gave. Raises MalformedPackage, beginning with `where`."""
         try:
             if len(data) > MOST_BYTES:
                 raise ValueError(f"{len(data)} bytes")
             document = json.loads(data)
-            if set(document) != {"version", "sample_count", "tensors"}:
-                raise ValueError("other fields")
-            if document["version"] != FORMAT_VERSION:
-                raise ValueError(f"version {document['version']}")
-            tensors = tuple(_tensor(tensor) for tensor in document["tensors"])
-            return cls(_count(document["sample_count"]), tensors)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            version = document["version"]
+            if type(version) is not int or set(document) != FIELDS.get(version):
+                raise ValueError(f"version {version!r}, or other fields than its")
+            count = _count(document["sample_count"])
+            if version == FIRST_VERSION:
+                tensors = [_first_tensor(tensor) for tensor in document["tensors"]]
+                return cls({"run_count": count, "tensors": tensors}, None, data)
+            content = base64.b64decode(document["statistics"], validate=True)
+            report = _core.Statistics.from_bytes(content).report()
+            if report["run_count"] != count:
+                raise ValueError(f"{count} samples, of which {report['run_count']} were counted")
+            thresholds = document["thresholds"]
+            return cls(
+                report, None if thresholds is None else _thresholds(report, thresholds), data
+            )
+        except (
+            ValueError, TypeError, KeyError, AttributeError, RecursionError, MalformedCapture,
+        ) as error:  # fmt: skip
             raise MalformedPackage(
-                f"{where}: reference.json: expected statistics of version {FORMAT_VERSION}, got "
-                f"something else ({error})"
+                f"{where}: reference.json: expected statistics of version {FIRST_VERSION} or "
+                f"{FORMAT_VERSION}, got something else ({error})"
             ) from None
 
+    def to_bytes(self) -> bytes:
+        return self._content
 
-# Not numbers on a line, or numbers that numpy holds only as bits.
-UNCOUNTED = {
-    "complex64", "complex128", "bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
-    "float8_e5m2fnuz", "int4", "uint4", "int2",
-}  # fmt: skip
+    @property
+    def sample_count(self) -> int:
+        return int(self.report["run_count"])
 
+    @property
+    def edges(self) -> dict[tuple[str, str], list[list[float]]]:
+        """Of each part's bins, by side and name of the tensor: as StatisticsCounter takes them.
 
-class _Gathered:
-    """What is known of one tensor while the samples go by."""
-
-    def __init__(self, side: str, name: str, dtype: str, edge_samples: int) -> None:
-        self.side, self.name, self._dtype = side, name, dtype
-        self._edge_samples = edge_samples  # of each sample
-        self._parts: list[NDArray[np.float64]] = []
-        self._edges = np.empty(0)
-        self._counts = np.empty(0, np.int64)
-        self._class_counts = np.empty(0, np.int64)
-        self._count = self._nan_count = self._infinite_count = 0
-        self._min, self._max, self._mean, self._squares = math.inf, -math.inf, 0.0, 0.0
-
-    def lay(self, tensor: NDArray[Any]) -> None:
-        values = _finite(tensor)
-        stride = -(-values.size // self._edge_samples) or 1
-        self._parts.append(values[::stride])
-
-    def count(self, tensor: NDArray[Any]) -> None:
-        if self._counts.size == 0:
-            self._lay_edges()
-        values = _finite(tensor)
-        self._count_special(tensor)
-        self._counts += np.bincount(
-            np.searchsorted(self._edges, values, side="right"), minlength=self._counts.size
-        )
-        if values.size:
-            self._min = min(self._min, float(values.min()))
-            self._max = max(self._max, float(values.max()))
-            # Chan, Golub and LeVeque: moments of two parts, merged.
-            total = self._count + values.size
-            mean = float(values.mean())
-            step = mean - self._mean
-            self._squares += float(np.square(values - mean).sum())
-            self._squares += step * step * self._count * values.size / total
-            self._mean += step * values.size / total
-            self._count = total
-
-    def statistics(self) -> TensorStatistics:
-        is_empty = self._count == 0
-        return TensorStatistics(
-            self.side,
-            self.name,
-            self._dtype,
-            self._count,
-            self._nan_count,
-            self._infinite_count,
-            0.0 if is_empty else self._min,
-            0.0 if is_empty else self._max,
-            self._mean,
-            0.0 if is_empty else self._squares / self._count,
-            tuple(self._edges.tolist()),
-            tuple(self._counts.tolist()),
-            tuple(self._class_counts.tolist()),
-        )
-
-    def _lay_edges(self) -> None:
-        """Bins that hold about as many values each; a value that repeats gets one of its own."""
-        values = np.concatenate(self._parts)
-        self._parts.clear()
-        if values.size:
-            shares = np.arange(1, BIN_COUNT) / BIN_COUNT
-            self._edges = np.unique(np.quantile(values, shares, method="inverted_cdf"))
-        self._counts = np.zeros(self._edges.size + 1, np.int64)
-
-    def _count_special(self, tensor: NDArray[Any]) -> None:
-        if tensor.dtype.kind == "f":
-            self._nan_count += int(np.isnan(tensor).sum())
-            self._infinite_count += int(np.isinf(tensor).sum())
-        is_row = 1 < tensor.size == max(tensor.shape, default=1) <= MOST_CLASSES
-        if self.side == OUTPUT and is_row:
-            if self._class_counts.size == 0:
-                self._class_counts = np.zeros(tensor.size, np.int64)
-            if self._class_counts.size == tensor.size:
-                self._class_counts[tensor.argmax()] += 1
+        A list for each part, or of a reference of version 1 one for the tensor; tensors in which
+        nothing was counted are left out.
+        """
+        edges = {
+            (tensor["side"], tensor["name"]): [list(part["edges"]) for part in tensor["parts"]]
+            for tensor in self.report["tensors"]
+        }
+        return {tensor: parts for tensor, parts in edges.items() if any(parts)}
 
 
-def _finite(tensor: NDArray[Any]) -> NDArray[np.float64]:
-    values = tensor.astype(np.float64, copy=False).ravel()
-    return values[np.isfinite(values)]
+def _thresholds_document(report: Report, thresholds: Thresholds) -> dict[str, Any]:
+    parts = iter(thresholds.parts)
+    return {
+        "sizes": list(thresholds.sizes),
+        "false_alarms": thresholds.false_alarms,
+        "block": thresholds.block,
+        "tensors": [
+            {
+                "side": tensor["side"],
+                "name": tensor["name"],
+                "parts": [next(parts)._asdict() for _ in tensor["parts"]],
+            }
+            for tensor in report["tensors"]
+        ],
+    }
 
 
-def _tensor(document: Mapping[str, Any]) -> TensorStatistics:
-    """Raises ValueError, TypeError or KeyError for what TensorStatistics does not allow."""
-    if set(document) != set(TensorStatistics._fields):
+def _thresholds(report: Report, document: Mapping[str, Any]) -> Thresholds:
+    """Raises ValueError, TypeError or KeyError for what _thresholds_document does not make."""
+    if set(document) != THRESHOLDS_FIELDS:
+        raise ValueError("other fields of thresholds")
+    sizes = [_count(size) for size in document["sizes"]]
+    if not 0 < len(sizes) <= MOST_SIZES or sizes[0] == 0 or sizes != sorted(set(sizes)):
+        raise ValueError("sizes of windows that do not ascend")
+    false_alarms, block = _number(document["false_alarms"]), _count(document["block"])
+    if not 0 < false_alarms < 1 or not 0 < block <= report["run_count"]:
+        raise ValueError(f"{false_alarms} false alarms in blocks of {block}")
+    parts = []
+    for tensor, row in zip(document["tensors"], report["tensors"], strict=True):
+        if set(tensor) != {"side", "name", "parts"} or any(
+            tensor[field] != row[field] for field in ("side", "name")
+        ):
+            raise ValueError(f'thresholds of other tensors than "{row["name"]}"')
+        for part, _ in zip(tensor["parts"], row["parts"], strict=True):
+            parts.append(_part_thresholds(part, len(sizes)))
+    return Thresholds(tuple(sizes), false_alarms, block, tuple(parts))
+
+
+def _part_thresholds(document: Mapping[str, Any], size_count: int) -> PartThresholds:
+    if set(document) != set(PartThresholds._fields):
+        raise ValueError("thresholds of other metrics")
+    limits = [
+        tuple(_number(limit) for limit in document[metric]) for metric in PartThresholds._fields
+    ]
+    if any(len(values) != size_count or min(values) < 0 for values in limits):
+        raise ValueError("thresholds below 0, or not one for each size")
+    return PartThresholds(*limits)
+
+
+def _first_tensor(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A tensor of version 1 as Statistics.report() has it: all of its values are one part.
+
+    What version 1 does not say is no surprise in any window: as if all values were clipped and
+    unchanged. Raises ValueError, TypeError or KeyError.
+    """
+    if set(document) != FIRST_TENSOR | {*FIRST_COUNTS, *FIRST_NUMBERS}:
         raise ValueError("other fields of a tensor")
-    texts = [document[field] for field in ("side", "name", "dtype")]
-    if not all(isinstance(text, str) for text in texts) or document["side"] not in (INPUT, OUTPUT):
+    texts = {field: document[field] for field in ("side", "name", "dtype")}
+    if not all(isinstance(text, str) for text in texts.values()):
         raise ValueError("a tensor without a name")
-    edges = tuple(_number(edge) for edge in document["edges"])
-    counts = tuple(_count(count) for count in document["counts"])
-    if len(counts) != len(edges) + 1 or list(edges) != sorted(set(edges)):
-        raise ValueError(f'bins of tensor "{document["name"]}"')
-    return TensorStatistics(
-        document["side"],
-        document["name"],
-        document["dtype"],
-        _count(document["finite_count"]),
-        _count(document["nan_count"]),
-        _count(document["infinite_count"]),
-        _number(document["min"]),
-        _number(document["max"]),
-        _number(document["mean"]),
-        _number(document["variance"]),
-        edges,
-        counts,
-        tuple(_count(count) for count in document["class_counts"]),
-    )
+    if texts["side"] not in (INPUT, OUTPUT):
+        raise ValueError(f"a tensor on the side {texts['side']!r}")
+    edges = [_number(edge) for edge in document["edges"]]
+    counts = [_count(count) for count in document["counts"]]
+    if len(counts) != len(edges) + 1 or edges != sorted(set(edges)):
+        raise ValueError(f'bins of tensor "{texts["name"]}"')
+    bins = _float_bins(edges, counts)
+    total = _count(document["finite_count"])
+    class_counts = [_count(count) for count in document["class_counts"]]
+    return texts | {
+        "class_counts": np.array(class_counts, np.uint64),
+        "parts": [
+            {
+                "kind": "values",
+                "name": "",
+                **{field: _count(document[field]) for field in FIRST_COUNTS},
+                **{field: _number(document[field]) for field in FIRST_NUMBERS},
+                "clipped_count": total,
+                "unchanged_count": total,
+                "pair_count": 0,
+                "step_squares": 0.0,
+                "edges": bins[0],
+                "counts": bins[1],
+                "is_adaptive": False,
+            }
+        ],
+    }
+
+
+def _float_bins(
+    edges: Sequence[float], counts: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.uint64]]:
+    """The same bins between floats: what a device counts are floats.
+
+    An edge becomes the least float that is not below it; bins without a float in them join the one
+    below.
+    """
+    exact = np.array(edges, np.float64)
+    with np.errstate(over="ignore"):
+        nearest = exact.astype(np.float32)
+    least = np.where(nearest < exact, np.nextafter(nearest, np.float32(np.inf)), nearest)
+    is_last = np.append(least[1:] != least[:-1], True)[: least.size] & np.isfinite(least)
+    below = np.cumsum(np.array(counts, np.uint64))
+    bounds = np.append(below[:-1][is_last], below[-1])
+    return least[is_last].astype(np.float64), np.diff(bounds, prepend=np.uint64(0))
 
 
 def _count(value: object) -> int:

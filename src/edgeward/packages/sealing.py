@@ -11,10 +11,10 @@ from edgeward.captures.column_names import require_columns
 from edgeward.engines import choice
 from edgeward.errors import BadInput
 from edgeward.packages import columns_file, key_wraps
+from edgeward.packages.calibration import calibrated
 from edgeward.packages.contents import CARD, COLUMNS, GOLDEN, LABELS, ORIGINAL, REFERENCE, Contents
 from edgeward.packages.golden import Golden
 from edgeward.packages.onnx_conversion import to_ort
-from edgeward.packages.reference_statistics import ReferenceStatistics
 from edgeward.paths import PathLike
 from edgeward.schema import signatures_report
 from edgeward.trust.release import Release
@@ -175,7 +175,7 @@ def _further_members(
             def count(done: int, total: int) -> None:
                 report(CALIBRATION_RUNS, done, total)
 
-        reference = ReferenceStatistics.measure(model, contents.calibration, count)
+        reference = calibrated(model, contents.calibration, count)
         members.append(Member(REFERENCE, "auxiliary", False, reference.to_bytes()))
     if contents.card:
         members.append(Member(CARD, "auxiliary", False, contents.card.encode()))

@@ -50,7 +50,7 @@ def thresholds(
 ) -> Thresholds | None:
     """The thresholds of `parts`, all counted over the same samples; None of fewer than 20.
 
-    Where the calibration set fills one bin only they are 0.
+    Where the calibration set fills one bin only, those of the Wasserstein distance are 0.
     """
     sample_count = len(parts[0].counts) if parts else 0
     if sample_count < LEAST_SAMPLES:
@@ -146,14 +146,19 @@ class _Resampling:
     def _rare_windows(self, counts: NDArray[Any], size: int) -> Array:
         """Windows [bins, bins]: as expected, but each with the most that chance gives one bin.
 
-        What is in a bin less than once a window, no number of resamples shows.
+        What is in a bin less than once a window, no number of resamples shows. Where all values
+        are in one bin, others may have come once in as many samples, a block of them at once.
         """
         blocks = counts[: len(counts) // self.block * self.block]
         sums = blocks.reshape(-1, self.block, counts.shape[-1]).sum(axis=1, dtype=np.float64)
         mean, variance = sums.mean(axis=0), sums.var(axis=0)
-        clump = np.maximum(LEAST_CLUMP, variance / np.where(mean > 0, mean, 1))
+        is_known = mean > 0
+        unseen = size / len(counts) if np.count_nonzero(is_known) == 1 else 0
+        clump = np.where(is_known, variance / np.where(is_known, mean, 1), mean.sum())
+        clump = np.maximum(LEAST_CLUMP, clump)
         expected = counts.sum(axis=0, dtype=np.float64) * size / len(counts)
-        most = clump * _poisson_limit(expected / clump, self._level / len(expected))
+        events = np.where(is_known, expected / clump, unseen)
+        most = clump * _poisson_limit(events, self._level / len(expected))
         return np.asarray(np.where(np.eye(len(expected), dtype=bool), most, expected))
 
 
