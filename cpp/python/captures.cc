@@ -419,14 +419,10 @@ void bind_statistics(py::module_& module) {
       .def("report", &statistics_dict, "All of it as a dict; counts are arrays.");
   py::class_<PyStatisticsCounter>(module, "StatisticsCounter",
                                   "Counts inferences of a signature. One thread at a time.")
-      .def(py::init([](const Signature& signature, const EdgesBySide& edges) {
-             return PyStatisticsCounter{signature, StatisticsCounter(signature, tensor_edges(edges))};
-           }),
-           py::arg("signature"), py::arg("edges") = EdgesBySide(),
-           "`edges` are those of each part in the order of part_names, which ascend; one list for a tensor of several "
-           "parts is\nthat of all its values. Tensors without edges have bins that adapt. Raises BadInput.")
       .def("add", &PyStatisticsCounter::add, py::arg("inputs"), py::arg("outputs"), py::arg("latency_ns") = 0,
            "Count one inference, of arrays by name. Raises BadInput.")
+      .def(
+          "add_failure", [](PyStatisticsCounter& self) { self.core.add_failure(); }, "Count one run that failed.")
       .def(
           "take", [](PyStatisticsCounter& self) { return self.core.take(); },
           "The Statistics of what was counted since the last call.");
@@ -440,6 +436,16 @@ void bind_captures(py::module_& module) {
   bind_drain(module);
   bind_sealed_statistics(module);
   module.def("least_latencies", &least_latencies, "The least nanoseconds of each bucket of latency_counts.");
+  module.def(
+      "make_statistics_counter",
+      [](const Signature& signature, const std::optional<EdgesBySide>& edges) {
+        return PyStatisticsCounter{signature,
+                                   StatisticsCounter(signature, edges ? tensor_edges(*edges) : TensorEdges())};
+      },
+      py::arg("signature"), py::arg("edges") = py::none(),
+      "`edges`, by side and tensor, are those of each part in the order of part_names, which ascend; one list for a "
+      "tensor\nof several parts is that of all its values. Tensors without edges have bins that adapt. Raises "
+      "BadInput.");
   module.def("part_names", &part_names, py::arg("spec"), py::arg("is_output"),
              "The (kind, name) of each part of such a tensor that statistics count.");
 }

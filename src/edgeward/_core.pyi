@@ -390,23 +390,23 @@ class Statistics:
     def report(self) -> dict[str, Any]: ...
 
 class StatisticsCounter:
-    def __init__(
-        self,
-        signature: Signature,
-        edges: Mapping[tuple[str, str], Sequence[Sequence[float]]] = {},
-    ) -> None: ...
     def add(
         self,
         inputs: Mapping[str, NDArray[Any]],
         outputs: Mapping[str, NDArray[Any]],
         latency_ns: int = 0,
     ) -> None: ...
+    def add_failure(self) -> None: ...
     def take(self) -> Statistics: ...
 
 STATISTICS_SUFFIX: str
 JSON_STATISTICS_SUFFIX: str
 SEALED_STATISTICS_SUFFIX: str
 
+def make_statistics_counter(
+    signature: Signature,
+    edges: Mapping[tuple[str, str], Sequence[Sequence[float]]] | None = None,
+) -> StatisticsCounter: ...
 def seal_statistics(recipient: PublicKey, document: bytes) -> bytes: ...
 def open_statistics(sealed: bytes, key: PrivateKey | None) -> bytes: ...
 

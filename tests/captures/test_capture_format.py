@@ -124,7 +124,7 @@ FIELDS = (
 def test_statistics(edges):
     model = ew.load_unsigned(tflite_models.sum_product())
     (signature,) = model.signatures.values()
-    counter = _core.StatisticsCounter(signature, edges)
+    counter = _core.make_statistics_counter(signature, edges)
     for index, (a, b) in enumerate(np.random.default_rng(1).normal(size=(50, 2, 4))):
         inputs = {"a": a.astype(np.float32), "b": (100 + b if index % 7 else b).astype(np.float32)}
         counter.add(inputs, model.predict(inputs), 1000 * index)

@@ -350,7 +350,7 @@ def model():
 
 def through_core(model, values, edges):
     """What the core counts of these inputs, and of outputs that are a half more."""
-    counter = _core.StatisticsCounter(next(iter(model.signatures.values())), edges)
+    counter = _core.make_statistics_counter(next(iter(model.signatures.values())), edges)
     for row in values.astype(np.float32)[:, None]:
         counter.add({"x": row}, {"y": row + np.float32(0.5)})
     return counter.take().report()

@@ -37,7 +37,7 @@ class Pumps:
         return self.generator.normal(size=(count, COLUMNS)).astype(np.float32)
 
     def statistics(self, rows, edges):
-        counter = _core.StatisticsCounter(self.signature, edges)
+        counter = _core.make_statistics_counter(self.signature, edges)
         for row in rows:
             counter.add({"x": row[None]}, {"y": row[None]})
         return counter.take()

@@ -307,10 +307,11 @@ def counted_columns(signature, laid, values):
     """Rows of a report for each column of the input, through the bytes of statistics."""
     (spec,) = signature.inputs
     figures = [[]] * (len(_core.part_names(spec, False)) - len(laid))
-    counter = _core.StatisticsCounter(
+    counter = _core.make_statistics_counter(
         signature, {("input", spec.name): [edges.tolist() for edges in laid] + figures}
     )
     (output,) = signature.outputs
-    counter.add({spec.name: values}, {output.name: values})
+    for rows in np.split(values, 10):  # of more elements in one call only some would be counted
+        counter.add({spec.name: rows}, {output.name: rows})
     data = counter.take().to_bytes()
     return ew.Statistics.from_bytes(data).report()["tensors"][0]["parts"][:30]

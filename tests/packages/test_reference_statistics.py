@@ -91,7 +91,7 @@ def test_edges_are_those_that_a_counter_takes(reference):
     }
     with ew.load_unsigned(tflite_models.sum_product()) as model:
         (signature,) = model.signatures.values()
-    counter = _core.StatisticsCounter(signature, reference.edges)
+    counter = _core.make_statistics_counter(signature, reference.edges)
     zeros = np.zeros(4, np.float32)
     counter.add({"a": zeros, "b": zeros}, {"s": zeros, "p": zeros})
     for row, parts in zip(
@@ -191,7 +191,7 @@ def test_version_1_is_read_as_one_part_of_each_tensor():
 def test_version_1_has_the_fields_that_statistics_have():
     with ew.load_unsigned(tflite_models.add((4,))) as model:
         (signature,) = model.signatures.values()
-    row = _core.StatisticsCounter(signature).take().report()["tensors"][0]
+    row = _core.make_statistics_counter(signature).take().report()["tensors"][0]
     (tensor,) = read(FIRST).report["tensors"]
     assert set(tensor) == set(row)
     assert set(tensor["parts"][0]) == set(row["parts"][0])

@@ -52,7 +52,7 @@ def calibrated(
             if progress is not None:
                 progress(first + index + 1, 2 * len(samples))
 
-    adaptive = _core.StatisticsCounter(signature)
+    adaptive = _core.make_statistics_counter(signature)
 
     def gather(_: int, sides: dict[str, Any]) -> None:
         adaptive.add(sides[INPUT], sides[OUTPUT])
@@ -63,7 +63,7 @@ def calibrated(
     for tensor, row in zip(tensors, adaptive.take().report()["tensors"], strict=True):
         tensor.lay(row["parts"])
     edges = {(tensor.side, tensor.name): tensor.edges for tensor in tensors}
-    every, each = (_core.StatisticsCounter(signature, edges) for _ in range(2))
+    every, each = (_core.make_statistics_counter(signature, edges) for _ in range(2))
 
     def count(index: int, sides: dict[str, Any]) -> None:
         for counter in (every, each):
