@@ -4,6 +4,7 @@ import counted
 import numpy as np
 import pytest
 from models import tflite_models
+from scipy import signal
 
 import edgeward as ew
 from edgeward import _core
@@ -253,6 +254,29 @@ def test_neighbours_that_are_alike_count_as_fewer_where_the_reference_has_none()
         for part in report["tensors"][0]["parts"]:
             part["step_squares"] *= 1000  # says that neighbours are not alike
     assert judge(windows.reference, reports, begins).has_drifted
+
+
+def test_noise_upon_something_slow_is_no_surprise_where_the_blocks_are_long():
+    """Neighbours hardly tell that it is slow; the reference has seen five of its periods."""
+
+    def stream(generator, size):
+        noise = generator.normal(size=size + 3000)  # it is stationary by then
+        slow = signal.lfilter([(1 - 0.999**2) ** 0.5], [1, -0.999], noise)[3000:]
+        return (slow + generator.normal(size=size))[:, None]
+
+    passed = {1: 0, 1000: 0}  # windows, by the length of a block
+    for seed in (0, 3):
+        generator = np.random.default_rng(seed)
+        report = counted.report({X: stream(generator, BASE)})
+        values = stream(generator, 120 * 2000).reshape(120, 2000, 1)
+        reports = [counted.report({X: window}, report) for window in values]
+        for block in passed:
+            thresholds = counted.thresholds_of(report)._replace(block=block)
+            verdicts = judge(Reference(report, thresholds), reports, [""] * 120).verdicts
+            (verdict,) = (verdict for verdict in verdicts if verdict.what == "out of range")
+            passed[block] += int((verdict.ratios > 1).sum())
+    assert passed[1] > 3
+    assert passed[1000] == 0
 
 
 def test_windows_that_are_too_small_tell_nothing(columns):

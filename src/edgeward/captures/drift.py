@@ -25,6 +25,7 @@ LEAST_IN_BIN = 10  # values on average, for PSI to tell
 DOMINANT = 0.5  # a share above this, of what the reference hardly has, tells at any size
 HARDLY = 0.01
 STUCK = 0.1  # of the reference's changes from one observation to the next; fewer is stuck
+EFFECT_OF_BLOCK = 0.2  # a block is ten correlation times long, a design effect two of them
 FEW = 1000  # inferences of a reference
 CLEAR = 5.0  # deviations of the mean of a reference: what windows of any size would show
 
@@ -97,7 +98,8 @@ def judge(
         for tensor in compared
         for series in tensor.series
     ]
-    verdicts += _shares(compared, runs, rule)
+    block = reference.thresholds.block if reference.thresholds else 1
+    verdicts += _shares(compared, runs, block, rule)
     verdicts.sort(key=lambda verdict: (verdict.episode is None, -verdict.severity))
     return Judgement(
         verdicts,
@@ -208,20 +210,30 @@ class _Share(NamedTuple):
     effects: tuple[Array, float]
 
 
-def _shares(compared: Sequence[Tensor], runs: float, rule: Rule) -> list[Verdict]:
-    shares = [share for tensor in compared for share in _counted(tensor, runs)]
+def _shares(compared: Sequence[Tensor], runs: float, block: int, rule: Rule) -> list[Verdict]:
+    shares = [share for tensor in compared for share in _counted(tensor, runs, block)]
     limit = NormalDist().inv_cdf(1 - LEVEL / max(len(shares), 1))
     return [_judged(share, runs, limit, rule) for share in shares]
 
 
-def _counted(tensor: Tensor, runs: float) -> Iterator[_Share]:
+def _effects(leader: Series, block: int) -> tuple[Array, float]:
+    """Design effects of windows and of the reference, as long as its correlation lasts.
+
+    Neighbours alone do not tell that of noise upon something slow; the block of thresholds does.
+    """
+    windows, base = leader.effects
+    base = max(base, 1 + EFFECT_OF_BLOCK * (block - 1))
+    return np.maximum(windows, base), base
+
+
+def _counted(tensor: Tensor, runs: float, block: int) -> Iterator[_Share]:
     """What is judged as a share. A figure's are those of its tensor, but for a class."""
     for series in tensor.series:
         if series.part.kind == "figure":
             continue
         sizes = series.totals * (runs / max(series.base_total, 1))
-        effects = (series if series.base["pair_count"] else tensor.leader).effects
-        for what, count, base_count in _occurrences(series):
+        effects = _effects(series if series.base["pair_count"] else tensor.leader, block)
+        for what, count, base_count in _occurrences(series, effects[1] / max(runs, 1)):
             # Of values it is whole inferences that stay the same.
             is_whole = what == "unchanged" and series.part.kind == "values"
             totals, base_total = (sizes, runs) if is_whole else (series.totals, series.base_total)
@@ -236,18 +248,22 @@ def _counted(tensor: Tensor, runs: float) -> Iterator[_Share]:
             tensor.class_counts[:, index] / np.where(totals > 0, totals, np.nan),
             float(base_count / max(base_total, 1)),
             totals,
-            tensor.leader.effects,
+            _effects(tensor.leader, block),
         )
 
 
-def _occurrences(series: Series) -> Iterator[tuple[str, Array, float]]:
-    """What, how often in each window, and how often in the reference, in observations."""
+def _occurrences(series: Series, least: float) -> Iterator[tuple[str, Array, float]]:
+    """What, how often in each window, and how often in the reference, in observations.
+
+    `least` is the least share that the reference can tell.
+    """
     base, values = series.base, series.values
     yield "NaN", values["nan_count"], base["nan_count"]
     yield "infinite", values["infinite_count"], base["infinite_count"]
     if series.has_range:
-        # The least and the greatest of the reference are as far out as chance has brought any.
-        yield "out of range", series.counts[:, 0] + series.counts[:, -1], 2
+        # The least and the largest of the reference are as far out as chance has brought any.
+        chance = min(2 * least, HARDLY / 2) * series.base_total
+        yield "out of range", series.counts[:, 0] + series.counts[:, -1], chance
     yield "clipped", values["clipped_count"], base["clipped_count"]
     yield "unchanged", values["unchanged_count"], base["unchanged_count"]
 
