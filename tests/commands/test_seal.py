@@ -66,13 +66,15 @@ def test_wraps_lie_beside_a_package_of_any_name(done):
     done("verify p.v1" + TRUSTED)
 
 
-def test_every_option_of_seal_comes_out_of_inspect(done):
-    done(
+def test_every_option_of_seal_comes_out_of_inspect(run, done):
+    status, _, err = run(
         ENCRYPTED + " --golden input.npy --reference inputs.npy --card card.md --labels labels.txt"
         " --columns columns.txt"
         " --counter 9 --min-counter 5 --target linux-aarch64 --bind-to edgeward-keys/device.pub"
         " --not-after 2099-01-31 --cipher chacha20-poly1305 --engine litert"
     )
+    assert (status, err.count("\n")) == (0, 1)
+    assert "warning: reference: expected a calibration set of at least 1,000 samples, got 3" in err
     report = done("inspect p.ewp")
     assert [member["name"] for member in report["members"]] == [
         "model.tflite",
@@ -100,6 +102,22 @@ def test_every_option_of_seal_comes_out_of_inspect(done):
     assert {name: report[name] for name in expected} == expected
     (signature,) = report["schema"].values()
     assert signature["inputs"][0]["shape"] == [4]
+
+
+def test_inspect_says_what_a_reference_can_tell(run, done):
+    generator = np.random.default_rng(3)
+    np.save("many.npy", generator.normal(size=(1_000, 4)).astype(np.float32))
+    done(SEAL + " --reference many.npy")
+    report = done("inspect p.ewp")["reference"]
+    assert report["sample_count"] == 1_000
+    assert report["shortcomings"] == []
+    shifts = [shift["deviations"] for shift in report["least_shifts"]]
+    assert 0.1 < shifts[-1] < shifts[0] < 1.5
+    assert re.search(r"^  1,000 inferences +0\.\d\d deviations$", run("inspect p.ewp")[1], re.M)
+    assert run(SEAL + " --reference inputs.npy")[0] == 0
+    out = run("inspect p.ewp")[1]
+    assert "reference of 3 samples\n  note: expected a calibration set of at least 1,000" in out
+    assert done("verify p.ewp --trust edgeward-keys/trust")["reference"]["least_shifts"] == []
 
 
 def test_names_of_columns_are_lines_or_a_list_for_each_tensor(run, done):

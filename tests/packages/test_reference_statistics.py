@@ -169,6 +169,15 @@ def test_documents_that_are_too_large_or_deep_are_refused():
     assert refused(b" " * (16 << 20) + b"{}")
 
 
+def test_what_a_reference_cannot_tell_is_said(document, reference):
+    (few,) = reference.shortcomings
+    assert few.startswith("expected a calibration set of at least 1,000 samples, got 40: even a")
+    (none,) = read(document | {"thresholds": None}).shortcomings
+    assert none.endswith("got 40: too few for thresholds of drift")
+    _, alike = read(changed(document, ("thresholds", "block"), 4)).shortcomings
+    assert alike.startswith("expected samples that resemble few of their neighbours")
+
+
 # --- version 1 ---------------------------------------------------------------------------------
 
 

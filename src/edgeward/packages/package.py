@@ -140,6 +140,8 @@ class Package:
         "chacha20-poly1305"), and that key wrapped for each of these devices in a .ewk file beside
         the package. `progress` is called with what is counted, done and to do. Returns the id.
 
+        Warns of a calibration set that cannot tell small drift from chance.
+
         Raises BadInput for a name, counter, key or golden case that does not fit, OSError, and as
         load_unsigned. The output is there whole, or as it was before.
         """

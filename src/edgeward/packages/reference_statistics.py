@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgeward import _core
 from edgeward.captures.drift import PartThresholds, Thresholds
 from edgeward.errors import MalformedCapture, MalformedPackage
+from edgeward.packages.thresholds import LEAST_BLOCKS, WANTED_SAMPLES, least_shifts
 
 FORMAT_VERSION, FIRST_VERSION = 2, 1
 MOST_BYTES = 16 << 20
@@ -98,6 +99,35 @@ class ReferenceStatistics:
     @property
     def sample_count(self) -> int:
         return int(self.report["run_count"])
+
+    @property
+    def shortcomings(self) -> list[str]:
+        """Why it does not tell small drift from chance, in sentences; none when it does."""
+        sentences = []
+        if self.sample_count < WANTED_SAMPLES:
+            sentences.append(
+                f"expected a calibration set of at least {WANTED_SAMPLES:,} samples, got "
+                f"{self.sample_count:,}: {self._least_shift()}"
+            )
+        block = 1 if self.thresholds is None else self.thresholds.block
+        if 1 < block == self.sample_count // LEAST_BLOCKS:
+            sentences.append(
+                f"expected samples that resemble few of their neighbours, got some that resemble "
+                f"{block:,} or more, as if there were hardly {LEAST_BLOCKS}: take them from a "
+                "longer time, or shuffle them where their order is not that of time"
+            )
+        return sentences
+
+    def _least_shift(self) -> str:
+        if self.thresholds is None:
+            return "too few for thresholds of drift"
+        size, shift = self.thresholds.sizes[-1], least_shifts(self.thresholds)[-1]
+        if math.isnan(shift):
+            return "none of its values varies"
+        return (
+            f"even a window of {size:,} inferences shows no mean that has moved by less than "
+            f"{shift:.2f} deviations"
+        )
 
     @property
     def edges(self) -> dict[tuple[str, str], list[list[float]]]:

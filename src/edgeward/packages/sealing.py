@@ -3,6 +3,7 @@
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -176,6 +177,8 @@ def _further_members(
                 report(CALIBRATION_RUNS, done, total)
 
         reference = calibrated(model, contents.calibration, count)
+        for shortcoming in reference.shortcomings:
+            warnings.warn(f"reference: {shortcoming}", stacklevel=4)  # of whoever calls seal
         members.append(Member(REFERENCE, "auxiliary", False, reference.to_bytes()))
     if contents.card:
         members.append(Member(CARD, "auxiliary", False, contents.card.encode()))

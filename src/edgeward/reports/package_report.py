@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any
@@ -11,6 +12,7 @@ from edgeward import _core
 from edgeward.errors import MalformedKey, MalformedPackage, WrongKey
 from edgeward.packages import key_wraps
 from edgeward.packages.package import Package
+from edgeward.packages.thresholds import least_shifts
 from edgeward.reports.inspection import aligned, real_text, size
 from edgeward.terminal.quoting import quoted
 
@@ -51,6 +53,7 @@ def report(package: Package) -> dict[str, Any]:
         ],
         "schema": package.schema,
         "columns": _columns(package),
+        "reference": _reference(package),
     }
 
 
@@ -85,7 +88,42 @@ def text(report: Mapping[str, Any]) -> str:
     if report["columns"]:
         rows = [(quoted(tensor), _listed(names)) for tensor, names in report["columns"].items()]
         parts += ["", "columns", *(f"  {line}" for line in aligned(rows))]
+    if report["reference"]:
+        parts += ["", *_reference_lines(report["reference"])]
     return "\n".join(parts)
+
+
+def _reference(package: Package) -> dict[str, Any] | None:
+    """What its reference can tell; None where it has none, or it cannot be read without its key."""
+    try:
+        reference = package.reference if package.has_key or not package.is_encrypted else None
+    except (MalformedPackage, WrongKey):
+        return None
+    if reference is None:
+        return None
+    limits = reference.thresholds
+    shifts = {} if limits is None else dict(zip(limits.sizes, least_shifts(limits), strict=True))
+    return {
+        "sample_count": reference.sample_count,
+        "least_shifts": [
+            {"window": size, "deviations": shift}
+            for size, shift in shifts.items()
+            if not math.isnan(shift)
+        ],
+        "shortcomings": reference.shortcomings,
+    }
+
+
+def _reference_lines(report: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (f"{shift['window']:,} inferences", f"{shift['deviations']:.2f} deviations")
+        for shift in report["least_shifts"]
+    ]
+    lines = [f"reference of {report['sample_count']:,} samples"]
+    if rows:
+        lines.append("  a window of  shows a mean that has moved by")
+        lines += [f"  {line}" for line in aligned(rows)]
+    return lines + [f"  note: {shortcoming}" for shortcoming in report["shortcomings"]]
 
 
 def _columns(package: Package) -> dict[str, list[str]] | None:
