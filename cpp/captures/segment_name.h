@@ -1,6 +1,6 @@
 // The names of segments, and of windows of statistics: a number, and what tells apart those that two processes make at
-// once. Numbers grow, whatever the clock says: names sort in the order in which files were made. docs/capture-format.md,
-// sections 3 and 5. Pure; any thread.
+// once. Numbers grow, whatever the clock says: names sort in the order in which files were made.
+// docs/capture-format.md, sections 3 and 5. Pure; any thread.
 #pragma once
 
 #include <cstdint>
