@@ -1,7 +1,6 @@
 """Captures in which something has drifted, or nothing: for tests, and for docs/drift.md.
 
-`make` fills a directory with a package, its trust directory and the windows of pumps. The model
-takes a row of readings and says how worn the pump is. `python tests/drifted.py` draws the
+The model takes a row of readings and says how worn a pump is. `python tests/drifted.py` draws the
 pictures of docs/drift.md anew.
 """
 
@@ -20,7 +19,7 @@ from models import network as nets
 from models import tflite_models
 
 import edgeward as ew
-from edgeward import Contents, Package, cli
+from edgeward import Contents, Package, _core, cli
 from edgeward.captures.statistics_file import SUFFIX, StatisticsFile
 from edgeward.captures.window import Counted, Window
 
@@ -33,6 +32,7 @@ HOUR_NS = 3600 * 10**9
 BEGIN_NS = 1_795_651_200 * 10**9  # 2026-11-26 00:00
 BOOT = bytes(range(16))
 PACKAGE = "pump-3.ewp"
+SEED = 16
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 
 NETWORK = nets.Network(
@@ -68,56 +68,56 @@ def warmer(hour: int, rows: Readings) -> None:
 def broken(hour: int, rows: Readings) -> None:
     """From 18:00 on the vibration is stuck, and the flow is sometimes NaN."""
     if hour >= 18:
-        rows[:, 2] = rows[0, 2]
+        rows[:, 2] = 0.3
         rows[::200, 4] = np.nan
 
 
-def make(directory: Path) -> None:
-    """The package, `trust`, `calm`, and `fleet` with a calm, a warmer and a broken pump."""
-    generator = np.random.default_rng(16)
-    sealed.trust_at(directory / "trust")
-    samples = readings(generator, CALIBRATION)
-    contents = Contents(
-        calibration=[{"readings": row.reshape(NETWORK.input_shape)} for row in samples],
-        columns={"readings": COLUMNS},
-    )
-    model = tflite_models.network(NETWORK)
-    path = directory / PACKAGE
-    sealed.seal(path, 3, contents=contents, model=model, name="pump", version="3")
-    package = Package.open(path, trust=directory / "trust")
-    with ew.load_unsigned(model) as loaded:
-        (signature,) = loaded.signatures.values()
-        for folder, change in {
-            "calm": calm, "fleet/north": calm, "fleet/south": warmer, "fleet/west": broken,
-        }.items():  # fmt: skip
-            write(directory / folder, package, signature, change, generator)
+class Pumps:
+    """The package of a pump's model in a directory, and windows of pumps that run it."""
 
+    def __init__(self, directory: Path) -> None:
+        self._generator = np.random.default_rng(SEED)
+        trust = sealed.trust_at(directory / "trust")
+        samples = readings(self._generator, CALIBRATION)
+        contents = Contents(
+            calibration=[{"readings": row.reshape(NETWORK.input_shape)} for row in samples],
+            columns={"readings": COLUMNS},
+        )
+        model = tflite_models.network(NETWORK)
+        path = directory / PACKAGE
+        sealed.seal(path, 3, contents=contents, model=model, name="pump", version="3")
+        package = Package.open(path, trust=trust)
+        assert package.reference is not None
+        with ew.load_unsigned(model) as loaded:
+            (self._signature,) = loaded.signatures.values()
+        self._edges = package.reference.edges
+        self._release = package.name, package.version, package.package_id, "serving_default"
 
-def write(
-    directory: Path,
-    package: Package,
-    signature: ew.Signature,
-    change: Change,
-    generator: np.random.Generator,
-    hours: int = HOURS,
-) -> None:
-    """A day of hourly windows of a device."""
-    directory.mkdir(parents=True)
-    release = package.name, package.version, package.package_id, signature.name
-    for hour in range(hours):
-        rows = readings(generator, PER_HOUR)
+    def write(self, directory: Path, change: Change, hours: int = HOURS) -> None:
+        """Hourly windows of one pump, each a file."""
+        directory.mkdir(parents=True)
+        for hour in range(hours):
+            id = f"{hour:016x}"
+            begin_ns = hour * HOUR_NS
+            counted = Counted(*self._release, self._statistics(hour, change))
+            window = Window(counted, id, BOOT, begin_ns, begin_ns + HOUR_NS, BEGIN_NS + begin_ns)
+            StatisticsFile(str(directory / f"{hour:020}-{id}{SUFFIX}")).write(window)
+
+    def _statistics(self, hour: int, change: Change) -> ew.Statistics:
+        rows = readings(self._generator, PER_HOUR)
         change(hour, rows)
-        statistics = counted(package, signature, rows)
-        id = f"{hour:016x}"
-        begin_ns = hour * HOUR_NS
-        window = Window(
-            Counted(*release, statistics, {"readings": COLUMNS}),
-            id, BOOT, begin_ns, begin_ns + HOUR_NS, BEGIN_NS + begin_ns,
-        )  # fmt: skip
-        StatisticsFile(str(directory / f"{hour:020}-{id}{SUFFIX}")).write(window)
+        counter = _core.StatisticsCounter(self._signature, self._edges)
+        for row in rows:
+            inputs = row.reshape(NETWORK.input_shape)
+            counter.add({"readings": inputs}, {"wear": nets.answer(NETWORK, inputs)})
+        return counter.take()
 
 
-def counted(package: Package, signature: ew.Signature, rows: Readings) -> ew.Statistics: ...
+def make(directory: Path) -> None:
+    """The package, its trust directory, and `pumps`: a calm one, a warmer and a broken one."""
+    pumps = Pumps(directory)
+    for name, change in (("north", calm), ("south", warmer), ("west", broken)):
+        pumps.write(directory / "pumps" / name, change)
 
 
 def draw() -> None:
@@ -126,7 +126,7 @@ def draw() -> None:
         os.chdir(scratch)
         make(Path())
         for device in ("south", "west"):
-            words = f"captures stats fleet/{device} --against {PACKAGE} --trust trust --png".split()
+            words = f"captures stats pumps/{device} --against {PACKAGE} --trust trust --png".split()
             if cli.main([*words, str(PICTURES / f"drift-{device}.png")]) != 1:
                 sys.exit(f"{device}: expected drift, got none")
 
