@@ -238,8 +238,12 @@ void RowCounter::add(float* row, Moments* across) {
   } else {
     for (size_t column = 0; column < width(); ++column) add_value(column, row[column]);
   }
+  if (outcome.is_finite && is_last_odd_) {
+    for (size_t column = 0; column < width(); ++column) rare_[column].unpaired_count += !std::isfinite(last_[column]);
+  }
   std::copy_n(row, padded_, last_.data());
   has_last_ = true;
+  is_last_odd_ = !outcome.is_finite;
 }
 
 // A row with a value that is not finite, or that is the first of its column.

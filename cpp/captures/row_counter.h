@@ -55,6 +55,7 @@ class RowCounter {
   size_t padded_ = 0;  // width, in whole vectors
   bool is_adaptive_ = true;
   bool has_last_ = false;
+  bool is_last_odd_ = false;  // it may have values that are not finite
   uint64_t row_count_ = 0;
   uint64_t pair_count_ = 0;       // rows that have a row before them
   uint32_t unspilled_count_ = 0;  // rows since the last spill()

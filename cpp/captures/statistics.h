@@ -25,8 +25,8 @@ struct TensorStatistics {
 };
 
 struct Statistics {
-  // No count is larger, so that no sum of two overflows.
-  static constexpr uint64_t kMaxCount = uint64_t{1} << 62;
+  // No count is larger, of what was merged neither: its bytes could not be read.
+  static constexpr uint64_t kMaxCount = uint64_t{1} << 56;
 
   uint64_t run_count = 0;
   uint64_t error_count = 0;

@@ -18,7 +18,6 @@ constexpr uint64_t kMaxTensors = 512;
 constexpr uint64_t kMaxName = 4096;
 constexpr uint64_t kMaxEdges = 4096;
 constexpr uint64_t kMaxParts = TensorParts::kMaxColumns + 16;
-constexpr uint64_t kMaxFileCount = uint64_t{1} << 56;  // so that some may be merged
 constexpr double kLargestFloat = std::numeric_limits<float>::max();
 
 // ---- Writing.
@@ -107,7 +106,7 @@ class Reader {
   }
   // In 8 bytes, as version 1 has them.
   uint64_t take_fixed(uint64_t most) { return checked(take<uint64_t>(), most); }
-  uint64_t take_count(uint64_t most = kMaxFileCount) {
+  uint64_t take_count(uint64_t most = Statistics::kMaxCount) {
     uint64_t count = 0;
     for (unsigned shift = 0;; shift += 7) {
       const auto byte = take<uint8_t>();
@@ -149,7 +148,7 @@ class Reader {
     uint64_t least = 0;
     for (uint64_t i = 0; i < filled; ++i) {
       const auto index = take<uint32_t>();
-      const uint64_t count = take_fixed(kMaxFileCount);
+      const uint64_t count = take_fixed(Statistics::kMaxCount);
       if (index < least || index >= counts.size() || count == 0) refuse("expected ascending bins that hold something");
       counts[index] = count;
       least = uint64_t{index} + 1;
@@ -256,6 +255,12 @@ TensorStatistics take_tensor_head(Reader& reader) {
   return tensor;
 }
 
+std::string take_name(Reader& reader, uint64_t size) {
+  std::string name = reader.take_text(size);
+  if (!is_utf8_name(name)) Reader::refuse("expected a name in UTF-8, got other bytes");
+  return name;
+}
+
 Statistics take_statistics(Reader& reader) {
   Statistics statistics;
   statistics.description = reader.take_text(reader.take_count(kMaxDescription));
@@ -265,8 +270,7 @@ Statistics take_statistics(Reader& reader) {
   reader.take_sparse(statistics.latency.counts());
   for (uint64_t left = reader.take_count(kMaxTensors); left > 0; --left) {
     TensorStatistics tensor = take_tensor_head(reader);
-    tensor.name = reader.take_text(reader.take_count(kMaxName));
-    if (!is_utf8_name(tensor.name)) Reader::refuse("expected a name in UTF-8, got other bytes");
+    tensor.name = take_name(reader, reader.take_count(kMaxName));
     tensor.classes.resize(reader.take_count(TensorParts::kMaxClasses));
     reader.take_sparse(tensor.classes);
     for (uint64_t parts = reader.take_count(kMaxParts); parts > 0; --parts) tensor.parts.push_back(take_part(reader));
@@ -297,7 +301,7 @@ Bins bins_of_bits(const std::vector<uint64_t>& counts, const Moments& moments) {
 Part take_first_part(Reader& reader) {
   Part part;
   for (uint64_t* count : {&part.moments.count, &part.nan_count, &part.infinite_count})
-    *count = reader.take_fixed(kMaxFileCount);
+    *count = reader.take_fixed(Statistics::kMaxCount);
   for (float* extent : {&part.moments.min, &part.moments.max})
     *extent = static_cast<float>(reader.take_number<double>());
   part.moments.mean = reader.take_number<double>();
@@ -331,15 +335,15 @@ Part take_first_part(Reader& reader) {
 
 Statistics take_first_version(Reader& reader) {
   Statistics statistics;
-  statistics.run_count = reader.take_fixed(kMaxFileCount);
-  statistics.error_count = reader.take_fixed(kMaxFileCount);
+  statistics.run_count = reader.take_fixed(Statistics::kMaxCount);
+  statistics.error_count = reader.take_fixed(Statistics::kMaxCount);
   statistics.latency.counts() = reader.take_pairs(LatencyHistogram::kBuckets);
   if (statistics.latency.counts().size() != LatencyHistogram::kBuckets)
     Reader::refuse("expected ", LatencyHistogram::kBuckets, " buckets of latency, got ",
                    statistics.latency.counts().size());
   for (uint64_t left = reader.take_fixed(kMaxTensors); left > 0; --left) {
     TensorStatistics tensor = take_tensor_head(reader);
-    tensor.name = reader.take_text(reader.take_fixed(kMaxName));
+    tensor.name = take_name(reader, reader.take_fixed(kMaxName));
     tensor.parts.push_back(take_first_part(reader));
     tensor.classes = reader.take_pairs(TensorParts::kMaxClasses);
     statistics.tensors.push_back(std::move(tensor));

@@ -1,6 +1,7 @@
 """Statistics beside the segments: whole or as before, merged by release, damage refused."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -95,6 +96,19 @@ def test_a_damaged_file_is_named_and_passed_over(directory, typed):
     assert [entry["run_count"] for entry in document["statistics"]] == [2]
     assert [name in refusal for refusal in document["refused"]] == [True]
     assert name in typed(f"captures stats {directory}")[1]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink(path, path)])
+def test_what_is_no_file_that_can_be_read_is_named_and_passed_over(directory, typed, make):
+    counted(directory, [1, 2])
+    name = f"0123456789abcdef{SUFFIX}"
+    make(directory / name)
+    with pytest.warns(UserWarning, match=name):
+        (release,) = read_statistics(directory)
+    assert release.statistics.report()["run_count"] == 2
+    status, out, _ = typed(f"captures stats {directory} --json")
+    assert (status, json.loads(out)["statistics"][0]["run_count"]) == (0, 2)
+    assert [name in refusal for refusal in json.loads(out)["refused"]] == [True]
 
 
 def test_statistics_refuse_others_and_damage():

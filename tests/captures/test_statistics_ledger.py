@@ -300,6 +300,19 @@ def test_a_damaged_file_is_left_alone(directory, content):
     assert len(statistics_names(directory)) <= 3
 
 
+@pytest.mark.parametrize(
+    "make", [os.mkdir, os.mkfifo, lambda path: os.symlink(path, path)], ids=["dir", "pipe", "loop"]
+)
+def test_what_is_no_file_is_left_alone(directory, make):
+    capture(directory, 1)
+    (path,) = directory.glob(f"*{SUFFIX}")
+    path.unlink()
+    make(path)
+    capture(directory, 3)
+    (other,) = set(directory.glob(f"*{SUFFIX}")) - {path}
+    assert StatisticsFile(str(other)).read().counted.statistics.report()["run_count"] == 3
+
+
 def renamed_to_hide(directory, one_run, **others):
     """A file whose name says the window that `one_run` is saved in, and whose content another."""
     Device(directory).save(one_run)

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from edgeward.packages import thresholds as room
-from edgeward.packages.thresholds import METRICS, SIZES, Part, least_shifts, thresholds
+from edgeward.packages.thresholds import (
+    LEAST_SAMPLES,
+    METRICS,
+    SIZES,
+    Part,
+    least_shifts,
+    thresholds,
+)
 
 SEED = 20
 
@@ -155,9 +162,23 @@ def test_what_never_varies_may_vary_once_in_as_many_samples():
 
 def test_few_samples_have_no_thresholds():
     random = np.random.default_rng(SEED)
-    assert thresholds([part_of(random.standard_normal(19))]) is None
+    assert thresholds([part_of(random.standard_normal(LEAST_SAMPLES - 1))]) is None
     assert thresholds([]) is None
-    assert thresholds([part_of(random.standard_normal(20))]).block <= 2
+    assert thresholds([part_of(random.standard_normal(LEAST_SAMPLES))]).block <= 10
+
+
+def test_the_fewest_samples_raise_no_more_alarms_than_many():
+    random = np.random.default_rng(SEED)
+    alarms = []
+    for _ in range(20):
+        parts = [part_of(random.standard_normal(LEAST_SAMPLES)) for _ in range(8)]
+        limits = thresholds(parts, 0.001, [1_000])
+        windows = [random.standard_normal(1_000) for _ in range(4)]
+        alarms += [
+            passing(part, limits._replace(parts=[own]), windows).any()
+            for part, own in zip(parts, limits.parts, strict=True)
+        ]
+    assert np.mean(alarms) <= 0.02
 
 
 def test_samples_that_hold_nothing_finite_are_passed_over():

@@ -5,6 +5,7 @@ Bytes: docs/capture-format.md, section 5.
 """
 
 import os
+import stat
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -50,8 +51,8 @@ class StatisticsFile:
 
         Raises OSError, MalformedCapture; WrongKey when it was sealed and `key` is not its.
         """
-        content = self._content()
         try:
+            content = self._content()
             if len(content) > MAX_BYTES:
                 raise MalformedCapture(f"more than {MAX_BYTES} bytes")
             if self.path.endswith(SEALED_SUFFIX):
@@ -61,14 +62,21 @@ class StatisticsFile:
             raise type(error)(f'statistics "{self.path}": {error}') from None
 
     def _content(self) -> bytes:
-        with open(self.path, "rb") as file:
+        # Opening a pipe would wait for whoever writes into it.
+        with open(self.path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise MalformedCapture("expected a regular file, got another")
             return file.read(MAX_BYTES + 1)
 
     def _holds(self, content: bytes) -> bool:
         try:
             return self._content() == content
-        except OSError:
+        except (OSError, MalformedCapture):
             return False
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def begun(path: str) -> tuple[int, str]:
@@ -111,9 +119,9 @@ def gather_statistics(directory: PathLike, key: _core.PrivateKey | None) -> Gath
 def saved_in(
     paths: Iterable[str], key: _core.PrivateKey | None, refused: list[str]
 ) -> Iterator[tuple[str, Window | Counted]]:
-    """Each path, and what its file holds; `refused` gets a line for each that is damaged.
+    """Each path, and what its file holds; `refused` gets a line for each that cannot be read.
 
-    Raises OSError, WrongKey.
+    Raises WrongKey.
     """
     for path in paths:
         try:
@@ -122,6 +130,8 @@ def saved_in(
             continue  # it was evicted meanwhile
         except MalformedCapture as error:
             refused.append(str(error))
+        except OSError as error:  # another user's, or a link to itself
+            refused.append(f'statistics "{path}": {error.strerror}')
 
 
 def _merge_into(alike: list[Counted], counted: Counted) -> None:

@@ -83,7 +83,7 @@ class StatisticsLedger:
             window = _sum(saved, window)
         except FileNotFoundError:
             pass
-        except (MalformedCapture, BadInput, PermissionError):
+        except (MalformedCapture, BadInput, OSError):
             return False  # the file stays as it is, for whoever investigates
         file.write(window)
         return True

@@ -18,7 +18,7 @@ from edgeward.captures.drift import PartThresholds, Thresholds
 
 SIZES = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)  # inferences of a window
 FALSE_ALARMS = 0.001  # of windows without drift, over all parts and metrics
-LEAST_SAMPLES = 20  # with fewer there are no thresholds
+LEAST_SAMPLES = 100  # what fewer teach of chance is too little: there are no thresholds then
 WANTED_SAMPLES = 1_000
 
 RESAMPLES = 500
@@ -48,7 +48,7 @@ class Part(NamedTuple):
 def thresholds(
     parts: Sequence[Part], false_alarms: float = FALSE_ALARMS, sizes: Sequence[int] = SIZES
 ) -> Thresholds | None:
-    """The thresholds of `parts`, all counted over the same samples; None of fewer than 20.
+    """The thresholds of `parts`, all counted over the same samples; None of fewer than 100.
 
     Where the calibration set fills one bin only, those of the Wasserstein distance are 0.
     """

@@ -72,6 +72,7 @@ TEST_CASE("what counts something else is not merged, and nothing changes") {
   Statistics large = statistics;
   large.tensors[0].parts[1].unchanged_count = Statistics::kMaxCount;
   refuses("add up", large);
+  CHECK(bytes_of(statistics_from(bytes_of(large, "")), "") == bytes_of(large, ""));
 }
 
 }  // namespace edgeward

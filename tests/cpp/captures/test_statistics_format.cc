@@ -125,6 +125,10 @@ TEST_CASE("version 1 is read: edges as the least floats that are not below them,
   CHECK(part.bins.counts().front() == 1);
   CHECK(part.bins.counts().back() == 2);
   CHECK(bytes_of(statistics_from(bytes_of(bits, "")), "") == bytes_of(bits, ""));
+  Octets renamed = first_version(true);
+  *std::find(renamed.begin(), renamed.end(), std::byte{'x'}) = std::byte{0xFF};
+  mend_crc(renamed);
+  check_refusal(Code::malformed_capture, {"UTF-8"}, [&] { (void)statistics_from(renamed); });
   bits.merge(statistics_from(first_version(false)));
   CHECK(bits.tensors[0].parts[0].bins.counts().back() == 4);
 }
