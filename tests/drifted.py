@@ -106,7 +106,7 @@ class Pumps:
     def _statistics(self, hour: int, change: Change) -> ew.Statistics:
         rows = readings(self._generator, PER_HOUR)
         change(hour, rows)
-        counter = _core.StatisticsCounter(self._signature, self._edges)
+        counter = _core.make_statistics_counter(self._signature, self._edges)
         for row in rows:
             inputs = row.reshape(NETWORK.input_shape)
             counter.add({"readings": inputs}, {"wear": nets.answer(NETWORK, inputs)})

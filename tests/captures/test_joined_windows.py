@@ -121,6 +121,13 @@ def test_all_devices_together_in_the_order_of_time(hour):
     assert joined_windows.of_all([hour(0, clock=None)], None) == []
 
 
+def test_one_device_of_years_does_not_join_the_windows_of_all(hour):
+    windows = [hour(index, device=device) for device in ("roof", "yard") for index in range(3)]
+    years = hour(0, device="gate")
+    windows.append(years._replace(begin_ns=0, end_ns=(1 << 63) - 1))
+    assert runs(joined_windows.of_all(windows, None)) == [3, 2, 2]
+
+
 def test_totals_are_by_release_in_the_order_of_their_names(hour, elsewhere):
     windows = [
         hour(0, version="2"), hour(0), hour(9, device="yard"), hour(1, statistics=elsewhere),

@@ -33,7 +33,7 @@ FIRST = {
 def reference():
     generator = np.random.default_rng(3)
     samples = [
-        {name: generator.normal(size=4).astype(np.float32) for name in "ab"} for _ in range(40)
+        {name: generator.normal(size=4).astype(np.float32) for name in "ab"} for _ in range(100)
     ]
     with ew.load_unsigned(tflite_models.sum_product()) as model:
         return calibrated(model, samples)
@@ -74,7 +74,7 @@ def changed(document, path, value):
 def test_bytes_and_back(reference):
     again = ReferenceStatistics.from_bytes(reference.to_bytes(), "here")
     assert again.thresholds == reference.thresholds
-    assert again.sample_count == reference.sample_count == 40
+    assert again.sample_count == reference.sample_count == 100
     assert again.edges == reference.edges
     assert again.to_bytes() == reference.to_bytes()
     tensors = zip(again.report["tensors"], reference.report["tensors"], strict=True)
@@ -103,7 +103,7 @@ def test_edges_are_those_that_a_counter_takes(reference):
 def test_a_reference_of_few_samples_has_no_thresholds(document):
     without = read(document | {"thresholds": None})
     assert without.thresholds is None
-    assert without.sample_count == 40
+    assert without.sample_count == 100
 
 
 def test_bytes_that_are_cut_or_changed_do_no_harm(reference):
@@ -123,7 +123,7 @@ FIRST_PART = ("thresholds", "tensors", 0, "parts", 0)
     ("path", "value"),
     [
         (("version",), 3), (("version",), True), (("version",), None), (("version",), [2]),
-        (("sample_count",), -1), (("sample_count",), 41), (("sample_count",), 1 << 63),
+        (("sample_count",), -1), (("sample_count",), 101), (("sample_count",), 1 << 63),
         (("more",), 1), (("statistics",), None), (("statistics",), "EWSTAT02"),
         (("statistics",), "!"), (("thresholds",), []), (("thresholds",), {}),
         (("thresholds", "sizes"), []), (("thresholds", "sizes"), [0, *SIZES[1:]]),
@@ -132,7 +132,7 @@ FIRST_PART = ("thresholds", "tensors", 0, "parts", 0)
         (("thresholds", "sizes"), list(range(1, 100))), (("thresholds", "sizes", 0), 1.5),
         (("thresholds", "false_alarms"), 0), (("thresholds", "false_alarms"), 1),
         (("thresholds", "false_alarms"), float("nan")), (("thresholds", "block"), 0),
-        (("thresholds", "block"), 41), (("thresholds", "tensors"), []),
+        (("thresholds", "block"), 101), (("thresholds", "tensors"), []),
         (("thresholds", "tensors"), None), (("thresholds", "tensors", 0), 1),
         (("thresholds", "tensors", 0, "name"), "b"),
         (("thresholds", "tensors", 0, "side"), "output"),
@@ -141,6 +141,7 @@ FIRST_PART = ("thresholds", "tensors", 0, "parts", 0)
         ((*FIRST_PART, "ks", 0), -1), ((*FIRST_PART, "ks", 0), "0.5"),
         ((*FIRST_PART, "ks", 0), None), ((*FIRST_PART, "ks", 0), True),
         ((*FIRST_PART, "ks", 0), float("nan")), ((*FIRST_PART, "ks", 0), float("inf")),
+        ((*FIRST_PART, "ks", 0), 10**400), (("thresholds", "false_alarms"), 10**400),
     ],
     ids=str,
 )  # fmt: skip
@@ -158,7 +159,7 @@ def test_statistics_whose_bytes_are_changed_are_refused(document):
 
 def test_thresholds_of_other_statistics_are_refused(document):
     with ew.load_unsigned(tflite_models.add((4,))) as model:
-        other = calibrated(model, [{"x": np.zeros(4, np.float32)}] * 40)
+        other = calibrated(model, [{"x": np.zeros(4, np.float32)}] * 100)
     statistics = json.loads(other.to_bytes())["statistics"]
     assert refused(document | {"statistics": statistics})
 
@@ -171,10 +172,10 @@ def test_documents_that_are_too_large_or_deep_are_refused():
 
 def test_what_a_reference_cannot_tell_is_said(document, reference):
     (few,) = reference.shortcomings
-    assert few.startswith("expected a calibration set of at least 1,000 samples, got 40: even a")
+    assert few.startswith("expected a calibration set of at least 1,000 samples, got 100: even a")
     (none,) = read(document | {"thresholds": None}).shortcomings
-    assert none.endswith("got 40: too few for thresholds of drift")
-    _, alike = read(changed(document, ("thresholds", "block"), 4)).shortcomings
+    assert none.endswith("got 100: too few for thresholds of drift")
+    _, alike = read(changed(document, ("thresholds", "block"), 10)).shortcomings
     assert alike.startswith("expected samples that resemble few of their neighbours")
 
 
@@ -242,6 +243,7 @@ def test_bytes_of_version_1_that_are_cut_or_changed_do_no_harm():
         (("tensors", 0, "mean"), "much"), (("tensors", 0, "edges"), [2, 1, 3]),
         (("tensors", 0, "edges"), [1, 1, 2]), (("tensors", 0, "edges", 0), float("nan")),
         (("tensors", 0, "counts"), []), (("tensors", 0, "variance"), 1e400),
+        (("tensors", 0, "variance"), -1), (("tensors", 0, "edges", 0), -(10**400)),
     ],
     ids=str,
 )  # fmt: skip

@@ -6,6 +6,7 @@ was counted in other bins stays apart.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from statistics import median_high
 
 from edgeward import _core
 from edgeward.captures.window import UNKNOWN_BOOT, Counted, Window
@@ -27,12 +28,17 @@ def by_device(windows: Iterable[Window], period_ns: int | None) -> list[Window]:
 def of_all(windows: Sequence[Window], period_ns: int | None) -> list[Window]:
     """Those of all devices, joined to periods of this length, in the order of time.
 
-    None takes the longest period among them. The device of a window is "". Those whose time nobody
-    knows belong to no period of all devices, and are left out.
+    None takes the longest period of the device in the middle: one that says it has counted for
+    years does not put all that the others counted into one window. The device of a window is "".
+    Those whose time nobody knows belong to no period of all devices, and are left out.
     """
+    longest_ns: dict[str, int] = {}  # by device
+    for window in windows:
+        length_ns = window.end_ns - window.begin_ns
+        longest_ns[window.device] = max(length_ns, longest_ns.get(window.device, 1))
     known = [window._replace(device="") for window in windows if window.wall_ns is not None]
-    longest_ns = max((window.end_ns - window.begin_ns for window in known), default=1)
-    return sorted(by_device(known, period_ns or longest_ns), key=lambda window: window.wall_ns or 0)
+    middle_ns = median_high(longest_ns.values()) if longest_ns else 1
+    return sorted(by_device(known, period_ns or middle_ns), key=lambda window: window.wall_ns or 0)
 
 
 def totals(windows: Iterable[Window]) -> list[Counted]:

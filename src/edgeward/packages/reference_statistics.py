@@ -86,7 +86,8 @@ class ReferenceStatistics:
                 report, None if thresholds is None else _thresholds(report, thresholds), data
             )
         except (
-            ValueError, TypeError, KeyError, AttributeError, RecursionError, MalformedCapture,
+            ArithmeticError, AttributeError, KeyError, MalformedCapture, RecursionError, TypeError,
+            ValueError,
         ) as error:  # fmt: skip
             raise MalformedPackage(
                 f"{where}: reference.json: expected statistics of version {FIRST_VERSION} or "
@@ -209,6 +210,8 @@ def _first_tensor(document: Mapping[str, Any]) -> dict[str, Any]:
     counts = [_count(count) for count in document["counts"]]
     if len(counts) != len(edges) + 1 or edges != sorted(set(edges)):
         raise ValueError(f'bins of tensor "{texts["name"]}"')
+    if document["variance"] < 0:
+        raise ValueError(f"the variance {document['variance']!r}")
     bins = _float_bins(edges, counts)
     total = _count(document["finite_count"])
     class_counts = [_count(count) for count in document["class_counts"]]
