@@ -100,7 +100,7 @@ def test_figures_have_a_value_for_each_sample():
 def test_a_picture_is_counted_as_a_whole(monkeypatch):
     generator = np.random.default_rng(SEED)
     shape = (1, 16, 16, 3)
-    samples = [{"x": generator.random(shape).astype(np.float32)} for _ in range(60)]
+    samples = [{"x": generator.random(shape).astype(np.float32)} for _ in range(100)]
     monkeypatch.setattr(calibration, "EDGE_SAMPLES", 6_000)
     reference = reference_of(tflite_models.add(shape), samples)
     parts = parts_of(reference)
