@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -107,6 +108,21 @@ def test_names_of_columns_that_do_not_fit_are_refused(directory):
     model = ew.load_unsigned(tflite_models.sum_product())
     with ew.Capture(directory) as capture, pytest.raises(ew.BadInput, match="expected 4 names"):
         capture.attach(model, columns={"a": ["x"] * 3})
+
+
+def test_a_capture_lives_as_long_as_its_model(directory):
+    def load():
+        return ew.load_unsigned(tflite_models.sum_product(), capture=ew.Capture(directory))
+
+    model = load()
+    gc.collect()
+    run(model, [1, 2])
+    assert [statistics.run_count for statistics in model.statistics.values()] == [2]
+    del model
+    gc.collect()
+    assert len(list(ew.read_captures(directory))) == 2
+    (counted,) = ew.read_statistics(directory)
+    assert counted.statistics.run_count == 2
 
 
 def test_a_packages_identity_labels_and_bins_come_along(directory, tmp_path):

@@ -46,6 +46,10 @@ MIN_WINDOW_S = 1.0
 TIMEOUT_LIMIT_S = 2_147_483  # in milliseconds, it fits 32 bits
 
 
+# A Capture lives as long as the models that it is attached to, whoever else holds it.
+_KEPT: "weakref.WeakKeyDictionary[_core.Model, Capture]" = weakref.WeakKeyDictionary()
+
+
 class Reference(Protocol):
     """What a Capture reads of a package's reference statistics."""
 
@@ -159,7 +163,8 @@ class Capture:
         unless those take more than LABELS_BYTES. Statistics are counted in the bins of
         `reference`, a package's reference statistics, and carry `columns`, the names along the last
         dimension of tensors, by the tensor's name, unless these take more than half a mebibyte. A
-        model has one Capture at a time; attaching another replaces it. Raises BadInput for a rule
+        model has one Capture at a time; attaching another replaces it. It lives as long as the
+        model. Raises BadInput for a rule
         or a tensor that the model does not have and for a redaction or columns that do not fit it.
         A session for which there is no room for a ring counts its inferences, loses its records,
         and tries again each second: see `complaint`.
@@ -182,6 +187,7 @@ class Capture:
         }
         core = _core.make_capture(plan)
         _core.attach(model, core)
+        _KEPT[model] = self
         self._parts.add(_Attached(weakref.ref(model), core, identity, described(columns)))
 
     def capture_next(self, user: "Buffer" = b"", correlation_id: int = 0) -> None:

@@ -25,6 +25,7 @@ LEAST_IN_BIN = 10  # values on average, for PSI to tell
 DOMINANT = 0.5  # a share above this, of what the reference hardly has, tells at any size
 HARDLY = 0.01
 STUCK = 0.1  # of the reference's changes from one observation to the next; fewer is stuck
+HANGING = 0.25  # the share of unchanged observations that is a fault where the reference has none
 EFFECT_OF_BLOCK = 0.2  # a block is ten correlation times long, a design effect two of them
 FEW = 1000  # inferences of a reference
 CLEAR = 5.0  # deviations of the mean of a reference: what windows of any size would show
@@ -76,6 +77,9 @@ class Judgement(NamedTuple):
     @property
     def has_drifted(self) -> bool:
         return bool(self.findings)
+
+    def __str__(self) -> str:
+        return "\n".join(finding.words for finding in self.findings) or "as expected"
 
 
 def judge(
@@ -227,13 +231,13 @@ def _effects(leader: Series, block: int) -> tuple[Array, float]:
 
 
 def _counted(tensor: Tensor, runs: float, block: int) -> Iterator[_Share]:
-    """What is judged as a share. A figure's are those of its tensor, but for a class."""
+    """What is judged as a share. A figure's are those of its tensor, but for its own range."""
     for series in tensor.series:
-        if series.part.kind == "figure":
-            continue
         sizes = series.totals * (runs / max(series.base_total, 1))
         effects = _effects(series if series.base["pair_count"] else tensor.leader, block)
         for what, count, base_count in _occurrences(series, effects[1] / max(runs, 1)):
+            if series.part.kind == "figure" and what != "out of range":
+                continue
             # Of values it is whole inferences that stay the same.
             is_whole = what == "unchanged" and series.part.kind == "values"
             totals, base_total = (sizes, runs) if is_whole else (series.totals, series.base_total)
@@ -276,7 +280,8 @@ def _judged(share: _Share, runs: float, limit: float, rule: Rule) -> Verdict:
     if share.what == "class":
         ratios = np.abs(z) / limit
     elif share.what == "unchanged":
-        ratios = np.where(1 - seen < STUCK * (1 - base), z / limit, np.minimum(z / limit, 1))
+        is_stuck = (1 - seen < STUCK * (1 - base)) | ((seen > HANGING) & (base < HARDLY))
+        ratios = np.where(is_stuck, z / limit, np.minimum(z / limit, 1))
     else:
         ratios = z / limit
         tells = (seen > DOMINANT) & (base < HARDLY)

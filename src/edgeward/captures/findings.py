@@ -141,6 +141,7 @@ def _swapped(drifted: Sequence[Verdict], begins: Sequence[str], names: Names) ->
         verdict
         for verdict in drifted
         if verdict.what == DISTRIBUTION
+        and verdict.part.side == "input"  # scores of two classes mirror each other
         and (verdict.part.kind == "column" or verdict.part.name.startswith("channel "))
     ]
     for pair in combinations(movable, 2):
