@@ -50,7 +50,7 @@ SUBJECTS = (
     Subject("Running a model", r"benchmarks/(run|test_budgets)\.py"),
     Subject("Opening a package", r"benchmarks/opening\.py|package_flips"),
     Subject("Capturing", r"benchmarks/capture(_soak|_files|_drain)?\.py"),
-    Subject("Drift", r"drift_power"),
+    Subject("Drift", r"drift_power|merge_windows"),
     Subject("Threads and load cycles", r"benchmarks/(threads|load_cycles)\.py"),
     Subject(
         "Kills, mutations and model checking",
