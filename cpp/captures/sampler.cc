@@ -156,8 +156,8 @@ uint64_t Sampler::random() {
 
 Sampler::Answer Sampler::ask(const Observation& observation, uint64_t sequence) {
   Answer answer;
-  answer.is_kept = holds(nodes_[0], observation, sequence, answer);
-  if (!answer.is_kept) answer = Answer{};
+  if (!holds(nodes_[0], observation, sequence, answer)) return {};  // in registers: most answers are a no
+  answer.is_kept = true;
   return answer;
 }
 
