@@ -24,6 +24,7 @@ from models import tflite_models
 from programs import Program, comes_true
 
 import edgeward as ew
+from edgeward import _core
 from edgeward.captures import statistics_ledger
 from edgeward.captures.statistics_file import SEALED_SUFFIX, SUFFIX, StatisticsFile
 from edgeward.captures.statistics_ledger import LOCK_NAME, StatisticsLedger
@@ -378,6 +379,24 @@ def test_with_a_recipient_only_the_owner_of_its_key_reads_them(directory, typed,
     assert (status, names[0] in err) == (ew.WrongKey.exit_status, True)
     status, out, _ = typed(f"captures stats {directory} --key {key_path}")
     assert (status, CANARY in out) == (0, True)
+
+
+@pytest.mark.parametrize("folder", ["north", "south"])
+def test_what_is_for_another_key_hides_nothing_that_opens(directory, folder):
+    with ew.Capture(directory / "north", encrypt_to=sealed.DEVICE.public) as capture:
+        model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)
+        run(model, 1)
+    (directory / folder).mkdir(exist_ok=True)
+    other = sealed.key("other", "x25519").public
+    junk = directory / folder / f"{1:020}-{'0' * 16}{SEALED_SUFFIX}"
+    junk.write_bytes(_core.seal_statistics(other, b"something"))
+    with pytest.warns(UserWarning, match=junk.name):
+        (window,) = ew.read_windows(directory, key=sealed.DEVICE)
+    assert (window.device, window.counted.statistics.run_count) == ("north", 1)
+    with pytest.warns(UserWarning, match=junk.name):
+        assert run_counts(directory, key=sealed.DEVICE) == [1]
+    with pytest.raises(ew.WrongKey):
+        list(ew.read_windows(directory))
 
 
 def test_they_are_not_open_to_everybody(directory):

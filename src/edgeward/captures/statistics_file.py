@@ -14,7 +14,7 @@ from edgeward import _core
 from edgeward.captures.folders import files_below
 from edgeward.captures.window import Counted, Window, parsed, window_bytes
 from edgeward.durable import replace_file
-from edgeward.errors import BadInput, EdgewardError, MalformedCapture
+from edgeward.errors import BadInput, EdgewardError, MalformedCapture, WrongKey
 from edgeward.paths import PathLike
 
 SUFFIX = _core.STATISTICS_SUFFIX
@@ -121,17 +121,27 @@ def saved_in(
 ) -> Iterator[tuple[str, Window | Counted]]:
     """Each path, and what its file holds; `refused` gets a line for each that cannot be read.
 
-    Raises WrongKey.
+    Raises WrongKey when `key` opens none of them, after the last.
     """
+    closed: list[WrongKey] = []
+    has_opened = False
     for path in paths:
         try:
-            yield path, StatisticsFile(path).read(key)
+            saved = StatisticsFile(path).read(key)
         except FileNotFoundError:
             continue  # it was evicted meanwhile
+        except WrongKey as error:
+            closed.append(error)
         except MalformedCapture as error:
             refused.append(str(error))
         except OSError as error:  # another user's, or a link to itself
             refused.append(f'statistics "{path}": {error.strerror}')
+        else:
+            has_opened = True
+            yield path, saved
+    if closed and not has_opened:
+        raise closed[0]
+    refused.extend(map(str, closed))
 
 
 def _merge_into(alike: list[Counted], counted: Counted) -> None:

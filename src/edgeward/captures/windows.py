@@ -12,6 +12,7 @@ from edgeward.captures.folders import device_of, files_below
 from edgeward.captures.segments import segment_paths
 from edgeward.captures.statistics_file import SUFFIXES, begun, saved_in
 from edgeward.captures.window import UNKNOWN_BOOT, Counted, Window
+from edgeward.errors import WrongKey
 from edgeward.paths import PathLike
 
 NS = 1_000_000_000
@@ -59,13 +60,25 @@ def windows_below(
     for directory in absolute:
         for path in files_below(directory, *SUFFIXES):
             by_folder.setdefault(os.path.dirname(path), set()).add(path)
+    closed: list[WrongKey] = []  # of each device of which the key opens nothing
+    has_any = False
     for _, folder_paths in sorted(by_folder.items()):
         paths = sorted(folder_paths, key=begun)
         device = device_of(paths[0], root)
-        if cursor is None:
-            yield from _all_of(paths, device, key, refused)
-        else:
-            yield from _rest_of(paths, device, key, refused, cursor)
+        try:
+            of_device = (
+                _all_of(paths, device, key, refused)
+                if cursor is None
+                else _rest_of(paths, device, key, refused, cursor)
+            )
+            for window in of_device:
+                has_any = True
+                yield window
+        except WrongKey as error:
+            closed.append(error)
+    if closed and not has_any:
+        raise closed[0]
+    refused.extend(map(str, closed))
 
 
 class Head(NamedTuple):
