@@ -62,6 +62,11 @@ class RingCopy {
 
   // `count` elements, one of each `step`.
   void copy_every(size_t step, const std::byte* source, size_t element_bytes, size_t count) {
+    if (!is_streamed_) {
+      thin(target_, source, element_bytes, step, count);
+      target_ += count * element_bytes;
+      return;
+    }
     // Of so few at a time that they stay in the first cache on their way.
     std::byte block[2048];
     const size_t most = std::max(sizeof(block) / element_bytes, size_t{1});
