@@ -2,7 +2,8 @@
 
 Pure; numpy alone. A reference and a window are drawn again and again from the calibration set, in
 blocks of its own order: so the thresholds know what neighbouring samples have in common, and what
-the elements of a sample have. The measurements that chose the constants: docs/drift.md.
+the elements of a sample have. Why it is done so:
+docs/decisions/0018-thresholds-are-drawn-from-the-calibration-set.md.
 """
 
 import math
