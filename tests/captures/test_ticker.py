@@ -29,15 +29,17 @@ def test_its_end_is_a_call():
 
 def test_it_may_be_closed_from_its_own_call():
     calls = []
-    is_done = threading.Event()
+    has_name, is_done = threading.Event(), threading.Event()
 
     def tick():
         calls.append(1)
+        has_name.wait(LIMIT_S)
         ticker.close()
         if len(calls) == 2:
             is_done.set()
 
     ticker = Ticker(tick, 0.001)
+    has_name.set()
     assert is_done.wait(LIMIT_S)
     ticker.close()
     assert len(calls) == 2
