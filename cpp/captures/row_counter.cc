@@ -92,9 +92,10 @@ EDGEWARD_INLINE void add_sums(const Lanes& lanes) {
     load_doubles(last, lanes.last + i);
     load(steps, lanes.steps + i);
     const Doubles step = x - last;
-    // No step from what is no number: x - x is 0 for what is finite only.
-    using Mask = decltype(last == last);
-    const Doubles pair = reinterpret_cast<Doubles>(reinterpret_cast<Mask>(step) & (last - last == 0.0));
+    // No step from what is no number: its exponent is all ones.
+    constexpr int64_t kExponent = 0x7FF0'0000'0000'0000;
+    const Longs is_number = (reinterpret_cast<Longs>(last) & kExponent) != kExponent;
+    const auto pair = reinterpret_cast<Doubles>(reinterpret_cast<Longs>(step) & is_number);
     steps += pair * pair;
     store(steps, lanes.steps + i);
   }
@@ -140,7 +141,7 @@ EDGEWARD_INLINE void find_cells(const Floats& x, const Lanes& lanes, size_t i) {
   load(shift, lanes.cell_shift + i);
   load(offset, lanes.cell_offset + i);
   load(first, lanes.first_cell + i);
-  const Ints bits = reinterpret_cast<Ints>(x);
+  const auto bits = reinterpret_cast<Ints>(x);
   const Ints beyond = ((bits & 0x7FFF'FFFF) >> shift) - offset;
   const Ints distance = beyond & (beyond > 0);
   const Ints sign = bits >> 31;

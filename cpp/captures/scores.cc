@@ -18,9 +18,9 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 // ln m = 2 (t + t^3/3 + ...) with t = (m - 1) / (m + 1), for m within sqrt(2) of 1. 0 and subnormals give some finite
 // number.
 EDGEWARD_INLINE void logarithm(Floats& x) {
-  const Ints bits = reinterpret_cast<Ints>(x);
+  const auto bits = reinterpret_cast<Ints>(x);
   const Ints exponent = (bits - 0x3F35'04F3) >> 23;  // of x / sqrt(1/2)
-  const Floats m = reinterpret_cast<Floats>(bits - (exponent << 23));
+  const auto m = reinterpret_cast<Floats>(bits - (exponent << 23));
   const Floats t = (m - 1.0F) / (m + 1.0F);
   const Floats square = t * t;
   const Floats series = t * (2.0F + square * (2.0F / 3 + square * (2.0F / 5 + square * (2.0F / 7))));
@@ -56,7 +56,7 @@ EDGEWARD_WIDE void sum_row(const float* row, size_t count, float zero, RowSums& 
     best = (is_greater & index) | (~is_greater & best);
     index += static_cast<int32_t>(kWidth);
     const Floats beyond = x - zero;
-    const Floats share = reinterpret_cast<Floats>(reinterpret_cast<Ints>(beyond) & (beyond > 0.0F));
+    const auto share = reinterpret_cast<Floats>(reinterpret_cast<Ints>(beyond) & (beyond > 0.0F));
     Floats log = share;
     logarithm(log);
     sums += share;

@@ -121,7 +121,7 @@ template <class Element, class ToFloat>
 void StatisticsCounter::add_rows(Tensor& tensor, const Element* elements, size_t count, const ToFloat& to_float,
                                  Run& run) {
   const size_t width = tensor.parts.row_elements();
-  const size_t step = (count + kMaxElements - 1) / kMaxElements;
+  const size_t step = std::max<size_t>((count + kMaxElements - 1) / kMaxElements, 1);
   for (size_t first = turn_ % step * width; first + width <= count; first += step * width) {
     for (size_t i = 0; i < width; ++i) tensor.row[i] = to_float(elements[first + i]);
     tensor.columns.add(tensor.row.data(), &run.moments);
@@ -132,7 +132,7 @@ void StatisticsCounter::add_rows(Tensor& tensor, const Element* elements, size_t
 template <class Element, class ToFloat>
 void StatisticsCounter::add_values(Tensor& tensor, const Element* elements, size_t count, const ToFloat& to_float,
                                    Run& run) {
-  const size_t step = (count + kMaxElements - 1) / kMaxElements;
+  const size_t step = std::max<size_t>((count + kMaxElements - 1) / kMaxElements, 1);
   if constexpr (std::is_same_v<Element, float>) {
     if (step == 1) tensor.values.add({elements, count}, run.moments);
   }
@@ -166,7 +166,7 @@ template <class Element, class ToFloat>
 void StatisticsCounter::add_sample(Tensor& tensor, const Element* elements, size_t count, const ToFloat& to_float) {
   const size_t channels = std::max<size_t>(tensor.parts.channels(), 1);
   const size_t pixels = count / channels;
-  const size_t step = (pixels + kMaxSample - 1) / kMaxSample;
+  const size_t step = pixels == 0 ? 1 : (pixels - 1) / kMaxSample + 1;
   const size_t pixel_stride = tensor.parts.is_channels_last() ? channels : 1;
   const size_t channel_stride = tensor.parts.is_channels_last() ? 1 : pixels;
   const size_t sampled = pixels == 0 ? 0 : (pixels - 1) / step + 1;

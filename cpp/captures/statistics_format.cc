@@ -314,7 +314,7 @@ Part take_first_part(Reader& reader) {
   const uint64_t edge_count = reader.take_fixed(kMaxEdges);
   std::vector<float> edges;
   for (uint64_t i = 0; i < edge_count; ++i) {
-    const double edge = reader.take_number<double>();
+    const auto edge = reader.take_number<double>();
     // A float is not below an edge exactly when it is not below the least float of which that is true.
     const auto nearest = static_cast<float>(edge);
     edges.push_back(nearest < edge ? std::nextafter(nearest, std::numeric_limits<float>::infinity()) : nearest);

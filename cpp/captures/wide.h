@@ -29,6 +29,7 @@ inline constexpr size_t kLanes = 8;
 using Floats = float __attribute__((vector_size(kWidth * sizeof(float))));
 using Ints = int32_t __attribute__((vector_size(kWidth * sizeof(int32_t))));
 using Doubles = double __attribute__((vector_size(kWidth / 2 * sizeof(double))));
+using Longs = int64_t __attribute__((vector_size(sizeof(Doubles))));
 using HalfFloats = float __attribute__((vector_size(kWidth / 2 * sizeof(float))));
 
 // From and to memory of any alignment.
