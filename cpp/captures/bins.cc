@@ -12,7 +12,7 @@ constexpr size_t kBlock = 2048;  // values: their bins stay in the nearest cache
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // How many edges each value is not below.
-EDGEWARD_WIDE void bins_between(const float* values, size_t count, const std::vector<float>& edges, uint32_t* bins) {
+EDGEWARD_WIDE void bins_between(const float* values, size_t count, const std::vector<float>& edges, int32_t* bins) {
   size_t i = 0;
   for (; i + kWidth <= count; i += kWidth) {
     Floats x;
@@ -22,18 +22,19 @@ EDGEWARD_WIDE void bins_between(const float* values, size_t count, const std::ve
     store(below, bins + i);
   }
   for (; i < count; ++i)
-    bins[i] = static_cast<uint32_t>(std::upper_bound(edges.begin(), edges.end(), values[i]) - edges.begin());
+    bins[i] = static_cast<int32_t>(std::upper_bound(edges.begin(), edges.end(), values[i]) - edges.begin());
 }
 
-EDGEWARD_WIDE void bins_on(const float* values, size_t count, BinScale scale, int32_t first_cell, uint32_t* bins) {
+EDGEWARD_WIDE void find_cells(const float* values, size_t count, BinScale scale, int32_t first_cell, int32_t* cells) {
+  constexpr int32_t kFar = 1 << 29;  // beyond every span, and no sum overflows
   const int32_t shift = BinScale::kMaxFraction - scale.fraction;
   const int32_t offset = scale.offset();
   for (size_t i = 0; i < count; ++i) {
     const auto bits = std::bit_cast<int32_t>(values[i]);
     const int32_t beyond = ((bits & 0x7FFF'FFFF) >> shift) - offset;
-    const int32_t distance = beyond > 0 ? beyond : 0;
+    const int32_t distance = beyond < 0 ? 0 : beyond > kFar ? kFar : beyond;
     const int32_t sign = bits >> 31;  // 0 or -1
-    bins[i] = static_cast<uint32_t>(((distance ^ sign) - sign) - first_cell);
+    cells[i] = ((distance ^ sign) - sign) - first_cell;
   }
 }
 
@@ -60,6 +61,10 @@ float BinScale::least(int32_t cell) const {
   return cell > 0 ? nearest(cell) : std::nextafter(nearest(cell - 1), kInfinity);
 }
 
+void cells_of(std::span<const float> values, const BinScale& scale, int32_t first_cell, int32_t* cells) {
+  find_cells(values.data(), values.size(), scale, first_cell, cells);
+}
+
 Bins::Bins(std::vector<float> edges) : is_adaptive_(false), edges_(std::move(edges)), counts_(edges_.size() + 1) {}
 
 std::vector<float> Bins::all_edges() const {
@@ -67,6 +72,12 @@ std::vector<float> Bins::all_edges() const {
   std::vector<float> edges;
   for (size_t i = 1; i < counts_.size(); ++i) edges.push_back(scale_.least(first_cell_ + static_cast<int32_t>(i)));
   return edges;
+}
+
+std::pair<float, float> Bins::ends() const {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  if (edges_.size() < 2) return {kNan, kNan};
+  return {edges_.front(), std::nextafter(edges_.back(), -kInfinity)};
 }
 
 void Bins::widen(float least, float greatest, int32_t fraction) {
@@ -92,16 +103,16 @@ void Bins::widen(float least, float greatest, int32_t fraction) {
 }
 
 void Bins::add(std::span<const float> values) {
-  uint32_t bins[kBlock];
+  int32_t bins[kBlock];
   uint64_t* counts = counts_.data();
   for (; !values.empty(); values = values.subspan(std::min(kBlock, values.size()))) {
     const size_t count = std::min(kBlock, values.size());
     if (is_adaptive_) {
-      bins_on(values.data(), count, scale_, first_cell_, bins);
+      cells_of(values.first(count), scale_, first_cell_, bins);
     } else {
       bins_between(values.data(), count, edges_, bins);
     }
-    for (size_t i = 0; i < count; ++i) ++counts[bins[i]];
+    for (size_t i = 0; i < count; ++i) ++counts[static_cast<size_t>(bins[i])];
   }
 }
 

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace edgeward {
@@ -41,6 +42,10 @@ struct BinScale {
   friend bool operator==(const BinScale&, const BinScale&) = default;
 };
 
+// The cells of finite values on `scale`, counted from `first_cell`. One that is further than any scale's span may be
+// given as another that is as far.
+void cells_of(std::span<const float> values, const BinScale& scale, int32_t first_cell, int32_t* cells);
+
 class Bins {
  public:
   // Adaptive.
@@ -56,6 +61,9 @@ class Bins {
   std::vector<float> all_edges() const;
   // One more than all_edges(); empty for adaptive bins that hold nothing.
   const std::vector<uint64_t>& counts() const { return counts_; }
+
+  // The first edge and the greatest float below the last one; NaN without two edges that were laid.
+  std::pair<float, float> ends() const;
 
   // Of adaptive bins: the scale, the cell that counts()[0] belongs to, and the extent of what they hold.
   const BinScale& scale() const { return scale_; }

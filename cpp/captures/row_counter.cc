@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <tuple>
 #include <utility>
 
 #include "bytes/bytes.h"
@@ -195,10 +196,7 @@ RowCounter::RowCounter(std::vector<PartName> names, const std::vector<std::vecto
     for (size_t edge = 0; edge < laid.size(); ++edge) edges_[edge * padded_ + column] = laid[edge];
     bins_[column] = Bins(laid);
     bin_counts_[column] = &bins_[column].count_at(0);
-    if (std::isnan(least) && laid.size() >= 2) {
-      low_[column] = laid.front();
-      high_[column] = std::nextafter(laid.back(), -kInfinity);
-    }
+    if (std::isnan(least)) std::tie(low_[column], high_[column]) = bins_[column].ends();
   }
 }
 

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <tuple>
 
 #include "captures/wide.h"
 
@@ -75,22 +76,6 @@ std::span<const float> finite_of(std::span<const float> values, float* finite, P
   return {finite, count};
 }
 
-// Indices of cells, from 0 to `last`.
-EDGEWARD_WIDE void cells_of(const float* values, size_t count, const BinScale& scale, int32_t first, int32_t last,
-                            int32_t* cells) {
-  constexpr int32_t kFar = 1 << 29;  // beyond every cell, and no sum overflows
-  const int32_t shift = BinScale::kMaxFraction - scale.fraction;
-  const int32_t offset = scale.offset();
-  for (size_t i = 0; i < count; ++i) {
-    const auto bits = std::bit_cast<int32_t>(values[i]);
-    const int32_t beyond = ((bits & 0x7FFF'FFFF) >> shift) - offset;
-    const int32_t distance = beyond < 0 ? 0 : beyond > kFar ? kFar : beyond;
-    const int32_t sign = bits >> 31;
-    const int32_t index = ((distance ^ sign) - sign) - first + 1;
-    cells[i] = index < 0 ? 0 : index > last ? last : index;
-  }
-}
-
 }  // namespace
 
 std::optional<EdgeTable> EdgeTable::of(const std::vector<float>& edges) {
@@ -114,12 +99,13 @@ std::optional<EdgeTable> EdgeTable::of(const std::vector<float>& edges) {
 }
 
 void EdgeTable::count(std::span<const float> values, uint64_t* counts) const {
+  const auto last = static_cast<int32_t>(cells_.size()) - 1;
   int32_t cells[kBlock];
   for (; !values.empty(); values = values.subspan(std::min(kBlock, values.size()))) {
     const size_t count = std::min(kBlock, values.size());
-    cells_of(values.data(), count, scale_, first_cell_, static_cast<int32_t>(cells_.size()) - 1, cells);
+    cells_of(values.first(count), scale_, first_cell_ - 1, cells);
     for (size_t i = 0; i < count; ++i) {
-      const Cell& cell = cells_[static_cast<size_t>(cells[i])];
+      const Cell& cell = cells_[static_cast<size_t>(std::clamp(cells[i], 0, last))];
       ++counts[cell.bin + (values[i] >= cell.edge ? 1 : 0)];
     }
   }
@@ -130,10 +116,7 @@ ValueCounter::ValueCounter(const std::vector<float>* edges, float least, float g
   if (edges == nullptr) return;
   part_.bins = Bins(*edges);
   table_ = EdgeTable::of(*edges);
-  if (std::isnan(least) && edges->size() >= 2) {
-    least_ = edges->front();
-    greatest_ = std::nextafter(edges->back(), -kInfinity);
-  }
+  if (std::isnan(least)) std::tie(least_, greatest_) = part_.bins.ends();
 }
 
 void ValueCounter::add(std::span<const float> values, Moments& moments) {
