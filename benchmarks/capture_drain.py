@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from cases import tflite_models
-from results import Result, record
+from results import Result, finish
 
 import edgeward as ew
 from edgeward.captures import rings
@@ -152,11 +152,7 @@ def main() -> int:
             after_a_kill(Path(folder, "left"), args.records),
             while_it_runs(Path(folder, "running"), args.seconds),
         ]
-    for result in results:
-        print(f"{result.what}: {result.number}", flush=True)
-    if args.record:
-        record(" ".join(["python", "benchmarks/capture_drain.py", *sys.argv[1:]]), results)
-    return 1 if any(result.number.endswith("does not hold") for result in results) else 0
+    return finish("capture_drain.py", results, is_recorded=args.record)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cases import tflite_models
-from results import Result, record
+from results import Result, finish
 
 import edgeward as ew
 from edgeward.captures.segments import segment_paths
@@ -200,11 +200,7 @@ def main() -> int:
         if count:
             with tempfile.TemporaryDirectory(dir=args.directory) as folder:
                 results += measured(Path(folder), what, count)
-    for result in results:
-        print(f"{result.what}: {result.number}", flush=True)
-    if args.record:
-        record(" ".join(["python", "benchmarks/capture_files.py", *sys.argv[1:]]), results)
-    return 1 if any(result.number.endswith("does not hold") for result in results) else 0
+    return finish("capture_files.py", results, is_recorded=args.record)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from cases import tflite_models
-from results import Result, record
+from results import Result, finish
 
 import edgeward as ew
 from edgeward import _core
@@ -40,10 +40,7 @@ def main() -> int:
         f"{args.windows:,} windows of [1, 30], {size_bytes:,} bytes each: read and merged",
         f"{took_s:.2f} s, limit {MOST_S:g} s {'holds' if holds else 'does not hold'}",
     )
-    print(f"{result.what}: {result.number}")
-    if args.record:
-        record(" ".join(["python", "benchmarks/merge_windows.py", *sys.argv[1:]]), [result])
-    return 0 if holds else 1
+    return finish("merge_windows.py", [result], is_recorded=args.record)
 
 
 def write(folder: Path, count: int) -> int:

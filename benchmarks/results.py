@@ -8,6 +8,7 @@ the latest row of each line in SUMMARY.
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -116,6 +117,15 @@ one process, then the least and greatest of the rounds. Times are medians over t
 numbers of one row; other days and machines have other times. A path in a command is that of its
 commit.
 """
+
+
+def finish(program: str, results: Sequence[Result], *, is_recorded: bool) -> int:
+    """Print `results` of benchmarks/`program`, record them if asked; the status to end with."""
+    for result in results:
+        print(f"{result.what}: {result.number}", flush=True)
+    if is_recorded:
+        record(" ".join(["python", f"benchmarks/{program}", *sys.argv[1:]]), results)
+    return 1 if any(result.number.endswith("does not hold") for result in results) else 0
 
 
 def record(command: str, results: Iterable[Result]) -> None:
