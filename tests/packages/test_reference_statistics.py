@@ -131,6 +131,7 @@ FIRST_PART = ("thresholds", "tensors", 0, "parts", 0)
         (("thresholds", "sizes"), SIZES[1:]), (("thresholds", "sizes", 6), 1 << 63),
         (("thresholds", "sizes"), list(range(1, 100))), (("thresholds", "sizes", 0), 1.5),
         (("thresholds", "false_alarms"), 0), (("thresholds", "false_alarms"), 1),
+        (("thresholds", "false_alarms"), 1e-10),
         (("thresholds", "false_alarms"), float("nan")), (("thresholds", "block"), 0),
         (("thresholds", "block"), 101), (("thresholds", "tensors"), []),
         (("thresholds", "tensors"), None), (("thresholds", "tensors", 0), 1),
@@ -168,6 +169,24 @@ def test_documents_that_are_too_large_or_deep_are_refused():
     assert refused(b"[" * 100_000)
     assert refused(b"null")
     assert refused(b" " * (16 << 20) + b"{}")
+
+
+def test_a_refusal_is_one_line_of_bounded_length(document):
+    lines = "a name\nof lines" * 100_000
+    for damaged in (changed(FIRST, ("tensors", 0, "name"), lines), document | {"version": lines}):
+        with pytest.raises(MalformedPackage) as refusal:
+            read(changed(damaged, ("sample_count",), 1) | {"more": 1})
+        assert "\n" not in str(refusal.value)
+        assert len(str(refusal.value)) < 400
+    with pytest.raises(MalformedPackage, match="bins of tensor") as refusal:
+        read(changed(changed(FIRST, ("tensors", 0, "name"), lines), ("tensors", 0, "edges"), [1]))
+    assert "\n" not in str(refusal.value)
+    assert len(str(refusal.value)) < 400
+
+
+def test_the_rarest_false_alarms_still_tell_a_least_shift(document):
+    (few,) = read(changed(document, ("thresholds", "false_alarms"), 1e-9)).shortcomings
+    assert "shows no mean that has moved by less than" in few
 
 
 def test_what_a_reference_cannot_tell_is_said(document, reference):
@@ -238,7 +257,8 @@ def test_bytes_of_version_1_that_are_cut_or_changed_do_no_harm():
         (("version",), 2), (("version",), None), (("sample_count",), -1), (("more",), 1),
         (("tensors",), 3), (("tensors", 0), {}), (("tensors", 0, "side"), "middle"),
         (("tensors", 0, "side"), []), (("tensors", 0, "name"), 3),
-        (("tensors", 0, "finite_count"), 1.5), (("tensors", 0, "finite_count"), True),
+        (("tensors", 0, "name"), "\ud800"), (("tensors", 0, "finite_count"), 1.5),
+        (("tensors", 0, "finite_count"), True),
         (("tensors", 0, "finite_count"), 1 << 63), (("tensors", 0, "counts", 0), 1 << 63),
         (("tensors", 0, "mean"), "much"), (("tensors", 0, "edges"), [2, 1, 3]),
         (("tensors", 0, "edges"), [1, 1, 2]), (("tensors", 0, "edges", 0), float("nan")),

@@ -138,7 +138,7 @@ def design_effect(step_squares: ArrayLike, pair_count: ArrayLike, variance: Arra
     pairs = np.asarray(pair_count, np.float64)
     scale = 2 * pairs * np.asarray(variance, np.float64)
     steps = np.asarray(step_squares, np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         away = np.where(scale > 0, np.minimum(steps / scale, 1), 0)  # 1 - r
         effect = np.where(away > 0, (2 - away) / away, np.inf)
     return _array(np.minimum(effect, pairs + 1))

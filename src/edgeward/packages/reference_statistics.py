@@ -23,6 +23,8 @@ FORMAT_VERSION, FIRST_VERSION = 2, 1
 MOST_BYTES = 16 << 20
 MOST_COUNT = 1 << 63
 MOST_SIZES = 64
+MOST_REASON = 200  # characters
+LEAST_FALSE_ALARMS = 1e-9
 INPUT, OUTPUT = "input", "output"
 FIELDS = {
     FIRST_VERSION: {"version", "sample_count", "tensors"},
@@ -89,9 +91,11 @@ class ReferenceStatistics:
             ArithmeticError, AttributeError, KeyError, MalformedCapture, RecursionError, TypeError,
             ValueError,
         ) as error:  # fmt: skip
+            # It quotes what is in the document: a name of many lines, a version of megabytes.
+            reason = " ".join(str(error).split())[:MOST_REASON]
             raise MalformedPackage(
                 f"{where}: reference.json: expected statistics of version {FIRST_VERSION} or "
-                f"{FORMAT_VERSION}, got something else ({error})"
+                f"{FORMAT_VERSION}, got something else ({reason})"
             ) from None
 
     def to_bytes(self) -> bytes:
@@ -169,7 +173,7 @@ def _thresholds(report: Report, document: Mapping[str, Any]) -> Thresholds:
     if not 0 < len(sizes) <= MOST_SIZES or sizes[0] == 0 or sizes != sorted(set(sizes)):
         raise ValueError("sizes of windows that do not ascend")
     false_alarms, block = _number(document["false_alarms"]), _count(document["block"])
-    if not 0 < false_alarms < 1 or not 0 < block <= report["run_count"]:
+    if not LEAST_FALSE_ALARMS <= false_alarms < 1 or not 0 < block <= report["run_count"]:
         raise ValueError(f"{false_alarms} false alarms in blocks of {block}")
     parts = []
     for tensor, row in zip(document["tensors"], report["tensors"], strict=True):
@@ -201,9 +205,7 @@ def _first_tensor(document: Mapping[str, Any]) -> dict[str, Any]:
     """
     if set(document) != FIRST_TENSOR | {*FIRST_COUNTS, *FIRST_NUMBERS}:
         raise ValueError("other fields of a tensor")
-    texts = {field: document[field] for field in ("side", "name", "dtype")}
-    if not all(isinstance(text, str) for text in texts.values()):
-        raise ValueError("a tensor without a name")
+    texts = {field: _text(document[field]) for field in ("side", "name", "dtype")}
     if texts["side"] not in (INPUT, OUTPUT):
         raise ValueError(f"a tensor on the side {texts['side']!r}")
     edges = [_number(edge) for edge in document["edges"]]
@@ -251,6 +253,13 @@ def _float_bins(
     below = np.cumsum(np.array(counts, np.uint64))
     bounds = np.append(below[:-1][is_last], below[-1])
     return least[is_last].astype(np.float64), np.diff(bounds, prepend=np.uint64(0))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a name that is no text")
+    value.encode()  # half a character is in no name of a model's tensor
+    return value
 
 
 def _count(value: object) -> int:

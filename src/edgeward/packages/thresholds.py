@@ -89,7 +89,7 @@ def least_shifts(limits: Thresholds) -> list[float]:
     if not shifts.size:
         return [math.nan] * len(limits.sizes)
     level = _level(limits.false_alarms, sum(any(part.chi_square) for part in limits.parts))
-    margin = 1 + NORMAL.inv_cdf(0.9) / NORMAL.inv_cdf(1 - level)
+    margin = 1 - NORMAL.inv_cdf(0.9) / NORMAL.inv_cdf(level)
     return [float(shift) for shift in np.median(shifts, axis=0) * margin]
 
 
