@@ -25,6 +25,41 @@ template <class... Parts>
   throw Error(Code::malformed_model, parts...);
 }
 
+// An .onnx has no identifier. A file that does not begin with a field of a ModelProto is another kind of file, and the
+// reader's words would be about a format that it never claimed.
+void require_model_proto(Bytes file) {
+  std::string reason = file.empty() ? "0 bytes" : "no field of a ModelProto";
+  try {
+    ProtobufFields fields(file, "ModelProto");
+    ProtobufField field;
+    while (fields.next(field)) {
+      switch (field.number) {
+        case 1:
+        case 5:
+          if (field.wire == ProtobufWire::varint) return;
+          break;
+        case 2:
+        case 3:
+        case 4:
+        case 6:
+        case 7:
+        case 8:
+        case 14:
+        case 20:
+        case 25:
+        case 26:
+          if (field.wire == ProtobufWire::length) return;
+          break;
+        default: continue;  // of a later version
+      }
+      break;
+    }
+  } catch (const Error& error) {
+    reason = error.what();
+  }
+  refuse("model: expected a .tflite, .onnx or .ort file, got one that is none of these (read as .onnx: ", reason, ")");
+}
+
 // Names that a graph can refer to. An inner graph sees those of the graphs around it.
 class Scope {
  public:
@@ -52,7 +87,7 @@ class Checker {
   const std::set<std::string_view>& locations() const { return tensors_.locations(); }
 
   void model(Bytes file) {
-    if (file.empty()) refuse("file of 0 bytes is no ONNX model");
+    require_model_proto(file);
     std::optional<Bytes> graph;
     std::vector<Bytes> functions;
     bool has_ir_version = false;

@@ -83,7 +83,7 @@ def load_unsigned(
         with open(source, "rb") as file:
             head = file.read(HEAD_BYTES)
             size_bytes = os.fstat(file.fileno()).st_size
-        if head == _core.PACKAGE_MAGIC:
+        if head.startswith(_core.PACKAGE_MAGIC):
             raise BadInput(f'model file "{source}": expected a bare model, got a package: use load')
     else:
         try:

@@ -12,7 +12,7 @@ from edgeward.errors import BadInput, EngineMissing
 PARALLEL_FROM_BYTES = 1 << 20  # smaller models run in far less than a millisecond
 MAX_DEFAULT_THREADS = 4
 MAX_THREADS = 256
-HEAD_BYTES = 8  # the part of a model file that identifies its format
+HEAD_BYTES = 4096  # the part of a file that tells its format, also a foreign one
 
 
 class Ready(NamedTuple):
@@ -56,15 +56,28 @@ def require_arguments(engine: object, threads: object) -> None:
 def ready(head: bytes, size_bytes: int, requested: str | None, threads: int | None) -> Ready:
     """The engine for a model file of `size_bytes` that begins with `head`, probed.
 
-    Raises BadInput, EngineMissing, EngineMismatch.
+    Raises BadInput, MalformedModel, EngineMissing, EngineMismatch.
     """
-    chosen = choose(_core.model_format(head), requested)
+    chosen = choose(format_of(head), requested)
     ensure_usable(chosen)
     if threads is None:
         count = default_threads(usable_cpus(), size_bytes)
     else:
         count = _thread_count(threads)
     return Ready(chosen.name, str(chosen.library), chosen.version, count)
+
+
+def format_of(head: bytes) -> str:
+    """The format of a model file that begins with `head`: "tflite", "onnx" or "ort".
+
+    Raises MalformedModel, or BadInput for a package, when it is a file of another kind.
+    """
+    model_format = _core.model_format(head)
+    if model_format == "onnx":
+        from edgeward.engines.foreign_file import require_model
+
+        require_model(head)
+    return model_format
 
 
 def _thread_count(threads: object) -> int:

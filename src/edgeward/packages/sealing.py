@@ -110,7 +110,7 @@ def model_members(model: "PathLike | Buffer", converts: bool, keeps_original: bo
     is_path = isinstance(model, (str, os.PathLike))
     path = os.fsdecode(model) if isinstance(model, (str, os.PathLike)) else ""
     content = _read(path) if is_path else bytes(memoryview(model).cast("B"))  # type: ignore[arg-type]
-    model_format = _core.model_format(content[: choice.HEAD_BYTES])
+    model_format = choice.format_of(content[: choice.HEAD_BYTES])
     if model_format != "onnx":
         kind = "tflite" if model_format == "tflite" else "onnx"
         return [Member(ENTRY_NAMES[model_format], kind, True, content)]

@@ -115,7 +115,19 @@ TEST_CASE("the frame is whole") {
              [](Model& model) { model.opset = text(8, text(1, "")); });
   check_edit(Code::unsupported_model, {"training"}, [](Model& model) { model.rest = text(20, ""); });
   check_refusal(Code::malformed_model, {"no graph"}, [] { check(Model().ir_version); });
-  check_refusal(Code::malformed_model, {"file of 0 bytes"}, [] { check({}); });
+}
+
+TEST_CASE("a file that begins with no field of a model is another kind of file") {
+  const std::string model = Model().bytes();
+  const std::string files[] = {
+      "", std::string(64, '\0'), "\xff\xff\xff", number(2, 5) + model, text(1, "x") + model, text(99, "x")};
+  for (const std::string& file : files) {
+    CAPTURE(file);
+    check_refusal(Code::malformed_model,
+                  {"model: expected a .tflite, .onnx or .ort file, got one that is none", "read"},
+                  [&] { check(file); });
+  }
+  CHECK_NOTHROW(check(text(99, "of a later version") + model));
 }
 
 TEST_CASE("wire types are those of the fields") {

@@ -1,0 +1,174 @@
+"""Files of other kinds: each is named, with what converts it, and no model of ours is one."""
+
+import gzip
+import io
+import pickle
+import re
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import sealed
+import segments
+from models import onnx_models, tflite_models
+
+import edgeward as ew
+from edgeward.engines import foreign_file
+from edgeward.engines.choice import HEAD_BYTES
+from edgeward.terminal.png import png
+
+
+def archive(*names):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        for name in names:
+            file.writestr(name, b"x" * 100)
+    return content.getvalue()
+
+
+def field(number, content):
+    """A message in a field of another, whose length takes one byte or two."""
+    size = len(content)
+    length = bytes([size]) if size < 128 else bytes([size & 127 | 128, size >> 7])
+    return bytes([number << 3 | 2]) + length + content
+
+
+def arrays():
+    content = io.BytesIO()
+    np.savez(content, x=np.zeros(3))
+    return content.getvalue()
+
+
+def one_array():
+    content = io.BytesIO()
+    np.save(content, np.zeros(3))
+    return content.getvalue()
+
+
+LAYER = field(1, b"dense") + field(2, b"MatMul")
+INPUT = field(1, b"image") + field(2, b"a picture")
+HEADER = b'{"weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+
+CONVERTED = {
+    "h5": (b"\x89HDF\r\n\x1a\n" + bytes(200), "Keras writes (.h5)", "tf.lite.TFLiteConverter"),
+    "keras": (archive("metadata.json", "config.json", "model.weights.h5"), ".keras", "tf2onnx"),
+    "pt": (archive("archive/data.pkl", "archive/data/0"), "PyTorch", "torch.onnx.export"),
+    "torchscript": (archive("net/code/net.py", "net/data.pkl"), "PyTorch", "torch.onnx.export"),
+    "old pt": (
+        pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2),
+        "PyTorch",
+        "torch.onnx.export",
+    ),
+    "safetensors": (struct.pack("<Q", len(HEADER)) + HEADER, "safetensors", "torch.onnx.export"),
+    "saved model": (
+        b"\x08\x01" + field(2, field(1, field(2, field(1, field(1, b"Add"))) + bytes(200))),
+        "SavedModel",
+        "tf.lite.TFLiteConverter",
+    ),
+    "graph": (field(1, LAYER) * 9, "a graph of TensorFlow", "tf2onnx"),
+    "engine": (b"ftrt" + bytes(100), "TensorRT", "the .onnx that it was built from"),
+    "described engine": (
+        struct.pack("<I", 13) + b'{"task": "x"}' + b"ftrt" + bytes(100),
+        "TensorRT",
+        "the .onnx that it was built from",
+    ),
+    "mlmodel": (b"\x08\x01" + field(2, field(1, INPUT)) + bytes(9), "Core ML", "onnxmltools"),
+    "gguf": (b"GGUF\x03\0\0\0" + bytes(100), "GGUF", "optimum-cli"),
+    "git lfs": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+        "Git LFS",
+        "git lfs pull",
+    ),
+    "gzip": (gzip.compress(tflite_models.add()), "gzip", "unpack"),
+    **{
+        f"pickle {protocol}": (pickle.dumps({"model": [1.5] * 9}, protocol), "pickle", "skl2onnx")
+        for protocol in (2, 3, 4, 5)
+    },
+}
+NAMED = {
+    "text": ("Ein Satz über nichts.\n".encode(), "text"),
+    "json": (b'{"modelTopology": {"layers": []}}\n' * 500, "text"),
+    "cut character": (("ü" * 4000).encode()[: HEAD_BYTES - 1], "text"),
+    "png": (png(np.zeros((4, 4, 3), np.uint8)), "a PNG picture"),
+    "jpg": (b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(100), "a JPEG picture"),
+    "npy": (one_array(), "an array of numpy"),
+    "npz": (arrays(), "arrays of numpy"),
+    "zip": (archive("readme"), "a ZIP archive"),
+    "program": (Path("/proc/self/exe").read_bytes()[:HEAD_BYTES], "a program or library"),
+    "private key": (sealed.key_text("somebody").encode(), "a private key"),
+    "segment": (segments.head(bytes(16)), "a segment of captures"),
+}
+
+
+@pytest.mark.parametrize("case", CONVERTED)
+def test_a_model_of_another_kind_is_named_with_what_converts_it(tmp_path, case):
+    content, noun, conversion = CONVERTED[case]
+    (tmp_path / "model.onnx").write_bytes(content)
+    for source in (content, tmp_path / "model.onnx"):
+        with pytest.raises(ew.MalformedModel) as caught:
+            ew.load_unsigned(source)
+        message = str(caught.value)
+        assert message.startswith("model: expected a .tflite, .onnx or .ort file, got ")
+        assert re.search(rf", got .*{re.escape(noun)}.* \(.*{re.escape(conversion)}.*\)\Z", message)
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_any_other_file_is_named(case):
+    content, noun = NAMED[case]
+    message = rf"\Amodel: expected a .tflite, .onnx or .ort file, got {noun}[^:]*\Z"
+    with pytest.raises(ew.MalformedModel, match=message):
+        ew.load_unsigned(content)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08", bytes(4096), b"\xfe\xff" * 99, bytes(range(99))])
+def test_bytes_that_are_nothing_known_are_none_of_the_three(content):
+    message = r"\Amodel: expected a .tflite, .onnx or .ort file, got one that is none of these \("
+    with pytest.raises(ew.MalformedModel, match=message):
+        ew.load_unsigned(content)
+
+
+def test_the_words_of_another_engine_do_not_matter():
+    with pytest.raises(ew.MalformedModel, match="PyTorch"):
+        ew.load_unsigned(CONVERTED["pt"][0], engine="litert")
+
+
+def test_a_package_is_for_load(tmp_path):
+    package = sealed.seal(tmp_path / "demo.ewp")
+    for source in (package, package.read_bytes()):
+        with pytest.raises(ew.BadInput, match="expected a bare model, got a package: use load"):
+            ew.load_unsigned(source)
+
+
+def test_a_file_of_another_kind_is_not_sealed(tmp_path):
+    content, noun, _ = CONVERTED["h5"]
+    with pytest.raises(ew.MalformedModel, match=re.escape(noun)):
+        sealed.seal(tmp_path / "demo.ewp", model=content)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_beginning_is_one_of_an_onnx():
+    # Of ModelProto: the fields that have numbers, and those that have messages or text.
+    tags = {1 << 3, 5 << 3} | {number << 3 | 2 for number in (2, 3, 4, 6, 7, 8, 14)}
+    beginnings = [beginning for beginning, *_ in foreign_file._BEGINNINGS]
+    assert beginnings
+    assert not [beginning for beginning in beginnings if beginning[0] in tags]
+
+
+def test_no_model_of_the_standard_is_foreign():
+    root = Path(onnx.__file__).parent / "backend" / "test" / "data"
+    paths = list(root.glob("**/*.onnx"))
+    assert len(paths) > 50
+    for path in paths:
+        assert foreign_file.recognised(path.read_bytes()[:HEAD_BYTES]) is None, path
+
+
+@pytest.mark.parametrize("producer", ["", "pytorch", "tf2onnx", "x" * 200, " " * 127])
+def test_no_model_is_foreign_by_its_producer(producer):
+    model = onnx.load_from_string(onnx_models.add())
+    model.producer_name = producer
+    content = model.SerializeToString()
+    assert foreign_file.recognised(content[:HEAD_BYTES]) is None
+    ew.load_unsigned(content).close()
