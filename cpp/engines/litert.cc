@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <set>
 
 #include "bytes/bytes.h"
@@ -166,8 +168,16 @@ void check(Status status, const char* doing) {
 
 // ---- What sessions share.
 
+// An output that is the same tensor as an input, or as an output before it.
+struct Alias {
+  size_t output;
+  Side side;
+  size_t index;
+};
+
 struct Weights {
   Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count);
+  void read_signature(size_t index, const TfliteFile& facts);
 
   const Api& api;
   Block file;
@@ -176,6 +186,7 @@ struct Weights {
   Owned environment;
   Owned model;
   std::vector<Signature> signatures;
+  std::vector<std::vector<Alias>> output_aliases;  // by signature
 };
 
 Handle make_environment(const Api& api) {
@@ -193,55 +204,78 @@ Handle make_model(const Api& api, Handle environment, Bytes file) {
   return model;
 }
 
-// What the file says about the tensor that the engine calls `name`.
-TensorSpec spec_of(const std::vector<TfliteTensor>& tensors, const char* name) {
-  for (const TfliteTensor& tensor : tensors) {
-    if (tensor.name == name) return {tensor.name, tensor.dtype, tensor.shape, tensor.quantization};
-  }
-  throw Error(Code::engine_failed, "litert: expected a tensor of the model's signature, got \"", name, "\"");
-}
-
 // The library returns null where the file has no name.
 const char* checked(const char* text) { return text == nullptr ? "" : text; }
 
-// The library binds memory to tensors, not to names: of two names for one tensor, one would be bound to memory that the
-// engine neither reads nor writes.
-void require_distinct_tensors(const TfliteSignature& signature) {
-  std::set<int32_t> seen;
-  const auto add = [&](const char* side, const TfliteTensor& tensor) {
-    if (seen.insert(tensor.tensor_index).second) return;
-    throw Error(Code::unsupported_model, "litert: ", side, " \"", tensor.name,
-                "\": expected a tensor of its own, got one that is "
-                "also another input or output (such a model runs on tflite-runtime: engine=\"tflite\")");
-  };
-  for (const TfliteTensor& tensor : signature.inputs) add("input", tensor);
-  for (const TfliteTensor& tensor : signature.outputs) add("output", tensor);
+// One side of a signature in the order in which the library takes memory for it. The library lists a tensor that has
+// two names twice by one of them; without signatures it keeps the file's order, and names may be equal.
+std::vector<TfliteTensor> in_library_order(const std::vector<std::string>& names, const TfliteSignature& signature,
+                                           const std::vector<TfliteTensor>& tensors) {
+  if (signature.key == kPlaceholderSignature && names.size() == tensors.size()) return tensors;
+  std::vector<TfliteTensor> rest = tensors;
+  std::vector<TfliteTensor> ordered;
+  for (const std::string& name : names) {
+    const auto named =
+        std::find_if(tensors.begin(), tensors.end(), [&](const auto& tensor) { return tensor.name == name; });
+    const auto next =
+        named == tensors.end() ? rest.end() : std::find_if(rest.begin(), rest.end(), [&](const auto& tensor) {
+          return tensor.tensor_index == named->tensor_index;
+        });
+    if (next == rest.end()) {
+      throw Error(Code::engine_failed, "litert: expected a tensor of the model's signature, got \"", name, "\"");
+    }
+    ordered.push_back(std::move(*next));
+    rest.erase(next);
+  }
+  return ordered;
 }
 
-Signature read_signature(const Api& api, Handle model, size_t index, const TfliteFile& facts) {
+// The outputs that are other inputs or outputs too. The library binds memory to tensors: the last memory that is bound
+// to a tensor is the one that the engine writes.
+std::vector<Alias> aliases(const std::vector<TfliteTensor>& inputs, const std::vector<TfliteTensor>& outputs) {
+  std::map<int32_t, std::pair<Side, size_t>> first;
+  std::vector<Alias> aliases;
+  for (size_t i = 0; i < inputs.size(); ++i) first.try_emplace(inputs[i].tensor_index, Side::input, i);
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const auto [entry, is_new] = first.try_emplace(outputs[i].tensor_index, Side::output, i);
+    if (!is_new) aliases.push_back({i, entry->second.first, entry->second.second});
+  }
+  return aliases;
+}
+
+std::vector<TensorSpec> specs(const std::vector<TfliteTensor>& tensors) {
+  std::vector<TensorSpec> specs;
+  for (const TfliteTensor& tensor : tensors) {
+    specs.push_back({tensor.name, tensor.dtype, tensor.shape, tensor.quantization});
+  }
+  return specs;
+}
+
+void Weights::read_signature(size_t index, const TfliteFile& facts) {
   Handle handle = nullptr;
   const char* key = nullptr;
-  check(api.signature(model, index, &handle), "reading a signature");
+  check(api.signature(model.get(), index, &handle), "reading a signature");
   check(api.signature_key(handle, &key), "reading a signature's key");
-  for (const TfliteSignature& written : facts.signatures) {
-    if (written.key != checked(key)) continue;
-    require_distinct_tensors(written);
-    Signature signature{written.key, {}, {}};
-    const auto fill = [&](auto count_of, auto name_of, const std::vector<TfliteTensor>& from,
-                          std::vector<TensorSpec>& to) {
-      size_t count = 0;
-      check(count_of(handle, &count), "counting a signature's tensors");
-      for (size_t i = 0; i < count; ++i) {
-        const char* name = nullptr;
-        check(name_of(handle, i, &name), "reading a tensor's name");
-        to.push_back(spec_of(from, checked(name)));
-      }
-    };
-    fill(api.input_count, api.input_name, written.inputs, signature.inputs);
-    fill(api.output_count, api.output_name, written.outputs, signature.outputs);
-    return signature;
+  const auto written = std::find_if(facts.signatures.begin(), facts.signatures.end(),
+                                    [&](const TfliteSignature& signature) { return signature.key == checked(key); });
+  if (written == facts.signatures.end()) {
+    throw Error(Code::engine_failed, "litert: expected a signature of the file, got \"", checked(key), "\"");
   }
-  throw Error(Code::engine_failed, "litert: expected a signature of the file, got \"", checked(key), "\"");
+  const auto names = [&](auto count_of, auto name_of) {
+    size_t count = 0;
+    check(count_of(handle, &count), "counting a signature's tensors");
+    std::vector<std::string> names(count);
+    for (size_t i = 0; i < count; ++i) {
+      const char* name = nullptr;
+      check(name_of(handle, i, &name), "reading a tensor's name");
+      names[i] = checked(name);
+    }
+    return names;
+  };
+  const auto inputs = in_library_order(names(api.input_count, api.input_name), *written, written->inputs);
+  const auto outputs = in_library_order(names(api.output_count, api.output_name), *written, written->outputs);
+  signatures.push_back({written->key, specs(inputs), specs(outputs)});
+  output_aliases.push_back(aliases(inputs, outputs));
 }
 
 Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count)
@@ -250,7 +284,7 @@ Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int
       model(make_model(api, environment.get(), {file.data(), file.size_bytes()}), api.destroy_model) {
   size_t count = 0;
   check(api.signature_count(model.get(), &count), "counting signatures");
-  for (size_t i = 0; i < count; ++i) signatures.push_back(read_signature(api, model.get(), i, facts));
+  for (size_t i = 0; i < count; ++i) read_signature(i, facts);
 }
 
 // ---- A session.
@@ -267,7 +301,7 @@ class LitertSession final : public EngineSession {
   void resize(std::span<const Shape> input_shapes) override;
   Shape output_shape(size_t index) const override { return output_shapes_[index]; }
   Binding bind(Side side, size_t index, const TensorView& view) override;
-  void release(Binding binding) noexcept override { weights_->api.destroy_buffer(binding); }
+  void release(Binding binding) noexcept override;
   void run(std::span<const Binding> inputs, std::span<Binding> outputs) override;
   TensorView view(Binding) const override;
   void reset() override {}
@@ -279,12 +313,16 @@ class LitertSession final : public EngineSession {
  private:
   std::vector<Shape> read_output_shapes();
   void prove_output_shapes();
+  const std::vector<Alias>& aliases() const { return weights_->output_aliases[signature_index_]; }
+  Status run_with_aliases(std::span<const Binding> inputs, std::span<const Binding> outputs);
 
   std::shared_ptr<const Weights> weights_;
   size_t signature_index_;
   Owned compiled_;
   std::vector<Shape> output_shapes_;
   bool is_proven_ = false;  // a run has left the output shapes as they were read before it
+  std::mutex memory_mutex_;
+  std::map<Binding, std::span<std::byte>> memory_;  // of every binding, where outputs have aliases
 };
 
 // `text` is TOML without quotes around keys; an unknown key is ignored.
@@ -417,13 +455,44 @@ Binding LitertSession::bind(Side, size_t, const TensorView& view) {
     type.layout.dimensions[axis] = static_cast<int32_t>(view.shape[axis]);
   Handle buffer = nullptr;
   check(weights_->api.create_buffer(&type, view.data, view.size_bytes, nullptr, &buffer), "binding memory");
+  if (!aliases().empty()) {
+    const std::lock_guard lock(memory_mutex_);
+    memory_[buffer] = {view.data, view.size_bytes};
+  }
   return buffer;
+}
+
+void LitertSession::release(Binding binding) noexcept {
+  if (!aliases().empty()) {
+    const std::lock_guard lock(memory_mutex_);
+    memory_.erase(binding);
+  }
+  weights_->api.destroy_buffer(binding);
+}
+
+// Gives the library one memory for each tensor, and copies it to where else the tensor is wanted.
+Status LitertSession::run_with_aliases(std::span<const Binding> inputs, std::span<const Binding> outputs) {
+  std::vector<Binding> taken(inputs.begin(), inputs.end());
+  std::vector<Binding> written(outputs.begin(), outputs.end());
+  const auto source = [&](const Alias& alias) { return (alias.side == Side::input ? inputs : outputs)[alias.index]; };
+  for (const Alias& alias : aliases()) written[alias.output] = source(alias);
+  const Status status =
+      weights_->api.run(compiled_.get(), signature_index_, taken.size(), taken.data(), written.size(), written.data());
+  const std::lock_guard lock(memory_mutex_);
+  for (const Alias& alias : aliases()) {
+    const std::span<std::byte> from = memory_.at(source(alias));
+    const std::span<std::byte> to = memory_.at(outputs[alias.output]);
+    std::memcpy(to.data(), from.data(), std::min(to.size(), from.size()));
+  }
+  return status;
 }
 
 void LitertSession::run(std::span<const Binding> inputs, std::span<Binding> outputs) {
   // The library's parameter is not const, but the array is not written.
-  const Status status = weights_->api.run(compiled_.get(), signature_index_, inputs.size(),
-                                          const_cast<Handle*>(inputs.data()), outputs.size(), outputs.data());
+  const Status status = aliases().empty()
+                            ? weights_->api.run(compiled_.get(), signature_index_, inputs.size(),
+                                                const_cast<Handle*>(inputs.data()), outputs.size(), outputs.data())
+                            : run_with_aliases(inputs, outputs);
   if (!is_proven_) prove_output_shapes();
   check(status, "running");
 }
@@ -475,9 +544,10 @@ EngineReport LitertEngine::report() const {
 
   std::vector<Binding> inputs;
   std::vector<Binding> outputs;
-  std::vector<std::unique_ptr<void, void (*)(Handle)>> bound;
+  const auto release = [&](Binding binding) { session.release(binding); };
+  std::vector<std::unique_ptr<void, decltype(release)>> bound;
   for (const auto& [side, view] : views) {
-    bound.emplace_back(session.bind(side, 0, view), weights_->api.destroy_buffer);
+    bound.emplace_back(session.bind(side, 0, view), release);
     (side == Side::input ? inputs : outputs).push_back(bound.back().get());
   }
   session.start_profiler();
@@ -487,11 +557,20 @@ EngineReport LitertEngine::report() const {
   return {"litert", version_, is_delegated ? "XNNPACK" : "none", weights_->node_count, fallback_count};
 }
 
+// Takes names of inputs and outputs out of the file, so that the library makes up its own, which differ. A name may
+// share its bytes with anything else in the file, so the file is checked again.
+void blank_names(const Block& file, const std::vector<size_t>& offsets) {
+  // An empty string: a length of 0 and the zero byte behind it.
+  for (const size_t offset : offsets) std::memset(file.data() + offset, 0, 5);
+  read_tflite({file.data(), file.size_bytes()});
+}
+
 }  // namespace
 
 std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::string& version, Block file,
                                     int threads) {
   const TfliteFile facts = read_tflite({file.data(), file.size_bytes()});
+  if (!facts.mistakable_names.empty()) blank_names(file, facts.mistakable_names);
   require_version("ai-edge-litert", version, {2, 2}, {2, 4});
   if (facts.has_variables) {
     throw Error(Code::unsupported_model,

@@ -1,5 +1,6 @@
 #include "model_files/flatbuffer.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,7 @@ class Proof {
  public:
   Proof(Bytes file, const FlatSchema& schema) : file_(file), schema_(schema) {}
 
-  FlatTable root() {
+  ProvenFlatbuffer proven() {
     if (file_.size() >= (uint64_t{1} << 31)) {
       throw Error(Code::unsupported_model, "file of ", file_.size(), " bytes, expected less than 2 GiB");
     }
@@ -33,7 +34,7 @@ class Proof {
       pending_.pop_back();
       check_table(next);
     }
-    return {file_, static_cast<uint32_t>(root)};
+    return {{file_, static_cast<uint32_t>(root)}, end_};
   }
 
  private:
@@ -78,6 +79,9 @@ class Proof {
     throw Error(Code::malformed_model, "table ", layout.name, ", ", field_name(layout, field), ": ", why);
   }
 
+  // Notes that something ends at `end`.
+  void reach(uint64_t end) { end_ = std::max(end_, end); }
+
   // Returns the position that the offset stored at `slot` points to. Offsets are unsigned and point forward.
   uint64_t follow(uint64_t slot) const { return slot + at<uint32_t>(slot); }
 
@@ -93,6 +97,7 @@ class Proof {
              "vector of " + std::to_string(count) + " elements of " + std::to_string(width) + " bytes at offset " +
                  std::to_string(position) + " leaves the file of " + std::to_string(file_.size()) + " bytes");
     }
+    reach(position + 4 + uint64_t{count} * width);
     reached_bytes_ += uint64_t{count} * width;
     if (reached_bytes_ / kMaxFlatSharing > file_.size()) {
       refuse(layout, field, "vectors reach more than " + std::to_string(kMaxFlatSharing) + " times the file's bytes");
@@ -109,6 +114,7 @@ class Proof {
     const std::optional<char> end = try_read<char>(file_, position + 4 + length);
     if (!end || *end != '\0')
       refuse(layout, field, "string at offset " + std::to_string(position) + " has no end mark");
+    reach(position + 5 + length);
     const auto* first = reinterpret_cast<const char*>(file_.data()) + position + 4;
     if (!is_utf8_name({first, length}))
       refuse(layout, field, "string at offset " + std::to_string(position) + " is not UTF-8");
@@ -152,6 +158,7 @@ class Proof {
       throw Error(Code::malformed_model, "table ", layout.name, " at offset ", table.position, ": ", table_bytes,
                   " bytes leave the file of ", file_.size(), " bytes");
     }
+    reach(std::max(start + vtable_bytes, uint64_t{table.position} + table_bytes));
     const size_t field_count = (vtable_bytes - 4u) / 2u;
     size_t child = 0;
     for (size_t field = 0; field < layout.fields.size(); ++field) {
@@ -230,11 +237,12 @@ class Proof {
   std::vector<Pending> pending_;
   uint32_t table_count_ = 1;
   uint64_t reached_bytes_ = 0;
+  uint64_t end_ = 8;          // of what has been reached; the root offset and the identifier come first
   uint8_t union_member_ = 0;  // of the union field that is being read
 };
 
 }  // namespace
 
-FlatTable read_flatbuffer(Bytes file, const FlatSchema& schema) { return Proof(file, schema).root(); }
+ProvenFlatbuffer read_flatbuffer(Bytes file, const FlatSchema& schema) { return Proof(file, schema).proven(); }
 
 }  // namespace edgeward

@@ -167,8 +167,14 @@ class FlatTables {
 
 inline FlatTables FlatTable::tables(uint32_t field) const { return {file_, target(field)}; }
 
-// Proves `file` against `schema` and returns its root. Throws Error(malformed_model), or Error(unsupported_model) for
-// a file of 2 GiB or more, or a field or union member that the schema does not know.
-FlatTable read_flatbuffer(Bytes file, const FlatSchema& schema);
+// What a proof yields. No table, vector or string has a byte at `end` or behind it.
+struct ProvenFlatbuffer {
+  FlatTable root;
+  uint64_t end;
+};
+
+// Proves `file` against `schema`. Throws Error(malformed_model), or Error(unsupported_model) for a file of 2 GiB or
+// more, or a field or union member that the schema does not know.
+ProvenFlatbuffer read_flatbuffer(Bytes file, const FlatSchema& schema);
 
 }  // namespace edgeward

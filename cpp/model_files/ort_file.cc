@@ -50,7 +50,7 @@ struct Scope {
 class Checker {
  public:
   void file(Bytes file) {
-    const FlatTable root = read_flatbuffer(file, kSchema);
+    const FlatTable root = read_flatbuffer(file, kSchema).root;
     if (root.string(session::ort_version).empty()) refuse("session: no ort_version");
     const FlatTable the_model = root.table(session::model);
     if (!the_model) refuse("session: no model");

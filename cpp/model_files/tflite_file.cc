@@ -11,6 +11,7 @@
 
 #include "error.h"
 #include "model_files/flatbuffer.h"
+#include "model_files/tflite_buffers.h"
 #include "model_files/tflite_operators.h"
 #include "model_files/tflite_schema.h"
 
@@ -49,7 +50,7 @@ std::optional<ZeroPointRange> zero_point_range(TfliteType type) {
 
 class Reader {
  public:
-  explicit Reader(Bytes file) : root_(read_flatbuffer(file, schema::kSchema)) {}
+  explicit Reader(Bytes file) : Reader(file, read_flatbuffer(file, schema::kSchema)) {}
 
   TfliteFile file() {
     const auto version = root_.scalar<uint32_t>(schema::model::version, 0);
@@ -59,10 +60,9 @@ class Reader {
                   " external buffers, expected none: a model is one file");
     }
     codes_ = root_.tables(schema::model::operator_codes);
-    buffers_ = root_.tables(schema::model::buffers);
+    buffers_ = TfliteBuffers(file_, end_, root_.tables(schema::model::buffers));
     subgraphs_ = root_.tables(schema::model::subgraphs);
     if (subgraphs_.empty()) refuse("model: no subgraph");
-    check_buffers();
     check_metadata();
     for (uint32_t i = 0; i < codes_.size(); ++i) check_operator_code(i);
     for (uint32_t i = 0; i < subgraphs_.size(); ++i) {
@@ -74,25 +74,16 @@ class Reader {
     for (uint32_t i = 0; i < subgraphs_.size(); ++i) check_subgraph(i);
     file.has_variables = has_variables_;
     file.signatures = signatures();
+    if (root_.tables(schema::model::signature_defs).empty()) file.mistakable_names = mistakable_names();
     return file;
   }
 
  private:
+  Reader(Bytes file, const ProvenFlatbuffer& proven) : file_(file), end_(proven.end), root_(proven.root) {}
+
   template <class... Parts>
   [[noreturn]] static void refuse(const Parts&... parts) {
     throw Error(Code::malformed_model, parts...);
-  }
-
-  void check_buffers() const {
-    for (uint32_t i = 0; i < buffers_.size(); ++i) {
-      if (buffers_[i].scalar<uint64_t>(schema::buffer::offset, 0) != 0 ||
-          buffers_[i].scalar<uint64_t>(schema::buffer::size, 0) != 0) {
-        throw Error(Code::unsupported_model, "buffer ", i, ": data outside the flatbuffer, expected it inside");
-      }
-    }
-    if (!buffers_.empty() && !buffers_[0].vector<uint8_t>(schema::buffer::data).empty()) {
-      refuse("buffer 0: ", buffers_[0].vector<uint8_t>(schema::buffer::data).size(), " bytes, expected none");
-    }
   }
 
   void check_metadata() const {
@@ -247,9 +238,8 @@ class Reader {
     if (buffer != 0 && buffer >= buffers_.size()) {
       refuse(tensor_text(subgraph, index), ": buffer ", buffer, ", but the model has ", buffers_.size(), " buffers");
     }
-    const bool has_data = buffer != 0 && buffers_[buffer].has(schema::buffer::data) &&
-                          (stored_elements_ == 0 || !buffers_[buffer].vector<uint8_t>(schema::buffer::data).empty());
-    if (!has_data) {
+    const std::optional<Bytes> data = buffer == 0 ? std::nullopt : buffers_.data(buffer);
+    if (!data || (data->empty() && stored_elements_ != 0)) {
       activation_bytes_ += expected;
       if (activation_bytes_ > kMaxActivationBytes) {
         throw Error(Code::unsupported_model, tensor_text(subgraph, index),
@@ -258,17 +248,23 @@ class Reader {
       }
       return;
     }
-    const auto data = buffers_[buffer].vector<uint8_t>(schema::buffer::data);
     if (value.is_variable) refuse(tensor_text(subgraph, index), ": a variable with constant data");
     value.is_constant = true;
     value.has_shape = true;
-    value.data = Bytes(data.data(), data.size());
+    value.data = *data;
     if (value.shape.is_dynamic()) refuse(tensor_text(subgraph, index), ": a constant of shape ", text(value.shape));
     if (value.type == TfliteType::string) return check_strings(subgraph, index, value);
     if (!element) refuse(tensor_text(subgraph, index), ": a constant of type ", name(value.type));
-    if (data.size() != expected) {
+    if (data->size() < expected) {
       refuse(tensor_text(subgraph, index), ": ", name(value.type), " ", text(value.shape), " needs ", expected,
-             " bytes, buffer ", buffer, " has ", data.size());
+             " bytes, buffer ", buffer, " has ", data->size());
+    }
+    value.data = data->first(expected);
+    // As far as data inside the flatbuffer is aligned, which kernels read where it is.
+    const size_t alignment = std::clamp<size_t>(bits(*element) / 8, 1, 4);
+    if (static_cast<size_t>(data->data() - file_.data()) % alignment != 0) {
+      refuse(tensor_text(subgraph, index), ": buffer ", buffer, " at offset ", data->data() - file_.data(),
+             " is not aligned to ", alignment);
     }
   }
 
@@ -371,9 +367,10 @@ class Reader {
     operation.options_2 = table.table(schema::operation::builtin_options_2);
     operation.inputs = table.vector<int32_t>(schema::operation::inputs);
     operation.outputs = table.vector<int32_t>(schema::operation::outputs);
-    if (table.scalar<uint64_t>(schema::operation::large_custom_options_offset, 0) != 0 ||
-        table.scalar<uint64_t>(schema::operation::large_custom_options_size, 0) != 0) {
-      throw Error(Code::unsupported_model, text(operation), ": options outside the flatbuffer, expected them inside");
+    const auto options_offset = table.scalar<uint64_t>(schema::operation::large_custom_options_offset, 0);
+    if (options_offset > 1) {
+      const auto size = table.scalar<uint64_t>(schema::operation::large_custom_options_size, 0);
+      bytes_behind(file_, end_, options_offset, size, text(operation) + ": options");
     }
     for (uint32_t i = 0; i < operation.inputs.size(); ++i) {
       const int32_t input = operation.inputs[i];
@@ -434,19 +431,67 @@ class Reader {
 
   TfliteSignature placeholder() const {
     TfliteSignature signature{kPlaceholderSignature, 0, {}, {}};
-    const FlatTables tensors = subgraphs_[0].tables(schema::subgraph::tensors);
-    for (const auto side : {schema::subgraph::inputs, schema::subgraph::outputs}) {
+    for (const uint32_t side : {schema::subgraph::inputs, schema::subgraph::outputs}) {
+      const std::string_view what = side == schema::subgraph::inputs ? "input" : "output";
       const auto indices = subgraphs_[0].vector<int32_t>(side);
+      std::vector<std::string> names = distinct_names(what, side);
+      auto& list = side == schema::subgraph::inputs ? signature.inputs : signature.outputs;
       for (uint32_t i = 0; i < indices.size(); ++i) {
-        const auto index = static_cast<uint32_t>(indices[i]);
-        std::string name(tensors[index].string(schema::tensor::name));
-        auto& list = side == schema::subgraph::inputs ? signature.inputs : signature.outputs;
-        list.push_back(
-            endpoint("subgraph 0", side == schema::subgraph::inputs ? "input" : "output", 0, index, std::move(name)));
+        list.push_back(endpoint("subgraph 0", what, 0, static_cast<uint32_t>(indices[i]), std::move(names[i])));
       }
     }
-    check_names("subgraph 0", signature);
     return signature;
+  }
+
+  // What the file calls the inputs or outputs of subgraph 0.
+  std::vector<std::string_view> written_names(uint32_t side) const {
+    const FlatTables tensors = subgraphs_[0].tables(schema::subgraph::tensors);
+    const auto indices = subgraphs_[0].vector<int32_t>(side);
+    std::vector<std::string_view> names;
+    for (uint32_t i = 0; i < indices.size(); ++i) {
+      names.push_back(tensors[static_cast<uint32_t>(indices[i])].string(schema::tensor::name));
+    }
+    return names;
+  }
+
+  std::vector<std::string> distinct_names(std::string_view what, uint32_t side) const {
+    const std::vector<std::string_view> written = written_names(side);
+    std::unordered_map<std::string_view, uint32_t> counts;
+    for (const std::string_view name : written) ++counts[name];
+    std::vector<std::string> names;
+    for (size_t i = 0; i < written.size(); ++i) {
+      std::string name(written[i]);
+      if (name.empty() || counts[written[i]] > 1) {
+        name = std::string(what) + "_" + std::to_string(i);
+        while (counts.count(name) != 0) name += '_';
+      }
+      names.push_back(std::move(name));
+    }
+    return names;
+  }
+
+  // LiteRT finds the tensors of a file without signatures by these names: a name of two tensors leads to one of them,
+  // and a tensor without a name is "input0" or "output0", by its place.
+  std::vector<size_t> mistakable_names() const {
+    std::vector<size_t> offsets;
+    for (const uint32_t side : {schema::subgraph::inputs, schema::subgraph::outputs}) {
+      const std::vector<std::string_view> written = written_names(side);
+      const auto indices = subgraphs_[0].vector<int32_t>(side);
+      std::unordered_map<std::string, int32_t> tensors;
+      bool is_mistakable = false;
+      for (uint32_t i = 0; i < written.size(); ++i) {
+        std::string name(written[i]);
+        if (name.empty()) name = (side == schema::subgraph::inputs ? "input" : "output") + std::to_string(i);
+        const auto [entry, is_first] = tensors.emplace(std::move(name), indices[i]);
+        is_mistakable = is_mistakable || (!is_first && entry->second != indices[i]);
+      }
+      if (!is_mistakable) continue;
+      for (const std::string_view name : written) {
+        if (!name.empty())
+          offsets.push_back(static_cast<size_t>(reinterpret_cast<const std::byte*>(name.data()) - file_.data()) - 4);
+      }
+    }
+    return offsets;
   }
 
   TfliteSignature signature(const FlatTable& table) const {
@@ -497,11 +542,6 @@ class Reader {
 
   TfliteTensor endpoint(const std::string& where, std::string_view what, size_t subgraph, uint32_t index,
                         std::string name) const {
-    // LiteRT makes a C++ string of the tensor's own name, also where the signature has another.
-    if (!subgraphs_[static_cast<uint32_t>(subgraph)].tables(schema::subgraph::tensors)[index].has(
-            schema::tensor::name)) {
-      refuse(where, ": ", what, " \"", name, "\" is tensor ", index, ", which has no name");
-    }
     const TfliteValue& value = values_[subgraph][index];
     const std::optional<DType> element = dtype(value.type);
     if (!element) {
@@ -531,9 +571,11 @@ class Reader {
     }
   }
 
+  Bytes file_;
+  uint64_t end_;  // of the flatbuffer in it
   FlatTable root_;
   FlatTables codes_;
-  FlatTables buffers_;
+  TfliteBuffers buffers_;
   FlatTables subgraphs_;
   std::vector<TfliteInterface> interfaces_;
   std::vector<std::vector<TfliteValue>> values_;  // by subgraph, then by tensor

@@ -13,7 +13,7 @@ namespace edgeward {
 
 // An input or output of a signature. `shape` has -1 where the dimension is known only once shapes are given.
 struct TfliteTensor {
-  std::string name;      // the signature's name for it
+  std::string name;      // the signature's name for it, or one of ours
   int32_t tensor_index;  // within the signature's subgraph
   DType dtype;
   Shape shape;
@@ -28,8 +28,12 @@ struct TfliteSignature {
 };
 
 struct TfliteFile {
-  // At least one. A file without signatures has one over subgraph 0, kPlaceholderSignature, with tensor names as names.
+  // At least one. A file without signatures has one over subgraph 0, kPlaceholderSignature, with tensor names as names;
+  // a tensor without a name, or with another's, is "input_0" or "output_0" by its place.
   std::vector<TfliteSignature> signatures;
+  // Where the names of inputs and outputs of that one lie, as flatbuffer strings, if an engine that goes by name would
+  // mistake a tensor for another. Such an engine makes up names where there are none.
+  std::vector<size_t> mistakable_names;
   int64_t node_count;  // operators of subgraph 0
   bool has_variables;  // in any subgraph
 };

@@ -16,7 +16,7 @@ from models import onnx_models, tflite_models
 def write_corpora(directory: Path) -> int:
     """Returns how many files it wrote."""
     corpora = {
-        "tflite_file": [make() for make in tflite_models.ALL.values()],
+        "tflite_file": [make() for make in (tflite_models.ALL | tflite_models.ALIKE).values()],
         "onnx_file": [make() for make in onnx_models.ALL.values()],
     }
     corpora["ort_file"] = [onnx_models.to_ort(model) for model in corpora["onnx_file"]]

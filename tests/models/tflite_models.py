@@ -26,6 +26,7 @@ from .tflite_writer import (
     Tensor,
     constant,
     model,
+    model_with_outer_buffers,
 )
 
 # Element types that a graph input and output can have in LiteRT's CompiledModel.
@@ -108,6 +109,36 @@ def renamed() -> bytes:
     source, target = (tensor.name for tensor in tensors)
     graph = Subgraph(tensors, [Op("NEG", [source], [target])], [source], [target])
     return model([graph], [Signature("serving_default", {"x": source}, {"y": target})])
+
+
+def outer_buffers() -> bytes:
+    """y = x + [0, 1, 2, 3], with the constant behind the flatbuffer."""
+    addend = np.arange(4, dtype=np.float32)
+    tensors = [
+        Tensor("x", "float32", (4,)),
+        constant("addend", addend),
+        Tensor("y", "float32", (4,)),
+    ]
+    op = Op("ADD", ["x", "addend"], ["y"], {"activation": NONE})
+    return model_with_outer_buffers([Subgraph(tensors, [op], ["x"], ["y"])])
+
+
+def labelled(*labels: str | None) -> bytes:
+    """Two inputs and one output, a - b, that the file calls `labels`."""
+    tensors = [
+        Tensor(name, "float32", (4,), label=label)
+        for name, label in zip("aby", labels, strict=True)
+    ]
+    op = Op("SUB", ["a", "b"], ["y"], {"activation": NONE})
+    return model([Subgraph(tensors, [op], ["a", "b"], ["y"])])
+
+
+def shared_outputs() -> bytes:
+    """y = a - b; outputs y, y again, and the input b."""
+    tensors = [Tensor(name, "float32", (4,)) for name in "aby"]
+    op = Op("SUB", ["a", "b"], ["y"], {"activation": NONE})
+    signature = Signature("serve", {"a": "a", "b": "b"}, {"once": "y", "again": "y", "b": "b"})
+    return model([Subgraph(tensors, [op], ["a", "b"], ["y", "y", "b"])], [signature])
 
 
 def dynamic_batch() -> bytes:
@@ -327,6 +358,7 @@ ALL: dict[str, Callable[[], bytes]] = {
     "sum_product": sum_product,
     "two_signatures": two_signatures,
     "renamed": renamed,
+    "outer_buffers": outer_buffers,
     "dynamic_batch": dynamic_batch,
     **{f"identity_{dtype}": partial(identity, dtype) for dtype in DTYPES + INTERPRETER_DTYPES},
     "quantized_add": quantized_add,
@@ -337,4 +369,11 @@ ALL: dict[str, Callable[[], bytes]] = {
     "strings": strings,
     "data_dependent": data_dependent,
     "broadcast_chain": partial(broadcast_chain, 8),
+}
+
+# Tensors cannot be told apart by their names in the file.
+ALIKE: dict[str, Callable[[], bytes]] = {
+    "nameless": partial(labelled, None, None, None),
+    "equal_names": partial(labelled, "x", "x", "x"),
+    "shared_outputs": shared_outputs,
 }

@@ -21,6 +21,7 @@ from flatbuffers.number_types import (
     Int32Flags,
     Uint8Flags,
     Uint32Flags,
+    Uint64Flags,
 )
 
 SCHEMA_VERSION = 3
@@ -60,6 +61,7 @@ BUILTINS = {
     "RESHAPE": Builtin(22, 17),
     "SOFTMAX": Builtin(25, 9, (("beta", Float32Flags),)),
     "UNIDIRECTIONAL_SEQUENCE_RNN": Builtin(35, 31, (("time_major", BoolFlags), _ACTIVATION)),
+    "SUB": Builtin(41, 28, (_ACTIVATION,)),
     "MEAN": Builtin(40, 27, (("keep_dims", BoolFlags),)),
     "NEG": Builtin(59, 42),
     "WHERE": Builtin(109, 85),
@@ -86,6 +88,8 @@ class Tensor:
     shape_signature: Sequence[int] | None = None
     quantization: Quantization | None = None
     is_variable: bool = False
+    label: str | None = ""
+    """What the file calls it: "" for `name`, None for nothing."""
 
 
 def constant(name: str, data: npt.NDArray[Any], quantization: Quantization | None = None) -> Tensor:
@@ -134,12 +138,43 @@ class Place:
     offset: int
 
 
+@dataclass
+class Outside:
+    """Buffers behind the flatbuffer, each at a multiple of 16; `end` is where that ends."""
+
+    end: int = 0
+    data: bytes = b""
+
+    def add(self, content: bytes) -> int:
+        """Where `content` lies in the file."""
+        while (self.end + len(self.data)) % BUFFER_ALIGNMENT_BYTES:
+            self.data += b"\0"
+        self.data += content
+        return self.end + len(self.data) - len(content)
+
+
 def model(subgraphs: Sequence[Subgraph], signatures: Sequence[Signature] = ()) -> bytes:
     """The file. Buffer 0 is empty by rule of the format; constants follow in graph order."""
+    return _flatbuffer(subgraphs, signatures, None)
+
+
+def model_with_outer_buffers(
+    subgraphs: Sequence[Subgraph], signatures: Sequence[Signature] = ()
+) -> bytes:
+    """The same with every constant behind the flatbuffer, as converters write large ones."""
+    # The offsets are numbers of a fixed width, so the first writing has the length of the second.
+    outside = Outside(end=len(_flatbuffer(subgraphs, signatures, Outside())))
+    flatbuffer = _flatbuffer(subgraphs, signatures, outside)
+    return flatbuffer + outside.data
+
+
+def _flatbuffer(
+    subgraphs: Sequence[Subgraph], signatures: Sequence[Signature], outside: Outside | None
+) -> bytes:
     builder = flatbuffers.Builder(1024)
     used = sorted({op.builtin for graph in subgraphs for op in graph.ops})
     buffers = [_table(builder, {})]
-    graphs = [_subgraph(builder, graph, used, buffers) for graph in subgraphs]
+    graphs = [_subgraph(builder, graph, used, buffers, outside) for graph in subgraphs]
     codes = [_operator_code(builder, BUILTINS[name].code) for name in used]
     keys = [_signature(builder, signature, subgraphs) for signature in signatures]
     fields = {
@@ -155,8 +190,14 @@ def model(subgraphs: Sequence[Subgraph], signatures: Sequence[Signature] = ()) -
     return bytes(builder.Output())
 
 
-def _subgraph(builder: Any, graph: Subgraph, used: Sequence[str], buffers: list[Place]) -> Place:
-    tensors = [_tensor(builder, tensor, buffers) for tensor in graph.tensors]
+def _subgraph(
+    builder: Any,
+    graph: Subgraph,
+    used: Sequence[str],
+    buffers: list[Place],
+    outside: Outside | None,
+) -> Place:
+    tensors = [_tensor(builder, tensor, buffers, outside) for tensor in graph.tensors]
     ops = [_operator(builder, op, graph, used) for op in graph.ops]
     return _table(
         builder,
@@ -170,18 +211,19 @@ def _subgraph(builder: Any, graph: Subgraph, used: Sequence[str], buffers: list[
     )
 
 
-def _tensor(builder: Any, tensor: Tensor, buffers: list[Place]) -> Place:
+def _tensor(builder: Any, tensor: Tensor, buffers: list[Place], outside: Outside | None) -> Place:
     buffer_index = 0
     if tensor.data is not None:
         buffer_index = len(buffers)
-        buffers.append(_buffer(builder, tensor.data))
+        buffers.append(_buffer(builder, tensor.data, outside))
     fields = {
         0: _ints(builder, tensor.shape),
         1: (Int8Flags, TENSOR_TYPES[tensor.dtype]),
         2: (Uint32Flags, buffer_index),
-        3: Place(builder.CreateString(tensor.name)),
         5: (BoolFlags, tensor.is_variable),
     }
+    if tensor.label is not None:
+        fields[3] = Place(builder.CreateString(tensor.label or tensor.name))
     if tensor.quantization is not None:
         fields[4] = _quantization(builder, tensor.quantization)
     if tensor.shape_signature is not None:
@@ -189,8 +231,11 @@ def _tensor(builder: Any, tensor: Tensor, buffers: list[Place]) -> Place:
     return _table(builder, fields)
 
 
-def _buffer(builder: Any, data: npt.NDArray[Any] | bytes) -> Place:
+def _buffer(builder: Any, data: npt.NDArray[Any] | bytes, outside: Outside | None) -> Place:
     content = data if isinstance(data, bytes) else data.tobytes()
+    if outside is not None:
+        offset = outside.add(content)
+        return _table(builder, {1: (Uint64Flags, offset), 2: (Uint64Flags, len(content))})
     builder.StartVector(1, len(content), BUFFER_ALIGNMENT_BYTES)
     builder.head -= len(content)
     builder.Bytes[builder.head : builder.head + len(content)] = content

@@ -53,7 +53,7 @@ FlatNode tree() {
 }
 
 std::string file(const FlatNode& node) { return FlatWriter::file("TEST", node); }
-FlatTable read(const std::string& bytes) { return read_flatbuffer(view(bytes), kSchema); }
+FlatTable read(const std::string& bytes) { return read_flatbuffer(view(bytes), kSchema).root; }
 
 template <class Edit>
 std::string edited(const Edit& edit) {

@@ -1,0 +1,58 @@
+"""What LiteRT is given, and what comes back: tensors that it would take for one another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from models import tflite_models
+
+import edgeward as ew
+
+A, B = np.arange(4, dtype=np.float32), np.full(4, 3, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "outputs"),
+    [
+        ("nameless", ["input_0", "input_1"], ["output_0"]),
+        ("equal_names", ["input_0", "input_1"], ["x"]),
+        ("shared_outputs", ["a", "b"], ["once", "again", "b"]),
+    ],
+)
+def test_tensors_that_are_alike_have_names_and_memory_of_their_own(
+    name: str, inputs: list[str], outputs: list[str]
+) -> None:
+    model = ew.load_unsigned(tflite_models.ALIKE[name](), engine="litert")
+    assert [spec.name for spec in model.inputs] == inputs
+    assert [spec.name for spec in model.outputs] == outputs
+    expected = {output: B if output == "b" else A - B for output in outputs}
+    session = model.session()
+    session.inputs[inputs[0]][:], session.inputs[inputs[1]][:] = A, B
+    session.run()
+    answers = [
+        model.predict(dict(zip(inputs, (A, B), strict=True))),
+        model.predict(dict(zip(inputs, (A.copy(), B.copy()), strict=True))),
+        session.outputs,
+    ]
+    for answer in answers:
+        if not isinstance(answer, np.ndarray):
+            got = {output: np.array(answer[output]) for output in outputs}
+        else:
+            got = {outputs[0]: answer}
+        for output, wanted in expected.items():
+            np.testing.assert_array_equal(got[output], wanted)
+    assert model.engine.node_count == 1
+
+
+def test_outputs_that_are_one_tensor_are_kept_apart() -> None:
+    model = ew.load_unsigned(tflite_models.shared_outputs(), engine="litert")
+    first = model.predict({"a": A, "b": B})
+    first["once"][:] = 100
+    np.testing.assert_array_equal(first["again"], A - B)
+    np.testing.assert_array_equal(B, 3)
+    once = np.zeros(4, np.float32)
+    second = model.predict({"a": B, "b": A}, out={"once": once})
+    np.testing.assert_array_equal(once, B - A)
+    np.testing.assert_array_equal(second["again"], B - A)
+    np.testing.assert_array_equal(second["b"], A)
+    np.testing.assert_array_equal(first["again"], A - B)
