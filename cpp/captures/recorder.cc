@@ -248,7 +248,7 @@ void Recorder::write_pre_roll(uint64_t begin_ns, int64_t wall_ahead_ns) {
   }
 }
 
-std::optional<Statistics> Recorder::statistics() const {
+std::optional<Statistics> Recorder::statistics() {
   const std::lock_guard lock(mutex_);
   if (!statistics_) return std::nullopt;
   return statistics_->statistics();

@@ -48,7 +48,7 @@ class Recorder {
 
   RingCounters counters() const { return ring_.counters(); }
   // A snapshot; nothing without statistics. Any thread.
-  std::optional<Statistics> statistics() const;
+  std::optional<Statistics> statistics();
   // The same, and from here on they are counted from zero. Any thread.
   std::optional<Statistics> take_statistics();
   const std::shared_ptr<Capture>& capture() const { return capture_; }

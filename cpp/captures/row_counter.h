@@ -1,5 +1,6 @@
-// RowCounter: counts rows of numbers column by column, all columns of a row in one pass over wide vectors. What it has
-// counted is taken as Parts. One thread at a time.
+// RowCounter: counts rows of numbers column by column, some rows at a time, all columns in one pass over wide vectors:
+// between two runs of a model its memory leaves the nearest cache, and so it is fetched once for all of them. What it
+// has counted is taken as Parts. One thread at a time.
 #pragma once
 
 #include <bit>
@@ -27,15 +28,18 @@ class RowCounter {
   RowCounter& operator=(const RowCounter&) = delete;
 
   size_t width() const { return names_.size(); }
-  // `row` holds width() floats, at least one, and room for kLanes more, which belongs to the counter. The moments of
-  // its finite ones are added to `across`, unless it is null.
-  void add(float* row, Moments* across);
+  // `row` holds width() floats, at least one, and up to the next multiple of kLanes any others. The moments of its
+  // finite ones are added to `across`, unless it is null.
+  void add(const float* row, Moments* across);
   // All that was counted since the last clear().
-  std::vector<Part> parts() const;
-  // From here on counts begin at zero; the last row stays the neighbour of the next.
+  std::vector<Part> parts();
+  // From here on counts begin at zero; the last row stays the neighbour of the next. Right after parts() it allocates
+  // nothing.
   void clear();
 
  private:
+  static constexpr uint32_t kMaxWaiting = 16;
+
   // What wide vectors do not count, or have counted before the last spill().
   struct Rare {
     uint64_t nan_count = 0;
@@ -48,8 +52,12 @@ class RowCounter {
 
   void add_odd(const float* row, Moments* across);
   void add_value(size_t column, float value);
-  void make_room(size_t column, float value);
+  void make_room(size_t column, float least, float most);
+  // All or none of them, when memory runs out.
+  void count_waiting();
+  void prepare_counts(uint32_t row_count);
   void spill();
+  float* row_at(size_t index) { return rows_.data() + index * padded_; }
 
   std::vector<PartName> names_;
   size_t padded_ = 0;  // width, in whole vectors
@@ -65,10 +73,13 @@ class RowCounter {
   std::vector<Bins> bins_;
   std::vector<uint64_t*> bin_counts_;  // of bins_
   std::vector<Rare> rare_;
+  uint32_t waiting_count_ = 0;   // finite rows that are not counted yet; no column is then without a value
+  std::vector<float> rows_;      // [row][column]: the last one that is counted, then those that wait
+  std::vector<uint32_t> cells_;  // [row][column] of those that wait
   // By column, padded.
-  std::vector<float> shift_, min_, max_, last_, low_, high_, room_min_, room_max_;
+  std::vector<float> shift_, min_, max_, low_, high_, least_, most_;
   std::vector<double> sums_, squares_, steps_;
-  std::vector<uint32_t> clipped_, unchanged_, cells_;
+  std::vector<uint32_t> clipped_, unchanged_;
   std::vector<int32_t> cell_shift_, cell_offset_, first_cell_;
 };
 

@@ -12,6 +12,8 @@ namespace edgeward {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+// What stands behind the last score of a row: it has no share, is finite, and is the next of none that a model gives.
+constexpr float kPad = -std::numeric_limits<float>::max();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 // The natural logarithm of positive normal floats, by the series of the inverse hyperbolic tangent:
@@ -38,10 +40,11 @@ struct RowSums {
 };
 
 EDGEWARD_WIDE void sum_row(const float* row, size_t count, float zero, RowSums& total) {
-  Floats sums = {}, weighted = {}, greatest, next;
+  Floats sums = {}, weighted = {}, greatest, next, pad;
   Ints best, index, special = {};
   for (size_t lane = 0; lane < kWidth; ++lane) {
     greatest[lane] = next[lane] = -kInfinity;
+    pad[lane] = kPad;
     best[lane] = -1;
     index[lane] = static_cast<int32_t>(lane);
   }
@@ -49,6 +52,7 @@ EDGEWARD_WIDE void sum_row(const float* row, size_t count, float zero, RowSums& 
     Floats x, lower;
     Ints mask;
     load(x, row + i);
+    select(x, index < static_cast<int32_t>(count), x, pad);
     const Ints is_greater = x > greatest;
     select(lower, is_greater, greatest, x);
     select(next, lower > next, lower, next);
@@ -82,13 +86,9 @@ EDGEWARD_WIDE void sum_row(const float* row, size_t count, float zero, RowSums& 
 
 }  // namespace
 
-Scores scores_of(float* row, size_t count, float zero) {
-  // In whole vectors: a score that has no share, is finite, and is the next of none that a model gives.
-  constexpr float kPad = -std::numeric_limits<float>::max();
-  const size_t padded = round_up(count, kLanes);
-  std::fill(row + count, row + padded, kPad);
+Scores scores_of(const float* row, size_t count, float zero) {
   RowSums sums;
-  sum_row(row, padded, zero, sums);
+  sum_row(row, count, zero, sums);
   Scores scores{static_cast<size_t>(sums.best), kNan, kNan};
   if (scores.best >= count) {  // minus infinity may be the greatest, or all are NaN
     const float* least = std::find(row, row + count, -kInfinity);

@@ -16,8 +16,8 @@ struct Scores {
   float entropy = 0;
 };
 
-// `row` holds `count` scores, from 1 to 2^30, and room for kLanes more, which is written to. `zero` is the stored score
-// that stands for 0; the margin is in stored units.
-Scores scores_of(float* row, size_t count, float zero);
+// `row` holds `count` scores, from 1 to 2^30, and up to the next multiple of kLanes any others. `zero` is the stored
+// score that stands for 0; the margin is in stored units.
+Scores scores_of(const float* row, size_t count, float zero);
 
 }  // namespace edgeward

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "captures/scores.h"
@@ -12,6 +13,7 @@ namespace edgeward {
 namespace {
 
 constexpr size_t kBlock = 2048;      // elements that are converted at a time
+constexpr size_t kAlignment = 8;     // of elements that wait
 constexpr size_t kFirstChannel = 4;  // among the figures, after mean, deviation, least and largest
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
@@ -48,6 +50,9 @@ StatisticsCounter::StatisticsCounter(const Signature& signature, const TensorEdg
     figures->row.resize(figures->names.size() + kLanes);
     figures->counter = RowCounter(figures->names, figures->edges, kNan, kNan);
   }
+  waiting_.bytes.resize(kMaxWaiting * kMaxWaitingBytes + kLanes * sizeof(float));
+  waiting_.tensors.resize(kMaxWaiting * tensors_.size());
+  waiting_.latencies_ns.resize(kMaxWaiting);
 }
 
 void StatisticsCounter::add_tensor_of(const TensorSpec& spec, bool is_output, const TensorEdges& edges) {
@@ -90,21 +95,50 @@ void StatisticsCounter::add_tensor_of(const TensorSpec& spec, bool is_output, co
 
 void StatisticsCounter::add(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
                             uint64_t latency_ns) {
+  size_t size_bytes = 0;
+  for (const auto& side : {inputs, outputs})
+    for (const TensorView& view : side) size_bytes += round_up(view.size_bytes, kAlignment);
+  const bool can_wait = size_bytes <= kMaxWaitingBytes;
+  if (!can_wait || waiting_.run_count == kMaxWaiting) count_waiting();
+  waiting_.are_copies = can_wait;
+  std::byte* copy = waiting_.bytes.data() + waiting_.run_count * kMaxWaitingBytes;
+  Bytes* tensor = waiting_.tensors.data() + waiting_.run_count * tensors_.size();
+  for (const auto& side : {inputs, outputs}) {
+    for (const TensorView& view : side) {
+      *tensor++ = {can_wait ? copy : view.data, view.size_bytes};
+      if (can_wait && view.size_bytes != 0) std::memcpy(copy, view.data, view.size_bytes);
+      copy += round_up(view.size_bytes, kAlignment);
+    }
+  }
+  waiting_.latencies_ns[waiting_.run_count++] = latency_ns;
+  if (!can_wait) count_waiting();
+}
+
+void StatisticsCounter::count_waiting() {
+  while (waiting_.counted_count < waiting_.run_count) {
+    const size_t run = waiting_.counted_count++;
+    count(std::span(waiting_.tensors).subspan(run * tensors_.size(), tensors_.size()), waiting_.latencies_ns[run]);
+  }
+  waiting_.run_count = 0;
+  waiting_.counted_count = 0;
+}
+
+void StatisticsCounter::count(std::span<const Bytes> tensors, uint64_t latency_ns) {
   ++run_count_;
   ++turn_;
   latency_.add(latency_ns);
   for (Figures* figures : {&adaptive_figures_, &laid_figures_})
     std::fill(figures->row.begin(), figures->row.end(), RowCounter::kAbsent);
-  size_t index = 0;
-  for (const TensorView& view : inputs) add_tensor(tensors_[index++], view);
-  for (const TensorView& view : outputs) add_tensor(tensors_[index++], view);
+  for (size_t i = 0; i < tensors.size(); ++i) add_tensor(tensors_[i], tensors[i]);
   for (Figures* figures : {&adaptive_figures_, &laid_figures_}) {
     if (!figures->names.empty()) figures->counter.add(figures->row.data(), nullptr);
   }
 }
 
-void StatisticsCounter::add_tensor(Tensor& tensor, const TensorView& view) {
+void StatisticsCounter::add_tensor(Tensor& tensor, Bytes bytes) {
   Run run;
+  // Not written to.
+  const TensorView view{tensor.spec.dtype, {}, const_cast<std::byte*>(bytes.data()), bytes.size()};
   with_elements(view, [&](const auto* elements, size_t count, const auto& to_number) {
     if (count == 0) return;
     const auto to_float = [&](const auto& element) { return static_cast<float>(to_number(element)); };
@@ -123,9 +157,14 @@ void StatisticsCounter::add_rows(Tensor& tensor, const Element* elements, size_t
   const size_t width = tensor.parts.row_elements();
   const size_t step = std::max<size_t>((count + kMaxElements - 1) / kMaxElements, 1);
   for (size_t first = turn_ % step * width; first + width <= count; first += step * width) {
-    for (size_t i = 0; i < width; ++i) tensor.row[i] = to_float(elements[first + i]);
-    tensor.columns.add(tensor.row.data(), &run.moments);
-    if (tensor.parts.has_scores()) add_scores(tensor, run);
+    const float* row = tensor.row.data();
+    if (std::is_same_v<Element, float> && waiting_.are_copies) {
+      row = reinterpret_cast<const float*>(elements + first);  // there are bytes behind it
+    } else {
+      for (size_t i = 0; i < width; ++i) tensor.row[i] = to_float(elements[first + i]);
+    }
+    tensor.columns.add(row, &run.moments);
+    if (tensor.parts.has_scores()) add_scores(tensor, row, run);
   }
 }
 
@@ -157,7 +196,7 @@ void StatisticsCounter::add_values(Tensor& tensor, const Element* elements, size
   const size_t width = tensor.parts.row_elements();
   for (size_t first = turn_ % step * width; first + width <= count; first += step * width) {
     for (size_t i = 0; i < width; ++i) tensor.row[i] = to_float(elements[first + i]);
-    add_scores(tensor, run);
+    add_scores(tensor, tensor.row.data(), run);
   }
 }
 
@@ -188,8 +227,8 @@ void StatisticsCounter::add_sample(Tensor& tensor, const Element* elements, size
   if (!is_changed) tensor.values.add_unchanged();
 }
 
-void StatisticsCounter::add_scores(Tensor& tensor, Run& run) {
-  const Scores scores = scores_of(tensor.row.data(), tensor.parts.row_elements(), tensor.zero);
+void StatisticsCounter::add_scores(Tensor& tensor, const float* row, Run& run) {
+  const Scores scores = scores_of(row, tensor.parts.row_elements(), tensor.zero);
   run.margin += static_cast<double>(scores.margin);
   run.entropy += static_cast<double>(scores.entropy);
   ++run.row_count;
@@ -214,11 +253,12 @@ void StatisticsCounter::put_figures(const Tensor& tensor, const Run& run) {
   *figure = static_cast<float>(run.entropy / rows);
 }
 
-Statistics StatisticsCounter::statistics() const {
+Statistics StatisticsCounter::statistics() {
+  count_waiting();
   Statistics statistics{run_count_, error_count_, latency_, {}};
   const std::vector<Part> adaptive = adaptive_figures_.counter.parts();
   const std::vector<Part> laid = laid_figures_.counter.parts();
-  for (const Tensor& tensor : tensors_) {
+  for (Tensor& tensor : tensors_) {
     std::vector<Part> parts = tensor.columns.parts();
     if (!tensor.parts.has_columns()) parts.push_back(tensor.values.part());
     const auto figures =

@@ -30,6 +30,7 @@ using Floats = float __attribute__((vector_size(kWidth * sizeof(float))));
 using Ints = int32_t __attribute__((vector_size(kWidth * sizeof(int32_t))));
 using Doubles = double __attribute__((vector_size(kWidth / 2 * sizeof(double))));
 using Longs = int64_t __attribute__((vector_size(sizeof(Doubles))));
+using HalfLongs = int64_t __attribute__((vector_size(sizeof(Doubles) / 2)));
 using HalfFloats = float __attribute__((vector_size(kWidth / 2 * sizeof(float))));
 
 // From and to memory of any alignment.
@@ -59,10 +60,31 @@ EDGEWARD_INLINE void mark_special(Ints& mask, const Floats& values) {
   mask = (reinterpret_cast<Ints>(values) & 0x7F80'0000) == 0x7F80'0000;
 }
 
+// The two halves of `vector`.
+template <class Half, class Vector>
+EDGEWARD_INLINE void halve(const Vector& vector, Half& first, Half& second) {
+  std::memcpy(&first, &vector, sizeof(first));
+  std::memcpy(&second, reinterpret_cast<const std::byte*>(&vector) + sizeof(first), sizeof(second));
+}
+
 EDGEWARD_INLINE bool has_any(const Ints& mask) {
-  int32_t any = 0;
-  for (size_t lane = 0; lane < kWidth; ++lane) any |= mask[lane];
+  HalfLongs first, second;
+  halve(mask, first, second);
+  first |= second;
+  int64_t any = first[0];
+  for (size_t lane = 1; lane < kWidth / 4; ++lane) any |= first[lane];
   return any != 0;
 }
+
+// The least and the greatest of vectors without NaN.
+EDGEWARD_INLINE float least_of(const Floats& values) {
+  HalfFloats first, second;
+  halve(values, first, second);
+  first = first < second ? first : second;
+  float least = first[0];
+  for (size_t lane = 1; lane < kWidth / 2; ++lane) least = first[lane] < least ? first[lane] : least;
+  return least;
+}
+EDGEWARD_INLINE float greatest_of(const Floats& values) { return -least_of(-values); }
 
 }  // namespace edgeward

@@ -101,6 +101,33 @@ TEST_CASE("dtypes without such a place are passed over, and so is a tensor of no
   for (const Part& part : empty.parts()) CHECK((part.moments.count == 0 && part.nan_count == 0));
 }
 
+TEST_CASE("inferences that wait are counted as if each had been counted at once, small and large in turn") {
+  std::mt19937_64 random(11);
+  for (const DType dtype : {DType::float32, DType::int8}) {
+    for (const std::vector<std::vector<float>>& edges :
+         {std::vector<std::vector<float>>{}, {8, {-1, 0, 1}}, {{-1, 0, 1}}}) {
+      CountedInput waiting(dtype, {-1, 4}, edges);
+      CountedInput prompt(dtype, {-1, 4}, edges);
+      for (size_t run = 0; run < 75; ++run) {
+        const size_t width = 4 * (run % 13 == 7 ? 2000 : run % 5 == 4 ? 0 : 1 + run % 3);
+        const auto rows = static_cast<int64_t>(width / 4);
+        std::vector<float> values = normal(random, width);
+        if (run == 20) values[1] = kNan;
+        if (dtype == DType::float32) {
+          waiting.add(values, {rows, 4});
+          prompt.add(values, {rows, 4});
+        } else {
+          const std::vector<int8_t> bytes(values.begin(), values.end());
+          waiting.add(bytes, {rows, 4});
+          prompt.add(bytes, {rows, 4});
+        }
+        static_cast<void>(prompt.parts());
+      }
+      CHECK(bytes_of(waiting.counter().take(), "") == bytes_of(prompt.counter().take(), ""));
+    }
+  }
+}
+
 TEST_CASE("columns are counted row by row, of a batch too") {
   CountedInput counted(DType::int8, {-1, 3});
   counted.add(std::vector<int8_t>{1, 2, 3, 4, 5, 6}, {2, 3});

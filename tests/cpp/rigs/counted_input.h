@@ -41,8 +41,8 @@ class CountedInput {
   void add(std::vector<T> elements) {
     add(std::move(elements), {static_cast<int64_t>(elements.size())});
   }
-  std::vector<Part> parts() const { return counter_.statistics().tensors[0].parts; }
-  Part part(size_t index = 0) const { return parts()[index]; }
+  std::vector<Part> parts() { return counter_.statistics().tensors[0].parts; }
+  Part part(size_t index = 0) { return parts()[index]; }
   StatisticsCounter& counter() { return counter_; }
 
  private:
