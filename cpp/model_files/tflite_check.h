@@ -23,6 +23,7 @@ struct TfliteValue {
   TfliteType type;
   bool is_constant;
   bool is_variable;
+  bool is_sparse;  // a constant whose data holds a part of its elements
   bool has_shape;  // false: not even the rank is known before a run
   Shape shape;     // -1: not known before a run
   Bytes data;      // of a constant

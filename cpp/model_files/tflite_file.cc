@@ -14,6 +14,7 @@
 #include "model_files/tflite_buffers.h"
 #include "model_files/tflite_operators.h"
 #include "model_files/tflite_schema.h"
+#include "model_files/tflite_sparsity.h"
 
 namespace edgeward {
 namespace {
@@ -145,6 +146,9 @@ class Reader {
       if (sources[static_cast<size_t>(outputs[i])] == Source::none) {
         refuse("subgraph ", index, ": output ", i, " is tensor ", outputs[i], ", which no operator produces");
       }
+      if (values[static_cast<size_t>(outputs[i])].is_sparse) {
+        throw Error(Code::unsupported_model, "subgraph ", index, ": output ", i, " has sparse data, expected dense");
+      }
     }
   }
 
@@ -183,9 +187,6 @@ class Reader {
     value.type = static_cast<TfliteType>(type);
     value.is_variable = tensor.scalar<uint8_t>(schema::tensor::is_variable, 0) != 0;
     has_variables_ = has_variables_ || value.is_variable;
-    if (tensor.has(schema::tensor::sparsity)) {
-      throw Error(Code::unsupported_model, tensor_text(subgraph, index), ": sparse weights, expected dense ones");
-    }
     if (tensor.scalar<uint32_t>(schema::tensor::external_buffer, 0) != 0) {
       throw Error(Code::unsupported_model, tensor_text(subgraph, index), ": data in another file, expected one file");
     }
@@ -234,20 +235,12 @@ class Reader {
   void check_data(size_t subgraph, size_t index, const FlatTable& tensor, TfliteValue& value) {
     const auto buffer = tensor.scalar<uint32_t>(schema::tensor::buffer, 0);
     const std::optional<DType> element = dtype(value.type);
-    const uint64_t expected = element ? (stored_elements_ * bits(*element) + 7) / 8 : 0;
+    uint64_t expected = element ? (stored_elements_ * bits(*element) + 7) / 8 : 0;
     if (buffer != 0 && buffer >= buffers_.size()) {
       refuse(tensor_text(subgraph, index), ": buffer ", buffer, ", but the model has ", buffers_.size(), " buffers");
     }
     const std::optional<Bytes> data = buffer == 0 ? std::nullopt : buffers_.data(buffer);
-    if (!data || (data->empty() && stored_elements_ != 0)) {
-      activation_bytes_ += expected;
-      if (activation_bytes_ > kMaxActivationBytes) {
-        throw Error(Code::unsupported_model, tensor_text(subgraph, index),
-                    ": with this tensor, tensors that are not constant need ", activation_bytes_,
-                    " bytes, expected at most ", kMaxActivationBytes);
-      }
-      return;
-    }
+    if (!data || (data->empty() && stored_elements_ != 0)) return count_memory(subgraph, index, expected);
     if (value.is_variable) refuse(tensor_text(subgraph, index), ": a variable with constant data");
     value.is_constant = true;
     value.has_shape = true;
@@ -255,6 +248,11 @@ class Reader {
     if (value.shape.is_dynamic()) refuse(tensor_text(subgraph, index), ": a constant of shape ", text(value.shape));
     if (value.type == TfliteType::string) return check_strings(subgraph, index, value);
     if (!element) refuse(tensor_text(subgraph, index), ": a constant of type ", name(value.type));
+    if (const FlatTable sparsity = tensor.table(schema::tensor::sparsity)) {
+      count_memory(subgraph, index, expected);  // of the dense tensor
+      value.is_sparse = true;
+      expected = (stored_elements(sparsity, value.shape, tensor_text(subgraph, index)) * bits(*element) + 7) / 8;
+    }
     if (data->size() < expected) {
       refuse(tensor_text(subgraph, index), ": ", name(value.type), " ", text(value.shape), " needs ", expected,
              " bytes, buffer ", buffer, " has ", data->size());
@@ -266,6 +264,14 @@ class Reader {
       refuse(tensor_text(subgraph, index), ": buffer ", buffer, " at offset ", data->data() - file_.data(),
              " is not aligned to ", alignment);
     }
+  }
+
+  void count_memory(size_t subgraph, size_t index, uint64_t size_bytes) {
+    activation_bytes_ += size_bytes;
+    if (activation_bytes_ <= kMaxActivationBytes) return;
+    throw Error(Code::unsupported_model, tensor_text(subgraph, index),
+                ": with this tensor, tensors that are not constant need ", activation_bytes_,
+                " bytes, expected at most ", kMaxActivationBytes);
   }
 
   // A constant of strings: int32 count, count + 1 offsets from the start, then the characters.
@@ -379,6 +385,12 @@ class Reader {
       const auto at = static_cast<size_t>(input);
       if (sources[at] == Source::none && !is_empty(values[at])) {
         refuse(text(operation), ": input ", i, " is tensor ", input, ", which nothing before it produces");
+      }
+      constexpr int32_t kDensify = 124;
+      if (values[at].is_sparse && operation.code != kDensify) {
+        // Kernels and delegates take the stored elements for all of them.
+        throw Error(Code::unsupported_model, text(operation), ": input ", i,
+                    " has sparse weights, expected a DENSIFY that unpacks them");
       }
     }
     const auto intermediates = table.vector<int32_t>(schema::operation::intermediates);

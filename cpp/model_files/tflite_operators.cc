@@ -187,7 +187,7 @@ constexpr Rule kRules[] = {
     rule(121, "NON_MAX_SUPPRESSION_V5", no_options(), exactly(6), exactly(3)),
     rule(122, "SCATTER_ND", no_options(), exactly(3), exactly(1), shaping::scatter_nd),
     rule(123, "SELECT_V2", no_options(), exactly(3), exactly(1), arithmetic::select),
-    rule(124, "DENSIFY", no_options(), exactly(1), exactly(1)),
+    rule(124, "DENSIFY", no_options(), exactly(1), exactly(1), shaping::densify),
     rule(125, "SEGMENT_SUM", no_options(), exactly(2), exactly(1), arithmetic::like_first),
     rule(126, "BATCH_MATMUL", reads(101), exactly(2), exactly(1), layers::batch_matmul),
     named(127, "PLACEHOLDER_FOR_GREATER_OP_CODES"),

@@ -74,6 +74,23 @@ enum : uint32_t {
   quantized_dimensions
 };
 }  // namespace multi_axis
+namespace sparsity {
+enum : uint32_t {
+  traversal_order,
+  block_map,
+  dim_metadata
+};
+}  // namespace sparsity
+namespace dimension {
+enum : uint32_t {
+  format,
+  dense_size,
+  array_segments_type,
+  array_segments,
+  array_indices_type,
+  array_indices
+};
+}  // namespace dimension
 namespace operator_code {
 enum : uint32_t {
   deprecated_builtin_code,

@@ -454,4 +454,14 @@ void broadcast_args(const TfliteCheck& check) {
   if (left && right) check.broadcast(check.dims_of("input 0", *left), check.dims_of("input 1", *right));
 }
 
+// A delegate unpacks into the output by the output's own shape.
+void densify(const TfliteCheck& check) {
+  const TfliteValue& input = *check.find_input(0);
+  if (!input.is_sparse) check.refuse("input 0 is not sparse");
+  check.expect_same_type(0);
+  if (!(check.output(0).shape == input.shape)) {
+    check.refuse("output 0 ", text(check.output(0).shape), ", expected ", text(input.shape));
+  }
+}
+
 }  // namespace edgeward::tflite_shaping

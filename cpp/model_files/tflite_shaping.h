@@ -34,5 +34,6 @@ void one_hot(const TfliteCheck& check);
 void reverse(const TfliteCheck& check);
 void reverse_sequence(const TfliteCheck& check);
 void broadcast_args(const TfliteCheck& check);
+void densify(const TfliteCheck& check);
 
 }  // namespace edgeward::tflite_shaping

@@ -60,6 +60,7 @@ ANSWERS: dict[str, tuple[Arrays, Arrays]] = {
         {"s": floats(6, 8, 10, 12), "p": floats(5, 12, 21, 32)},
     ),
     "two_signatures": ({"x": floats(1, -2, 3, 4)}, {"y": floats(2, -4, 6, 8)}),
+    "sparse_weights": ({"x": floats(1, 2, 3, 4)[None]}, {"y": floats(11, 25, 17, 23)[None]}),
     "outer_buffers": ({"x": floats(1, 2, 3, 4)}, {"y": floats(1, 3, 5, 7)}),
     "renamed": (
         {"serving_default_x:0": floats(1, -2, 3, 4)},
@@ -154,6 +155,7 @@ def test_there_is_an_answer_for_every_model_and_a_model_for_every_answer() -> No
     tflite_only = {
         "two_signatures",
         "outer_buffers",
+        "sparse_weights",
         "renamed",
         "quantized_add",
         "per_channel",

@@ -22,6 +22,7 @@ from .tflite_writer import (
     Op,
     Quantization,
     Signature,
+    Sparsity,
     Subgraph,
     Tensor,
     constant,
@@ -121,6 +122,23 @@ def outer_buffers() -> bytes:
     ]
     op = Op("ADD", ["x", "addend"], ["y"], {"activation": NONE})
     return model_with_outer_buffers([Subgraph(tensors, [op], ["x"], ["y"])])
+
+
+def sparse_weights() -> bytes:
+    """y = weights @ x; of the 4 x 4 weights, two blocks of 2 x 2 are stored, off the diagonal."""
+    blocks = np.array([[1, 2], [3, 4], [5, 6], [7, 8]], np.float32)
+    sparsity = Sparsity([0, 1, 2, 3], [0, 1], [2, ([0, 1, 2], [1, 0]), 2, 2])
+    tensors = [
+        Tensor("x", "float32", (1, 4)),
+        Tensor("packed", "float32", (4, 4), blocks, sparsity=sparsity),
+        Tensor("weights", "float32", (4, 4)),
+        Tensor("y", "float32", (1, 4)),
+    ]
+    ops = [
+        Op("DENSIFY", ["packed"], ["weights"]),
+        Op("FULLY_CONNECTED", ["x", "weights", ""], ["y"], {"activation": NONE}),
+    ]
+    return model([Subgraph(tensors, ops, ["x"], ["y"])])
 
 
 def labelled(*labels: str | None) -> bytes:
@@ -359,6 +377,7 @@ ALL: dict[str, Callable[[], bytes]] = {
     "two_signatures": two_signatures,
     "renamed": renamed,
     "outer_buffers": outer_buffers,
+    "sparse_weights": sparse_weights,
     "dynamic_batch": dynamic_batch,
     **{f"identity_{dtype}": partial(identity, dtype) for dtype in DTYPES + INTERPRETER_DTYPES},
     "quantized_add": quantized_add,

@@ -65,6 +65,7 @@ BUILTINS = {
     "MEAN": Builtin(40, 27, (("keep_dims", BoolFlags),)),
     "NEG": Builtin(59, 42),
     "WHERE": Builtin(109, 85),
+    "DENSIFY": Builtin(124, 99),
 }
 
 
@@ -78,6 +79,18 @@ class Quantization:
 
 
 @dataclass(frozen=True)
+class Sparsity:
+    """Which elements a constant's data holds, by level in the order of traversal.
+
+    A level is a dense size, or (segments, indices) for one that lists its indices.
+    """
+
+    traversal_order: Sequence[int]
+    block_map: Sequence[int]
+    levels: Sequence[int | tuple[Sequence[int], Sequence[int]]]
+
+
+@dataclass(frozen=True)
 class Tensor:
     """A tensor with `data` is a constant; `shape_signature` has -1 where a dimension is free."""
 
@@ -88,6 +101,7 @@ class Tensor:
     shape_signature: Sequence[int] | None = None
     quantization: Quantization | None = None
     is_variable: bool = False
+    sparsity: Sparsity | None = None
     label: str | None = ""
     """What the file calls it: "" for `name`, None for nothing."""
 
@@ -226,6 +240,8 @@ def _tensor(builder: Any, tensor: Tensor, buffers: list[Place], outside: Outside
         fields[3] = Place(builder.CreateString(tensor.label or tensor.name))
     if tensor.quantization is not None:
         fields[4] = _quantization(builder, tensor.quantization)
+    if tensor.sparsity is not None:
+        fields[6] = _sparsity(builder, tensor.sparsity)
     if tensor.shape_signature is not None:
         fields[7] = _ints(builder, tensor.shape_signature)
     return _table(builder, fields)
@@ -247,6 +263,26 @@ def _quantization(builder: Any, quantization: Quantization) -> Place:
     zero_points = Place(builder.CreateNumpyVector(np.array(quantization.zero_points, "<i8")))
     axis = (Int32Flags, quantization.axis)
     return _table(builder, {2: scales, 3: zero_points, 6: axis})
+
+
+def _sparsity(builder: Any, sparsity: Sparsity) -> Place:
+    int32_vector = (Uint8Flags, 1)
+    levels = []
+    for level in sparsity.levels:
+        if isinstance(level, int):
+            levels.append(_table(builder, {0: (Int8Flags, 0), 1: (Int32Flags, level)}))
+            continue
+        segments, indices = (_table(builder, {0: _ints(builder, list)}) for list in level)
+        fields = {0: (Int8Flags, 1), 2: int32_vector, 3: segments, 4: int32_vector, 5: indices}
+        levels.append(_table(builder, fields))
+    return _table(
+        builder,
+        {
+            0: _ints(builder, sparsity.traversal_order),
+            1: _ints(builder, sparsity.block_map),
+            2: _places(builder, levels),
+        },
+    )
 
 
 def _operator_code(builder: Any, code: int) -> Place:

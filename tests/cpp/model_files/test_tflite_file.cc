@@ -204,8 +204,6 @@ TEST_CASE("a constant has at least its bytes") {
 TEST_CASE("what lies in another file is refused by name") {
   check_edit(Code::unsupported_model, {"tensor 0", "another file"}, neg_model(),
              [](FlatNode& model) { set(tensor_of(model, 0), scalar<uint32_t>(schema::tensor::external_buffer, 1)); });
-  check_edit(Code::unsupported_model, {"tensor 0", "sparse"}, neg_model(),
-             [](FlatNode& model) { set(tensor_of(model, 0), table(schema::tensor::sparsity, {})); });
 }
 
 TEST_CASE("shapes stay within rank and memory") {
