@@ -137,6 +137,41 @@ class ChunkReader {
 
 }  // namespace
 
+// Steps 7 and 8: what chunks are held against, and what they are decrypted with.
+struct PackageReader::Opening {
+  std::vector<std::byte> table;
+  Bytes rows;
+  std::optional<Derived> derived;  // of an encrypted package
+};
+
+namespace {
+
+// Opens chunks: verified, and decrypted where they are encrypted. One thread.
+class ChunkOpener {
+ public:
+  ChunkOpener(const File& file, const PackageFacts& facts, Bytes rows, const std::optional<Derived>& derived)
+      : path_(file.path()), facts_(facts), reader_(file, facts, rows) {
+    if (derived) cipher_.emplace(*facts.aead, derived->key.bytes(), Aead::Direction::open);
+  }
+
+  // `target` is as long as the chunk.
+  void open(uint64_t chunk, std::span<std::byte> target) {
+    if (!cipher_) return reader_.read(chunk, target);
+    // The bytes that are decrypted are the very ones that were hashed, whatever happens to the file.
+    const Bytes stored = reader_.read(chunk);
+    if (!cipher_->open(nonce_of(chunk, facts_.chunk_count), {}, stored, reader_.tag(chunk), target))
+      Section(path_, "chunk", chunk).malformed("expected a tag that fits, got another");
+  }
+
+ private:
+  const std::string& path_;
+  const PackageFacts& facts_;
+  ChunkReader reader_;
+  std::optional<Aead> cipher_;
+};
+
+}  // namespace
+
 PackageReader::PackageReader(std::unique_ptr<File> file, const PackageHead& head)
     : file_(std::move(file)), facts_(head.facts()), body_(head.body().begin(), head.body().end()) {}
 
@@ -189,57 +224,92 @@ void PackageReader::check_stored(int threads) const {
       [](ChunkReader& reader, uint64_t chunk) { reader.read(chunk); });
 }
 
-Block PackageReader::open_payload(const Secret* content_key, int threads) const {
-  std::vector<std::byte> table;
-  const Bytes rows = checked_table(table);
-  const auto part = [&](const Block& payload, uint64_t chunk) {
-    return std::span(payload.data() + chunk * facts_.chunk_bytes, chunk_size_bytes(facts_, chunk));
-  };
-  const auto checked = [&](Block payload) {
-    // Package-format 2: the bytes between members are zero, so that nothing can be hidden there.
-    uint64_t end = 0;
-    for (const Member& member : facts_.members) {
-      Section(path(), "payload").require_zero("between members", Bytes(payload.data() + end, member.offset - end));
-      end = member.offset + member.size_bytes;
-    }
-    return payload;
-  };
-
-  if (!facts_.aead) {
-    Block payload = Block::pages(facts_.payload_bytes);
-    for_each_chunk(
-        facts_, threads, [&] { return ChunkReader(*file_, facts_, rows); },
-        [&](ChunkReader& reader, uint64_t chunk) { reader.read(chunk, part(payload, chunk)); });
-    return checked(std::move(payload));
-  }
-
+PackageReader::Opening PackageReader::opening(const Secret* content_key) const {
+  Opening opening;
+  opening.rows = checked_table(opening.table);
+  if (!facts_.aead) return opening;
   if (content_key == nullptr) {
     throw Error(Code::wrong_key, "package \"", path(), "\": expected a device key for an encrypted package, got none");
   }
-  const Derived derived = derive(*content_key, Bytes(body_).subspan(BodyAt::kSalt, sizeof(Digest)), facts_);
-  if (!is_equal_secretly(derived.commitment.bytes(), Bytes(body_).subspan(BodyAt::kCommitment, sizeof(Digest)))) {
+  opening.derived = derive(*content_key, Bytes(body_).subspan(BodyAt::kSalt, sizeof(Digest)), facts_);
+  if (!is_equal_secretly(opening.derived->commitment.bytes(),
+                         Bytes(body_).subspan(BodyAt::kCommitment, sizeof(Digest)))) {
     throw Error(Code::wrong_key, "package \"", path(),
                 "\": expected the content key that its publisher committed to, got another");
   }
-  Block payload = Block::secret(facts_.payload_bytes);
-  struct Opener {
-    ChunkReader reader;
-    Aead cipher;
-  };
+  return opening;
+}
+
+Block PackageReader::open_payload(const Secret* content_key, int threads) const {
+  const Opening opening = this->opening(content_key);
+  Block payload = new_block(facts_.payload_bytes);
   for_each_chunk(
-      facts_, threads,
-      [&] {
-        return Opener{ChunkReader(*file_, facts_, rows),
-                      Aead(*facts_.aead, derived.key.bytes(), Aead::Direction::open)};
-      },
-      [&](Opener& opener, uint64_t chunk) {
-        // The bytes that are decrypted are the very ones that were hashed, whatever happens to the file.
-        const Bytes stored = opener.reader.read(chunk);
-        if (!opener.cipher.open(nonce_of(chunk, facts_.chunk_count), {}, stored, opener.reader.tag(chunk),
-                                part(payload, chunk)))
-          Section(path(), "chunk", chunk).malformed("expected a tag that fits, got another");
+      facts_, threads, [&] { return ChunkOpener(*file_, facts_, opening.rows, opening.derived); },
+      [&](ChunkOpener& opener, uint64_t chunk) {
+        opener.open(chunk, std::span(payload.data() + chunk * facts_.chunk_bytes, chunk_size_bytes(facts_, chunk)));
       });
-  return checked(std::move(payload));
+  uint64_t end = 0;
+  for (const Member& member : facts_.members) {
+    require_padding(Bytes(payload.data() + end, member.offset - end));
+    end = member.offset + member.size_bytes;
+  }
+  return payload;
+}
+
+Block PackageReader::read_member(const Member& member, const Secret* content_key) const {
+  const Opening opening = this->opening(content_key);
+  ChunkOpener opener(*file_, facts_, opening.rows, opening.derived);
+  const uint64_t end = member.offset + member.size_bytes;
+  const Block chunk = new_block(chunk_size_bytes(facts_, 0));
+  Block bytes = new_block(member.size_bytes);
+  for (uint64_t i = member.offset / facts_.chunk_bytes; i * facts_.chunk_bytes < end; ++i) {
+    const uint64_t offset = i * facts_.chunk_bytes;
+    const size_t size_bytes = chunk_size_bytes(facts_, i);
+    opener.open(i, std::span(chunk.data(), size_bytes));
+    const uint64_t first = std::max(offset, member.offset);
+    const uint64_t last = std::min(offset + size_bytes, end);
+    std::memcpy(bytes.data() + (first - member.offset), chunk.data() + (first - offset), last - first);
+  }
+  return bytes;
+}
+
+void PackageReader::check_members(const Secret* content_key) const {
+  const Opening opening = this->opening(content_key);
+  ChunkOpener opener(*file_, facts_, opening.rows, opening.derived);
+  const Block block = new_block(chunk_size_bytes(facts_, 0));
+  Sha256 hash;
+  auto member = facts_.members.begin();
+  for (uint64_t i = 0; i < facts_.chunk_count; ++i) {
+    uint64_t offset = i * facts_.chunk_bytes;
+    const Bytes chunk(block.data(), chunk_size_bytes(facts_, i));
+    opener.open(i, std::span(block.data(), chunk.size()));
+    for (Bytes rest = chunk; !rest.empty();) {
+      // Behind the last member there is nothing.
+      const bool is_member = offset >= member->offset;
+      const uint64_t until = is_member ? member->offset + member->size_bytes : member->offset;
+      const Bytes bytes = rest.first(std::min<uint64_t>(rest.size(), until - offset));
+      offset += bytes.size();
+      rest = rest.subspan(bytes.size());
+      if (!is_member) {
+        require_padding(bytes);
+        continue;
+      }
+      hash.add(bytes);
+      if (offset < until) continue;
+      if (hash.finish() != member->digest)
+        Section(path(), "member \"" + member->name + "\"").malformed("expected the digest in its row, got another");
+      ++member;
+    }
+  }
+}
+
+Block PackageReader::new_block(uint64_t size_bytes) const {
+  return facts_.aead ? Block::secret(size_bytes) : Block::pages(size_bytes);
+}
+
+// Package-format 2: the bytes between members are zero, so that nothing can be hidden there.
+void PackageReader::require_padding(Bytes between) const {
+  Section(path(), "payload").require_zero("between members", between);
 }
 
 }  // namespace edgeward

@@ -1,5 +1,6 @@
 // PackageReader: a package, opened in the order of docs/package-format.md, section 7: signature before parse, policy
-// before key, hash before decryption, and nothing handed out before its last chunk has passed. Immutable; any thread.
+// before key, hash before decryption, and nothing handed out before its last chunk
+// has passed. Immutable; any thread.
 #pragma once
 
 #include <map>
@@ -52,9 +53,22 @@ class PackageReader {
   // when it is not. Throws Error(malformed_package), Error(wrong_key), Error(out_of_memory).
   Block open_payload(const Secret* content_key, int threads) const;
 
+  // One member alone, likewise, of the chunks that it lies in.
+  Block read_member(const Member& member, const Secret* content_key) const;
+
+  // Requires that the payload opens and that every member has the digest in its row, chunk by chunk: as much memory as
+  // two chunks take. Throws as open_payload does.
+  void check_members(const Secret* content_key) const;
+
  private:
+  struct Opening;
+
   PackageReader(std::unique_ptr<File> file, const PackageHead& head);
   Bytes checked_table(std::vector<std::byte>& table) const;
+  Opening opening(const Secret* content_key) const;
+  // For what the payload holds.
+  Block new_block(uint64_t size_bytes) const;
+  void require_padding(Bytes between) const;
 
   std::unique_ptr<File> file_;
   PackageFacts facts_;

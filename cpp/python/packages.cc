@@ -108,10 +108,11 @@ std::unique_ptr<PackageReader> open_unverified(const py::object& path) {
   return std::make_unique<PackageReader>(PackageReader::unverified(file));
 }
 
+const Secret* secret_of(const ContentKey* key) { return key == nullptr ? nullptr : &key->secret; }
+
 std::unique_ptr<Payload> open_payload(const PackageReader& package, const ContentKey* key, int threads) {
   const Unlocked released;
-  return std::make_unique<Payload>(
-      Payload{package.open_payload(key == nullptr ? nullptr : &key->secret, threads), package.facts()});
+  return std::make_unique<Payload>(Payload{package.open_payload(secret_of(key), threads), package.facts()});
 }
 
 const Member& member_of(const PackageFacts& facts, const std::string& wanted) {
@@ -133,10 +134,14 @@ py::array read_member(const Payload& payload, const std::string& wanted) {
   return bytes;
 }
 
-bool has_right_digest(const Payload& payload, const std::string& wanted) {
-  const Member& member = member_of(payload.facts, wanted);
-  const Unlocked released;
-  return sha256({payload.block.data() + member.offset, member.size_bytes}) == member.digest;
+py::bytes read_stored_member(const PackageReader& package, const std::string& wanted, const ContentKey* key) {
+  const Member& member = member_of(package.facts(), wanted);
+  Block bytes;
+  {
+    const Unlocked released;
+    bytes = package.read_member(member, secret_of(key));
+  }
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size_bytes()};
 }
 
 std::unique_ptr<PyModel> open_entry(const Payload& payload, const std::string& engine, const std::string& library_path,
@@ -332,7 +337,6 @@ void bind_members(py::module_& module) {
 
   py::class_<Payload>(module, "Payload", "A package's members, verified and in memory. Any thread.")
       .def("read", &read_member, py::arg("member"), "A read-only uint8 array over the member's bytes, not a copy.")
-      .def("has_right_digest", &has_right_digest, py::arg("member"), "Whether the member's SHA-256 is the signed one.")
       .def("open_model", &open_entry, py::arg("engine"), py::arg("library"), py::arg("version"), py::arg("threads"),
            "The entry as a Model, in the engine whose library is at `library`.");
 }
@@ -392,6 +396,13 @@ void bind_package(py::module_& module) {
           "The key ids that its signatures claim.")
       .def("check_stored", &PackageReader::check_stored, py::arg("threads"), py::call_guard<Unlocked>(),
            "Whether every stored byte is the signed one; needs no key. Raises MalformedPackage.")
+      .def(
+          "check_members", [](const PackageReader& self, const ContentKey* key) { self.check_members(secret_of(key)); },
+          py::arg("key"), py::call_guard<Unlocked>(),
+          "Whether every stored byte is the signed one, opens, and every member has the digest in its row. Raises "
+          "MalformedPackage, WrongKey.")
+      .def("read_member", &read_stored_member, py::arg("member"), py::arg("key"),
+           "The bytes of one member alone. Raises as open_payload does, BadInput.")
       .def("open_payload", &open_payload, py::arg("key"), py::arg("threads"),
            "The Payload, with its ContentKey when it is encrypted. Raises MalformedPackage, WrongKey.")
       .def("resign", &resign_package, py::arg("path"), py::arg("signers"), py::arg("keeps_signatures"),

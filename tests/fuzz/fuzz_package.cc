@@ -114,6 +114,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const PackageReader package(scratch.path(), root, policy);
       check(package.facts(), file.size());
       package.open_payload(&content_key, 1);
+      package.check_members(&content_key);
     } else {
       const PackageReader package = PackageReader::unverified(scratch.path());
       check(package.facts(), file.size());

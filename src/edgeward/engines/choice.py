@@ -12,6 +12,7 @@ from edgeward.errors import BadInput, EngineMissing
 PARALLEL_FROM_BYTES = 1 << 20  # smaller models run in far less than a millisecond
 MAX_DEFAULT_THREADS = 4
 MAX_THREADS = 256
+IDENTIFIER_BYTES = 8  # the part of a model file that tells its format
 HEAD_BYTES = 4096  # the part of a file that tells its format, also a foreign one
 
 

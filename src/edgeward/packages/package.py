@@ -12,9 +12,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from edgeward import _core
-from edgeward.engines.choice import HEAD_BYTES, ready, require_arguments
+from edgeward.engines.choice import IDENTIFIER_BYTES, ready, require_arguments
 from edgeward.engines.processors import usable_cpus
-from edgeward.errors import BadInput, MalformedPackage, WrongKey
+from edgeward.errors import BadInput, WrongKey
 from edgeward.packages import key_wraps
 from edgeward.packages.contents import CARD, COLUMNS, GOLDEN, LABELS, REFERENCE, Contents
 from edgeward.paths import PathLike
@@ -213,7 +213,9 @@ class Package:
 
     def read(self, member: str) -> bytes:
         """The bytes of a member. Raises BadInput when there is none of this name, and as `load`."""
-        return self._payload.read(member).tobytes()
+        if "_payload" in self.__dict__:
+            return self._payload.read(member).tobytes()
+        return self.core.read_member(member, self._content_key())
 
     @property
     def card(self) -> str | None:
@@ -305,7 +307,8 @@ class Package:
             raise BadInput(f"{self._where}: expected one that open() verified, got one to read")
         require_arguments(engine, threads)
         payload, entry = self._payload, self.entry
-        head = payload.read(entry.name)[:HEAD_BYTES].tobytes()
+        # What is copied into Python's memory stays there: no more than says nothing of the weights.
+        head = payload.read(entry.name)[:IDENTIFIER_BYTES].tobytes()
         return payload.open_model(*ready(head, entry.size_bytes, engine, threads))
 
     def verify(self) -> None:
@@ -315,13 +318,8 @@ class Package:
         """
         if self._trust is None or (self.is_encrypted and self._key is None):
             self.core.check_stored(usable_cpus())
-            return
-        for member in self.members:
-            if not self._payload.has_right_digest(member.name):
-                raise MalformedPackage(
-                    f'{self._where}: member "{member.name}": expected the digest in its row, got '
-                    "another"
-                )
+        else:
+            self.core.check_members(self._content_key())
 
     def replay(
         self, *, engine: str | None = None, threads: int | None = None

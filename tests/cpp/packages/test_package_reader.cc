@@ -38,7 +38,12 @@ TEST_CASE("what was sealed is what is opened, whatever its size, mode and thread
           CHECK(text_of(payload, member) == text_of(source.members[i].bytes));
         }
       }
+      for (size_t i = 0; i < source.members.size(); ++i) {
+        const Block member = package.read_member(package.facts().members[i], bench.key_to(package));
+        CHECK(text_of({member.data(), member.size_bytes()}) == text_of(source.members[i].bytes));
+      }
       package.check_stored(2);
+      package.check_members(bench.key_to(package));
     }
   }
 }
@@ -227,4 +232,5 @@ TEST_CASE("the lowest chunk that is damaged is the one that is named") {
   write_file(bench.path(), content);
   check_refusal(Code::malformed_package, {"chunk 3"}, [&] { bench.payload(bench.open(), 1); });
   check_refusal(Code::malformed_package, {"chunk 3"}, [&] { bench.open().check_stored(1); });
+  check_refusal(Code::malformed_package, {"chunk 3"}, [&] { bench.open().check_members(nullptr); });
 }

@@ -31,8 +31,9 @@ struct PackageBench {
   PackageReader open(const std::string& name = "demo.ewp") const {
     return PackageReader(directory.at(name), root, demo_policy());
   }
+  const Secret* key_to(const PackageReader& package) const { return package.facts().aead ? &content_key : nullptr; }
   Block payload(const PackageReader& package, int threads = 2) const {
-    return package.open_payload(package.facts().aead ? &content_key : nullptr, threads);
+    return package.open_payload(key_to(package), threads);
   }
   // Checks every byte of the file, as a device does.
   void open_whole(const std::string& name = "demo.ewp") const { payload(open(name)); }
@@ -44,15 +45,25 @@ inline std::string text_of(const Block& block, const Member& member) {
 
 inline std::string text_of(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
-// Whether the file is refused, and by an error of the core.
-inline bool is_refused(const PackageBench& bench) {
+// Whether `check` refuses the file, and by an error of the core.
+template <class Check>
+bool is_refused_by(const Check& check) {
   try {
-    bench.open_whole();
+    check();
   } catch (const Error& error) {
     return error.code() == Code::malformed_package || error.code() == Code::untrusted_package ||
            error.code() == Code::wrong_key;
   }
   return false;
+}
+
+// The same, by who opens it whole and by who looks at it chunk by chunk.
+inline bool is_refused(const PackageBench& bench) {
+  const auto check_members = [&] {
+    const PackageReader package = bench.open();
+    package.check_members(bench.key_to(package));
+  };
+  return is_refused_by([&] { bench.open_whole(); }) && is_refused_by(check_members);
 }
 
 inline bool is_refused(const PackageBench& bench, const std::string& content) {
