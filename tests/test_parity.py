@@ -28,7 +28,7 @@ Arrays = dict[str, Array]
 ROOT = Path(__file__).parents[1]
 DIGITS = Path(ew.__file__).parent / "digits"
 SHARED = ROOT.parent / "shared" / "models"
-PACKED = ("int2", "int4", "uint4")
+PACKED = ("int2", "uint2", "int4", "uint4")
 
 # What an engine's path through Edgeward does not run, by model; everything else must load and run.
 REFUSED = {
@@ -85,7 +85,7 @@ def stored(dtype: str) -> np.dtype[Any]:
 def storage_shape(dtype: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     if dtype not in PACKED:
         return shape
-    return (-(-int(np.prod(shape)) * (2 if dtype == "int2" else 4) // 8),)
+    return (-(-int(np.prod(shape)) * (2 if dtype.endswith("int2") else 4) // 8),)
 
 
 def values(spec: ew.TensorSpec, kind: str, rows: int) -> Array:

@@ -30,7 +30,9 @@ constexpr int element_type(DType dtype) {
     case DType::float8_e4m3fn: return 22;
     case DType::float8_e5m2: return 23;
     case DType::float8_e4m3fnuz:
-    case DType::float8_e5m2fnuz: return 0;
+    case DType::float8_e5m2fnuz:
+    case DType::uint2:
+    case DType::float8_e8m0fnu: return 0;
   }
   return 0;
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "error.h"
 #include "tensor/signature.h"
 #include "tensor/tensor.h"
 
@@ -22,10 +23,11 @@ enum class Side : uint8_t {
   output
 };
 
-// What a caller's memory must fulfil for the engine to use it in place.
+// What a caller's memory must fulfil for the engine to use it in place, and a dimension of an input to be taken at all.
 struct MemoryRules {
-  size_t alignment_bytes;  // of the first byte
-  size_t slack_bytes;      // readable past the end of an input
+  size_t alignment_bytes;       // of the first byte
+  size_t slack_bytes;           // readable past the end of an input
+  int64_t least_dimension = 1;  // 0: tensors without elements are taken
 };
 
 // Which kernels run the nodes. node_count and fallback_count are -1 when the engine does not report them.
@@ -37,13 +39,20 @@ struct EngineReport {
   int64_t fallback_count = -1;  // nodes that the delegate leaves to the engine's own kernels
 };
 
+// What run() throws when an output has another shape than output_shape() said, since the model declares a wrong one:
+// output_shape() says -1 from then on, and a run with null for that output has its values.
+struct OtherShapes : Error {
+  using Error::Error;
+};
+
 // Runs one signature. One thread at a time, except that release() is called from any thread, also during a run;
 // construction and destruction may happen on any thread. May outlive its Engine.
 class EngineSession {
  public:
   virtual ~EngineSession() = default;
 
-  // Makes these the input shapes, one per input, every dimension known and at least 1, each admitted by its spec.
+  // Makes these the input shapes, one per input, every dimension known and as memory_rules() says, each admitted by its
+  // spec.
   // Every earlier binding is void for run() and must be released. Throws Error(engine_failed).
   virtual void resize(std::span<const Shape> input_shapes) = 0;
 
@@ -56,7 +65,7 @@ class EngineSession {
   virtual void release(Binding binding) noexcept = 0;
 
   // One run. A null in `outputs` is replaced by a binding to memory of the engine's own, valid until released.
-  // Throws Error(engine_failed); the outputs' contents are then undefined, and nothing is left to release.
+  // Throws Error(engine_failed), OtherShapes; the outputs' contents are then undefined, and nothing is left to release.
   virtual void run(std::span<const Binding> inputs, std::span<Binding> outputs) = 0;
 
   // The memory of a binding that run() created.

@@ -1,6 +1,8 @@
 #include "engines/onnx.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <deque>
 #include <map>
 #include <set>
 #include <type_traits>
@@ -78,13 +80,16 @@ struct Api {
   Handle memory = nullptr;
   Handle default_allocator = nullptr;
 
-  void check(Status status, Code code = Code::engine_failed) const {
-    if (status == nullptr) return;
-    std::string message = error_message(status);
+  // What a failure says. Releases it.
+  std::string message(Status status) const {
+    std::string message = std::string("onnx: ") + error_message(status);
     release_status(status);
     // The engine's text may have several lines; an error message has one.
-    for (char& c : message) c = c == '\n' ? ' ' : c;
-    throw Error(code, "onnx: ", message);
+    std::replace(message.begin(), message.end(), '\n', ' ');
+    return message;
+  }
+  void check(Status status, Code code = Code::engine_failed) const {
+    if (status != nullptr) throw Error(code, message(status));
   }
 };
 
@@ -135,7 +140,7 @@ Api::Api(const Library& library) {
 
 struct ElementType {
   DType dtype;
-  int number;  // ONNX TensorProto.DataType
+  int number;  // ONNXTensorElementDataType: the standard's numbers, and from 24 on others
 };
 constexpr ElementType kElementTypes[] = {
     {DType::float32, 1},
@@ -159,15 +164,21 @@ constexpr ElementType kElementTypes[] = {
     {DType::float8_e5m2fnuz, 20},
     {DType::uint4, 21},
     {DType::int4, 22},
+    {DType::uint2, 24},
+    {DType::int2, 25},
+    {DType::float8_e8m0fnu, 26},
 };
 constexpr int kString = 8;
+constexpr int kFloat4e2m1 = 23;  // no operator of the CPU takes it
 
 DType dtype_of(int number, const char* side, const std::string& name) {
   for (const ElementType& type : kElementTypes) {
     if (type.number == number) return type.dtype;
   }
-  throw Error(Code::unsupported_model, side, " \"", name, "\": expected a numeric tensor, got ",
-              number == kString ? std::string("a string tensor") : "element type " + std::to_string(number));
+  const std::string kind = number == kString       ? "a string tensor"
+                           : number == kFloat4e2m1 ? "a float4_e2m1fn tensor"
+                                                   : "element type " + std::to_string(number);
+  throw Error(Code::unsupported_model, side, " \"", name, "\": expected a numeric tensor, got ", kind);
 }
 
 int element_number(DType dtype) {
@@ -186,9 +197,10 @@ struct GraphTensor {
 };
 
 struct Weights {
-  Weights(const Api& functions, Block bytes, int threads, const std::vector<ExternalData>& external);
+  Weights(const Api& functions, OnnxFacts known, Block bytes, int threads, const std::vector<ExternalData>& external);
 
   const Api& api;
+  OnnxFacts facts;
   Block file;  // kept only for .ort
   Owned session;
   std::vector<GraphTensor> inputs;
@@ -252,7 +264,9 @@ GraphTensor read_tensor(const Api& api, Handle type, const char* side, const std
   GraphTensor tensor{{name, dtype_of(element, side, name), shape_of(api, info, side, name), {}}, {}};
   std::vector<const char*> symbols(tensor.spec.shape.rank(), nullptr);
   api.check(api.symbolic_dims(info, symbols.data(), symbols.size()));
-  for (const char* symbol : symbols) tensor.symbols.emplace_back(symbol == nullptr ? "" : symbol);
+  // "?" is what exporters write for a dimension without a name.
+  for (const char* symbol : symbols)
+    tensor.symbols.emplace_back(symbol == nullptr || std::string_view(symbol) == "?" ? "" : symbol);
   return tensor;
 }
 
@@ -275,8 +289,9 @@ std::vector<GraphTensor> read_tensors(const Api& api, Handle session, const char
   return tensors;
 }
 
-Weights::Weights(const Api& functions, Block bytes, int threads, const std::vector<ExternalData>& external)
-    : api(functions), file(std::move(bytes)),
+Weights::Weights(const Api& functions, OnnxFacts known, Block bytes, int threads,
+                 const std::vector<ExternalData>& external)
+    : api(functions), facts(std::move(known)), file(std::move(bytes)),
       session(make_session(api, {file.data(), file.size_bytes()}, threads, external), api.release_session),
       inputs(read_tensors(api, session.get(), "input", api.input_count, api.input_name, api.input_type)),
       outputs(read_tensors(api, session.get(), "output", api.output_count, api.output_name, api.output_type)) {
@@ -305,7 +320,9 @@ Weights::Weights(const Api& functions, Block bytes, int threads, const std::vect
 
 class OnnxSession final : public EngineSession {
  public:
-  explicit OnnxSession(std::shared_ptr<const Weights> weights) : weights_(std::move(weights)) {}
+  explicit OnnxSession(std::shared_ptr<const Weights> weights)
+      : weights_(std::move(weights)), output_shapes_(weights_->outputs.size()),
+        is_declared_wrong_(weights_->outputs.size(), false) {}
 
   void resize(std::span<const Shape> input_shapes) override;
   Shape output_shape(size_t index) const override { return output_shapes_[index]; }
@@ -316,32 +333,47 @@ class OnnxSession final : public EngineSession {
   void reset() override {}
 
  private:
+  Status try_run(std::span<const Binding> inputs, std::span<Binding> outputs) const;
+  bool find_other_shapes(std::span<const Binding> inputs);
+  void require_elements(size_t index, const Shape& shape) const;
+  Shape value_shape(Binding binding) const;
+
   std::shared_ptr<const Weights> weights_;
   std::vector<Shape> output_shapes_;
+  std::vector<bool> is_declared_wrong_;  // by output: a run gave another shape than the model declares
 };
 
+void OnnxSession::require_elements(size_t index, const Shape& shape) const {
+  if (weights_->facts.fatal_when_empty.empty() || std::find(shape.begin(), shape.end(), 0) == shape.end()) return;
+  const TensorSpec& spec = weights_->inputs[index].spec;
+  const bool is_declared = std::find(spec.shape.begin(), spec.shape.end(), 0) != spec.shape.end();
+  throw Error(is_declared ? Code::unsupported_model : Code::bad_input, "input \"", spec.name,
+              "\": expected every dimension at least 1, since ", weights_->facts.fatal_when_empty,
+              " of this engine takes no tensor without elements, got ", text(shape));
+}
+
 void OnnxSession::resize(std::span<const Shape> input_shapes) {
-  // A dimension with the same name in an input and an output has the same value in both.
+  for (size_t i = 0; i < input_shapes.size(); ++i) require_elements(i, input_shapes[i]);
+  // A dimension with the same name in an input and an output has the same value in both. It has none that is known when
+  // inputs disagree about it: the engine runs them all the same.
   std::map<std::string, int64_t> known;
   for (size_t i = 0; i < input_shapes.size(); ++i) {
-    const GraphTensor& input = weights_->inputs[i];
-    for (size_t axis = 0; axis < input.symbols.size(); ++axis) {
-      if (input.symbols[axis].empty()) continue;
-      const auto [entry, is_first] = known.emplace(input.symbols[axis], input_shapes[i][axis]);
-      if (!is_first && entry->second != input_shapes[i][axis]) {
-        throw Error(Code::bad_input, "input \"", input.spec.name, "\": expected ", entry->second, " in dimension ",
-                    axis, " (\"", input.symbols[axis], "\"), got ", input_shapes[i][axis]);
-      }
+    const std::vector<std::string>& symbols = weights_->inputs[i].symbols;
+    for (size_t axis = 0; axis < symbols.size(); ++axis) {
+      if (symbols[axis].empty()) continue;
+      const auto [entry, is_first] = known.emplace(symbols[axis], input_shapes[i][axis]);
+      if (!is_first && entry->second != input_shapes[i][axis]) entry->second = -1;
     }
   }
-  output_shapes_.clear();
-  for (const GraphTensor& output : weights_->outputs) {
+  for (size_t i = 0; i < output_shapes_.size(); ++i) {
+    if (is_declared_wrong_[i]) continue;
+    const GraphTensor& output = weights_->outputs[i];
     Shape shape = output.spec.shape;
     for (size_t axis = 0; axis < output.symbols.size(); ++axis) {
       const auto dim = known.find(output.symbols[axis]);
       if (shape[axis] < 0 && dim != known.end()) shape[axis] = dim->second;
     }
-    output_shapes_.push_back(shape);
+    output_shapes_[i] = shape;
   }
 }
 
@@ -352,10 +384,45 @@ Binding OnnxSession::bind(Side, size_t, const TensorView& view) {
   return value;
 }
 
-void OnnxSession::run(std::span<const Binding> inputs, std::span<Binding> outputs) {
+Status OnnxSession::try_run(std::span<const Binding> inputs, std::span<Binding> outputs) const {
   const Weights& weights = *weights_;
-  weights.api.check(weights.api.run(weights.session.get(), nullptr, weights.input_names.data(), inputs.data(),
-                                    inputs.size(), weights.output_names.data(), outputs.size(), outputs.data()));
+  return weights.api.run(weights.session.get(), nullptr, weights.input_names.data(), inputs.data(), inputs.size(),
+                         weights.output_names.data(), outputs.size(), outputs.data());
+}
+
+void OnnxSession::run(std::span<const Binding> inputs, std::span<Binding> outputs) {
+  const Status status = try_run(inputs, outputs);
+  if (status == nullptr) return;
+  const std::string message = weights_->api.message(status);
+  if (find_other_shapes(inputs)) throw OtherShapes(Code::engine_failed, message);
+  throw Error(Code::engine_failed, message);
+}
+
+// The engine refuses memory of another shape than an output gets. In memory of its own it runs, and tells.
+bool OnnxSession::find_other_shapes(std::span<const Binding> inputs) {
+  std::vector<Binding> outputs(output_shapes_.size(), nullptr);
+  if (const Status status = try_run(inputs, outputs)) {
+    weights_->api.release_status(status);
+    return false;
+  }
+  std::deque<Owned> values;
+  for (const Binding output : outputs) values.emplace_back(output, weights_->api.release_value);
+  bool has_other = false;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    Shape shape = value_shape(outputs[i]);
+    if (output_shapes_[i].admits(shape)) continue;
+    for (size_t axis = 0; axis < shape.rank(); ++axis) shape[axis] = -1;
+    output_shapes_[i] = shape;
+    is_declared_wrong_[i] = has_other = true;
+  }
+  return has_other;
+}
+
+Shape OnnxSession::value_shape(Binding binding) const {
+  Handle handle = nullptr;
+  weights_->api.check(weights_->api.value_shape(binding, &handle));
+  const Owned info(handle, weights_->api.release_shape);
+  return shape_of(weights_->api, info.get(), "output", "");
 }
 
 TensorView OnnxSession::view(Binding binding) const {
@@ -381,8 +448,8 @@ class OnnxEngine final : public Engine {
       : weights_(std::move(weights)), version_(std::move(version)) {}
 
   const std::vector<Signature>& signatures() const override { return weights_->signatures; }
-  // Its kernels need no more than an element's alignment, and read nothing outside the tensor.
-  MemoryRules memory_rules() const override { return {1, 0}; }
+  // Its kernels need no more than an element's alignment, read nothing outside the tensor, and take empty ones.
+  MemoryRules memory_rules() const override { return {1, 0, 0}; }
   bool is_stateful() const override { return false; }
   EngineReport report() const override { return {"onnx", version_, "CPUExecutionProvider", -1, 0}; }
   std::unique_ptr<EngineSession> make_session(size_t) const override { return std::make_unique<OnnxSession>(weights_); }
@@ -397,18 +464,16 @@ class OnnxEngine final : public Engine {
 std::unique_ptr<Engine> open_onnx(const std::string& library_path, const std::string& version, Block file, int threads,
                                   std::vector<ExternalData> external) {
   const Bytes bytes{file.data(), file.size_bytes()};
-  if (model_format(bytes) == ModelFormat::ort) {
-    check_ort(bytes);
-    external.clear();
-  } else {
-    check_onnx(bytes, external);
-  }
+  const bool is_ort = model_format(bytes) == ModelFormat::ort;
+  if (is_ort) external.clear();
+  OnnxFacts facts = is_ort ? check_ort(bytes) : check_onnx(bytes, external);
   require_version("onnxruntime", version, {1, 23}, {2, 0});
   // The library reads it once, when it is opened; the API's own switch would take effect too late.
   static const int switched_off = setenv("ORT_DISABLE_TELEMETRY", "1", 1);
   if (switched_off != 0) throw Error(Code::out_of_memory, "onnx: expected memory for the environment, got none");
   return std::make_unique<OnnxEngine>(
-      std::make_shared<const Weights>(opened<Api>(library_path), std::move(file), threads, external), version);
+      std::make_shared<const Weights>(opened<Api>(library_path), std::move(facts), std::move(file), threads, external),
+      version);
 }
 
 }  // namespace edgeward

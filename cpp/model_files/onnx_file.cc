@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -65,24 +66,42 @@ class Scope {
  public:
   explicit Scope(const Scope* outer) : outer_(outer) {}
 
-  bool add(std::string_view name) { return names_.insert(name).second; }
-  bool knows(std::string_view name) const {
-    for (const Scope* scope = this; scope != nullptr; scope = scope->outer_) {
-      if (scope->names_.contains(name)) return true;
-    }
-    return false;
+  // False when the name is there already. A constant does not depend on the model's inputs.
+  bool add(std::string_view name, bool is_constant = false) { return names_.emplace(name, is_constant).second; }
+  bool knows(std::string_view name) const { return find(name) != nullptr; }
+  bool has_constant(std::string_view name) const {
+    const bool* is_constant = find(name);
+    return is_constant != nullptr && *is_constant;
   }
 
  private:
+  const bool* find(std::string_view name) const {
+    for (const Scope* scope = this; scope != nullptr; scope = scope->outer_) {
+      const auto entry = scope->names_.find(name);
+      if (entry != scope->names_.end()) return &entry->second;
+    }
+    return nullptr;
+  }
+
   const Scope* outer_;
-  std::unordered_set<std::string_view> names_;
+  std::unordered_map<std::string_view, bool> names_;  // whether each is constant
 };
+
+// Operators between the constants that a file has and the weights that a kernel gets.
+bool passes_constants(std::string_view type) {
+  for (const std::string_view passing :
+       {"Cast", "Constant", "DequantizeLinear", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}) {
+    if (type == passing) return true;
+  }
+  return false;
+}
 
 class Checker {
  public:
   // With `external` null, every file that the model names is assumed to exist.
   explicit Checker(const std::vector<ExternalData>* external) : tensors_(external) {}
 
+  const OnnxFacts& facts() const { return facts_; }
   // The names of the files that hold external data.
   const std::set<std::string_view>& locations() const { return tensors_.locations(); }
 
@@ -179,7 +198,7 @@ class Checker {
       if (name.empty()) refuse("a graph input without a name");
       if (!scope.add(name)) refuse("graph input \"", name, "\" is there twice");
     }
-    for (const std::string_view name : initializers) scope.add(name);  // an input may have its default here
+    for (const std::string_view name : initializers) scope.add(name, true);  // an input may have its default here
     if ((node_count_ += nodes.size()) > kMaxNodes) refuse("more than ", kMaxNodes, " nodes");
     for (size_t i = 0; i < nodes.size(); ++i) check_node(nodes[i], i, scope, depth);
     for (const std::string_view name : outputs) {
@@ -254,8 +273,16 @@ class Checker {
       }
     }
     check_node_rules(node);
+    const std::optional<size_t> weights = weights_of(node);
+    const bool has_constant_weights =
+        weights && *weights < node.inputs.size() && scope.has_constant(node.inputs[*weights]);
+    if (is_fatal_when_empty(node, has_constant_weights)) facts_.fatal_when_empty = node.type;
+    const bool is_constant =
+        passes_constants(node.type) && std::all_of(node.inputs.begin(), node.inputs.end(), [&](std::string_view name) {
+          return name.empty() || scope.has_constant(name);
+        });
     for (size_t i = 0; i < node.outputs.size(); ++i) {
-      if (!node.outputs[i].empty() && !scope.add(node.outputs[i])) {
+      if (!node.outputs[i].empty() && !scope.add(node.outputs[i], is_constant)) {
         refuse(text(node), ": output ", i, " is \"", node.outputs[i], "\", which is there before it");
       }
     }
@@ -415,13 +442,18 @@ class Checker {
   }
 
   OnnxTensorReader tensors_;
+  OnnxFacts facts_;
   uint64_t node_count_ = 0;
   uint64_t declared_bytes_ = 0;
 };
 
 }  // namespace
 
-void check_onnx(Bytes file, const std::vector<ExternalData>& external) { Checker(&external).model(file); }
+OnnxFacts check_onnx(Bytes file, const std::vector<ExternalData>& external) {
+  Checker checker(&external);
+  checker.model(file);
+  return checker.facts();
+}
 
 std::vector<std::string> external_data_names(Bytes file) {
   Checker checker(nullptr);

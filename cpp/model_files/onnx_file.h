@@ -8,11 +8,12 @@
 
 #include "bytes/bytes.h"
 #include "model_files/external_data.h"
+#include "model_files/onnx_operators.h"
 
 namespace edgeward {
 
 // Throws Error(malformed_model | unsupported_model).
-void check_onnx(Bytes file, const std::vector<ExternalData>& external);
+OnnxFacts check_onnx(Bytes file, const std::vector<ExternalData>& external);
 
 // The names of the files that hold data of this one, each once, in order of name; everything else is checked as
 // check_onnx does, and throws the same.

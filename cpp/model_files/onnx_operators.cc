@@ -108,4 +108,18 @@ void check_node_rules(const OnnxNode& node) {
   if (is_one_of(node.type, {"LRN"})) check.integer("size", 1, INT32_MAX);
 }
 
+std::optional<size_t> weights_of(const OnnxNode& node) {
+  if (is_one_of(node.type, {"Conv", "ConvInteger", "FusedConv", "NhwcFusedConv", "DeformConv"})) return 1;
+  if (is_one_of(node.type, {"QLinearConv"})) return 3;
+  return std::nullopt;
+}
+
+bool is_fatal_when_empty(const OnnxNode& node, bool has_constant_weights) {
+  if (is_one_of(node.type,
+                {"ConvTranspose", "DynamicQuantizeLSTM", "GRU", "InstanceNormalization", "LSTM", "STFT", "Unique"})) {
+    return true;
+  }
+  return weights_of(node) && !has_constant_weights;
+}
+
 }  // namespace edgeward

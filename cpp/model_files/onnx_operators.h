@@ -48,7 +48,19 @@ struct OnnxNode {
 // "node 3 (Conv)".
 std::string text(const OnnxNode& node);
 
+// What an engine must know of a model that has passed its check.
+struct OnnxFacts {
+  std::string fatal_when_empty;  // an operator whose kernel ends the process when a tensor has no elements; or empty
+};
+
 // Throws Error(malformed_model).
 void check_node_rules(const OnnxNode& node);
+
+// Whether the node's kernel ends or hangs the process when an input has no elements. `has_constant_weights` says of a
+// convolution that no input of the model sizes its weights.
+bool is_fatal_when_empty(const OnnxNode& node, bool has_constant_weights);
+
+// The input of a convolution that holds its weights; nullopt for other nodes.
+std::optional<size_t> weights_of(const OnnxNode& node);
 
 }  // namespace edgeward

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "error.h"
@@ -38,6 +39,7 @@ constexpr uint32_t kNotANode = UINT32_MAX;
 struct Scope {
   const Scope* outer;
   Names producers;  // name to index of the node in the graph's list, or kNotANode
+  std::unordered_set<std::string_view> constants;
 
   bool knows(std::string_view name) const {
     for (const Scope* scope = this; scope != nullptr; scope = scope->outer) {
@@ -45,10 +47,18 @@ struct Scope {
     }
     return false;
   }
+  bool has_constant(std::string_view name) const {
+    for (const Scope* scope = this; scope != nullptr; scope = scope->outer) {
+      if (scope->producers.contains(name)) return scope->constants.contains(name);
+    }
+    return false;
+  }
 };
 
 class Checker {
  public:
+  const OnnxFacts& facts() const { return facts_; }
+
   void file(Bytes file) {
     const FlatTable root = read_flatbuffer(file, kSchema).root;
     if (root.string(session::ort_version).empty()) refuse("session: no ort_version");
@@ -79,7 +89,7 @@ class Checker {
     if (graph.has(graph::runtime_optimizations) && has_records(graph.table(graph::runtime_optimizations))) {
       throw Error(Code::unsupported_model, "graph: saved runtime optimizations, expected a fully optimized model");
     }
-    Scope scope{outer, {}};
+    Scope scope{outer, {}, {}};
     std::unordered_map<std::string_view, FlatTable> infos;
     const FlatTables arguments = graph.tables(graph::node_args);
     for (uint32_t i = 0; i < arguments.size(); ++i) {
@@ -100,7 +110,8 @@ class Checker {
       if (name.empty()) refuse("initializer ", i, ": no name");
       if (!seen.emplace(name, i).second) refuse("initializer \"", name, "\" is there twice");
       check_tensor(initializers[i], "initializer");
-      scope.producers.emplace(name, kNotANode);  // an input may have its default here
+      // An input may have its default here.
+      if (scope.producers.emplace(name, kNotANode).second) scope.constants.insert(name);
     }
     check_nodes(graph, scope);
     for (uint32_t i = 0; i < graph.string_count(graph::outputs); ++i) {
@@ -169,6 +180,10 @@ class Checker {
     for (uint32_t i = 0; i < attributes.size(); ++i)
       node.attributes.push_back(check_attribute(text(node), attributes[i], scope));
     check_node_rules(node);
+    const std::optional<size_t> weights = weights_of(node);
+    const bool has_constant_weights =
+        weights && *weights < node.inputs.size() && scope.has_constant(node.inputs[*weights]);
+    if (is_fatal_when_empty(node, has_constant_weights)) facts_.fatal_when_empty = node.type;
   }
 
   OnnxAttribute check_attribute(const std::string& where, const FlatTable& table, const Scope& scope) {
@@ -386,11 +401,16 @@ class Checker {
     }
   }
 
+  OnnxFacts facts_;
   uint64_t declared_bytes_ = 0;
 };
 
 }  // namespace
 
-void check_ort(Bytes file) { Checker().file(file); }
+OnnxFacts check_ort(Bytes file) {
+  Checker checker;
+  checker.file(file);
+  return checker.facts();
+}
 
 }  // namespace edgeward

@@ -3,10 +3,11 @@
 #pragma once
 
 #include "bytes/bytes.h"
+#include "model_files/onnx_operators.h"
 
 namespace edgeward {
 
 // Throws Error(malformed_model | unsupported_model).
-void check_ort(Bytes file);
+OnnxFacts check_ort(Bytes file);
 
 }  // namespace edgeward

@@ -46,16 +46,17 @@ Session::Session(std::shared_ptr<const Engine> engine, size_t signature_index)
       engine_session_(engine_->make_session(signature_index)) {
   std::vector<Shape> first_shapes;
   for (const TensorSpec& spec : signature_.inputs) {
-    if (std::find(spec.shape.begin(), spec.shape.end(), 0) != spec.shape.end()) {
-      throw Error(Code::unsupported_model, "input \"", spec.name, "\": expected every dimension at least 1, got ",
-                  text(spec.shape));
+    const auto is_too_small = [&](int64_t dim) { return dim >= 0 && dim < rules_.least_dimension; };
+    if (std::any_of(spec.shape.begin(), spec.shape.end(), is_too_small)) {
+      throw Error(Code::unsupported_model, "input \"", spec.name, "\": expected every dimension at least ",
+                  rules_.least_dimension, ", got ", text(spec.shape));
     }
     if (is_packed(spec.dtype) && spec.shape.is_dynamic()) {
       throw Error(Code::unsupported_model, "input \"", spec.name, "\": expected known dimensions for packed ",
                   name(spec.dtype), ", got ", text(spec.shape));
     }
     Shape shape = spec.shape;
-    for (size_t axis = 0; axis < shape.rank(); ++axis) shape[axis] = std::max<int64_t>(shape[axis], 1);
+    for (size_t axis = 0; axis < shape.rank(); ++axis) shape[axis] = shape[axis] < 0 ? 1 : shape[axis];
     first_shapes.push_back(shape);
     inputs_.emplace_back().spec = &spec;
   }
@@ -83,23 +84,25 @@ void Session::close() {
 
 void Session::release_bindings() noexcept {
   if (engine_session_ == nullptr) return;
-  const auto drop = [&](BoundTensor& tensor) {
-    if (tensor.binding != nullptr) engine_session_->release(tensor.binding);
-    tensor = {};
-  };
-  for (Input& input : inputs_) {
-    drop(input.own);
-    drop(input.foreign);
-  }
-  for (Output& output : outputs_) {
-    drop(output.own);
-    drop(output.foreign);
-    output.result.reset();
-    output.engine_memory.reset();
-    if (output.pool != nullptr) output.pool->orphan();
-    output.pool.reset();
-  }
+  for (Input& input : inputs_) drop(input);
+  for (Output& output : outputs_) drop(output);
   is_own_bound_ = false;
+}
+
+void Session::drop(Slot& slot) noexcept {
+  for (BoundTensor* tensor : {&slot.own, &slot.foreign}) {
+    if (tensor->binding != nullptr) engine_session_->release(tensor->binding);
+    *tensor = {};
+  }
+  slot.bound = nullptr;
+}
+
+void Session::drop(Output& output) noexcept {
+  drop(static_cast<Slot&>(output));
+  output.result.reset();
+  output.engine_memory.reset();
+  if (output.pool != nullptr) output.pool->orphan();
+  output.pool.reset();
 }
 
 void Session::apply_shapes(std::span<const Shape> input_shapes) {
@@ -176,14 +179,19 @@ void Session::impose_shapes(std::span<const Shape> input_shapes) {
   }
 }
 
+bool Session::takes(const TensorSpec& spec, const Shape& shape) const {
+  return spec.shape.admits(shape) &&
+         std::all_of(shape.begin(), shape.end(), [&](int64_t dim) { return dim >= rules_.least_dimension; });
+}
+
 void Session::resize(std::span<const Shape> input_shapes) {
   const Entry entry(*this);
   for (size_t i = 0; i < inputs_.size(); ++i) {
     const TensorSpec& spec = *inputs_[i].spec;
     const Shape& shape = input_shapes[i];
-    if (!spec.shape.admits(shape) || std::any_of(shape.begin(), shape.end(), [](int64_t dim) { return dim < 1; })) {
+    if (!takes(spec, shape)) {
       throw Error(Code::bad_input, "input \"", spec.name, "\": expected ", text(spec.shape),
-                  " with every dimension at least 1, got ", text(shape));
+                  " with every dimension at least ", rules_.least_dimension, ", got ", text(shape));
     }
   }
   const Setting in_force = setting();
@@ -262,8 +270,30 @@ void Session::run_bound() {
 }
 
 void Session::run_engine() {
-  engine_session_->run(bound_inputs_, bound_outputs_);
+  try {
+    engine_session_->run(bound_inputs_, bound_outputs_);
+  } catch (const OtherShapes&) {
+    leave_outputs_to_engine();
+    engine_session_->run(bound_inputs_, bound_outputs_);
+  }
   if (has_engine_outputs_) collect_engine_outputs();
+}
+
+void Session::leave_outputs_to_engine() {
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    Output& output = outputs_[i];
+    const Shape shape = engine_session_->output_shape(i);
+    if (output.pool == nullptr || !shape.is_dynamic()) continue;
+    drop(output);
+    output.shape = shape;
+    output.size_bytes = 0;
+    output.own_block.reset();
+    bound_outputs_[i] = nullptr;
+    has_engine_outputs_ = true;
+    is_own_bound_ = false;
+    is_seen_ = false;
+    if (output.target.data != nullptr) check_target(output);
+  }
 }
 
 void Session::run_and_record() {
@@ -333,8 +363,7 @@ void Session::adopt_argument_shapes() {
     if (shape == input.shape && !is_packed(spec.dtype)) continue;
     if (is_packed(spec.dtype)) {
       if (shape == storage_shape(spec.dtype, spec.shape)) continue;
-    } else if (spec.shape.admits(shape) &&
-               std::all_of(shape.begin(), shape.end(), [](int64_t dim) { return dim > 0; })) {
+    } else if (takes(spec, shape)) {
       is_changed = true;
       continue;
     }

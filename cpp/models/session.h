@@ -101,6 +101,8 @@ class Session {
     Lease result;
   };
 
+  // Whether an input may have that shape.
+  bool takes(const TensorSpec& spec, const Shape& shape) const;
   void apply_shapes(std::span<const Shape> input_shapes);
   void impose_shapes(std::span<const Shape> input_shapes);
   // Shapes and own memory, to return to when the engine refuses others.
@@ -115,6 +117,9 @@ class Session {
   void start_again(const Setting& setting) noexcept;
   void abandon() noexcept;
   void release_bindings() noexcept;
+  // Releases the slot's bindings, and an output's pool with them.
+  void drop(Slot& slot) noexcept;
+  void drop(Output& output) noexcept;
   // The slot's own memory, allocated and bound when it is first asked for.
   const BoundTensor& bind_own(Slot& slot, Side side, size_t index);
   // A caller's memory, bound only when the last call's was other memory.
@@ -130,6 +135,9 @@ class Session {
   // Runs what is bound, and lets the recorder see it when it asks to.
   void run_bound();
   void run_engine();
+  // Lets the engine make the memory of outputs that have other shapes than the model declares. Throws Error(bad_input)
+  // when the caller wants one of them in memory of its own.
+  void leave_outputs_to_engine();
   void run_and_record();
   void collect_engine_outputs();
   void collect(Output& output);

@@ -47,7 +47,9 @@ py::dtype array_dtype(DType dtype) {
     case DType::float8_e4m3fn:
     case DType::float8_e4m3fnuz:
     case DType::float8_e5m2:
-    case DType::float8_e5m2fnuz: return py::dtype("uint8");
+    case DType::float8_e5m2fnuz:
+    case DType::uint2:
+    case DType::float8_e8m0fnu: return py::dtype("uint8");
     default: return py::dtype(std::string(name(dtype)));
   }
 }

@@ -196,7 +196,7 @@ void bind_values(py::module_& module) {
       .def_property_readonly(
           "dtype", [](const TensorSpec& spec) { return std::string(name(spec.dtype)); }, "For example \"float32\".")
       .def_property_readonly(
-          "shape", [](const TensorSpec& spec) { return shape_tuple(spec.shape); }, "-1: any size of at least 1.")
+          "shape", [](const TensorSpec& spec) { return shape_tuple(spec.shape); }, "-1: any size.")
       .def_property_readonly("quantization", &quantization_of, "A Quantization, or None.")
       .def("__repr__", &spec_text);
 

@@ -317,7 +317,7 @@ constexpr const char* kPredictText =
     "Run the model once and return its outputs: one array, or a dict by name when there are several.\n\n"
     "Inputs are given in order, by name, or as one dict. Anything with the buffer protocol, __array_interface__ or "
     "DLPack is\n"
-    "taken; dtype and shape must be the model's (-1 takes any size from 1), and nothing is cast. An input is used in "
+    "taken; dtype and shape must be the model's (-1 takes any size), and nothing is cast. An input is used in "
     "place\n"
     "when it is C-contiguous and aligned as the engine wants (edgeward.empty gives such memory), else copied and "
     "counted in\n"

@@ -38,8 +38,10 @@ enum class DType : uint8_t {
   float8_e4m3fnuz,
   float8_e5m2,
   float8_e5m2fnuz,
+  uint2,
+  float8_e8m0fnu,
 };
-inline constexpr size_t kDTypeCount = 22;
+inline constexpr size_t kDTypeCount = 24;
 
 std::string_view name(DType dtype);
 size_t bits(DType dtype);

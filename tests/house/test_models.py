@@ -135,7 +135,7 @@ def assert_answers(got: Arrays, expected: Arrays, int8_steps: int = 0) -> None:
 
 def identity_bytes(dtype: str) -> Array:
     """Six elements of any bit pattern, as they lie in memory; the half byte left over is zero."""
-    bits = {"int2": 2, "int4": 4, "uint4": 4}.get(dtype)
+    bits = {"int2": 2, "uint2": 2, "int4": 4, "uint4": 4}.get(dtype)
     if bits is None:
         named = getattr(ml_dtypes, dtype) if hasattr(ml_dtypes, dtype) else dtype
         bits = np.dtype(named).itemsize * 8
@@ -164,7 +164,7 @@ def test_there_is_an_answer_for_every_model_and_a_model_for_every_answer() -> No
     }
     assert set(without_identities(onnx_models.ALL)) == set(ANSWERS) - tflite_only
     assert len(tflite_models.DTYPES) == 19
-    assert len(onnx_models.DTYPES) == 19
+    assert len(onnx_models.DTYPES) == 22
 
 
 @pytest.mark.parametrize("name", without_identities(tflite_models.ALL))

@@ -36,7 +36,9 @@ ELEMENT_TYPES = {
     "uint64": TensorProto.UINT64, "bfloat16": TensorProto.BFLOAT16,
     "float8_e4m3fn": TensorProto.FLOAT8E4M3FN, "float8_e4m3fnuz": TensorProto.FLOAT8E4M3FNUZ,
     "float8_e5m2": TensorProto.FLOAT8E5M2, "float8_e5m2fnuz": TensorProto.FLOAT8E5M2FNUZ,
+    "float8_e8m0fnu": TensorProto.FLOAT8E8M0,
     "uint4": TensorProto.UINT4, "int4": TensorProto.INT4,
+    "uint2": TensorProto.UINT2, "int2": TensorProto.INT2,
     "complex64": TensorProto.COMPLEX64, "complex128": TensorProto.COMPLEX128,
 }  # fmt: skip
 
@@ -48,10 +50,11 @@ DTYPES = tuple(dtype for dtype in ELEMENT_TYPES if dtype not in {"string", *REFU
 ADD_150K_SHAPE = (1, 160, 240)
 ADD_DTYPES = ("float32", "int32", "int64")
 
-Dims = Sequence[int | str]
+# An open dimension has a name or none; a shape may be open as a whole.
+Dims = Sequence[int | str | None]
 
 
-def _value(name: str, dtype: str, shape: Dims) -> onnx.ValueInfoProto:
+def _value(name: str, dtype: str, shape: Dims | None) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], shape)
 
 
@@ -64,11 +67,12 @@ def _model(
     inputs: Sequence[onnx.ValueInfoProto],
     outputs: Sequence[onnx.ValueInfoProto],
     constants: Sequence[onnx.TensorProto] = (),
+    versions: tuple[int, int] = (OPSET, IR_VERSION),
 ) -> bytes:
     graph = helper.make_graph(nodes, "main", inputs, outputs, constants)
-    opsets = [helper.make_opsetid("", OPSET)]
+    opsets = [helper.make_opsetid("", versions[0])]
     model = helper.make_model(
-        graph, producer_name="edgeward tests", opset_imports=opsets, ir_version=IR_VERSION
+        graph, producer_name="edgeward tests", opset_imports=opsets, ir_version=versions[1]
     )
     return bytes(model.SerializeToString(deterministic=True))
 
@@ -133,12 +137,19 @@ def dynamic_batch() -> bytes:
 
 
 def identity(dtype: str) -> bytes:
-    """y = x, shape [2, 3]. Half bytes go through the one operator whose kernel takes them."""
-    if dtype in ("int4", "uint4"):
+    """y = x, shape [2, 3]. Some types go through the one operator whose kernel takes them."""
+    versions = (OPSET, IR_VERSION)
+    if dtype in ("int2", "uint2", "int4", "uint4"):
         node = helper.make_node("Transpose", ["x"], ["y"], perm=[0, 1])
+    elif dtype == "float8_e8m0fnu":
+        node = helper.make_node("Cast", ["x"], ["y"], to=ELEMENT_TYPES[dtype])
     else:
         node = helper.make_node("Identity", ["x"], ["y"])
-    return _model([node], [_value("x", dtype, (2, 3))], [_value("y", dtype, (2, 3))])
+    if dtype in ("int2", "uint2", "float8_e8m0fnu"):
+        versions = (25, 13)  # they are younger
+    return _model(
+        [node], [_value("x", dtype, (2, 3))], [_value("y", dtype, (2, 3))], versions=versions
+    )
 
 
 def strings() -> bytes:
@@ -151,13 +162,51 @@ def strings() -> bytes:
     )
 
 
-def data_dependent() -> bytes:
+def data_dependent(declared: Dims = ("count", 1)) -> bytes:
     """y = the places where x is true, shape [count, 1]: known only after the run."""
     nodes = [
         helper.make_node("NonZero", ["x"], ["row"]),
         helper.make_node("Transpose", ["row"], ["y"], perm=[1, 0]),
     ]
-    return _model(nodes, [_value("x", "bool", (8,))], [_value("y", "int64", ("count", 1))])
+    return _model(nodes, [_value("x", "bool", (8,))], [_value("y", "int64", declared)])
+
+
+def turned(shape: Dims, declared: Dims | None) -> bytes:
+    """y = x with its two axes turned; y is declared to have any shape."""
+    node = helper.make_node("Transpose", ["x"], ["y"], perm=[1, 0])
+    return _model([node], [_value("x", "float32", shape)], [_value("y", "float32", declared)])
+
+
+def pair_of_rows(symbol: str) -> bytes:
+    """c = 2 * a and d = 2 * b, rows of one symbol; e is both rows in one, of that symbol, too."""
+    nodes = [
+        helper.make_node("Add", ["a", "a"], ["c"]),
+        helper.make_node("Add", ["b", "b"], ["d"]),
+        helper.make_node("Concat", ["a", "b"], ["e"], axis=0),
+    ]
+    inputs = [_value(name, "float32", (symbol,)) for name in "ab"]
+    return _model(nodes, inputs, [_value(name, "float32", (symbol,)) for name in "cde"])
+
+
+def grown_cache(shape: Dims) -> bytes:
+    """now = past with a row "step" behind it, old = past: what a decoder does with its cache."""
+    nodes = [
+        helper.make_node("Concat", ["past", "step"], ["now"], axis=0),
+        helper.make_node("Identity", ["past"], ["old"]),
+    ]
+    rest = list(shape)[1:]
+    inputs = [_value("past", "float32", shape), _value("step", "float32", [1, *rest])]
+    return _model(
+        nodes, inputs, [_value("now", "float32", ["total", *rest]), _value("old", "float32", shape)]
+    )
+
+
+def unique_rows(shape: Dims) -> bytes:
+    """y = the rows of x, each once: an operator whose kernel cannot do without elements."""
+    node = helper.make_node("Unique", ["x"], ["y"], axis=0)
+    return _model(
+        [node], [_value("x", "float32", shape)], [_value("y", "float32", ("K", shape[1]))]
+    )
 
 
 def network(net: nets.Network) -> bytes:

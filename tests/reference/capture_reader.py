@@ -20,7 +20,7 @@ DTYPE_BITS = {
     "bool": 8, "int8": 8, "int16": 16, "int32": 32, "int64": 64, "uint8": 8, "uint16": 16,
     "uint32": 32, "uint64": 64, "float16": 16, "float32": 32, "float64": 64, "bfloat16": 16,
     "complex64": 64, "complex128": 128, "int2": 2, "int4": 4, "uint4": 4, "float8_e4m3fn": 8,
-    "float8_e4m3fnuz": 8, "float8_e5m2": 8, "float8_e5m2fnuz": 8,
+    "float8_e4m3fnuz": 8, "float8_e5m2": 8, "float8_e5m2fnuz": 8, "uint2": 2, "float8_e8m0fnu": 8,
 }  # fmt: skip
 DTYPES = list(DTYPE_BITS)
 REASONS = {

@@ -25,7 +25,7 @@ Samples = Sequence[Mapping[str, NDArray[Any]]]
 # What numpy holds only as bits.
 BITS = {
     "bfloat16", "complex64", "complex128", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
-    "float8_e5m2fnuz", "int4", "uint4", "int2",
+    "float8_e5m2fnuz", "float8_e8m0fnu", "int4", "uint4", "int2", "uint2",
 }  # fmt: skip
 
 

@@ -13,10 +13,12 @@ TEST_CASE("each dtype has a number of its own, or none") {
     CAPTURE(name(dtype));
     if (const int number = element_type(dtype); number != 0) CHECK(numbers.emplace(number, dtype).second);
   }
-  CHECK(numbers.size() == kDTypeCount - 2);
+  CHECK(numbers.size() == kDTypeCount - 4);
 }
 
-TEST_CASE("TfLiteType has no float8 without infinities and negative zero") {
+TEST_CASE("TfLiteType has neither uint2 nor all kinds of float8") {
+  CHECK(element_type(DType::uint2) == 0);
+  CHECK(element_type(DType::float8_e8m0fnu) == 0);
   CHECK(element_type(DType::float8_e4m3fnuz) == 0);
   CHECK(element_type(DType::float8_e5m2fnuz) == 0);
 }

@@ -321,6 +321,31 @@ TEST_CASE("a subgraph sees the names around it, and nests 32 deep at most") {
              [&](Model& deep) { deep.nodes = graph + text(1, node("Neg", {"x"}, {"y"})); });
 }
 
+TEST_CASE("an operator that empty tensors are fatal to is named, unless it is a convolution of constant weights") {
+  const auto fatal = [](const std::string& nodes, const std::string& inputs = {}) {
+    Model model;
+    model.nodes = nodes;
+    model.inputs += inputs;
+    const std::string bytes = model.bytes();
+    return check_onnx(std::as_bytes(std::span(bytes)), {}).fatal_when_empty;
+  };
+  const std::string weight_input = text(11, value("v"));
+  const std::string end = text(1, node("Relu", {"z"}, {"y"}));
+  CHECK(fatal(text(1, node("Add", {"x", "w"}, {"y"}))).empty());
+  CHECK(fatal(text(1, node("GRU", {"x", "w", "w"}, {"y"}))) == "GRU");
+  CHECK(fatal(text(1, node("Conv", {"x", "w"}, {"y"}))).empty());
+  CHECK(fatal(text(1, node("Conv", {"x", "v"}, {"y"})), weight_input) == "Conv");
+  CHECK(fatal(text(1, node("Conv", {"w", "x"}, {"z"})) + end) == "Conv");
+  CHECK(fatal(text(1, node("QLinearConv", {"x", "w", "w", "w"}, {"y"}))).empty());
+  CHECK(fatal(text(1, node("QLinearConv", {"w", "w", "w", "x"}, {"y"}))) == "QLinearConv");
+  // Through what lies between stored weights and a kernel, and not through what computes.
+  CHECK(fatal(text(1, node("DequantizeLinear", {"w", "w"}, {"d"})) + text(1, node("Conv", {"x", "d"}, {"y"}))).empty());
+  CHECK(fatal(text(1, node("Identity", {"x"}, {"d"})) + text(1, node("Conv", {"x", "d"}, {"y"}))) == "Conv");
+  CHECK(fatal(text(1, node("Add", {"w", "x"}, {"d"})) + text(1, node("Conv", {"x", "d"}, {"y"}))) == "Conv");
+  // An initializer of an input's name is a default.
+  CHECK(fatal(text(1, node("Conv", {"x", "w"}, {"y"})), text(11, value("w", {4}))) == "Conv");
+}
+
 TEST_CASE("windows are positive") {
   const auto with = [](const std::string& name, std::vector<int64_t> values) {
     return text(1, node("MaxPool", {"x"}, {"y"}, ints_attribute(name, values)));

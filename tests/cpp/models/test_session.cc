@@ -405,13 +405,70 @@ TEST_CASE("two targets that overlap are refused by name, those that touch are no
   }
 }
 
-TEST_CASE("an input that the model wants empty is refused") {
+TEST_CASE("an input that the model wants empty is refused where the engine takes none") {
   FakeModel model;
   model.inputs[0].shape = {2, 0};
   Books books;
   check_refusal(Code::unsupported_model, {"input \"x\"", "at least 1", "[2, 0]"}, [&] {
     Session(std::make_shared<const FakeEngine>(std::make_shared<const FakeModel>(model), books), 0);
   });
+}
+
+TEST_CASE("inputs and outputs without elements go in and out where the engine takes them") {
+  FakeModel model = with_dynamic_rows();
+  model.rules = {1, 0, 0};
+  Bench bench(model);
+  std::byte nothing[1]{};
+  StridedView empty = contiguous(nothing, {0, 3});
+  empty.strides[0] = 16;  // numpy's are any
+  CHECK(predict(*bench.session, empty).empty());
+  bench->argument(0) = empty;
+  bench->target(0) = empty;
+  bench->predict();
+  CHECK(bench->copies() == 0);
+  CHECK(nothing[0] == std::byte{0});
+  CHECK(bench->own_input(0).view.shape == Shape{0, 3});
+  CHECK(bench->own_input(0).view.size_bytes == 0);
+  bench->run();
+  CHECK(bench->own_output(0).view.shape == Shape{0, 3});
+  bench->resize(std::vector<Shape>{{2, 3}});
+  bench->resize(std::vector<Shape>{{0, 3}});
+  bench->run();
+  CHECK(bench->own_output(0).view.size_bytes == 0);
+  check_refusal(Code::bad_input, {"at least 0", "[-1, 3]"}, [&] { bench->resize(std::vector<Shape>{{-1, 3}}); });
+}
+
+TEST_CASE("an output of another shape than the model declares is left to the engine") {
+  FakeModel model;
+  model.is_declared_wrong = true;
+  const Block memory = Block::zeroed(kTensorBytes);
+  const Block target = Block::zeroed(kTensorBytes);
+  fill(memory.data(), 4, 3);
+  const StridedView argument = contiguous(memory.data(), {2, 3});
+  Bench bench(model);
+  SUBCASE("by predict, with the shape that it has") {
+    for (int i = 0; i < 3; ++i) CHECK(predict(*bench.session, argument) == sequence(4, 4));
+    CHECK(bench.books.runs == 4);  // one to find out
+  }
+  SUBCASE("by the session's own memory") {
+    std::memcpy(bench->own_input(0).view.data, memory.data(), kTensorBytes);
+    CHECK(bench->own_output(0).view.shape == Shape{2, 3});
+    for (int i = 0; i < 3; ++i) {
+      bench->run();
+      CHECK(bench->has_engine_outputs());
+      const Session::Own output = bench->own_output(0);
+      CHECK(numbers(output.view.data, output.view.size_bytes) == sequence(4, 4));
+    }
+  }
+  SUBCASE("and memory of the caller's is refused and not written") {
+    for (int i = 0; i < 2; ++i) {
+      bench->argument(0) = argument;
+      bench->target(0) = contiguous(target.data(), {2, 3});
+      check_refusal(Code::bad_input, {"output \"y\"", "no out=", "[-1]"}, [&] { bench->predict(); });
+      CHECK(numbers(target.data(), kTensorBytes) == std::vector<int>(kTensorBytes, 0));
+    }
+    CHECK(predict(*bench.session, argument) == sequence(4, 4));
+  }
 }
 
 TEST_CASE("packed elements go in and out as one row of bytes") {

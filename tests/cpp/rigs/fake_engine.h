@@ -98,7 +98,8 @@ struct FakeModel {
   std::vector<TensorSpec> inputs{{"x", DType::uint8, {2, 3}, {}}};
   std::vector<TensorSpec> outputs{{"y", DType::uint8, {2, 3}, {}}};  // of output i: input i's bytes plus one
   MemoryRules rules{64, 64};
-  bool is_stateful = false;  // a run then adds what was run before it since the last reset, too
+  bool is_declared_wrong = false;  // the first run finds out that all outputs depend on values
+  bool is_stateful = false;        // a run then adds what was run before it since the last reset, too
 
   std::function<void()> on_session = [] {};
   std::function<void(std::span<const Shape>)> on_resize = [](std::span<const Shape>) {};
@@ -136,14 +137,14 @@ class FakeSession final : public EngineSession {
   }
 
   Shape output_shape(size_t index) const override {
-    const Shape& wanted = model_->outputs[index].shape;
-    return depends_on_values(index) ? wanted : shapes_.at(index);
+    if (is_found_wrong_) return {-1};
+    return depends_on_values(index) ? model_->outputs[index].shape : shapes_.at(index);
   }
 
   Binding bind(Side side, size_t index, const TensorView& view) override {
     model_->on_bind(side, index);
     if (shapes_.empty()) books_.complain("bind: a session without shapes");
-    const Shape& wanted = side == Side::input ? shapes_.at(index) : output_shape(index);
+    const Shape wanted = side == Side::input ? shapes_.at(index) : output_shape(index);
     const DType dtype = (side == Side::input ? model_->inputs : model_->outputs)[index].dtype;
     if (!(view.shape == wanted) || view.dtype != dtype) books_.complain("bind: another tensor than the one in force");
     if (view.size_bytes != size_bytes(view.dtype, view.shape)) books_.complain("bind: another size than the shape's");
@@ -163,6 +164,8 @@ class FakeSession final : public EngineSession {
     const Turn turn(*this);
     ++books_.runs;
     model_->on_run();
+    if (model_->is_declared_wrong && !std::exchange(is_found_wrong_, true))
+      throw OtherShapes(Code::engine_failed, "fake: another shape");
     if (inputs.size() != model_->inputs.size() || outputs.size() != model_->outputs.size()) {
       books_.complain("run: another number of tensors than the model's");
       return;
@@ -214,6 +217,7 @@ class FakeSession final : public EngineSession {
   }
 
   bool depends_on_values(size_t index) const {
+    if (is_found_wrong_) return true;
     return model_->outputs[index].shape.is_dynamic() && !model_->inputs[index].shape.is_dynamic();
   }
 
@@ -255,6 +259,7 @@ class FakeSession final : public EngineSession {
   uint64_t generation_ = 0;
   std::vector<Shape> shapes_;
   int runs_since_reset_ = 0;
+  bool is_found_wrong_ = false;
   std::atomic<int> live_here_{0};
   std::atomic<bool> is_in_use_{false};
 };

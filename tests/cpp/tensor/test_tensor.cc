@@ -52,7 +52,9 @@ TEST_CASE("a dtype's width is the one in its name") {
                       {DType::float8_e4m3fn, "float8_e4m3fn", 8},
                       {DType::float8_e4m3fnuz, "float8_e4m3fnuz", 8},
                       {DType::float8_e5m2, "float8_e5m2", 8},
-                      {DType::float8_e5m2fnuz, "float8_e5m2fnuz", 8}};
+                      {DType::float8_e5m2fnuz, "float8_e5m2fnuz", 8},
+                      {DType::uint2, "uint2", 2},
+                      {DType::float8_e8m0fnu, "float8_e8m0fnu", 8}};
   CHECK(std::size(rows) == kDTypeCount);
   for (const Row& row : rows) {
     CAPTURE(row.name);

@@ -1,0 +1,133 @@
+"""ONNX Runtime runs a model whatever it declares: sizes of zero, names of sizes, shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from models import onnx_models
+from models.onnx_models import onnxruntime
+
+import edgeward as ew
+
+FLOATS = np.arange(6, dtype=np.float32).reshape(2, 3)
+Array = npt.NDArray[Any]
+
+
+def answers_of_the_engine(file: bytes, feed: Mapping[str, Array]) -> list[Array]:
+    """By onnxruntime's own Python API."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return list(session.run(None, dict(feed)))
+
+
+def answers(model: ew.Model, feed: Mapping[str, Array]) -> list[Array]:
+    """By `predict`; by a session as well, which must give the same."""
+    answer = model.predict(feed)
+    by_predict = list(answer.values()) if isinstance(answer, dict) else [answer]
+    session = model.session()
+    session.resize({spec.name: feed[spec.name].shape for spec in model.inputs if -1 in spec.shape})
+    for name, array in feed.items():
+        session.inputs[name][...] = array
+    for _ in range(2):
+        session.run()
+        by_session = [session.outputs[spec.name] for spec in model.outputs]
+        assert_same(by_session, by_predict)
+    return by_predict
+
+
+def assert_same(some: Sequence[Array], others: Sequence[Array]) -> None:
+    """The same dtypes, shapes and bits."""
+    assert [(a.dtype, a.shape, a.tobytes()) for a in some] == [
+        (a.dtype, a.shape, a.tobytes()) for a in others
+    ]
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [(3, 2), (2, 3), (7,), (3, 3), (), ("A", "A"), ("A", 3), ("B", "A"), ("?", "?"), None],
+    ids=str,
+)
+@pytest.mark.parametrize("shape", [("A", "B"), ("?", "?"), (2, 3), (None, None)], ids=str)
+def test_an_output_has_the_shape_that_the_engine_gives_it(
+    shape: tuple[int | str | None, ...], declared: tuple[int | str, ...] | None
+) -> None:
+    file = onnx_models.turned(shape, declared)
+    with ew.load_unsigned(file, engine="onnx") as model:
+        for _ in range(2):
+            assert_same(answers(model, {"x": FLOATS}), answers_of_the_engine(file, {"x": FLOATS}))
+
+
+@pytest.mark.parametrize("symbol", ["N", "?"])
+def test_a_symbol_may_have_two_sizes(symbol: str) -> None:
+    file = onnx_models.pair_of_rows(symbol)
+    feed = {"a": np.ones((2,), np.float32), "b": np.ones((5,), np.float32)}
+    with ew.load_unsigned(file, engine="onnx") as model:
+        assert_same(answers(model, feed), answers_of_the_engine(file, feed))
+        alike = {"a": np.ones((4,), np.float32), "b": np.zeros((4,), np.float32)}
+        assert_same(answers(model, alike), answers_of_the_engine(file, alike))
+
+
+def test_memory_for_an_output_of_another_shape_is_refused() -> None:
+    target = np.zeros((2, 3), np.float32)
+    with ew.load_unsigned(onnx_models.turned(("A", "B"), (2, 3)), engine="onnx") as model:
+        for _ in range(2):
+            with pytest.raises(
+                ew.BadInput, match=r'output "y": expected no out=, because its shape'
+            ):
+                model.predict(FLOATS, out=target)
+        assert (target == 0).all()
+        np.testing.assert_array_equal(model.predict(FLOATS), FLOATS.T)
+
+
+def test_a_shape_that_is_declared_and_depends_on_values_is_found() -> None:
+    with ew.load_unsigned(onnx_models.data_dependent((3, 1)), engine="onnx") as model:
+        for count in (3, 3, 1, 8, 0, 3):
+            x = np.arange(8) < count
+            np.testing.assert_array_equal(model.predict(x)[:, 0], np.arange(count))
+
+
+@pytest.mark.parametrize(
+    ("shape", "actual"),
+    [
+        ((0,), (0,)),
+        ((2, 0, 3), (2, 0, 3)),
+        (("N",), (0,)),
+        ((0, "N"), (0, 4)),
+        (("N", 0), (3, 0)),
+        (("A", 4, "B"), (0, 4, 0)),
+    ],
+    ids=str,
+)
+def test_tensors_without_elements_go_in_and_out(
+    shape: tuple[int | str, ...], actual: tuple[int, ...]
+) -> None:
+    file = onnx_models.grown_cache(shape)
+    empty = {"past": np.zeros(actual, np.float32), "step": np.ones((1, *actual[1:]), np.float32)}
+    with ew.load_unsigned(file, engine="onnx") as model:
+        wanted = answers_of_the_engine(file, empty)
+        assert_same(answers(model, empty), wanted)
+        assert model.copies == 0
+        out = {"old": ew.empty(actual)}
+        assert_same(list(model.predict(empty, out=out).values()), wanted)
+
+
+@pytest.mark.parametrize("convert", [bytes, onnx_models.to_ort], ids=["onnx", "ort"])
+def test_sizes_of_zero_that_end_the_engine_are_refused_by_operator(
+    convert: Callable[[bytes], bytes],
+) -> None:
+    message = r'input "x": expected every dimension at least 1, since Unique .*, got \[3, 0\]'
+    rows = np.array([[1, 2], [1, 2]], np.float32)
+    with ew.load_unsigned(convert(onnx_models.unique_rows(("N", "M"))), engine="onnx") as model:
+        for _ in range(2):
+            with pytest.raises(ew.BadInput, match=message):
+                model.predict(np.zeros((3, 0), np.float32))
+            with pytest.raises(ew.BadInput, match=message):
+                model.session().resize({"x": (3, 0)})
+            np.testing.assert_array_equal(model.predict(rows), rows[:1])
+    with pytest.raises(ew.UnsupportedModel, match=message):
+        ew.load_unsigned(convert(onnx_models.unique_rows((3, 0))), engine="onnx")
