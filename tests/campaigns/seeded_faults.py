@@ -794,12 +794,12 @@ PLOT = [
 
 CAPTURES_STATS = [
     (
-        "    return lines, DRIFTED_STATUS if result.has_drifted else 0\n",
+        "    return lines, DRIFTED_STATUS if drift_report.has_drifted(devices) else 0\n",
         "    return lines, 0\n",
         STATS_TESTS + "what_has_drifted_is_said_and_is_status_1",
     ),
     (
-        "    if not result.entries:\n",
+        "    if not devices:\n",
         "    if False:\n",
         STATS_TESTS + "what_cannot_be_judged_is_no_verdict",
     ),
@@ -820,8 +820,8 @@ JUDGED_WINDOWS = [
 
 JOINED_WINDOWS = [
     (
-        "_core.Statistics.from_bytes(window.counted.statistics.to_bytes())",
-        "window.counted.statistics",
+        "_core.Statistics.from_bytes(counted.statistics.to_bytes())",
+        "counted.statistics",
         "tests/captures/test_joined_windows.py::test_what_is_joined_is_left_as_it_was",
     ),
 ]

@@ -25,6 +25,20 @@ def statistics_of(directory, content, count):
     return statistics
 
 
+def together(windows):
+    joined = joined_windows.Together(None)
+    for window in windows:
+        joined.add(window)
+    return joined.windows()
+
+
+def totals(windows):
+    added = joined_windows.Totals()
+    for window in windows:
+        added.add(window)
+    return added.counted
+
+
 @pytest.fixture(scope="module")
 def counted(tmp_path_factory):
     """One inference, which every window holds unless it says else."""
@@ -104,7 +118,7 @@ def test_without_a_length_they_stay_as_they_were_but_for_processes_of_one_period
 def test_what_is_joined_is_left_as_it_was(hour):
     windows = [hour(0), hour(1)]
     joined_windows.by_device(windows, 6 * HOUR_NS)
-    joined_windows.totals(windows)
+    totals(windows)
     assert runs(windows) == [1, 1]
 
 
@@ -113,26 +127,36 @@ def test_all_devices_together_in_the_order_of_time(hour):
         hour(5), hour(2, device="yard", clock=0.9), hour(1, device="roof"),
         hour(1, device="yard"), hour(3, device="dark", clock=None),
     ]  # fmt: skip
-    together = joined_windows.of_all(windows, None)
-    assert [(window.device, *runs([window])) for window in together] == [("", 2), ("", 1), ("", 1)]
-    assert [window.wall_ns - MIDNIGHT_NS for window in together] == [
+    joined = together(windows)
+    assert [(window.device, *runs([window])) for window in joined] == [("", 2), ("", 1), ("", 1)]
+    assert [window.wall_ns - MIDNIGHT_NS for window in joined] == [
         HOUR_NS, int(2.9 * HOUR_NS), 5 * HOUR_NS,
     ]  # fmt: skip
-    assert joined_windows.of_all([hour(0, clock=None)], None) == []
+    assert together([hour(0, clock=None)]) == []
 
 
 def test_one_device_of_years_does_not_join_the_windows_of_all(hour):
     windows = [hour(index, device=device) for device in ("roof", "yard") for index in range(3)]
     years = hour(0, device="gate")
     windows.append(years._replace(begin_ns=0, end_ns=(1 << 63) - 1))
-    assert runs(joined_windows.of_all(windows, None)) == [3, 2, 2]
+    assert runs(together(windows)) == [3, 2, 2]
+
+
+def test_all_devices_together_are_joined_to_the_length_that_is_asked_for(hour):
+    joined = joined_windows.Together(6 * HOUR_NS)
+    windows = [hour(index, device=device) for device in ("roof", "yard") for index in range(8)]
+    for window in windows:
+        joined.add(window)
+    assert (runs(joined.windows()), hours(joined.windows())) == ([12, 4], [6, 2])
+    assert runs(windows) == [1] * 16  # these are left as they were
 
 
 def test_totals_are_by_release_in_the_order_of_their_names(hour, elsewhere):
     windows = [
         hour(0, version="2"), hour(0), hour(9, device="yard"), hour(1, statistics=elsewhere),
     ]  # fmt: skip
-    totals = joined_windows.totals(windows)
-    assert [(counted.version, counted.statistics.report()["run_count"]) for counted in totals] == [
+    assert [
+        (counted.version, counted.statistics.report()["run_count"]) for counted in totals(windows)
+    ] == [
         ("1", 2), ("1", 1), ("2", 1),
     ]  # fmt: skip

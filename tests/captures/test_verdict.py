@@ -15,37 +15,59 @@ def judged(ratios, k=3, n=4):
 
 
 @pytest.mark.parametrize(
-    ("ratios", "episode"),
+    ("ratios", "spans"),
     [
-        ([0, 0, 0, 0, 0], None),
-        ([2, 2, 0, 0, 2, 2, 0, 0], None),  # never three in four
-        ([2, 0, 0, 0, 0], None),
-        ([0, 0, 2, 2, 2], Episode(2, 4, True)),
-        ([0, 0, 2, 0, 2, 2], Episode(2, 5, True)),
-        ([2, 2, 2, 0, 0, 0, 0], Episode(0, 2, False)),
-        ([2, 2, 2, 0, 0, 0, 0, 2, 2, 2], Episode(7, 9, True)),  # the latest
-        (
-            [0, 2, NAN, 2, NAN, NAN, 2, NAN],
-            Episode(1, 6, True),
-        ),  # what tells nothing does not count
-        ([1, 1, 1, 1], None),  # a limit that is reached is not passed
-        ([2], Episode(0, 0, True)),  # as many as there are
-        ([2, 2], Episode(0, 1, True)),
-        ([2, 0], None),
-        ([2, NAN], Episode(0, 0, True)),
-        ([NAN, NAN], None),
-        ([], None),
+        ([0, 0, 0, 0, 0], []),
+        ([2, 2, 0, 0, 2, 2, 0, 0], []),  # never three in four
+        ([2, 0, 0, 0, 0], []),
+        ([0, 0, 2, 2, 2], [(2, 4, True)]),
+        ([0, 0, 2, 0, 2, 2], [(2, 5, True)]),
+        ([2, 2, 2, 0, 0, 0, 0], [(0, 2, False)]),
+        ([2, 2, 2, 0, 0, 0, 0, 2, 2, 2], [(0, 2, False), (7, 9, True)]),
+        ([2, 2, 2, 0, 0, 2, 2, 0, 2, 0, 0, 0], [(0, 2, False), (5, 8, False)]),
+        ([2, 2, 2, 0, 0, 2, 0, 2, 2], [(0, 2, False), (5, 8, True)]),
+        ([0, 2, NAN, 2, NAN, NAN, 2, NAN], [(1, 6, True)]),  # what tells nothing does not count
+        ([1, 1, 1, 1], []),  # a limit that is reached is not passed
+        ([2], [(0, 0, True)]),  # as many as there are
+        ([2, 2], [(0, 1, True)]),
+        ([2, 0], []),
+        ([2, NAN], [(0, 0, True)]),
+        ([NAN, NAN], []),
+        ([], []),
     ],
     ids=str,
 )
-def test_an_episode_begins_and_ends_with_a_window_that_passed(ratios, episode):
-    assert judged(ratios).episode == episode
+def test_episodes_begin_and_end_with_a_window_that_passed(ratios, spans):
+    assert [tuple(episode[:3]) for episode in judged(ratios).episodes] == spans
+
+
+def test_two_times_that_share_a_window_are_one():
+    assert judged([2, 0, 2, 0, 2], k=2, n=3).episodes == [Episode(0, 4, True, 1.2)]
+    assert judged([2, 0, 2, 0, 0, 2, 0, 2], k=2, n=3).episodes == [
+        Episode(0, 2, False, 4 / 3),
+        Episode(5, 7, True, 4 / 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "span"),
+    [
+        ([9, 9, 9, 0, 0, 0, 0, 2, 2, 2], (0, 2)),
+        ([2, 2, 2, 0, 0, 0, 0, 9, 9, 9], (7, 9)),
+        ([2, 2, 2, 0, 0, 0, 0, 2, 2, 2], (7, 9)),  # of equal ones the latest
+    ],
+    ids=str,
+)
+def test_the_strongest_time_is_that_of_the_verdict(ratios, span):
+    assert judged(ratios).episode[:2] == span
 
 
 def test_k_and_n_are_the_callers():
     ratios = [0, 2, 0, 0, 2, 0]
-    assert judged(ratios, k=1, n=1).episode == Episode(4, 4, False)
-    assert judged(ratios, k=2, n=4).episode == Episode(1, 4, False)
+    assert [episode[:3] for episode in judged(ratios, k=1, n=1).episodes] == [
+        (1, 1, False), (4, 4, False),
+    ]  # fmt: skip
+    assert [episode[:3] for episode in judged(ratios, k=2, n=4).episodes] == [(1, 4, False)]
     assert judged(ratios, k=2, n=3).episode is None
 
 
@@ -57,10 +79,16 @@ def test_each_window_says_whether_it_had_drifted_then():
 def test_the_word_says_what_can_be_said():
     assert judged([NAN]).word == "too few to tell"
     assert judged([0.5, NAN]).word == "as expected"
+    assert judged([2, 0.5, 2, 0.5]).word == "passed"
     assert judged([2, 2, 2]).word == "drifted"
 
 
-def test_severity_is_that_of_the_episode():
+def test_windows_are_counted_that_tell_and_that_pass():
+    verdict = judged([2, 0.5, NAN, 1, 3])
+    assert (verdict.passed_count, verdict.telling_count) == (2, 4)
+
+
+def test_severity_is_that_of_the_strongest_episode():
     assert judged([0, 0, 0, 4, 4, 4]).severity == 4
     assert judged([0.2, 0.4, NAN]).severity == pytest.approx(0.3)
     assert judged([NAN]).severity == 0

@@ -140,6 +140,7 @@ def test_there_are_three_worked_tables():
 @pytest.mark.parametrize(("line", "shown"), EXAMPLES, ids=[line for line, _ in EXAMPLES])
 def test_a_worked_table_is_what_the_command_prints(typed, pumps, monkeypatch, line, shown):
     monkeypatch.chdir(pumps)
+    monkeypatch.setenv("COLUMNS", "120")
     status, out, err = typed(line)
     assert out + (f"[exit status {status}]\n" if status else "") == shown
     assert err == ""

@@ -205,7 +205,8 @@ class Answers:
 SEALED = demo.Sealed("00" * 32, 90_000, "aes-256-gcm", 20.0, 10.25, 16, 16)
 PART = Part("input", "image", "values", "")
 FINDINGS = [
-    Finding(PART, "shift", 0.5, "now", None, 2.0, f"finding {number}") for number in range(5)
+    Finding(PART, "shift", 0.5, "now", None, 2.0, [PART], False, f"finding {number}")
+    for number in range(5)
 ]
 CAPTURED = demo.Captured(8, True, Judgement([], [], []), Judgement([], FINDINGS, []))
 

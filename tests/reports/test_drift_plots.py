@@ -47,7 +47,7 @@ def corners(plot):
 
 
 def test_bars_are_as_high_as_the_shares_on_one_axis():
-    plot = shares_plot("input x", LABELS, EXPECTED, LATER)
+    plot = shares_plot("input x", LABELS, EXPECTED, LATER, "windows")
     heights = [box.height for box in boxes(plot, REFERENCE)]
     assert heights == pytest.approx([share / 0.5 * heights[1] for share in EXPECTED])
     (outline,) = (shape for shape in plot.shapes if getattr(shape, "colour", "") == WINDOW
@@ -64,14 +64,14 @@ def test_of_many_bars_those_that_changed_are_shown():
     expected = [1 / 1000] * 1000
     later = [*expected]
     later[500], later[501] = 0.0, 2 / 1000
-    plot = shares_plot("classes", [str(n) for n in range(1000)], expected, later)
+    plot = shares_plot("classes", [str(n) for n in range(1000)], expected, later, "windows")
     assert len(boxes(plot, REFERENCE)) == MOST_BARS
     assert "501" in texts(plot)
 
 
 @pytest.mark.parametrize(("expected", "later"), [([], []), ([0.0], [0.0]), ([1.0], [1.0])])
 def test_what_has_no_shares_is_drawn_too(expected, later):
-    plot = shares_plot("x" * 500, ["1"] * len(expected), expected, later)
+    plot = shares_plot("x" * 500, ["1"] * len(expected), expected, later, "windows")
     assert len(texts(plot)[0]) < 80
 
 
@@ -94,5 +94,5 @@ def test_all_of_it_lies_within_the_plot(count):
         "distances", [f"2026-11-27 {n:02}:00" for n in range(count)],
         {name: [10.0 ** (n % 5 - 2) for n in range(count)] for name in ("a", "b", "c")},
     )  # fmt: skip
-    for plot in (by_window, shares_plot("x", LABELS, EXPECTED, LATER)):
+    for plot in (by_window, shares_plot("x", LABELS, EXPECTED, LATER, "windows")):
         assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in corners(plot))

@@ -12,7 +12,7 @@ import pytest
 from edgeward import cli
 from edgeward.captures.drift import Reference, judge
 from edgeward.captures.findings import Names
-from edgeward.captures.judged_windows import NS, Judged, JudgedWindows
+from edgeward.captures.judged_windows import NS, JudgedWindows
 from edgeward.captures.window import Counted, Window
 from edgeward.reports import drift_report
 from edgeward.terminal.page import page
@@ -68,8 +68,12 @@ def stuck(values):
     return values
 
 
-def lines_of(pump, *entries):
-    return drift_report.text(pump.reference, Judged(list(entries), []))
+def summaries_of(pump, *entries):
+    return drift_report.summaries(pump.reference, entries, drift_report.MOST_PLOTTED)
+
+
+def lines_of(pump, *entries, width=120):
+    return drift_report.text(summaries_of(pump, *entries), [], width)
 
 
 def test_what_has_drifted_stands_on_top_with_its_numbers(pump):
@@ -81,15 +85,16 @@ def test_what_has_drifted_stands_on_top_with_its_numbers(pump):
     assert lines[1] == "DRIFTED:"
     assert lines[2].startswith('  column 1 (temperature) of input "x" has moved up by 0.6')
     assert lines[2].endswith("since 2026-11-26 14:00")
-    head, cells = (re.split(" {2,}", line) for line in lines[4:6])
+    head, tensor, cells = (re.split(" {2,}", line.strip()) for line in lines[4:7])
     assert head == list(drift_report.HEAD)
-    assert cells[:3] == ['column 1 (temperature) of input "x"', "drifted", "4 of 8"]
-    assert float(cells[3].removesuffix(" sd")) == pytest.approx(0.6, abs=0.1)
-    assert float(cells[4]) == pytest.approx(1, abs=0.1)
-    metric, distance = cells[5].split()
-    assert metric == "Wasserstein"
+    assert tensor == ['input "x"']
+    assert cells[:2] == ["column 1 (temperature)", "drifted in 4 of 8"]
+    assert float(cells[2].removesuffix(" sd")) == pytest.approx(0.6, abs=0.1)
+    assert float(cells[3]) == pytest.approx(1, abs=0.1)
+    metric, distance, sign, limit = cells[4].split()
+    assert (metric, sign) == ("Wasserstein", ">")
     assert float(distance) == pytest.approx(0.6, abs=0.1)
-    assert float(distance) > float(cells[6])
+    assert float(distance) > float(limit)
 
 
 def test_of_calm_parts_only_some_are_shown(pump):
@@ -98,14 +103,44 @@ def test_of_calm_parts_only_some_are_shown(pump):
     rows = [line for line in lines if "as expected" in line][1:]
     assert len(rows) == drift_report.MOST_CALM_ROWS
     hidden = COLUMNS + len(counted.FIGURES) - drift_report.MOST_CALM_ROWS
-    assert lines[-1] == f"and {hidden} more that have not drifted: --json has all"
+    assert lines[-1] == f"and {hidden} more that have not drifted: --html has all"
+
+
+def test_what_passed_in_too_few_windows_says_in_how_many(pump):
+    def odd(values):
+        values[:, 1] += 0.6 * 2 * next(steps)
+        return values
+
+    steps = iter([1, 0, 1, 0])
+    lines = lines_of(pump, pump.seen(odd))
+    assert lines[1].startswith("as expected, though ")
+    assert lines[1].endswith("passed a threshold in too few windows to be drift")
+    assert re.match(r" +column 1 \(temperature\) +passed in 2 of 8 ", lines[5])
 
 
 def test_of_several_devices_only_those_that_have_drifted_have_a_table(pump):
     lines = lines_of(pump, pump.seen(device="north"), pump.seen(warmer), pump.seen(device="yard"))
-    heads = [index for index, line in enumerate(lines) if line.startswith("part ")]
-    assert heads == [7]
-    assert [lines[index] for index in (1, 4, -1)] == ["as expected", "DRIFTED:", "as expected"]
+    assert [line[:5] for line in lines if not line.startswith(" ")] == [
+        "gate:", "DRIFT", "", "part ", "input", "and 2", "", "north", "as ex", "", "yard:", "as ex",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("width", "head"),
+    [
+        (120, "part verdict mean moved spread distance, threshold PSI JS"),
+        (100, "part verdict mean moved spread distance, threshold"),
+        (80, "part verdict mean moved distance, threshold"),
+        (10, "part verdict mean moved distance, threshold"),
+    ],
+)
+def test_a_table_fits_its_terminal(pump, width, head):
+    lines = lines_of(pump, pump.seen(stuck), width=width)
+    table = lines[lines.index("") + 1 : -1]
+    assert " ".join(table[0].split()) == head
+    assert max(map(len, table)) <= max(width, 80)
+    assert any("unchanged 100 %, was none" in line for line in table)
+    assert any("Wasserstein" in line or "chi-square" in line for line in table)
 
 
 def test_windows_that_are_too_small_are_no_verdict(pump):
@@ -119,7 +154,7 @@ def test_a_share_says_how_often_and_what_was_expected(pump):
     lines = lines_of(pump, pump.seen(stuck))
     assert 'column 0 (pressure) of input "x" is stuck since 2026-11-26 14:00' in lines[2]
     (row,) = (line for line in lines if "unchanged" in line)
-    assert "unchanged 100 %, expected none" in row
+    assert "unchanged 100 %, was none" in row
 
 
 def test_a_name_does_not_steer_the_terminal(pump):
@@ -130,55 +165,97 @@ def test_a_name_does_not_steer_the_terminal(pump):
 
 
 def test_the_document_holds_each_number_of_each_window(pump):
-    entries = [pump.seen(warmer), pump.seen(size=5, is_known=False, device="yard")]
-    document = drift_report.document(Judged(entries, ["roof: ..."]))
+    devices = summaries_of(pump, pump.seen(warmer))
+    document = drift_report.document(devices, ["roof: ..."])
     document = json.loads(cli._document(document), parse_constant=pytest.fail)
     assert document["has_drifted"] is True
     assert document["passed_over"] == ["roof: ..."]
-    gate, yard = document["judged"]
-    assert (gate["device"], gate["has_drifted"], yard["has_drifted"]) == ("gate", True, False)
-    assert [window["wall_ns"] for window in yard["windows"]] == [None] * COUNT
+    (gate,) = document["judged"]
+    assert (gate["device"], gate["has_drifted"]) == ("gate", True)
     worst = gate["verdicts"][0]
-    assert worst["part"] == {"side": "input", "tensor": "x", "kind": "column", "name": "1"}
+    part = {"side": "input", "tensor": "x", "kind": "column", "name": "1"}
+    assert worst["part"] == part
     assert worst["verdict"] == "drifted"
-    assert worst["episode"] == {"begin": FIRST_BAD, "end": COUNT - 1, "is_lasting": True}
-    assert [len(numbers) for numbers in worst["metrics"].values()] == [COUNT] * len(
-        worst["metrics"]
-    )
+    (episode,) = worst["episodes"]
+    assert episode.pop("severity") == worst["severity"] > 1
+    assert episode == {"begin": FIRST_BAD, "end": COUNT - 1, "is_lasting": True}
+    assert {len(numbers) for numbers in worst["metrics"].values()} == {COUNT}
     assert [ratio > 1 for ratio in worst["ratios"]] == [False] * FIRST_BAD + [True] * FIRST_BAD
     assert worst["drifted"] == [False] * 6 + [True] * 2
-    assert gate["findings"][0]["words"].startswith("column 1")
-    assert yard["findings"] == []
+    (finding,) = gate["findings"]
+    assert finding["words"].startswith("column 1")
+    assert finding["parts"] == [part]
+    calm = [verdict for verdict in gate["verdicts"] if verdict["verdict"] == "as expected"]
+    assert {verdict["what"] for verdict in calm} == {"distribution"}
+
+
+def test_of_several_devices_the_document_has_what_has_drifted(pump):
+    entries = [pump.seen(warmer), pump.seen(is_known=False, device="yard")]
+    gate, yard = drift_report.document(summaries_of(pump, *entries), [])["judged"]
+    assert {verdict["verdict"] for verdict in gate["verdicts"]} == {"drifted"}
+    assert (yard["has_drifted"], yard["verdicts"], yard["findings"]) == (False, [], [])
+    assert [window["wall_ns"] for window in yard["windows"]] == [None] * COUNT
+    (alone,) = drift_report.document(summaries_of(pump, entries[1]), [])["judged"]
+    assert len(alone["verdicts"]) == COLUMNS + len(counted.FIGURES)
+
+
+def texts_of(plot):
+    return [shape.text for shape in plot.shapes if isinstance(shape, Text)]
 
 
 def test_each_drifted_part_has_a_plot_of_its_shares_and_of_its_windows(pump):
     entry = pump.seen(warmer)
-    plots = list(drift_report.plots(pump.reference, entry))
+    (summary,) = summaries_of(pump, entry)
     parts = {verdict.part for verdict in entry.judgement.verdicts if verdict.episode}
-    assert len(plots) == len(parts)
-    texts = [shape.text for shape in plots[0].shapes if isinstance(shape, Text)]
+    assert len(summary.plots) == summary.drawable_count == len(parts)
+    texts = texts_of(summary.plots[0])
     assert texts[0] == 'column 1 (temperature) of input "x"'
-    assert "distance of each window, in thresholds" in texts
-    right = max(shape.x for shape in plots[0].shapes if isinstance(shape, Text))
-    assert plots[0].width > right > plots[0].width / 2
-    assert list(drift_report.plots(pump.reference, pump.seen())) == []
+    assert {"distance of each window, in thresholds", "drifted windows"} <= set(texts)
+    right = max(shape.x for shape in summary.plots[0].shapes if isinstance(shape, Text))
+    assert summary.plots[0].width > right > summary.plots[0].width / 2
+
+
+def test_where_nothing_has_drifted_the_nearest_to_their_thresholds_are_drawn(pump):
+    entry = pump.seen()
+    (summary,) = summaries_of(pump, entry)
+    assert len(summary.plots) == drift_report.MOST_CALM_PLOTS
+    nearest = entry.judgement.verdicts[0].part
+    texts = texts_of(summary.plots[0])
+    assert texts[0].startswith(f"column {nearest.name}" if nearest.kind == "column" else "the ")
+    assert "all windows" in texts
+    (mute,) = summaries_of(pump, pump.seen(size=5))
+    assert mute.plots == []
+
+
+def test_without_pictures_nothing_is_drawn(pump):
+    (summary,) = drift_report.summaries(pump.reference, [pump.seen(warmer)])
+    assert summary.plots == []
 
 
 def test_the_page_says_what_the_text_says(pump):
-    judged = Judged([pump.seen(warmer), pump.seen(device="yard")], ["roof: no reference"])
-    text = page("Drift", drift_report.sections(pump.reference, judged))
-    assert text.count("<svg ") == len(list(drift_report.plots(pump.reference, judged.entries[0])))
-    for said in ("has moved up by 0.6", "<td>drifted</td>", "yard: pump 3", "roof: no reference"):
+    devices = summaries_of(pump, pump.seen(warmer), pump.seen(device="yard"))
+    text = page("Drift", drift_report.sections(devices, ["roof: no reference"]))
+    assert text.count("<svg ") == sum(len(each.plots) for each in devices)
+    for said in ("has moved up by 0.6", "<td>drifted in 4 of 8</td>", "yard: pump 3", "roof: no"):
         assert said in text
     assert "\x1b" not in text
 
 
-def test_a_sheet_has_room_for_the_worst(pump):
+def test_a_sheet_has_room_for_the_worst_and_says_what_is_left_out(pump):
     wild = pump.seen(lambda values: values * 3)
-    judged = Judged([wild, pump.seen(warmer, device="yard")], [])
-    sheet = drift_report.sheet(pump.reference, judged, "Drift")
-    texts = [shape.text for shape in sheet.shapes if isinstance(shape, Text)]
+    devices = summaries_of(pump, wild, pump.seen(warmer, device="yard"), pump.seen(device="west"))
+    sheet = drift_report.sheet(devices, "Drift")
+    texts = texts_of(sheet)
     assert texts.count("distance of each window, in thresholds") == drift_report.MOST_ON_SHEET
-    assert "there may be more: --html draws all of it" in texts
-    calm = drift_report.sheet(pump.reference, Judged([pump.seen()], []), "Drift")
-    assert [shape.text for shape in calm.shapes] == ["Drift", "nothing has drifted"]
+    left = sum(each.drawable_count for each in devices[:2]) - drift_report.MOST_ON_SHEET
+    assert f"and {left} more parts that have drifted: --html draws up to 12 of each device" in texts
+    assert "1 more device is as expected" in texts
+    assert sheet.height < 1600
+
+
+def test_a_sheet_of_what_is_as_expected_shows_what_is_nearest(pump):
+    texts = texts_of(drift_report.sheet(summaries_of(pump, pump.seen()), "Drift"))
+    assert texts[0] == "Drift"
+    assert "as expected" in texts
+    assert texts.count("distance of each window, in thresholds") == drift_report.MOST_CALM_PLOTS
+    assert not any("more" in text for text in texts)

@@ -56,7 +56,8 @@ class Thresholds(NamedTuple):
         limits = {}
         for metric, part in self.parts[row_index]._asdict().items():
             power = 1 if metric == "chi_square" else 2  # of a distance, it is a square already
-            powers = np.interp(wanted, known, np.power(part, power)[::-1])
+            with np.errstate(over="ignore", invalid="ignore"):  # nothing passes an infinite one
+                powers = np.interp(wanted, known, np.power(part, power)[::-1])
             limits[metric] = powers ** (1 / power)
         return limits
 
@@ -136,10 +137,13 @@ def _distribution(
     largest = np.fmax.reduce(list(ratios.values()))
     expected = {"mean": base["mean"], "deviation": math.sqrt(base["variance"])}
     judged = verdict(series.part, DISTRIBUTION, sizes, distances, limits, largest, expected, rule)
-    if judged.episode is None:
-        return judged
-    first = int(np.searchsorted(ends, judged.episode.begin))  # of the group that passed first
-    return judged._replace(episode=judged.episode._replace(begin=first))
+    # An episode begins with the first window of the group that passed first.
+    firsts = [int(np.searchsorted(ends, episode.begin)) for episode in judged.episodes]
+    episodes = [
+        episode._replace(begin=first)
+        for episode, first in zip(judged.episodes, firsts, strict=True)
+    ]
+    return judged._replace(episodes=episodes)
 
 
 def _distances(series: Series, worth: Array) -> dict[str, Array]:

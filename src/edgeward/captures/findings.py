@@ -1,16 +1,26 @@
-"""Findings: what has drifted, each in one sentence of plain words. Pure."""
+"""Findings: what has drifted, one sentence of plain words for each cause. Pure.
+
+Everything that a stuck sensor, a moved column or a darker picture brings with it is in the sentence
+of that; what outputs do when an input has drifted is one sentence behind those of the inputs.
+"""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
-from edgeward.captures.verdict import DISTRIBUTION, Episode, Part, Verdict
+from edgeward.captures.verdict import DISTRIBUTION, Array, Episode, Part, Verdict
 
 SLIGHT = 0.02  # a shift or a change of the spread that a sentence does not speak of
 ALIKE = 0.2  # of the distance between two swapped parts that may remain
+MOST_NAMED = 3  # columns of a tensor that have a sentence each
+MOST_LISTED = 6  # further ones that are called by name
+MOST_FOLLOWING = 2  # findings of outputs that are in the sentence of all of them
+MOST_TIMES = 2  # further episodes of which a sentence says when they were
+MOVED = (DISTRIBUTION, "out of range", "clipped")
+STUCK = "unchanged"
 FIGURES = {
     "mean": "the mean per inference",
     "deviation": "the deviation per inference",
@@ -27,44 +37,62 @@ class Names(NamedTuple):
 
 
 class Finding(NamedTuple):
-    part: Part
+    """`words` is a sentence of the strongest episode; it says when there were others."""
+
+    part: Part  # of which the sentence speaks
     what: str  # "shift", "spread", "shape", "swapped", "scaled", or a share as in Verdict
     amount: float  # in deviations, as a part of the reference's, or a share; 0 of others
     begin: str  # when the first window began that showed it
     end: str | None  # when the last one began, if it is over
     severity: float
+    parts: Sequence[Part]  # all that drifted with it, its own first
+    follows: bool  # it began with an input's drift or behind it, in an output
     words: str
 
 
+class Cause(NamedTuple):
+    """Verdicts of which one sentence speaks, the one that leads first."""
+
+    verdicts: Sequence[Verdict]
+    finding: Finding
+
+    @property
+    def is_lasting(self) -> bool:
+        return any(episode.is_lasting for episode in self.verdicts[0].episodes)
+
+
 def findings(verdicts: Sequence[Verdict], begins: Sequence[str], names: Names) -> list[Finding]:
-    """What has drifted, the worst first. What follows from something else is not repeated."""
-    drifted = [verdict for verdict in verdicts if verdict.episode is not None]
+    """A sentence for each cause: of inputs, then of outputs; what lasts first, then by severity."""
+    drifted = sorted((verdict for verdict in verdicts if verdict.episodes), key=_by_severity)
     by_column = {_tensor(verdict) for verdict in drifted if verdict.part.kind == "column"}
     whole = [verdict for verdict in drifted if _tensor(verdict) not in by_column]
-    combined = [*_swapped(drifted, begins, names), *_scaled(whole, begins, names)]
-    explained = {part for _, parts in combined for part in parts}
-    stuck = {verdict.part for verdict in drifted if verdict.what == "unchanged"}
-    sentences = [finding for finding, _ in combined]
-    for verdict in drifted:
-        is_moved = verdict.what in (DISTRIBUTION, "out of range", "clipped")
-        of_column = verdict.part.kind == "figure" and _tensor(verdict) in by_column
-        is_stuck = verdict.what == DISTRIBUTION and verdict.part in stuck
-        if not (is_stuck or of_column or (is_moved and verdict.part in explained)):
-            sentences.append(_finding(verdict, begins, names))
-    return sorted(sentences, key=lambda finding: (finding.end is not None, -finding.severity))
+    causes = [*_swapped(drifted, begins, names), *_scaled(whole, begins, names)]
+    explained = {id(verdict) for cause in causes for verdict in cause.verdicts}
+    rest = [verdict for verdict in drifted if id(verdict) not in explained]
+    causes += _few(_apart(rest, by_column), begins, names)
+    causes.sort(key=lambda cause: (not cause.is_lasting, -cause.finding.severity))
+    inputs = [cause for cause in causes if cause.finding.part.side == "input"]
+    outputs = [cause for cause in causes if cause.finding.part.side != "input"]
+    alone = [cause.finding for cause in outputs if not _follows(cause, inputs)]
+    following = [cause.finding for cause in outputs if _follows(cause, inputs)]
+    return [*(cause.finding for cause in inputs), *alone, *_following(following)]
 
 
 def subject(part: Part, names: Names) -> str:
     tensor = f'{part.side} "{part.tensor}"'
+    return tensor if part.kind == "values" else f"{called(part, names)} of {tensor}"
+
+
+def called(part: Part, names: Names) -> str:
+    """A part within its tensor: a column or a class by its index, and its name if it has one."""
     if part.kind == "values":
-        return tensor
+        return "all values"
     if part.kind == "figure":
-        return f"{FIGURES.get(part.name, f'the mean of {part.name}')} of {tensor}"
-    return f"{part.kind} {_called(part, names)} of {tensor}"
+        return FIGURES.get(part.name, f"the mean of {part.name}")
+    return f"{part.kind} {_numbered(part, names)}"
 
 
-def _called(part: Part, names: Names) -> str:
-    """The index of a column or a class, with its name where it has one."""
+def _numbered(part: Part, names: Names) -> str:
     known = names.columns.get(part.tensor, ()) if part.kind == "column" else names.classes
     index = int(part.name) if part.name.isdigit() else len(known)
     return f"{part.name} ({known[index]})" if index < len(known) else part.name
@@ -74,68 +102,197 @@ def _tensor(verdict: Verdict) -> tuple[str, str]:
     return verdict.part.side, verdict.part.tensor
 
 
-def _finding(verdict: Verdict, begins: Sequence[str], names: Names) -> Finding:
-    words = _moved if verdict.what == DISTRIBUTION else _shared
-    what, amount, text = words(verdict, _since(verdict, begins))
-    return _spoken(verdict, what, amount, f"{subject(verdict.part, names)} {text}", begins)
+def _by_severity(verdict: Verdict) -> float:
+    return -verdict.severity
 
 
-def _spoken(
-    verdict: Verdict, what: str, amount: float, words: str, begins: Sequence[str]
-) -> Finding:
-    episode = _episode(verdict)
-    end = None if episode.is_lasting else begins[episode.end]
-    return Finding(verdict.part, what, amount, begins[episode.begin], end, verdict.severity, words)
+# --- what belongs together ----------------------------------------------------------------------
+
+
+def _apart(
+    drifted: Sequence[Verdict], by_column: set[tuple[str, str]]
+) -> Iterator[Sequence[Verdict]]:
+    """Verdicts by what they have in common; what a stuck part or a column brings with it is not."""
+    frozen = {_tensor(verdict) for verdict in drifted if _is_frozen(verdict)}
+    stuck = {verdict.part for verdict in drifted if verdict.what == STUCK}
+    groups: dict[Hashable, list[Verdict]] = {}
+    for verdict in drifted:
+        part, is_moved = verdict.part, verdict.what in MOVED
+        if is_moved and (part in stuck or (_tensor(verdict) in frozen and part.kind != "column")):
+            continue
+        if part.kind == "figure" and _tensor(verdict) in by_column:
+            continue
+        if part.kind == "column":
+            key: Hashable = part, is_moved or verdict.what
+        else:  # an overexposed picture is that, whatever its mean has done
+            key = _tensor(verdict), (is_moved and verdict.what != "clipped") or verdict.what
+        groups.setdefault(key, []).append(verdict)
+    yield from groups.values()
+
+
+def _is_frozen(verdict: Verdict) -> bool:
+    return verdict.what == STUCK and verdict.part.kind == "values"
+
+
+def _few(
+    groups: Iterator[Sequence[Verdict]], begins: Sequence[str], names: Names
+) -> Iterator[Cause]:
+    """A cause for each group; of many columns of a tensor the worst, and one of all others."""
+    columns: dict[Hashable, list[Sequence[Verdict]]] = {}
+    for group in groups:
+        first = group[0]
+        if first.part.kind == "column":
+            columns.setdefault((_tensor(first), first.what in MOVED or first.what), []).append(
+                group
+            )
+        else:
+            yield _cause(group, begins, names)
+    for alike in columns.values():
+        named = len(alike) if len(alike) <= MOST_NAMED + 1 else MOST_NAMED
+        for group in alike[:named]:
+            yield _cause(group, begins, names)
+        if alike[named:]:
+            yield _others(alike[named:], begins, names)
+
+
+def _cause(group: Sequence[Verdict], begins: Sequence[str], names: Names) -> Cause:
+    lead, *rest = group
+    clause = _clause(lead)
+    text = f"{subject(lead.part, names)} {clause.says} {_since(lead, begins)}{clause.more}"
+    beside = [verdict for verdict in rest if verdict.part == lead.part]
+    text += "".join(f", and {_clause(verdict).says}" for verdict in beside)
+    others = {verdict.part for verdict in rest} - {lead.part}
+    if others:
+        kind = "classes" if lead.part.kind == "class" else "parts"
+        text += f"; {len(others):,} more of its {kind} drifted too"
+    return _said(group, clause.what, clause.amount, text, begins)
+
+
+def _others(groups: Sequence[Sequence[Verdict]], begins: Sequence[str], names: Names) -> Cause:
+    lead = groups[0][0]
+    listed = [_numbered(group[0].part, names) for group in groups[:MOST_LISTED]]
+    dots = ", ..." if len(groups) > MOST_LISTED else ""
+    text = (
+        f'{len(groups)} more columns of {lead.part.side} "{lead.part.tensor}" likewise, the first '
+        f"{_since(lead, begins)}: {', '.join(listed)}{dots}"
+    )
+    clause = _clause(lead)
+    return _said([verdict for group in groups for verdict in group], clause.what, 0, text, begins)
+
+
+def _said(
+    verdicts: Sequence[Verdict], what: str, amount: float, text: str, begins: Sequence[str]
+) -> Cause:
+    lead = verdicts[0]
+    main = _episode(lead)
+    parts = tuple(dict.fromkeys(verdict.part for verdict in verdicts))
+    end = None if main.is_lasting else begins[main.end]
+    words = text + _times(lead, begins)
+    return Cause(
+        verdicts,
+        Finding(
+            lead.part, what, amount, begins[main.begin], end, lead.severity, parts, False, words
+        ),
+    )
+
+
+def _follows(cause: Cause, inputs: Sequence[Cause]) -> bool:
+    """Whether an input had drifted by then; an output may show it a window earlier."""
+    begin = _episode(cause.verdicts[0]).begin
+    return any(
+        episode.begin - 1 <= begin <= episode.end
+        for other in inputs
+        for verdict in other.verdicts
+        for episode in verdict.episodes
+    )
+
+
+def _following(outputs: Sequence[Finding]) -> list[Finding]:
+    """One sentence of all of them."""
+    if not outputs:
+        return []
+    said = outputs[:MOST_FOLLOWING]
+    parts = tuple(dict.fromkeys(part for finding in outputs for part in finding.parts))
+    more = len(parts) - len({part for finding in said for part in finding.parts})
+    words = [finding.words for finding in said]
+    if more:
+        words.append(f"{more:,} more parts of outputs drifted too")
+    words[0] = f"outputs follow: {words[0]}"
+    return [outputs[0]._replace(parts=parts, follows=True, words="; ".join(words))]
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+class _Clause(NamedTuple):
+    """Behind a subject and before the time, and what stands behind that."""
+
+    what: str
+    amount: float
+    says: str
+    more: str = ""
+
+
+def _clause(verdict: Verdict) -> _Clause:
+    return _moved(verdict) if verdict.what == DISTRIBUTION else _shared(verdict)
+
+
+def _moved(verdict: Verdict) -> _Clause:
+    mean, deviation = _moments(verdict)
+    base_mean, base_deviation = verdict.expected["mean"], verdict.expected["deviation"]
+    if base_deviation == 0:
+        return _Clause("shape", 0.0, "has changed", f": the reference has {base_mean:g} alone")
+    shift, ratio = (mean - base_mean) / base_deviation, deviation / base_deviation
+    widening = math.log(max(ratio, 1e-9))
+    if abs(shift) >= max(abs(widening), SLIGHT):
+        direction = "up" if shift > 0 else "down"
+        says = f"has moved {direction} by {_rounded(abs(shift))} of its deviation"
+        return _Clause("shift", shift, says)
+    if abs(widening) >= SLIGHT:
+        form = "wider" if widening > 0 else "narrower"
+        more = f": its deviation is {ratio:.2f} times the reference's"
+        return _Clause("spread", ratio, f"has become {form}", more)
+    return _Clause("shape", 0.0, "has another shape", ", at nearly the same mean and deviation")
+
+
+def _shared(verdict: Verdict) -> _Clause:
+    what, share = verdict.what, _mean(verdict, "share")
+    is_whole = verdict.part.kind == "class" or _is_frozen(verdict)
+    of = "inferences" if is_whole else "values"
+    seen, base = f"{_percent(share)} of {of}", _percent(verdict.expected["share"])
+    says, more = {
+        "class": (f"is chosen in {seen}", f", in {base} of the reference's"),
+        "out of range": (f"is out of the reference's range in {seen}", ""),
+        "clipped": (f"is at an end of its range in {seen}", f", in {base} of the reference's"),
+        STUCK: ("is stuck", f": {seen} are as the one before, {base} of the reference's"),
+    }.get(what, (f"is {what} in {seen}", f", {base} of the reference's"))
+    return _Clause(what, share, says, more)
 
 
 def _since(verdict: Verdict, begins: Sequence[str]) -> str:
-    episode = _episode(verdict)
+    return _span(_episode(verdict), begins)
+
+
+def _span(episode: Episode, begins: Sequence[str]) -> str:
     if episode.is_lasting:
         return f"since {begins[episode.begin]}"
     return f"from {begins[episode.begin]} to {begins[episode.end]}"
 
 
-def _moved(verdict: Verdict, since: str) -> tuple[str, float, str]:
-    mean, deviation = _moments(verdict)
-    base_mean, base_deviation = verdict.expected["mean"], verdict.expected["deviation"]
-    if base_deviation == 0:
-        return "shape", 0.0, f"has changed {since}: the reference has {base_mean:g} alone"
-    shift, ratio = (mean - base_mean) / base_deviation, deviation / base_deviation
-    widening = math.log(max(ratio, 1e-9))
-    if abs(shift) >= max(abs(widening), SLIGHT):
-        direction = "up" if shift > 0 else "down"
-        return (
-            "shift",
-            shift,
-            f"has moved {direction} by {_rounded(abs(shift))} of its deviation {since}",
-        )
-    if abs(widening) >= SLIGHT:
-        form = "wider" if widening > 0 else "narrower"
-        return (
-            "spread",
-            ratio,
-            f"has become {form} {since}: its deviation is {ratio:.2f} times the reference's",
-        )
-    return "shape", 0.0, f"is distributed otherwise {since}, at nearly the same mean and deviation"
+def _times(verdict: Verdict, begins: Sequence[str]) -> str:
+    """When it had drifted otherwise."""
+    others = [episode for episode in verdict.episodes if episode != verdict.episode]
+    if not others:
+        return ""
+    if len(others) <= MOST_TIMES:
+        return f"; also {' and '.join(_span(episode, begins) for episode in others)}"
+    return f"; also {len(others)} times more, the last {_span(others[-1], begins)}"
 
 
-def _shared(verdict: Verdict, since: str) -> tuple[str, float, str]:
-    what, share = verdict.what, _mean(verdict, "share")
-    of = "inferences" if verdict.part.kind == "class" else "values"
-    seen, base = f"{_percent(share)} of {of}", _percent(verdict.expected["share"])
-    words = {
-        "class": f"is chosen in {seen} {since}, in {base} of the reference's",
-        "out of range": f"is out of the reference's range in {seen} {since}",
-        "clipped": f"is at an end of its range in {seen} {since}, in {base} of the reference's",
-        "unchanged": f"is stuck {since}: {seen} are as the one before, {base} of the reference's",
-    }
-    return what, share, words.get(what, f"is {what} in {seen} {since}, {base} of the reference's")
+# --- of several parts ---------------------------------------------------------------------------
 
 
-Combined = tuple[Finding, list[Part]]
-
-
-def _swapped(drifted: Sequence[Verdict], begins: Sequence[str], names: Names) -> Iterator[Combined]:
+def _swapped(drifted: Sequence[Verdict], begins: Sequence[str], names: Names) -> Iterator[Cause]:
     """Pairs of columns, or of channels, each of which is as the reference's other is."""
     movable = [
         verdict
@@ -154,17 +311,18 @@ def _swapped(drifted: Sequence[Verdict], begins: Sequence[str], names: Names) ->
         if remains < ALIKE * moved:
             first, second = sorted((verdict.part for verdict in pair), key=_order)
             plural = "columns" if first.kind == "column" else "channels"
-            called = " and ".join(
-                _called(part, names).removeprefix("channel ") for part in (first, second)
+            numbered = " and ".join(
+                _numbered(part, names).removeprefix("channel ") for part in (first, second)
             )
-            words = (
-                f'{plural} {called} of {first.side} "{first.tensor}" seem to be swapped '
+            text = (
+                f'{plural} {numbered} of {first.side} "{first.tensor}" seem to be swapped '
                 f"{_since(pair[0], begins)}"
             )
-            yield _spoken(pair[0], "swapped", 0.0, words, begins), [first, second]
+            with_them = _moved_with(drifted, {first, second}, pair)
+            yield _said([*pair, *with_them], "swapped", 0, text, begins)
 
 
-def _scaled(drifted: Sequence[Verdict], begins: Sequence[str], names: Names) -> Iterator[Combined]:
+def _scaled(drifted: Sequence[Verdict], begins: Sequence[str], names: Names) -> Iterator[Cause]:
     """Tensors whose mean and deviation per inference have changed by the same factor."""
     figures = {
         (_tensor(verdict), verdict.part.name): verdict
@@ -180,21 +338,28 @@ def _scaled(drifted: Sequence[Verdict], begins: Sequence[str], names: Names) -> 
             math.log(factors[0])
         ):
             continue
+        parts = {other.part for other in drifted if _tensor(other) == tensor}
         look = "brighter" if factors[0] > 1 else "darker"
-        is_picture = any(
-            part.part.name.startswith("channel ") for part in drifted if _tensor(part) == tensor
-        )
+        is_picture = any(part.name.startswith("channel ") for part in parts)
         says = f"seems to be {look}" if is_picture else "seems to be scaled"
-        words = (
+        text = (
             f'{tensor[0]} "{tensor[1]}" {says} {_since(verdict, begins)}: '
             f"its values are {factors[0]:.2f} times the reference's"
         )
-        explained = [
-            part.part
-            for part in drifted
-            if _tensor(part) == tensor and part.part.kind in ("figure", "values")
-        ]
-        yield _spoken(verdict, "scaled", factors[0], words, begins), explained
+        with_it = _moved_with(drifted, parts, [verdict])
+        yield _said([verdict, *with_it], "scaled", factors[0], text, begins)
+
+
+def _moved_with(
+    drifted: Sequence[Verdict], parts: set[Part], spoken: Sequence[Verdict]
+) -> list[Verdict]:
+    """What else has moved of these parts than what is spoken of."""
+    known = {id(verdict) for verdict in spoken}
+    return [
+        verdict
+        for verdict in drifted
+        if verdict.what in MOVED and verdict.part in parts and id(verdict) not in known
+    ]
 
 
 def _factor(verdict: Verdict) -> float:
@@ -211,24 +376,26 @@ def _episode(verdict: Verdict) -> Episode:
     return verdict.episode
 
 
-def _mean(verdict: Verdict, metric: str) -> float:
-    """Over the windows of the episode, by the inferences that they are worth."""
+def _telling(verdict: Verdict, numbers: Array) -> tuple[Array, Array]:
+    """Of the windows of the episode that tell, and by how many inferences they are worth."""
     episode = _episode(verdict)
     span = slice(episode.begin, episode.end + 1)
-    numbers, sizes = verdict.metrics[metric][span], verdict.sizes[span]
+    numbers, sizes = numbers[span], verdict.sizes[span]
     telling = ~np.isnan(numbers) & ~np.isnan(verdict.ratios[span])
-    return float(np.average(numbers[telling], weights=sizes[telling]))
+    return numbers[telling], sizes[telling]
+
+
+def _mean(verdict: Verdict, metric: str) -> float:
+    numbers, sizes = _telling(verdict, verdict.metrics[metric])
+    return float(np.average(numbers, weights=sizes))
 
 
 def _moments(verdict: Verdict) -> tuple[float, float]:
     """Mean and deviation over the windows of the episode."""
-    episode = _episode(verdict)
-    span = slice(episode.begin, episode.end + 1)
     mean = _mean(verdict, "mean")
     squares = np.square(verdict.metrics["deviation"]) + np.square(verdict.metrics["mean"] - mean)
-    telling = ~np.isnan(squares[span]) & ~np.isnan(verdict.ratios[span])
-    variance = np.average(squares[span][telling], weights=verdict.sizes[span][telling])
-    return mean, math.sqrt(variance)
+    numbers, sizes = _telling(verdict, squares)
+    return mean, math.sqrt(np.average(numbers, weights=sizes))
 
 
 def _rounded(amount: float) -> str:

@@ -4,7 +4,7 @@ A part is what has bins of its own in a tensor: all its values, a column, or a f
 value an inference. A verdict is of a part's distribution, or of a share of its observations.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,11 +24,12 @@ class Part(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """When a part has drifted: windows by their index, both included."""
+    """A time in which a part had drifted: windows by their index, both included."""
 
     begin: int
     end: int
     is_lasting: bool  # it had not ended with the last window that tells
+    severity: float  # mean ratio of its windows that tell
 
 
 class Verdict(NamedTuple):
@@ -48,14 +49,38 @@ class Verdict(NamedTuple):
     ratios: Array  # of metric to limit, the largest: above 1 it passes; NaN: too few to tell
     expected: Mapping[str, float]  # the reference's mean and deviation, or its share
     drifted: Flags  # k of the n windows up to this one pass
-    episode: Episode | None  # the latest, if it ever drifted
-    severity: float  # mean ratio in the episode, or of all windows; 0 when none tells
+    episodes: Sequence[Episode]  # in the order of time; none if it never drifted
+
+    @property
+    def episode(self) -> Episode | None:
+        """The most severe, of equal ones the latest."""
+        return max(reversed(self.episodes), key=lambda episode: episode.severity, default=None)
+
+    @property
+    def severity(self) -> float:
+        """Mean ratio in the most severe episode, or of all windows; 0 when none tells."""
+        if self.episode is not None:
+            return self.episode.severity
+        telling = self.ratios[~np.isnan(self.ratios)]
+        return float(np.mean(telling)) if telling.size else 0.0
+
+    @property
+    def passed_count(self) -> int:
+        """Windows that pass a limit."""
+        return int(np.count_nonzero(self.ratios > 1))
+
+    @property
+    def telling_count(self) -> int:
+        """Windows that are large enough to tell."""
+        return int(np.count_nonzero(~np.isnan(self.ratios)))
 
     @property
     def word(self) -> str:
-        if np.isnan(self.ratios).all():
+        if self.telling_count == 0:
             return "too few to tell"
-        return "drifted" if self.episode else "as expected"
+        if self.episodes:
+            return "drifted"
+        return "passed" if self.passed_count else "as expected"
 
 
 class Rule(NamedTuple):
@@ -76,19 +101,23 @@ class Rule(NamedTuple):
         drifted[telling] = passed[1:] - passed[first] >= max(min(self.k, telling.size), 1)
         return drifted
 
-    def episode(self, ratios: Array, drifted: Flags) -> Episode | None:
-        """From the first window that passed, to the last one."""
+    def episodes(self, ratios: Array, drifted: Flags) -> list[Episode]:
+        """Each from the first window that passed to the last one, in the order of time."""
         telling = np.flatnonzero(~np.isnan(ratios))
-        flags = drifted[telling]
-        if not flags.any():
-            return None
-        last = int(np.flatnonzero(flags)[-1])
-        calm = np.flatnonzero(~flags[:last])
-        first = int(calm[-1]) + 1 if calm.size else 0
-        passed = np.flatnonzero(ratios[telling] > 1)
-        inside = passed[(passed > first - self.n) & (passed <= last)]
-        begin, end = telling[inside[0]], telling[inside[-1]]
-        return Episode(int(begin), int(end), last == telling.size - 1)
+        known, flags = ratios[telling], drifted[telling].astype(np.int8)
+        steps = np.diff(flags, prepend=0, append=0)
+        episodes: list[Episode] = []
+        for first, end in zip(np.flatnonzero(steps > 0), np.flatnonzero(steps < 0), strict=True):
+            # What passed within the n windows that made the first of them drift belongs to it.
+            passed = np.arange(max(0, first - self.n + 1), end)
+            passed = passed[known[passed] > 1]
+            begin, last = int(passed[0]), int(passed[-1])
+            if episodes and episodes[-1].end >= telling[begin]:
+                begin = int(np.searchsorted(telling, episodes.pop().begin))
+            severity = float(np.mean(known[begin : last + 1]))
+            is_lasting = bool(end == telling.size)
+            episodes.append(Episode(int(telling[begin]), int(telling[last]), is_lasting, severity))
+        return episodes
 
 
 def verdict(
@@ -102,8 +131,5 @@ def verdict(
     rule: Rule,
 ) -> Verdict:
     drifted = rule.drifted(ratios)
-    episode = rule.episode(ratios, drifted)
-    span = slice(episode.begin, episode.end + 1) if episode else slice(None)
-    telling = ratios[span][~np.isnan(ratios[span])]
-    severity = float(np.mean(telling)) if telling.size else 0.0
-    return Verdict(part, what, sizes, metrics, limits, ratios, expected, drifted, episode, severity)
+    episodes = rule.episodes(ratios, drifted)
+    return Verdict(part, what, sizes, metrics, limits, ratios, expected, drifted, episodes)

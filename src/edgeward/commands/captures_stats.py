@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeward import Package, _core
-from edgeward.captures import joined_windows
 from edgeward.captures.description import title_of
 from edgeward.captures.drift import Reference
 from edgeward.captures.findings import Names, subject
 from edgeward.captures.folders import files_below
+from edgeward.captures.joined_windows import Totals
 from edgeward.captures.judged_windows import NS, judged
 from edgeward.captures.statistics_file import SUFFIXES
 from edgeward.captures.verdict import Part
@@ -35,6 +38,7 @@ from edgeward.terminal.progress import Progress
 from edgeward.terminal.quoting import quoted
 
 DRIFTED_STATUS = 1
+WIDTH = 120  # of a table, at most
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -78,29 +82,34 @@ def run(args: argparse.Namespace) -> Outcome:
         pillow_image()
     expected = None if args.against is None else _judged_by(args.against, args.trust)
     refused: list[str] = []
-    windows = _windows(args, refused)
-    totals = [_entry(counted) for counted in joined_windows.totals(windows)]
-    report: dict[str, Any] = {"statistics": totals, "refused": refused}
+    totals = Totals()
+    report: dict[str, Any] = {}
+    lines: list[str] = []
+    status = 0
+    count = len({path for folder in args.directories for path in files_below(folder, *SUFFIXES)})
+    with Progress("windows", count) as progress:
+        windows = _windows(args, refused, totals, progress)
+        if expected is None:
+            deque(windows, maxlen=0)
+        else:
+            lines, status = _judge_into(report, args, *expected, windows)
+    entries = [_entry(counted) for counted in totals.counted]
+    report = {"statistics": entries, "refused": refused} | report
     if expected is None:
-        lines = ["\n\n".join(map(_text, totals)) or "no statistics yet"]
-        status = 0
-    else:
-        lines, status = _judge_into(report, args, *expected, windows)
+        lines = ["\n\n".join(map(_text, entries)) or "no statistics yet"]
     lines += [f"passed over: {quoted(refusal)}" for refusal in refused]
     return Outcome(report, "\n".join(lines), status)
 
 
-def _windows(args: argparse.Namespace, refused: list[str]) -> list[Window]:
-    """Those that --since has left, of all directories."""
-    count = len({path for folder in args.directories for path in files_below(folder, *SUFFIXES)})
-    windows = []
-    with Progress("windows", count) as progress:
-        for window in windows_below(args.directories, read_key(args), refused):
-            windows.append(window)
-            progress.advance()
-    if args.since is None:
-        return windows
-    return [window for window in windows if (window.wall_ns or 0) >= args.since * NS]
+def _windows(
+    args: argparse.Namespace, refused: list[str], totals: Totals, progress: Progress
+) -> Iterator[Window]:
+    """Those that --since has left, of all directories, one in memory at a time."""
+    for window in windows_below(args.directories, read_key(args), refused):
+        progress.advance()
+        if args.since is None or (window.wall_ns or 0) >= args.since * NS:
+            totals.add(window)
+            yield window
 
 
 # --- judged by a package ------------------------------------------------------------------------
@@ -111,27 +120,33 @@ def _judge_into(
     args: argparse.Namespace,
     model: str,
     reference: Reference,
-    windows: list[Window],
+    windows: Iterator[Window],
 ) -> tuple[list[str], int]:
     """Adds the verdicts to the document; returns the lines of text and the exit status."""
-    result = judged(reference, model, windows, args.window and args.window * NS)
-    if not result.entries:
-        refusals = "; ".join(["got none", *result.passed_over])
+    passed_over: list[str] = []
+    entries = judged(reference, model, windows, args.window and args.window * NS, passed_over)
+    is_drawn = args.png is not None or args.html is not None
+    devices = drift_report.summaries(
+        reference, entries, drift_report.MOST_PLOTTED if is_drawn else 0
+    )
+    if not devices:
+        refusals = "; ".join(["got none", *passed_over])
         raise BadInput(f'captures: expected windows of model "{model}" to judge, {refusals}')
-    report["drift"] = drift_report.document(result)
-    lines = drift_report.text(reference, result)
+    report["drift"] = drift_report.document(devices, passed_over)
+    width = shutil.get_terminal_size((WIDTH, 24)).columns
+    lines = drift_report.text(devices, passed_over, min(width, WIDTH))
     title = f"Drift of {', '.join(map(str, args.directories))} against {args.against}"
     if args.html is not None:
-        sections = drift_report.sections(reference, result)
+        sections = drift_report.sections(devices, passed_over)
         replace_file(args.html, page(title, sections).encode())
     if args.png is not None:
-        write_png(args.png, drift_report.sheet(reference, result, title))
+        write_png(args.png, drift_report.sheet(devices, title))
     for form in ("png", "html"):
         path = getattr(args, form)
         if path is not None:
             report[form] = str(path)
             lines.append(f"wrote {quoted(str(path))}")
-    return lines, DRIFTED_STATUS if result.has_drifted else 0
+    return lines, DRIFTED_STATUS if drift_report.has_drifted(devices) else 0
 
 
 def _judged_by(path: Path, trust: Path | None) -> tuple[str, Reference]:

@@ -24,18 +24,23 @@ LETTER = 6.2  # the width of a letter of 12 units, about
 
 
 def shares_plot(
-    title: str, labels: Sequence[str], expected: Sequence[float], window: Sequence[float]
+    title: str,
+    labels: Sequence[str],
+    expected: Sequence[float],
+    window: Sequence[float],
+    called: str,
 ) -> Plot:
     """Shares of a reference and of a window over the same bins, each adding up to 1.
 
-    `labels` are what stands below each bar. Of many bars those that differ most are shown.
+    `labels` are what stands below each bar, `called` is the window in the legend.
+    Of many bars those that differ most are shown.
     """
     shown = _most_changed(expected, window)
     most = max([1e-9, *(max(expected[bar], window[bar]) for bar in shown)])
     top = _round_up(100 * most)
     shapes: list[Shape] = [
         *_frame(title),
-        *_legend([("calibration set", REFERENCE), ("drifted windows", WINDOW)]),
+        *_legend([("calibration set", REFERENCE), (called, WINDOW)]),
     ]
     for share in (0.0, top / 2, top):
         shapes += _level(1 - share / top, f"{share:.3g} %", PALE)

@@ -6,7 +6,7 @@ Pure. What each number means: docs/drift.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from edgeward.captures.description import title_of
 from edgeward.captures.drift import Reference
-from edgeward.captures.findings import Finding, subject
-from edgeward.captures.judged_windows import NS, Judged, JudgedWindows
+from edgeward.captures.findings import Finding, called, subject
+from edgeward.captures.judged_windows import NS, JudgedWindows
 from edgeward.captures.series import Report
 from edgeward.captures.verdict import DISTRIBUTION, Array, Part, Verdict
 from edgeward.reports.drift_plots import WIDTH, shares_plot, windows_plot
@@ -26,41 +26,134 @@ from edgeward.terminal.quoting import quoted
 
 MOST_CALM_ROWS = 8  # of parts that have not drifted, in text
 MOST_PLOTTED = 12  # parts that are drawn, of one device
+MOST_CALM_PLOTS = 2  # of a device that is as expected: what is nearest to its threshold
 MOST_LINES = 6  # of one part
-MOST_ON_SHEET = 12  # parts that are drawn, of all devices
+MOST_ON_SHEET = 4  # parts that are drawn, of all devices
+MOST_SAID = 6  # lines of one device on a sheet
 MARGIN, LINE = 24.0, 18.0  # of a sheet
-HEAD = ("part", "verdict", "windows", "mean moved", "spread", "distance", "threshold", "PSI", "JS")
+LETTER = 7.4  # the width of a letter of a sheet's lines, about
+INDENT = "  "
+LEAST_WIDTH, LEAST_PART, MOST_PART = 60, 20, 40  # characters
+HEAD = ("part", "verdict", "mean moved", "spread", "distance, threshold", "PSI", "JS")
+# What a narrow terminal shows of them.
+FORMS = ((0, 1, 2, 3, 4, 5, 6), (0, 1, 2, 3, 4), (0, 1, 2, 4))
 TITLES = {
     "psi": "PSI", "jensen_shannon": "JS", "ks": "KS", "wasserstein": "Wasserstein",
     "chi_square": "chi-square",
 }  # fmt: skip
 SQUARED = ("chi_square", "psi")  # their roots grow as the other distances do
+Row = tuple[str, ...]  # a cell for each of HEAD
+
+
+class Summary(NamedTuple):
+    """What is said of a device, or of all of them together, without their windows."""
+
+    device: str | None
+    has_drifted: bool
+    severity: float
+    title: str
+    says: Sequence[str]
+    rows: Sequence[Row]  # of its table: the name of a tensor, and behind it its parts
+    drawable_count: int  # parts that could be drawn
+    plots: Sequence[Plot]
+    document: dict[str, Any]
+
+
+def summaries(
+    reference: Reference, entries: Iterable[JudgedWindows], most_plotted: int = 0
+) -> list[Summary]:
+    """Of each device, the one that has drifted most first, all together last.
+
+    One entry is in memory at a time. Of several devices, documents have the verdicts of what has
+    drifted alone.
+    """
+    devices: list[Summary] = []
+    for entry in entries:
+        devices.append(_summary(reference, entry, most_plotted))
+        if len(devices) > 1:
+            for document in (devices[0].document, devices[-1].document):
+                verdicts = document["verdicts"]
+                document["verdicts"] = [each for each in verdicts if each["episodes"]]
+    return sorted(devices, key=lambda each: (each.device is None, -each.severity))
+
+
+def _summary(reference: Reference, entry: JudgedWindows, most_plotted: int) -> Summary:
+    parts = _drawable(entry)
+    return Summary(
+        entry.device,
+        entry.judgement.has_drifted,
+        max((finding.severity for finding in entry.judgement.findings), default=0.0),
+        _title(entry),
+        _says(entry),
+        _rows(reference, entry),
+        len(parts),
+        [_plot(reference, entry, *part) for part in list(parts.items())[:most_plotted]],
+        _document(entry),
+    )
+
+
+def has_drifted(devices: Sequence[Summary]) -> bool:
+    return any(each.has_drifted for each in devices)
 
 
 # --- text ---------------------------------------------------------------------------------------
 
 
-def text(reference: Reference, judged: Judged) -> list[str]:
+def text(devices: Sequence[Summary], passed_over: Sequence[str], width: int) -> list[str]:
     """Its lines: of each device what has drifted, in words, and a table, the worst first.
 
-    Of several devices those that are as expected have no table.
+    Of several devices those that are as expected have no table. A table is at most `width`
+    characters wide, but not less than LEAST_WIDTH.
     """
     lines: list[str] = []
-    for entry in judged.entries:
-        lines += ["", *map(quoted, [_title(entry), *_says(entry)])]
-        if entry.judgement.has_drifted or len(judged.entries) == 1:
-            lines += ["", *_table(reference, entry)]
-    return lines[1:] + [quoted(f"not judged: {line}") for line in judged.passed_over]
+    for each in devices:
+        lines += ["", *map(quoted, [each.title, *each.says])]
+        if each.has_drifted or len(devices) == 1:
+            lines += ["", *_table(each.rows, max(width, LEAST_WIDTH))]
+    return lines[1:] + [quoted(f"not judged: {line}") for line in passed_over]
 
 
-def _table(reference: Reference, entry: JudgedWindows) -> list[str]:
-    rows = _rows(reference, entry)
-    calm = sum(verdict.episode is None for verdict in filter(_has_row, entry.judgement.verdicts))
-    hidden = max(0, calm - MOST_CALM_ROWS)
-    lines = aligned(rows[: len(rows) - hidden])
+def _table(rows: Sequence[Row], width: int) -> list[str]:
+    shown, hidden = _shown(rows)
+    shown = [(_shortened(part, MOST_PART), *cells) for part, *cells in shown]
+    lines = []
+    for form in FORMS:
+        lines = aligned([[row[column] for column in form] for row in shown])
+        if max(map(len, lines)) <= width:
+            break
+    else:
+        over = max(map(len, lines)) - width
+        most = max(LEAST_PART, max(len(quoted(row[0])) for row in shown) - over)
+        shown = [(_shortened(part, most), *cells) for part, *cells in shown]
+        lines = aligned([[row[column] for column in FORMS[-1]] for row in shown])
     if hidden:
-        lines.append(f"and {hidden:,} more that have not drifted: --json has all")
+        lines.append(f"and {hidden:,} more that have not drifted: --html has all")
     return lines
+
+
+def _shown(rows: Sequence[Row]) -> tuple[list[Row], int]:
+    """Without what is as expected beyond MOST_CALM_ROWS, and how much that is."""
+    shown: list[Row] = []
+    tensor: Row | None = None
+    calm_count = 0
+    for row in rows:
+        if not any(row[1:]):
+            tensor = row
+            continue
+        calm_count += not row[1].startswith(("drifted", "verdict"))
+        if calm_count > MOST_CALM_ROWS and not row[1].startswith("drifted"):
+            continue
+        if tensor is not None:
+            shown.append(tensor)
+            tensor = None
+        shown.append(row)
+    return shown, max(0, calm_count - MOST_CALM_ROWS)
+
+
+def _shortened(part: str, most: int) -> str:
+    """Names that the terminal is shown spelled are as long as they are spelled."""
+    shown = quoted(part)
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
 def _title(entry: JudgedWindows) -> str:
@@ -79,58 +172,79 @@ def _title(entry: JudgedWindows) -> str:
 def _says(entry: JudgedWindows) -> list[str]:
     """The verdict, a line for each finding, and what could not be judged."""
     judgement = entry.judgement
-    judged = (verdict for verdict in judgement.verdicts if verdict.what == DISTRIBUTION)
+    words = [verdict.word for verdict in judgement.verdicts if verdict.what == DISTRIBUTION]
+    passed = sum(verdict.word == "passed" for verdict in judgement.verdicts)
     if judgement.findings:
         lines = ["DRIFTED:", *(f"  {finding.words}" for finding in judgement.findings)]
-    elif all(np.isnan(verdict.ratios).all() for verdict in judged):
+    elif set(words) <= {"too few to tell"}:
         lines = ["too few inferences to tell"]
+    elif passed:
+        parts = "1 part" if passed == 1 else f"{passed:,} parts"
+        lines = [f"as expected, though {parts} passed a threshold in too few windows to be drift"]
     else:
         lines = ["as expected"]
     return [*lines, *(f"note: {note}" for note in judgement.notes)]
 
 
-def _rows(reference: Reference, entry: JudgedWindows) -> list[tuple[str, ...]]:
-    """What has drifted, but for what follows from something else, comes first."""
+def _rows(reference: Reference, entry: JudgedWindows) -> list[Row]:
+    """By tensor; what has drifted, but for what follows from something else, comes first."""
     said = {finding.part for finding in entry.judgement.findings}
     verdicts = sorted(
         filter(_has_row, entry.judgement.verdicts),
-        key=lambda verdict: (verdict.episode is None, verdict.part not in said),
+        key=lambda verdict: (
+            verdict.episode is None, verdict.part not in said, verdict.passed_count == 0,
+        ),
+    )  # fmt: skip
+    by_tensor: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        by_tensor.setdefault(verdict.part[:2], []).append(verdict)
+    tensors = sorted(
+        by_tensor.items(), key=lambda item: (item[1][0].episode is None, item[0][0] != "input")
     )
-    return [HEAD, *(_row(reference, verdict) for verdict in verdicts)]
+    rows: list[Row] = [HEAD]
+    for (side, name), of_tensor in tensors:
+        rows.append((f'{side} "{name}"', *[""] * (len(HEAD) - 1)))
+        rows += [_row(reference, verdict) for verdict in of_tensor]
+    return rows
 
 
 def _has_row(verdict: Verdict) -> bool:
     """Shares are watched in every part: those that are as ever are not worth a line."""
-    return verdict.what == DISTRIBUTION or verdict.episode is not None
+    return verdict.what == DISTRIBUTION or verdict.passed_count > 0
 
 
-def _row(reference: Reference, verdict: Verdict) -> tuple[str, ...]:
-    passed = int(np.count_nonzero(verdict.ratios > 1))
-    known = int(np.count_nonzero(~np.isnan(verdict.ratios)))
-    cells = [subject(verdict.part, reference.names), verdict.word, f"{passed:,} of {known:,}"]
+def _row(reference: Reference, verdict: Verdict) -> Row:
+    name = INDENT + called(verdict.part, reference.names).removeprefix("the ")
+    is_counted = verdict.word in ("drifted", "passed")
+    windows = f" in {verdict.passed_count:,} of {verdict.telling_count:,}" if is_counted else ""
+    cells = name, verdict.word + windows
     if verdict.what != DISTRIBUTION:
         share, expected = _mean(verdict, verdict.metrics["share"]), verdict.expected["share"]
-        occurs = f"{verdict.what} {_percent(share)}, expected {_percent(expected)}"
-        return (*cells, "", "", occurs, "", "", "")
+        occurs = f"{verdict.what} {_percent(share)}, was {_percent(expected)}"
+        return (*cells, "", "", occurs, "", "")
     metric = _strongest(verdict)
-    moved, spread, distance, limit, psi, js = (
-        _mean(verdict, numbers)
-        for numbers in (
-            verdict.metrics["shift"],
-            verdict.metrics["spread"],
-            verdict.metrics[metric],
-            verdict.limits[metric],
-            verdict.metrics["psi"],
-            verdict.metrics["jensen_shannon"],
-        )
+    moved, spread, psi, js = (
+        _mean(verdict, verdict.metrics[name])
+        for name in ("shift", "spread", "psi", "jensen_shannon")
     )
     return (
         *cells,
         "" if math.isnan(moved) else f"{moved:+.2f} sd",
         "" if math.isnan(spread) else f"{spread:.2f}",
-        f"{TITLES[metric]} {_number(distance)}",
-        *map(_number, (limit, psi, js)),
+        _distance(verdict, metric),
+        *map(_number, (psi, js)),
     )
+
+
+def _distance(verdict: Verdict, metric: str) -> str:
+    """Of this metric, beside its threshold."""
+    distance, limit = (
+        _mean(verdict, numbers) for numbers in (verdict.metrics[metric], verdict.limits[metric])
+    )
+    if math.isnan(distance) or math.isnan(limit):
+        return ""
+    sign = ">" if distance > limit else "<"
+    return f"{TITLES[metric]} {_number(distance)} {sign} {_number(limit)}"
 
 
 def _strongest(verdict: Verdict) -> str:
@@ -150,10 +264,15 @@ def ratios(verdict: Verdict, metric: str) -> Array:
 
 def _mean(verdict: Verdict, numbers: Array) -> float:
     """Over the windows of the episode, or all; NaN where none tells."""
-    episode = verdict.episode
-    span = slice(episode.begin, episode.end + 1) if episode else slice(None)
+    span = _span(verdict)
     chosen = numbers[span][np.isfinite(numbers[span]) & ~np.isnan(verdict.ratios[span])]
     return float(chosen.mean()) if chosen.size else math.nan
+
+
+def _span(verdict: Verdict) -> slice:
+    """The windows of the strongest episode, or all."""
+    episode = verdict.episode
+    return slice(episode.begin, episode.end + 1) if episode else slice(None)
 
 
 def _number(value: float) -> str:
@@ -178,67 +297,95 @@ def _length(ns: int) -> str:
 # --- pages and pictures -------------------------------------------------------------------------
 
 
-def sections(reference: Reference, judged: Judged) -> list[Section]:
+def sections(devices: Sequence[Summary], passed_over: Sequence[str]) -> list[Section]:
     """One for each device, and one of what was not judged."""
-    parts = [
-        Section(
-            _title(entry),
-            _says(entry),
-            table=_rows(reference, entry),
-            plots=list(plots(reference, entry)),
-        )
-        for entry in judged.entries
-    ]
-    return [*parts, Section("not judged", judged.passed_over)] if judged.passed_over else parts
+    parts = [Section(each.title, each.says, table=each.rows, plots=each.plots) for each in devices]
+    return [*parts, Section("not judged", passed_over)] if passed_over else parts
 
 
-def plots(reference: Reference, entry: JudgedWindows) -> Iterator[Plot]:
-    """For each part that has drifted, the worst first: its shares, and beside them its windows."""
-    # What follows from something else has no finding, and comes behind what has.
-    drifted: dict[Part, list[Verdict]] = {
-        _drawn_as(finding.part): [] for finding in entry.judgement.findings
-    }
-    for verdict in entry.judgement.verdicts:
-        if verdict.episode is not None:
-            drifted.setdefault(_drawn_as(verdict.part), []).append(verdict)
-    for part, verdicts in list(drifted.items())[:MOST_PLOTTED]:
-        expected, seen = _counts(reference, entry, part, verdicts[0])
-        title = subject(verdicts[0].part, reference.names)
-        if part.kind == "class":
-            title = f'classes of {part.side} "{part.tensor}"'
-        shares = shares_plot(title, expected.labels, expected.shares, seen.shares)
-        lines = [line for verdict in verdicts for line in _lines(reference, verdict)]
-        windows = windows_plot(
-            "distance of each window, in thresholds",
-            [begin.removeprefix(_shared(entry.begins)) for begin in entry.begins],
-            dict(lines[:MOST_LINES]),
-        )
-        shapes = [*shares.shapes, *moved(windows.shapes, shares.width, 0)]
-        yield Plot(shares.width + windows.width, shares.height, shapes)
+def sheet(devices: Sequence[Summary], title: str) -> Plot:
+    """What is said of the devices that have drifted most, and below it their worst parts.
 
-
-def sheet(reference: Reference, judged: Judged, title: str) -> Plot:
-    """What is said of each device that has drifted, and below it its plots."""
-    drifted = [entry for entry in judged.entries if entry.judgement.has_drifted]
+    Where nothing has drifted, of the first device, and what is nearest to its threshold.
+    """
+    drifted = [each for each in devices if each.has_drifted]
     shapes: list[Shape] = [Text(MARGIN, 36, title, INK, 20)]
-    y, room = 56.0, MOST_ON_SHEET
-    for entry in drifted:
-        drawn = list(plots(reference, entry))[:room]
-        if not drawn:
-            break
-        for line in [_title(entry), *_says(entry)]:
-            y += LINE
-            shapes.append(Text(MARGIN, y, line, INK, 13))
+    y, room = 56.0, MOST_ON_SHEET if drifted else MOST_CALM_PLOTS
+
+    def say(line: str) -> None:
+        nonlocal y
         y += LINE
-        for plot in drawn:
+        most = int(2 * WIDTH / LETTER)
+        shown = line if len(line) <= most else line[: most - 1] + "…"
+        shapes.append(Text(MARGIN, y, shown, INK, 13))
+
+    chosen = drifted or devices[:1]
+    drawn_count = 0
+    for each in chosen:
+        plots = each.plots[:room]
+        if not plots:
+            break
+        says = each.says[:MOST_SAID]
+        for line in [each.title, *says]:
+            say(line)
+        if len(each.says) > len(says):
+            say(f"  and {len(each.says) - len(says):,} more lines")
+        y += LINE
+        for plot in plots:
             shapes += moved(plot.shapes, 0, y)
             y += plot.height
-        room -= len(drawn)
-    if room == 0:
-        shapes.append(Text(MARGIN, y + LINE, "there may be more: --html draws all of it", INK, 13))
-    elif not drifted:
-        shapes.append(Text(MARGIN, y + LINE, "nothing has drifted", INK, 13))
+        room -= len(plots)
+        drawn_count += len(plots)
+    left_count = sum(each.drawable_count for each in chosen) - drawn_count
+    if drifted and left_count:
+        parts = (
+            "1 more part that has" if left_count == 1 else f"{left_count:,} more parts that have"
+        )
+        say(f"and {parts} drifted: --html draws up to {MOST_PLOTTED} of each device")
+    calm_count = len(devices) - len(drifted) - (not drifted)
+    if calm_count:
+        others = "1 more device is" if calm_count == 1 else f"{calm_count:,} more devices are"
+        say(f"{others} as expected")
     return Plot(2 * WIDTH + MARGIN, y + LINE + MARGIN, shapes)
+
+
+def _drawable(entry: JudgedWindows) -> dict[Part, list[Verdict]]:
+    """What is drawn together: parts that have drifted, or that are nearest to their thresholds.
+
+    The worst first; what follows from something else has no finding, and comes behind what has.
+    """
+    judgement = entry.judgement
+    parts: dict[Part, list[Verdict]] = {
+        _drawn_as(finding.part): [] for finding in judgement.findings
+    }
+    for verdict in judgement.verdicts:
+        if verdict.episode is not None:
+            parts.setdefault(_drawn_as(verdict.part), []).append(verdict)
+    if not parts:
+        telling = [verdict for verdict in judgement.verdicts if verdict.what == DISTRIBUTION]
+        telling = [verdict for verdict in telling if verdict.telling_count]
+        parts = {verdict.part: [verdict] for verdict in telling[:MOST_CALM_PLOTS]}
+    return parts
+
+
+def _plot(
+    reference: Reference, entry: JudgedWindows, part: Part, verdicts: Sequence[Verdict]
+) -> Plot:
+    """Its shares, and beside them its windows."""
+    expected, seen = _counts(reference, entry, part, verdicts[0])
+    title = subject(verdicts[0].part, reference.names)
+    if part.kind == "class":
+        title = f'classes of {part.side} "{part.tensor}"'
+    called_windows = "drifted windows" if verdicts[0].episode else "all windows"
+    shares = shares_plot(title, expected.labels, expected.shares, seen.shares, called_windows)
+    lines = [line for verdict in verdicts for line in _lines(reference, verdict)]
+    windows = windows_plot(
+        "distance of each window, in thresholds",
+        [begin.removeprefix(_shared(entry.begins)) for begin in entry.begins],
+        dict(lines[:MOST_LINES]),
+    )
+    shapes = [*shares.shapes, *moved(windows.shapes, shares.width, 0)]
+    return Plot(shares.width + windows.width, shares.height, shapes)
 
 
 def _shared(begins: Sequence[str]) -> str:
@@ -273,9 +420,8 @@ class _Shares(NamedTuple):
 def _counts(
     reference: Reference, entry: JudgedWindows, part: Part, verdict: Verdict
 ) -> tuple[_Shares, _Shares]:
-    """The reference's shares, and those of all windows of the episode together."""
-    assert verdict.episode is not None
-    inside = entry.reports[verdict.episode.begin : verdict.episode.end + 1]
+    """The reference's shares, and those of all windows of the episode, or of all, together."""
+    inside = entry.reports[_span(verdict)]
     base = _tensor(reference.report, part)
     tensors = [row for report in inside if (row := _tensor(report, part))]
     if part.kind == "class":
@@ -321,15 +467,15 @@ def _part(tensor: Mapping[str, Any], part: Part) -> dict[str, Any]:
 # --- documents ----------------------------------------------------------------------------------
 
 
-def document(judged: Judged) -> dict[str, Any]:
+def document(devices: Sequence[Summary], passed_over: Sequence[str]) -> dict[str, Any]:
     return {
-        "has_drifted": judged.has_drifted,
-        "judged": [_entry(entry) for entry in judged.entries],
-        "passed_over": judged.passed_over,
+        "has_drifted": has_drifted(devices),
+        "judged": [each.document for each in devices],
+        "passed_over": list(passed_over),
     }
 
 
-def _entry(entry: JudgedWindows) -> dict[str, Any]:
+def _document(entry: JudgedWindows) -> dict[str, Any]:
     counted = entry.counted
     return {
         "device": entry.device,
@@ -350,12 +496,15 @@ def _entry(entry: JudgedWindows) -> dict[str, Any]:
             for window, report in zip(entry.windows, entry.reports, strict=True)
         ],
         "findings": [_finding(finding) for finding in entry.judgement.findings],
-        "verdicts": [_verdict(verdict) for verdict in entry.judgement.verdicts],
+        "verdicts": [
+            _verdict(verdict) for verdict in entry.judgement.verdicts if _has_row(verdict)
+        ],
     }
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    return finding._asdict() | {"part": finding.part._asdict()}
+    parts = [part._asdict() for part in finding.parts]
+    return finding._asdict() | {"part": finding.part._asdict(), "parts": parts}
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
@@ -365,5 +514,6 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "metrics": dict(verdict.metrics),
         "limits": dict(verdict.limits),
         "expected": dict(verdict.expected),
-        "episode": None if verdict.episode is None else verdict.episode._asdict(),
+        "severity": verdict.severity,
+        "episodes": [episode._asdict() for episode in verdict.episodes],
     }
