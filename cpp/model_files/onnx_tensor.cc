@@ -172,8 +172,9 @@ uint64_t OnnxTensorReader::outside_bytes(const OnnxTensor& tensor, const Elsewhe
   const auto file = std::find_if(external_->begin(), external_->end(),
                                  [&](const ExternalData& data) { return data.name == elsewhere.location; });
   if (file == external_->end()) {
-    throw Error(Code::unsupported_model, "initializer \"", tensor.name, "\": data in \"", elsewhere.location,
-                "\", expected it in the model's own file, or in another member of its package");
+    throw Error(
+        Code::unsupported_model, "initializer \"", tensor.name, "\": data in \"", elsewhere.location,
+        "\", expected it in the model's own file, or beside it (load the model by its path, or from a package)");
   }
   const uint64_t left = file->bytes.size_bytes() - std::min<uint64_t>(elsewhere.offset, file->bytes.size_bytes());
   const uint64_t size_bytes = elsewhere.size_bytes.value_or(left);

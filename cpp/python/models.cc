@@ -10,7 +10,9 @@
 #include <string>
 
 #include "error.h"
+#include "model_files/external_data.h"
 #include "model_files/model_format.h"
+#include "model_files/onnx_file.h"
 #include "python/arrays.h"
 #include "python/words.h"
 #include "system/file.h"
@@ -79,7 +81,14 @@ std::unique_ptr<PyModel> make_model(const py::object& source, const std::string&
                                     const std::map<std::string, py::buffer>& files) {
   std::vector<ExternalData> external;
   for (const auto& [name, bytes] : files) external.push_back({name, copy_of(bytes)});
-  return model_of(read_source(source), {engine, library_path, version}, threads, std::move(external));
+  Block file = read_source(source);
+  const Bytes content{file.data(), file.size_bytes()};
+  if (py::isinstance<py::str>(source) && model_format(content) == ModelFormat::onnx) {
+    const std::string path = path_of(source);
+    const Unlocked released;
+    external = read_external_data(path, external_data_names(content));
+  }
+  return model_of(std::move(file), {engine, library_path, version}, threads, std::move(external));
 }
 
 std::unique_ptr<PySession> make_session(const PyModel& model, const std::optional<std::string>& signature) {

@@ -67,6 +67,9 @@ def load_unsigned(
 ) -> _core.Model:
     """Open a .tflite, .onnx or .ort file, or its bytes, without verifying a signature.
 
+    The files that an .onnx names for its tensors are read in the folder that it is in, by their
+    names; bytes have no folder, and so must hold all tensors.
+
     `engine` is "litert" (the default for .tflite), "tflite" or "onnx". `threads` is how many one
     run may use; None takes one for a model below 1 MiB, else the processors that this process may
     use, at most four. What the model runs is captured by `capture`. The bytes are read once,
@@ -83,6 +86,8 @@ def load_unsigned(
         with open(source, "rb") as file:
             head = file.read(HEAD_BYTES)
             size_bytes = os.fstat(file.fileno()).st_size
+        if source.endswith(".onnx"):
+            size_bytes = _size_with_data(source)
         if head.startswith(_core.PACKAGE_MAGIC):
             raise BadInput(f'model file "{source}": expected a bare model, got a package: use load')
     else:
@@ -97,6 +102,14 @@ def load_unsigned(
         name = os.path.basename(source) if isinstance(source, str) else ""
         capture.attach(model, name=name)
     return model
+
+
+def _size_with_data(path: str) -> int:
+    """Bytes of an .onnx and of the files that exporters put beside it, such as model.onnx.data."""
+    folder, name = os.path.split(path)
+    with os.scandir(folder or ".") as entries:
+        files = [entry for entry in entries if entry.name.startswith(name) and entry.is_file()]
+        return sum(entry.stat().st_size for entry in files)
 
 
 def drift(model: _core.Model, reference: "ReferenceStatistics") -> "Judgement":

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 from models import onnx_models
 from models.onnx_models import onnxruntime
 
 import edgeward as ew
+from edgeward.engines.choice import MAX_DEFAULT_THREADS, PARALLEL_FROM_BYTES
+from edgeward.engines.processors import usable_cpus
 
 FLOATS = np.arange(6, dtype=np.float32).reshape(2, 3)
 Array = npt.NDArray[Any]
@@ -131,3 +135,49 @@ def test_sizes_of_zero_that_end_the_engine_are_refused_by_operator(
             np.testing.assert_array_equal(model.predict(rows), rows[:1])
     with pytest.raises(ew.UnsupportedModel, match=message):
         ew.load_unsigned(convert(onnx_models.unique_rows((3, 0))), engine="onnx")
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """y = x + [0, 1, 2, ...], whose addend lies in model.onnx.data beside model.onnx."""
+    model = onnx.load_from_string(onnx_models.add((4096,)))
+    path = tmp_path / "model" / "model.onnx"
+    path.parent.mkdir()
+    onnx.save(model, path, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
+    return path
+
+
+def test_data_beside_a_file_is_found_by_its_path(
+    outside: Path, typed: Callable[[str], tuple[int, str, str]]
+) -> None:
+    x = np.ones(4096, np.float32)
+    with ew.load_unsigned(outside) as model:
+        np.testing.assert_array_equal(model.predict(x), x + np.arange(4096, dtype=np.float32))
+    assert typed(f"inspect {outside}")[0] == 0
+    by_path = r'data in "model.onnx.data", expected it .*load the model by its path'
+    with pytest.raises(ew.UnsupportedModel, match=by_path):
+        ew.load_unsigned(outside.read_bytes())
+
+
+def test_data_that_is_missing_short_or_elsewhere_is_refused(outside: Path) -> None:
+    data = outside.parent / "model.onnx.data"
+    whole = data.read_bytes()
+    data.write_bytes(whole[:-1])
+    with pytest.raises(ew.MalformedModel, match=r'16384 bytes at 0 of "model.onnx.data"'):
+        ew.load_unsigned(outside)
+    data.unlink()
+    with pytest.raises(FileNotFoundError, match=r"model\.onnx\.data"):
+        ew.load_unsigned(outside)
+    (outside.parent.parent / "elsewhere").write_bytes(whole)
+    data.symlink_to("../elsewhere")
+    with pytest.raises(ew.MalformedModel, match="in the same folder, got a link to"):
+        ew.load_unsigned(outside)
+
+
+def test_data_counts_for_the_threads_that_a_model_gets(outside: Path) -> None:
+    with ew.load_unsigned(outside) as model:
+        assert model.threads == 1
+    with open(outside.parent / "model.onnx.data", "ab") as file:
+        file.write(bytes(PARALLEL_FROM_BYTES))
+    with ew.load_unsigned(outside) as model:
+        assert model.threads == min(usable_cpus(), MAX_DEFAULT_THREADS)

@@ -236,7 +236,7 @@ TEST_CASE("data in another file is found among those that came along, and nowher
   };
   for (const char* name :
        {"other.bin", "../weights.bin", "/weights.bin", "./weights.bin", "weights.bin ", "WEIGHTS.BIN"})
-    refused(Code::unsupported_model, {"\"w\"", name, "another member"},
+    refused(Code::unsupported_model, {"\"w\"", name, "beside it"},
             outside(entry("location", name) + entry("length", "16")));
   refused(Code::malformed_model, {"without a location"}, outside(""));
   refused(Code::malformed_model, {"without a location"}, outside(entry("length", "16")));

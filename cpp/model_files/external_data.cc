@@ -1,0 +1,43 @@
+#include "model_files/external_data.h"
+
+#include <filesystem>
+
+#include "error.h"
+#include "system/file.h"
+
+namespace edgeward {
+namespace {
+
+// The real path of a file beside the model. Links are resolved before they are judged, and the result is opened without
+// following any: what is judged is what is read.
+std::filesystem::path real_path_of(const std::filesystem::path& model, const std::string& name) {
+  const std::filesystem::path named(name);
+  if (named.filename() != named || name == "." || name == "..") {
+    throw Error(Code::malformed_model, "model file \"", model.string(),
+                "\": external data: expected the name of a file beside it, got \"", name, "\"");
+  }
+  const std::filesystem::path folder = model.has_parent_path() ? model.parent_path() : ".";
+  const std::filesystem::path real = std::filesystem::canonical(folder / named);
+  // A store of models may keep both files elsewhere, under links: then they are beside each other there.
+  if (real.parent_path() != std::filesystem::canonical(folder) &&
+      real.parent_path() != std::filesystem::canonical(model).parent_path()) {
+    throw Error(Code::malformed_model, "model file \"", model.string(), "\": external data \"", name,
+                "\": expected a file in the same folder, got a link to \"", real.string(), "\"");
+  }
+  return real;
+}
+
+}  // namespace
+
+std::vector<ExternalData> read_external_data(const std::string& model_path, const std::vector<std::string>& names) {
+  std::vector<ExternalData> external;
+  for (const std::string& name : names) {
+    const File file("external data", real_path_of(model_path, name).string(), File::Links::refused);
+    Block bytes = Block::pages(file.size_bytes());
+    file.read_at(0, {bytes.data(), bytes.size_bytes()});
+    external.push_back({name, std::move(bytes)});
+  }
+  return external;
+}
+
+}  // namespace edgeward
