@@ -115,10 +115,12 @@ def _size_with_data(path: str) -> int:
 def drift(model: _core.Model, reference: "ReferenceStatistics") -> "Judgement":
     """Whether what a Capture has counted of `model` so far has drifted from a package's reference.
 
-    All of it is one window; `edgeward captures stats` judges hour by hour. `findings` says in words
-    what has drifted, `verdicts` has the numbers (docs/drift.md). Raises BadInput when nothing was
-    counted of a tensor that the reference has.
+    All of it is one window, which began when the Capture was attached; `edgeward captures stats`
+    judges hour by hour. `findings` says in words what has drifted, with the names that the
+    reference's package has for columns and classes; `verdicts` has the numbers (docs/drift.md).
+    Raises BadInput when nothing was counted of a tensor that the reference has.
     """
+    from edgeward.captures.capture import attached_at
     from edgeward.captures.drift import judge
     from edgeward.packages.expectation import expected
 
@@ -127,5 +129,5 @@ def drift(model: _core.Model, reference: "ReferenceStatistics") -> "Judgement":
     for statistics in model.statistics.values():
         report = statistics.report()
         if any((row["side"], row["name"]) in tensors for row in report["tensors"]):
-            return judge(base, [report], ["the capture began"])
+            return judge(base, [report], [attached_at(model)])
     raise BadInput("model: expected runs that a Capture has counted, of a tensor of the reference")

@@ -325,9 +325,13 @@ def test_what_was_counted_in_other_bins_is_judged_apart_and_named(columns):
     judgement = judge(columns.reference, reports[:1], ["0"])
     assert not judgement.has_drifted
     assert judgement.notes == [
-        'input "x": 1 windows were counted in other bins than the reference\'s, and are judged '
-        "without thresholds"
+        "1 window was counted in other bins than the reference's, as before this package ran (0): "
+        "judged coarsely, by PSI in the bins that both have; the package that ran then judges "
+        "better"
     ]
+    both = judge(columns.reference, [*reports, *reports], list("0123"))
+    assert any(note.startswith("4 windows were counted in other") for note in both.notes)
+    assert any("ran (0 to 3)" in note for note in both.notes)
     assert judge(columns.reference, reports[1:], ["0"]).has_drifted
 
 

@@ -167,6 +167,41 @@ def test_what_nobody_ran_is_not_written(directory):
     assert run_counts(directory) == [1]
 
 
+def test_a_release_that_cannot_be_saved_keeps_no_other_from_it(directory, one_run, monkeypatch):
+    write = StatisticsFile.write
+
+    def written(file, window, recipient=None):
+        if window.counted.version == "1" and is_broken:
+            raise ValueError("a defect")
+        write(file, window, recipient)
+
+    is_broken = True
+    monkeypatch.setattr(StatisticsFile, "write", written)
+    device = Device(directory)
+    for version in ("1", "2"):
+        with pytest.raises(ValueError, match="a defect"):
+            device.save(one_run._replace(version=version))
+    assert [window.counted.version for window in windows_of(directory)] == ["2"]
+    is_broken = False
+    device.save(one_run)
+    assert run_counts(directory) == [2, 1]
+
+
+def test_a_defect_in_saving_is_a_complaint_and_saving_goes_on(directory, monkeypatch):
+    errors = []
+    monkeypatch.setattr("threading.excepthook", errors.append)
+    with ew.Capture(directory, statistics_s=0.01) as opened:
+        model = ew.load_unsigned(tflite_models.sum_product(), capture=opened)
+        save = StatisticsLedger.save
+        monkeypatch.setattr(StatisticsLedger, "save", lambda ledger: 1 // 0)
+        run(model, 1)
+        assert comes_true(lambda: len(errors) >= 2)
+        assert opened.complaint.startswith("statistics: ZeroDivisionError")
+        monkeypatch.setattr(StatisticsLedger, "save", save)
+        assert comes_true(lambda: run_counts(directory) == [1])
+        assert comes_true(lambda: opened.complaint == "")
+
+
 # --- when they are saved -------------------------------------------------------------------------
 
 

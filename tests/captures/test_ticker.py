@@ -45,6 +45,22 @@ def test_it_may_be_closed_from_its_own_call():
     assert len(calls) == 2
 
 
+def test_an_error_in_a_call_is_said_and_ends_no_later_one(monkeypatch):
+    errors, ticks = [], threading.Semaphore(0)
+    monkeypatch.setattr(threading, "excepthook", errors.append)
+
+    def tick():
+        ticks.release()
+        raise KeyError("a defect")
+
+    ticker = Ticker(tick, 0.001)
+    for _ in range(3):
+        assert ticks.acquire(timeout=LIMIT_S)
+    ticker.close()
+    assert len(errors) >= 3
+    assert {str(error.exc_value) for error in errors} == {"'a defect'"}
+
+
 def test_a_forked_child_does_not_have_it():
     read, write = os.pipe()
     ticker = Ticker(lambda: os.write(write, b"."), 0.001)

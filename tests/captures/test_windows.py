@@ -86,6 +86,39 @@ def test_several_directories_are_devices_of_what_holds_them(directory, write):
     ]
 
 
+@pytest.mark.parametrize("name", [f"{1:020}-{1:016x} (1)", f"{3:020}-copy", "backup"])
+def test_a_copy_of_a_window_counts_once_and_is_named(directory, write, name):
+    path = write(1, 1)
+    write(2, 2)
+    shutil.copy(path, directory / f"{name}{SUFFIX}")
+    with pytest.warns(UserWarning, match=r"the window of .*, a second time") as warned:
+        assert sorted(numbers(ew.read_windows(directory))) == [1, 2]
+    assert len(warned) == 1
+    with pytest.warns(UserWarning, match="a second time"):
+        (total,) = ew.read_statistics(directory)
+    assert total.statistics.run_count == 2
+
+
+def test_a_copy_that_is_older_than_its_file_is_the_one_that_is_passed_over(directory, write):
+    path = write(1, 1)
+    shutil.copy(path, path.with_name(f"{path.stem} (1){SUFFIX}"))
+    window = StatisticsFile(str(path)).read()
+    window.counted.statistics.merge(StatisticsFile(str(path)).read().counted.statistics)
+    StatisticsFile(str(path)).write(window)
+    with pytest.warns(UserWarning, match=r"\(1\)"):
+        (read,) = ew.read_windows(directory)
+    assert read.counted.statistics.run_count == 2
+
+
+def test_one_id_of_two_devices_is_two_windows(directory, write):
+    """Or a device could make another's window be passed over."""
+    write(1, 1, device="gate")
+    write(1, 1, device="yard")
+    assert numbers(ew.read_windows(directory)) == [1, 1]
+    (total,) = ew.read_statistics(directory)
+    assert total.statistics.run_count == 2
+
+
 def test_a_directory_within_another_is_read_once(directory, write):
     write(1, 1, device="gate")
     assert numbers(ew.read_windows([directory, directory / "gate"])) == [1]
@@ -278,7 +311,8 @@ def test_one_window_twice_in_a_folder_is_handed_over_once(directory, write, tmp_
     path = write(1, 1)
     shutil.copy(path, directory / f"{3:020}-copy{SUFFIX}")
     write(4, 4)
-    assert handed(directory, tmp_path / "cursor") == [1]
+    with pytest.warns(UserWarning, match="a second time"):
+        assert handed(directory, tmp_path / "cursor") == [1]
 
 
 def test_a_job_that_failed_hands_over_the_same_again(directory, write, tmp_path):

@@ -50,6 +50,17 @@ TIMEOUT_LIMIT_S = 2_147_483  # in milliseconds, it fits 32 bits
 _KEPT: "weakref.WeakKeyDictionary[_core.Model, Capture]" = weakref.WeakKeyDictionary()
 
 
+def attached_at(model: _core.Model) -> str:
+    """When the Capture of `model` was attached, in UTC; in words where the clock was not set."""
+    import datetime
+
+    capture = _KEPT.get(model)
+    began_s = 0.0 if capture is None else capture._parts.began_s(model)
+    if began_s * 1e9 < _core.LEAST_WALL_NS:
+        return "the capture began"
+    return f"{datetime.datetime.fromtimestamp(began_s, datetime.timezone.utc):%Y-%m-%d %H:%M}"
+
+
 class Reference(Protocol):
     """What a Capture reads of a package's reference statistics."""
 
@@ -293,6 +304,7 @@ class _Attached:
         columns: ColumnNames,
     ) -> None:
         self.model, self.core, self._identity, self._columns = model, core, identity, columns
+        self.began_s = time.time()
 
     @property
     def is_over(self) -> bool:
@@ -343,6 +355,11 @@ class _Parts:
                     live.append(other)
             self._all = ([*live, attached], ended)
 
+    def began_s(self, model: _core.Model) -> float:
+        """Unix time at which it was attached, the last time; 0 when it never was."""
+        times = [attached.began_s for attached in self.attached if attached.model() is model]
+        return times[-1] if times else 0.0
+
     def counters(self) -> dict[str, int]:
         attached, ended = self._all
         total = Counter(dict.fromkeys((*_core.RING_COUNTERS, "drained"), 0))
@@ -360,6 +377,9 @@ class _Parts:
         except OSError as error:
             self.complaint = str(error)
             return False
+        except Exception as error:  # a defect, which whoever called hears of
+            self.complaint = f"statistics: {type(error).__name__}: {error}"
+            raise
         self.complaint = ""
         return True
 

@@ -109,7 +109,7 @@ def judge(
     return Judgement(
         verdicts,
         findings(verdicts, begins, reference.names),
-        list(_notes(compared, runs, reference, verdicts)),
+        list(_notes(compared, reference, verdicts, begins)),
     )
 
 
@@ -299,8 +299,12 @@ def _judged(share: _Share, runs: float, limit: float, rule: Rule) -> Verdict:
 
 
 def _notes(
-    compared: Sequence[Tensor], runs: float, reference: Reference, verdicts: Sequence[Verdict]
+    compared: Sequence[Tensor],
+    reference: Reference,
+    verdicts: Sequence[Verdict],
+    begins: Sequence[str],
 ) -> Iterator[str]:
+    runs = float(reference.report["run_count"])
     if reference.thresholds is None:
         yield (
             "the reference has no thresholds: PSI decides, by its usual limit of "
@@ -311,13 +315,16 @@ def _notes(
             f"the reference has {runs:,.0f} inferences, fewer than {FEW:,}: no window shows a "
             f"shift of less than {CLEAR / math.sqrt(max(runs, 1)):.2f} of a deviation"
         )
-    for tensor in compared:
-        count = max((len(series.others) for series in tensor.series), default=0)
-        if count and reference.thresholds is not None:
-            yield (
-                f'{tensor.side} "{tensor.name}": {count:,} windows were counted in other bins than '
-                "the reference's, and are judged without thresholds"
-            )
+    series = (series for tensor in compared for series in tensor.series)
+    others = sorted({other.window for each in series for other in each.others})
+    if others and reference.thresholds is not None:
+        when = " to ".join(dict.fromkeys(begins[window] for window in (others[0], others[-1])))
+        windows = "1 window was" if len(others) == 1 else f"{len(others):,} windows were"
+        yield (
+            f"{windows} counted in other bins than the reference's, as before this package ran "
+            f"({when}): judged coarsely, by PSI in the bins that both have; the package that ran "
+            "then judges better"
+        )
     judged = [verdict for verdict in verdicts if verdict.what == DISTRIBUTION]
     mute = [verdict for verdict in judged if np.isnan(verdict.ratios).all()]
     if mute:

@@ -127,7 +127,8 @@ def _apart(
         else:  # an overexposed picture is that, whatever its mean has done
             key = _tensor(verdict), (is_moved and verdict.what != "clipped") or verdict.what
         groups.setdefault(key, []).append(verdict)
-    yield from groups.values()
+    for group in groups.values():  # how far it has moved says more than that it is out of range
+        yield sorted(group, key=lambda verdict: verdict.what != DISTRIBUTION)
 
 
 def _is_frozen(verdict: Verdict) -> bool:
@@ -187,12 +188,11 @@ def _said(
     main = _episode(lead)
     parts = tuple(dict.fromkeys(verdict.part for verdict in verdicts))
     end = None if main.is_lasting else begins[main.end]
+    severity = max(verdict.severity for verdict in verdicts)
     words = text + _times(lead, begins)
     return Cause(
         verdicts,
-        Finding(
-            lead.part, what, amount, begins[main.begin], end, lead.severity, parts, False, words
-        ),
+        Finding(lead.part, what, amount, begins[main.begin], end, severity, parts, False, words),
     )
 
 

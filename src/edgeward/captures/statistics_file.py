@@ -79,11 +79,14 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def begun(path: str) -> tuple[int, str]:
-    """Orders files by when they were begun: those of version 1, whose names have days, before."""
+def begun(path: str) -> tuple[int, int, str]:
+    """Orders files by when they were begun: those of version 1, whose names have days, before.
+
+    A copy, to whose name something was added, comes behind its file.
+    """
     name = os.path.basename(path)
     number = _core.segment_number_of(name)
-    return (-1 if number is None else number, name)
+    return (-1 if number is None else number, len(name), name)
 
 
 class Gathered(NamedTuple):
@@ -110,7 +113,8 @@ def gather_statistics(directory: PathLike, key: _core.PrivateKey | None) -> Gath
     """Raises OSError, WrongKey."""
     merged: dict[tuple[str, ...], list[Counted]] = {}
     refused: list[str] = []
-    for _, saved in saved_in(files_below(directory, *SUFFIXES), key, refused):
+    paths = sorted(files_below(directory, *SUFFIXES), key=begun)
+    for _, saved in saved_in(paths, key, refused):
         counted = saved.counted if isinstance(saved, Window) else saved
         _merge_into(merged.setdefault(counted[:4], []), counted)
     return Gathered([counted for release in sorted(merged) for counted in merged[release]], refused)
@@ -121,9 +125,11 @@ def saved_in(
 ) -> Iterator[tuple[str, Window | Counted]]:
     """Each path, and what its file holds; `refused` gets a line for each that cannot be read.
 
-    Raises WrongKey when `key` opens none of them, after the last.
+    A window is given once, whatever copies of its file lie in the folder: `refused` has a line for
+    each of those. Raises WrongKey when `key` opens none of them, after the last.
     """
     closed: list[WrongKey] = []
+    known: dict[tuple[str, str], str] = {}  # paths by folder and id
     has_opened = False
     for path in paths:
         try:
@@ -138,6 +144,11 @@ def saved_in(
             refused.append(f'statistics "{path}": {error.strerror}')
         else:
             has_opened = True
+            if isinstance(saved, Window):
+                first = known.setdefault((os.path.dirname(path), saved.id), path)
+                if first != path:
+                    refused.append(f'statistics "{path}": the window of "{first}", a second time')
+                    continue
             yield path, saved
     if closed and not has_opened:
         raise closed[0]

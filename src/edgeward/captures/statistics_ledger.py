@@ -57,7 +57,11 @@ class StatisticsLedger:
             self._unsaved[key] = counted
 
     def save(self) -> None:
-        """Raises OSError; what is not on the disk then comes there with the next call."""
+        """Raises OSError; what is not on the disk then comes there with the next call.
+
+        What cannot be saved keeps nothing else from being saved.
+        """
+        failure: Exception | None = None
         if self._unsaved:
             with _lock(self._directory) as is_locked:
                 # Read behind the lock: whoever has it next saves in no earlier period, so that a
@@ -65,10 +69,16 @@ class StatisticsLedger:
                 moment = self._now()
                 for key in list(self._unsaved):
                     window = _window_at(moment, self._window_ns, self._unsaved[key])
-                    if not (is_locked and self._is_shared(window, key, moment)):
-                        self._keep(window, key, moment)
-                    del self._unsaved[key]
+                    try:
+                        if not (is_locked and self._is_shared(window, key, moment)):
+                            self._keep(window, key, moment)
+                    except Exception as error:
+                        failure = failure or error
+                    else:
+                        del self._unsaved[key]
         keep_within(self._directory, self._most_bytes)
+        if failure is not None:
+            raise failure
 
     def _is_shared(self, window: Window, key: str, moment: _core.Moment) -> bool:
         """Adds to the file of all processes, or answers that this one cannot."""

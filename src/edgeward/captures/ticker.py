@@ -8,7 +8,10 @@ class Ticker:
     """Does not keep the program alive, and is not in a forked child."""
 
     def __init__(self, tick: Callable[[], object], period_s: float) -> None:
-        """Calls `tick` every `period_s` seconds from now, and once more when it is closed."""
+        """Calls `tick` every `period_s` seconds from now, and once more when it is closed.
+
+        An exception of a call ends no later one: it goes to threading.excepthook.
+        """
         import threading
 
         self._tick = tick
@@ -25,5 +28,14 @@ class Ticker:
 
     def _run(self) -> None:
         while not self._is_over.wait(self._period_s):
+            self._call()
+        self._call()
+
+    def _call(self) -> None:
+        import sys
+        import threading
+
+        try:
             self._tick()
-        self._tick()
+        except Exception:
+            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), self._thread)))

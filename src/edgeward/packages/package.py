@@ -250,11 +250,13 @@ class Package:
     @property
     def reference(self) -> "ReferenceStatistics | None":
         """Statistics of the calibration set; None without. Raises MalformedPackage."""
+        from edgeward.captures.findings import Names
         from edgeward.packages.reference_statistics import ReferenceStatistics
 
         if not self._has(REFERENCE):
             return None
-        return ReferenceStatistics.from_bytes(self.read(REFERENCE), self._where)
+        names = Names(self.columns or {}, self.labels or ())
+        return ReferenceStatistics.from_bytes(self.read(REFERENCE), self._where, names)
 
     def _has(self, name: str) -> bool:
         return any(member.name == name for member in self.members)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgeward import _core
 from edgeward.captures.drift import PartThresholds, Thresholds
+from edgeward.captures.findings import Names
 from edgeward.errors import MalformedCapture, MalformedPackage
 from edgeward.packages.thresholds import LEAST_BLOCKS, WANTED_SAMPLES, least_shifts
 
@@ -43,12 +44,20 @@ class ReferenceStatistics:
 
     `report` is as Statistics.report() makes it; in a reference of version 1 a tensor has one part,
     which says nothing of neighbours. `thresholds` are None in version 1, and where the calibration
-    set has too few samples for any.
+    set has too few samples for any. `names` are those of its package's columns and classes; they
+    are not in its bytes.
     """
 
-    def __init__(self, report: Report, thresholds: Thresholds | None, content: bytes) -> None:
+    def __init__(
+        self,
+        report: Report,
+        thresholds: Thresholds | None,
+        content: bytes,
+        names: Names = Names(),  # noqa: B008
+    ) -> None:
         self.report = report
         self.thresholds = thresholds
+        self.names = names
         self._content = content
 
     @classmethod
@@ -66,7 +75,12 @@ class ReferenceStatistics:
         return cls(report, thresholds, content)
 
     @classmethod
-    def from_bytes(cls, data: bytes, where: str) -> "ReferenceStatistics":
+    def from_bytes(
+        cls,
+        data: bytes,
+        where: str,
+        names: Names = Names(),  # noqa: B008
+    ) -> "ReferenceStatistics":
         """What to_bytes gave. Raises MalformedPackage, beginning with `where`."""
         try:
             if len(data) > MOST_BYTES:
@@ -78,15 +92,14 @@ class ReferenceStatistics:
             count = _count(document["sample_count"])
             if version == FIRST_VERSION:
                 tensors = [_first_tensor(tensor) for tensor in document["tensors"]]
-                return cls({"run_count": count, "tensors": tensors}, None, data)
+                return cls({"run_count": count, "tensors": tensors}, None, data, names)
             content = base64.b64decode(document["statistics"], validate=True)
             report = _core.Statistics.from_bytes(content).report()
             if report["run_count"] != count:
                 raise ValueError(f"{count} samples, of which {report['run_count']} were counted")
-            thresholds = document["thresholds"]
-            return cls(
-                report, None if thresholds is None else _thresholds(report, thresholds), data
-            )
+            limits = document["thresholds"]
+            thresholds = None if limits is None else _thresholds(report, limits)
+            return cls(report, thresholds, data, names)
         except (
             ArithmeticError, AttributeError, KeyError, MalformedCapture, RecursionError, TypeError,
             ValueError,

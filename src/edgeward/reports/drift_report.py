@@ -55,6 +55,7 @@ class Summary(NamedTuple):
     says: Sequence[str]
     rows: Sequence[Row]  # of its table: the name of a tensor, and behind it its parts
     drawable_count: int  # parts that could be drawn
+    cause_count: int  # the first so many of them: those that sentences speak of
     plots: Sequence[Plot]
     document: dict[str, Any]
 
@@ -79,6 +80,7 @@ def summaries(
 
 def _summary(reference: Reference, entry: JudgedWindows, most_plotted: int) -> Summary:
     parts = _drawable(entry)
+    causes = {_drawn_as(finding.part) for finding in entry.judgement.findings}
     return Summary(
         entry.device,
         entry.judgement.has_drifted,
@@ -87,6 +89,7 @@ def _summary(reference: Reference, entry: JudgedWindows, most_plotted: int) -> S
         _says(entry),
         _rows(reference, entry),
         len(parts),
+        len(causes) or len(parts),
         [_plot(reference, entry, *part) for part in list(parts.items())[:most_plotted]],
         _document(entry),
     )
@@ -304,7 +307,7 @@ def sections(devices: Sequence[Summary], passed_over: Sequence[str]) -> list[Sec
 
 
 def sheet(devices: Sequence[Summary], title: str) -> Plot:
-    """What is said of the devices that have drifted most, and below it their worst parts.
+    """What is said of the devices that have drifted most, and below it what it speaks of.
 
     Where nothing has drifted, of the first device, and what is nearest to its threshold.
     """
@@ -322,7 +325,7 @@ def sheet(devices: Sequence[Summary], title: str) -> Plot:
     chosen = drifted or devices[:1]
     drawn_count = 0
     for each in chosen:
-        plots = each.plots[:room]
+        plots = each.plots[: min(room, each.cause_count)]
         if not plots:
             break
         says = each.says[:MOST_SAID]
