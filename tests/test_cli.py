@@ -200,11 +200,11 @@ def test_the_examples_of_help_are_understood():
         (["predict", "m", "f", "--threads", "0"], 'argument --threads: expected 1 to 256, got "0"'),
         (
             ["predict", "m", "f", "--shape", "1,x"],
-            'expected sizes such as 1,49,10,1, of 1 to 2147483647 elements, got "1,x"',
+            'expected sizes such as 1,49,10,1, of at most 2147483647 elements, got "1,x"',
         ),
         (
             ["predict", "m", "f", "--shape", "1,-2"],
-            'expected sizes such as 1,49,10,1, of 1 to 2147483647 elements, got "1,-2"',
+            'expected sizes such as 1,49,10,1, of at most 2147483647 elements, got "1,-2"',
         ),
         (["demo", "--engine", "none"], "argument --engine: invalid choice: 'none'"),
     ],

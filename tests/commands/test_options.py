@@ -20,8 +20,8 @@ BAD_VALUES = [
     ),
     (
         "predict m.tflite x.raw --shape",
-        ["0", "1,-2", "2.5", "x", "2147483648", "65536,65536"],
-        "sizes such as 1,49,10,1, of 1 to 2147483647 elements",
+        ["-1", "1,-2", "2.5", "x", "2147483648", "65536,65536"],
+        "sizes such as 1,49,10,1, of at most 2147483647 elements",
     ),
     ("captures show captures --last", ["0", "-1", "1000001", "9" * 5000], "1 to 1000000"),
     (

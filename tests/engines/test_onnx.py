@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
+import sealed
 from models import onnx_models
 from models.onnx_models import onnxruntime
 
@@ -181,3 +183,39 @@ def test_data_counts_for_the_threads_that_a_model_gets(outside: Path) -> None:
         file.write(bytes(PARALLEL_FROM_BYTES))
     with ew.load_unsigned(outside) as model:
         assert model.threads == min(usable_cpus(), MAX_DEFAULT_THREADS)
+
+
+@pytest.mark.parametrize("shape", [("N", 4), (0, 4)], ids=str)
+def test_an_empty_cache_goes_through_packages_captures_and_commands(
+    shape: tuple[int | str, ...], tmp_path: Path, typed_well: Callable[[str], Any]
+) -> None:
+    model, package = tmp_path / "cache.onnx", tmp_path / "cache.ewp"
+    model.write_bytes(onnx_models.grown_cache(shape))
+    empty = {"past": np.zeros((0, 4), np.float32), "step": np.ones((1, 4), np.float32)}
+    contents = ew.Contents(golden=[ew.Case(empty)], calibration=[empty] * 8)
+    release = ew.Release("cache", "1", 1)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # a small calibration set
+        ew.Package.seal(model, package, release, [sealed.PUBLISHER], contents)
+    trust = sealed.trust_at(tmp_path / "trust")
+    capture = ew.Capture(tmp_path / "captures", sample=ew.rules.every(1))
+    with ew.load(package, trust=trust, capture=capture) as opened:
+        (case,) = ew.Package.open(package, trust=trust).golden.cases
+        assert_same(list(opened.predict(case.inputs).values()), list(case.outputs.values()))
+        session = opened.session()
+        session.resize({"past": (0, 4)} if "N" in shape else {})
+        session.run()
+        capture.flush()
+        (statistics,) = opened.statistics.values()
+        rows = statistics.report()["tensors"]
+        counts = {row["name"]: row["parts"][0]["finite_count"] for row in rows}
+        assert counts == {"past": 0, "step": 2, "now": 2, "old": 0}
+    capture.close()
+    captured = list(ew.read_captures(tmp_path / "captures"))
+    assert [record.inputs["past"].shape for record in captured] == [(0, 4), (0, 4)]
+    assert [record.outputs["now"].shape for record in captured] == [(1, 4), (1, 4)]
+    (tmp_path / "past.raw").write_bytes(b"")
+    np.save(tmp_path / "step.npy", empty["step"])
+    inputs = f"past={tmp_path}/past.raw step={tmp_path}/step.npy --shape 0,4"
+    document = typed_well(f"predict {model} {inputs}")
+    assert document["outputs"]["old"]["shape"] == [0, 4]
+    assert document["outputs"]["now"]["values"] == [[1, 1, 1, 1]]

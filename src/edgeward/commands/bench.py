@@ -89,7 +89,7 @@ def random_inputs(model: Model) -> dict[str, Array]:
     generator = np.random.default_rng(SEED)
     inputs = {}
     for spec in model.inputs:
-        like = empty(tuple(max(1, dim) for dim in spec.shape), spec.dtype)
+        like = empty([1 if dim < 0 else dim for dim in spec.shape], spec.dtype)
         inputs[spec.name] = ordinary(random_values(like.dtype, like.shape, generator))
     return inputs
 

@@ -120,8 +120,8 @@ def _outputs_of_session(
 def _shape(text: str) -> tuple[int, ...]:
     with suppress(ValueError):
         sizes = tuple(int(part) for part in text.split(","))
-        if min(sizes) >= 1 and math.prod(sizes) <= MAX_ELEMENTS:
+        if min(sizes) >= 0 and math.prod(sizes) <= MAX_ELEMENTS:
             return sizes
     raise argparse.ArgumentTypeError(
-        f'expected sizes such as 1,49,10,1, of 1 to {MAX_ELEMENTS} elements, got "{text}"'
+        f'expected sizes such as 1,49,10,1, of at most {MAX_ELEMENTS} elements, got "{text}"'
     )

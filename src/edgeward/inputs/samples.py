@@ -59,7 +59,7 @@ def samples_of(path: Path, array: Tensor, spec: Spec) -> list[Tensor]:
 
 def _fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
     return len(shape) == len(wanted) and all(
-        size == want or (want == -1 and size > 0) for size, want in zip(shape, wanted, strict=True)
+        want in (size, -1) for size, want in zip(shape, wanted, strict=True)
     )
 
 

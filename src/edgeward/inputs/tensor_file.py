@@ -216,9 +216,12 @@ def _raw_tensor(path: Path, dtype: str, shape: tuple[int, ...]) -> Tensor:
         unit_bytes = empty([1 if size == -1 else size for size in shape], dtype).nbytes
     except TypeError:
         raise BadInput(f'{path}: expected a dtype such as float32, got "{dtype}"') from None
-    count, rest = divmod(len(content), unit_bytes or 1)
-    is_whole = count == 1 if -1 not in shape else count >= 1 and shape.count(-1) == 1
-    if rest or not is_whole:
+    if -1 in shape:
+        count, rest = divmod(len(content), unit_bytes or 1)
+        is_whole = rest == 0 and count >= 1 and shape.count(-1) == 1
+    else:
+        count, is_whole = 1, len(content) == unit_bytes
+    if not is_whole:
         expected = f"{'a multiple of ' if -1 in shape else ''}{unit_bytes} bytes"
         raise BadInput(
             f"{path}: expected {expected} for {dtype} {list(shape)}, got {len(content)}; "
