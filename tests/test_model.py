@@ -388,7 +388,9 @@ def test_a_tensor_of_a_signature_without_a_name_is_refused():
 
 @pytest.mark.parametrize("wanted", ["", "LITERT", "tensorflow", "../x", 5, (), []], ids=repr)
 def test_an_engine_that_is_none_is_refused_with_those_that_are(content, wanted):
-    with pytest.raises(ew.BadInput, match=r"\Aengine: expected litert, onnx, tflite, got .*\Z"):
+    with pytest.raises(
+        ew.BadInput, match=r"\Aengine: expected litert, litert-interpreter, onnx, tflite, got .*\Z"
+    ):
         ew.load_unsigned(content, engine=wanted)
 
 
@@ -516,7 +518,7 @@ def test_a_tensor_that_cannot_be_shown_is_refused_by_name(engine_name, dtype):
     if dtype == "string":
         with pytest.raises(ew.UnsupportedModel, match=r'\A[^\n]*"x"[^\n]*string[^\n]*\Z'):
             ew.load_unsigned(models.strings(), engine=engine_name)
-    elif engine_name != "tflite":  # which runs complex128
+    elif engine_name not in ("litert-interpreter", "tflite"):  # which run complex128
         with pytest.raises(ew.UnsupportedModel, match=r"\A[^\n]+\Z"):
             ew.load_unsigned(models.identity(dtype), engine=engine_name)
 

@@ -33,6 +33,7 @@ PACKED = ("int2", "uint2", "int4", "uint4")
 # What an engine's path through Edgeward does not run, by model; everything else must load and run.
 REFUSED = {
     "litert": {"strings", "counter", "data_dependent", "identity_complex128"},
+    "litert-interpreter": {"strings", "identity_bfloat16"},
     "onnx": {"strings"},
     "tflite": {
         "strings", "identity_int2", "identity_int4", "identity_uint4",
@@ -41,7 +42,9 @@ REFUSED = {
 }  # fmt: skip
 
 # What the engine runs, but its own Python API takes no array for.
-UNCOMPARED = {("tflite", "identity_uint16")}
+UNCOMPARED = {("tflite", "identity_uint16")} | {
+    ("litert-interpreter", f"identity_{dtype}") for dtype in PACKED
+}
 
 # LiteRT's two APIs disagree on these, and Edgeward gives what CompiledModel gives.
 INTERPRETER_DIFFERS: set[str] = set()
@@ -223,6 +226,7 @@ def onnx_session(content: bytes, model: ew.Model) -> Answer:
 
 OFFICIAL: Mapping[str, Callable[[bytes, ew.Model], Answer]] = {
     "litert": compiled_model,
+    "litert-interpreter": partial(interpreter, "ai_edge_litert"),
     "onnx": onnx_session,
     "tflite": partial(interpreter, "tflite_runtime"),
 }

@@ -317,7 +317,14 @@ TFLITE_DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "float32", "float64", "complex64", "complex128"),
 )
-DTYPES = {"litert": tflite_models.DTYPES, "onnx": onnx_models.DTYPES, "tflite": TFLITE_DTYPES}
+# The Interpreter of ai-edge-litert shows numpy no bfloat16.
+INTERPRETER_DTYPES = tuple(dtype for dtype in tflite_models.DTYPES if dtype != "bfloat16")
+DTYPES = {
+    "litert": tflite_models.DTYPES,
+    "litert-interpreter": (*INTERPRETER_DTYPES, *tflite_models.INTERPRETER_DTYPES),
+    "onnx": onnx_models.DTYPES,
+    "tflite": TFLITE_DTYPES,
+}
 IDENTITIES = [(name, dtype) for name in ENGINES for dtype in DTYPES[name]]
 
 

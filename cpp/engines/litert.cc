@@ -336,10 +336,10 @@ void add_options(const Api& api, Handle options, const char* kind, const std::st
   check(api.add_opaque_options(options, opaque), "adding options");
 }
 
-[[noreturn]] void refuse_value_shapes(const std::string& output) {
-  throw Error(Code::unsupported_model, "litert: output \"", output,
-              "\": expected a shape that depends on input shapes alone, got one "
-              "that depends on values (such a model runs on tflite-runtime: engine=\"tflite\")");
+[[noreturn]] void refuse_value_shapes(const std::string& what) {
+  throw Error(Code::unsupported_model, "litert: ", what,
+              ": expected a shape that depends on input shapes alone, got one "
+              "that depends on values (such a model runs on engine=\"litert-interpreter\")");
 }
 
 Handle compile(const Weights& weights, Profiling profiling) {
@@ -363,7 +363,7 @@ LitertSession::LitertSession(std::shared_ptr<const Weights> weights, size_t sign
   const auto is_dynamic = [](const TensorSpec& spec) { return spec.shape.is_dynamic(); };
   const auto output = std::find_if(signature.outputs.begin(), signature.outputs.end(), is_dynamic);
   if (output != signature.outputs.end() && std::none_of(signature.inputs.begin(), signature.inputs.end(), is_dynamic)) {
-    refuse_value_shapes(output->name);
+    refuse_value_shapes("output \"" + output->name + "\"");
   }
 }
 
@@ -440,7 +440,7 @@ void LitertSession::prove_output_shapes() {
   const Status status =
       weights_->api.output_layouts(compiled_.get(), signature_index_, layouts.size(), layouts.data(), true);
   if (status != 0 || read_output_shapes() != output_shapes_) {
-    refuse_value_shapes(weights_->signatures[signature_index_].outputs[0].name);
+    refuse_value_shapes("output \"" + weights_->signatures[signature_index_].outputs[0].name + "\"");
   }
   is_proven_ = true;
 }
@@ -576,6 +576,9 @@ std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::
     throw Error(Code::unsupported_model,
                 "litert: expected a model without state, got one with variable tensors (it runs on "
                 "tflite-runtime: engine=\"tflite\")");
+  }
+  for (const TfliteSignature& signature : facts.signatures) {
+    if (!signature.open_operator.empty()) refuse_value_shapes(signature.open_operator);
   }
   const Api& api = opened<Api>(library_path);
   return std::make_unique<LitertEngine>(std::make_shared<const Weights>(api, std::move(file), facts, threads), version);

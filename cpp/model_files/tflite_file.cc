@@ -13,6 +13,7 @@
 #include "model_files/flatbuffer.h"
 #include "model_files/tflite_buffers.h"
 #include "model_files/tflite_operators.h"
+#include "model_files/tflite_plan.h"
 #include "model_files/tflite_schema.h"
 #include "model_files/tflite_sparsity.h"
 
@@ -73,6 +74,7 @@ class Reader {
     TfliteFile file;
     file.node_count = subgraphs_[0].tables(schema::subgraph::operators).size();
     for (uint32_t i = 0; i < subgraphs_.size(); ++i) check_subgraph(i);
+    plan();
     file.has_variables = has_variables_;
     file.signatures = signatures();
     if (root_.tables(schema::model::signature_defs).empty()) file.mistakable_names = mistakable_names();
@@ -149,6 +151,17 @@ class Reader {
       if (values[static_cast<size_t>(outputs[i])].is_sparse) {
         throw Error(Code::unsupported_model, "subgraph ", index, ": output ", i, " has sparse data, expected dense");
       }
+    }
+  }
+
+  // From the last subgraph to the first, because each runs only those behind it.
+  void plan() {
+    plans_.resize(subgraphs_.size());
+    for (uint32_t i = subgraphs_.size(); i-- > 0;) {
+      TflitePlanner planner(values_[i], plans_);
+      const FlatTables operators = subgraphs_[i].tables(schema::subgraph::operators);
+      for (uint32_t at = 0; at < operators.size(); ++at) planner.add(operation_at(i, at, operators[at]));
+      plans_[i] = std::move(planner).plan();
     }
   }
 
@@ -355,8 +368,7 @@ class Reader {
     }
   }
 
-  void check_operator_at(uint32_t subgraph, uint32_t index, const FlatTable& table, std::vector<Source>& sources) {
-    const std::vector<TfliteValue>& values = values_[subgraph];
+  TfliteOperator operation_at(uint32_t subgraph, uint32_t index, const FlatTable& table) const {
     const auto code = table.scalar<uint32_t>(schema::operation::opcode_index, 0);
     if (code >= codes_.size()) {
       refuse("subgraph ", subgraph, ", operator ", index, ": operator code ", code, ", but the model has ",
@@ -373,6 +385,12 @@ class Reader {
     operation.options_2 = table.table(schema::operation::builtin_options_2);
     operation.inputs = table.vector<int32_t>(schema::operation::inputs);
     operation.outputs = table.vector<int32_t>(schema::operation::outputs);
+    return operation;
+  }
+
+  void check_operator_at(uint32_t subgraph, uint32_t index, const FlatTable& table, std::vector<Source>& sources) {
+    const std::vector<TfliteValue>& values = values_[subgraph];
+    const TfliteOperator operation = operation_at(subgraph, index, table);
     const auto options_offset = table.scalar<uint64_t>(schema::operation::large_custom_options_offset, 0);
     if (options_offset > 1) {
       const auto size = table.scalar<uint64_t>(schema::operation::large_custom_options_size, 0);
@@ -442,7 +460,7 @@ class Reader {
   }
 
   TfliteSignature placeholder() const {
-    TfliteSignature signature{kPlaceholderSignature, 0, {}, {}};
+    TfliteSignature signature{kPlaceholderSignature, 0, {}, {}, plans_[0].open_operator};
     for (const uint32_t side : {schema::subgraph::inputs, schema::subgraph::outputs}) {
       const std::string_view what = side == schema::subgraph::inputs ? "input" : "output";
       const auto indices = subgraphs_[0].vector<int32_t>(side);
@@ -515,6 +533,7 @@ class Reader {
     if (signature.subgraph_index >= subgraphs_.size()) {
       refuse(where, ": subgraph ", signature.subgraph_index, ", but the model has ", subgraphs_.size());
     }
+    signature.open_operator = plans_[signature.subgraph_index].open_operator;
     signature.inputs = endpoints(where, "input", signature.subgraph_index, table.tables(schema::signature::inputs),
                                  schema::subgraph::inputs);
     signature.outputs = endpoints(where, "output", signature.subgraph_index, table.tables(schema::signature::outputs),
@@ -560,7 +579,8 @@ class Reader {
       throw Error(Code::unsupported_model, where, ": ", what, " \"", name, "\" has elements of type ",
                   edgeward::name(value.type), ", expected numbers or booleans");
     }
-    TfliteTensor tensor{std::move(name), static_cast<int32_t>(index), *element, value.shape, {}};
+    TfliteTensor tensor{
+        std::move(name), static_cast<int32_t>(index), *element, value.shape, {}, plans_[subgraph].is_open[index]};
     if (zero_point_range(value.type)) {
       for (uint32_t i = 0; i < value.scales.size(); ++i) {
         tensor.quantization.scales.push_back(value.scales[i]);
@@ -591,6 +611,7 @@ class Reader {
   FlatTables subgraphs_;
   std::vector<TfliteInterface> interfaces_;
   std::vector<std::vector<TfliteValue>> values_;  // by subgraph, then by tensor
+  std::vector<TflitePlan> plans_;                 // by subgraph
   uint64_t activation_bytes_ = 0;
   uint64_t stored_elements_ = 0;  // of the tensor that is being read, by its shape in the file
   bool has_variables_ = false;

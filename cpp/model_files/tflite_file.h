@@ -18,6 +18,7 @@ struct TfliteTensor {
   DType dtype;
   Shape shape;
   Quantization quantization;
+  bool has_open_shape;  // an output's: it may depend on values
 };
 
 struct TfliteSignature {
@@ -25,6 +26,7 @@ struct TfliteSignature {
   size_t subgraph_index;
   std::vector<TfliteTensor> inputs;   // in the order of the subgraph's inputs
   std::vector<TfliteTensor> outputs;  // in the order of the subgraph's outputs
+  std::string open_operator;          // the first whose output's shape depends on values; empty when none does
 };
 
 struct TfliteFile {

@@ -30,7 +30,10 @@ std::shared_ptr<const Engine> open(const EngineLibrary& library, Block file, int
 }  // namespace
 
 Model::Model(const EngineLibrary& library, Block file, int threads, std::vector<ExternalData> external)
-    : library_(library), engine_(open(library, std::move(file), threads, std::move(external))) {
+    : Model(library, open(library, std::move(file), threads, std::move(external))) {}
+
+Model::Model(EngineLibrary library, std::shared_ptr<const Engine> engine)
+    : library_(std::move(library)), engine_(std::move(engine)) {
   signatures_ = engine_->signatures();
   // The first session is created here, so that what the engine cannot compile is an error of loading, not of predict().
   idle_.push_back(make_session(0));

@@ -15,7 +15,8 @@
 
 namespace edgeward {
 
-// An engine's library and where it is located. `name` is "litert", "onnx" or "tflite".
+// An engine's library and where it is located. `name` is "litert", "onnx" or "tflite", or that of an engine which the
+// caller opens.
 struct EngineLibrary {
   std::string name;
   std::string path;
@@ -27,6 +28,8 @@ class Model {
   // Checks `file` and opens it in the engine; `external` are the files that an .onnx keeps tensors in. Throws Error as
   // open_litert, open_onnx and open_tflite do.
   Model(const EngineLibrary& library, Block file, int threads, std::vector<ExternalData> external = {});
+  // A model that `engine` has opened.
+  Model(EngineLibrary library, std::shared_ptr<const Engine> engine);
   ~Model();
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;

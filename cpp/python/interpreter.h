@@ -13,9 +13,13 @@ namespace edgeward {
 
 namespace py = pybind11;
 
-// Releases the interpreter lock until the end of a scope. When the interpreter has ended meanwhile (under a daemon
-// thread's run), CPython unwinds the thread that takes the lock, and a destructor that is unwound ends the process:
-// such a thread waits here for the end of the process instead.
+// Where a thread waits that cannot go on: when the interpreter has ended meanwhile (under a daemon thread's run),
+// CPython unwinds the thread that takes the lock, and a destructor that is unwound ends the process.
+[[noreturn]] inline void wait_for_the_end() {
+  for (;;) pause();
+}
+
+// Releases the interpreter lock until the end of a scope.
 class Unlocked {
  public:
   Unlocked() : state_(PyEval_SaveThread()) {}
@@ -23,7 +27,7 @@ class Unlocked {
     try {
       PyEval_RestoreThread(state_);
     } catch (...) {
-      for (;;) pause();
+      wait_for_the_end();
     }
   }
   Unlocked(const Unlocked&) = delete;
@@ -31,6 +35,35 @@ class Unlocked {
 
  private:
   PyThreadState* state_;
+};
+
+// Takes the interpreter lock until the end of a scope, on a thread that has it or has not.
+class Locked {
+ public:
+  Locked() {
+    try {
+      state_ = PyGILState_Ensure();
+    } catch (...) {
+      wait_for_the_end();
+    }
+  }
+  ~Locked() { PyGILState_Release(state_); }
+  Locked(const Locked&) = delete;
+  Locked& operator=(const Locked&) = delete;
+
+ private:
+  PyGILState_STATE state_;
+};
+
+// Deletes what owns Python objects, on any thread. After the interpreter has ended it is forgotten: the objects are
+// gone.
+struct DeleteLocked {
+  template <class Owner>
+  void operator()(Owner* owner) const noexcept {
+    if (Py_IsInitialized() == 0) return;
+    const Locked locked;
+    delete owner;
+  }
 };
 
 // A path (str) in the encoding of the file system.

@@ -14,6 +14,7 @@
 #include "model_files/model_format.h"
 #include "model_files/onnx_file.h"
 #include "python/arrays.h"
+#include "python/litert_interpreter.h"
 #include "python/words.h"
 #include "system/file.h"
 
@@ -74,6 +75,14 @@ Block read_source(const py::object& source) {
   const std::string path = path_of(source);
   const Unlocked released;
   return read_file(path);
+}
+
+std::unique_ptr<Model> opened(Block file, const EngineLibrary& library, int threads,
+                              std::vector<ExternalData> external) {
+  if (library.name != kLitertInterpreter) {
+    return std::make_unique<Model>(library, std::move(file), threads, std::move(external));
+  }
+  return std::make_unique<Model>(library, open_litert_interpreter(library.version, std::move(file), threads));
 }
 
 std::unique_ptr<PyModel> make_model(const py::object& source, const std::string& engine,
@@ -215,7 +224,7 @@ void bind_values(py::module_& module) {
       .def_property_readonly("outputs", [](const Signature& signature) { return tuple_of(signature.outputs); });
 
   py::class_<EngineReport>(module, "EngineReport", "Which engine runs a model, and with which kernels.")
-      .def_readonly("name", &EngineReport::name, "\"litert\", \"onnx\" or \"tflite\".")
+      .def_readonly("name", &EngineReport::name, "\"litert\", \"litert-interpreter\", \"onnx\" or \"tflite\".")
       .def_readonly("version", &EngineReport::version)
       .def_readonly("delegate", &EngineReport::delegate)
       .def_readonly("node_count", &EngineReport::node_count,
@@ -305,7 +314,7 @@ std::unique_ptr<PyModel> model_of(Block file, const EngineLibrary& library, int 
   auto model = std::make_unique<PyModel>();
   {
     const Unlocked released;
-    model->core = std::make_unique<Model>(library, std::move(file), threads, std::move(external));
+    model->core = opened(std::move(file), library, threads, std::move(external));
   }
   model->threads = threads;
   const auto intern = [](const std::vector<TensorSpec>& specs, std::vector<py::object>& names) {

@@ -1,10 +1,11 @@
 """Opens a Model from a package, a file or bytes, and judges what it has seen."""
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edgeward import _core
-from edgeward.engines.choice import HEAD_BYTES, ready, require_arguments
+from edgeward.engines.choice import HEAD_BYTES, opened, require_arguments
 from edgeward.errors import BadInput
 from edgeward.packages.package import Package
 from edgeward.trust.trust_directory import Trust
@@ -26,7 +27,6 @@ def load(
     engine: str | None = None,
     threads: int | None = None,
     capture: "Capture | None" = None,
-    commit: bool = True,
 ) -> _core.Model:
     """Open the model in a package that this device trusts, decrypted in memory.
 
@@ -36,8 +36,7 @@ def load(
     model runs is captured by `capture`, with the package's labels, the names of its columns, and
     the statistics' bins from the package's reference.
     Nothing is written but the trust directory, which remembers the package's minimum version, and
-    what `capture` writes. With `commit` False it is not remembered, so that an earlier release can
-    come back, until `Package.open(path).commit()`. Any thread.
+    what `capture` writes. Any thread.
 
     Raises OSError when a file cannot be read, MalformedPackage for bytes that are not the signed
     ones, UntrustedPackage, RollbackRefused, WrongTarget, ExpiredPackage and WrongKey for a package
@@ -46,7 +45,7 @@ def load(
     """
     require_arguments(engine, threads)
     package = Package.open(path, trust=trust, key=key)
-    model = package.load(engine=engine, threads=threads, commit=commit)
+    model = package.load(engine=engine, threads=threads)
     if capture is not None:
         capture.attach(
             model,
@@ -72,9 +71,10 @@ def load_unsigned(
     The files that an .onnx names for its tensors are read in the folder that it is in, by their
     names; bytes have no folder, and so must hold all tensors.
 
-    `engine` is "litert" (the default for .tflite), "tflite" or "onnx". `threads` is how many one
-    run may use; None takes one for a model below 1 MiB, else the processors that this process may
-    use, at most four. What the model runs is captured by `capture`. The bytes are read once,
+    `engine` is "litert", "litert-interpreter" or "tflite" for a .tflite, else "onnx"; None takes
+    the first of them that is installed and runs the model. `threads` is how many one run may use;
+    None takes one for a model below 1 MiB, else the processors that this process may use, at most
+    four. What the model runs is captured by `capture`. The bytes are read once,
     checked before the engine sees them, and not needed afterwards. Any thread.
 
     Raises OSError when the file cannot be read, MalformedModel and UnsupportedModel for what is in
@@ -99,7 +99,7 @@ def load_unsigned(
             kind = type(source).__name__
             raise BadInput(f"model: expected a path or contiguous bytes, got {kind}") from None
         head, size_bytes = bytes(content[:HEAD_BYTES]), len(content)
-    model = _core.open_model(source, *ready(head, size_bytes, engine, threads))
+    model = opened(partial(_core.open_model, source), head, size_bytes, engine, threads)
     if capture is not None:
         name = os.path.basename(source) if isinstance(source, str) else ""
         capture.attach(model, name=name)

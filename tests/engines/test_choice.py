@@ -31,7 +31,7 @@ def test_the_engine_is_the_requested_one_or_the_first_that_is_here(
 ):
     for name in present:
         fakes.install(site, name, "7.8.9")
-    assert choice.choose(model_format, requested).name == chosen
+    assert next(choice.candidates(model_format, requested)).name == chosen
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_the_engine_is_the_requested_one_or_the_first_that_is_here(
 )
 def test_without_an_engine_the_message_says_what_to_install(site, model_format, requested, command):
     with pytest.raises(EngineMissing, match=re.escape(command)):
-        choice.choose(model_format, requested)
+        next(choice.candidates(model_format, requested))
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,16 @@ def test_without_an_engine_the_message_says_what_to_install(site, model_format, 
         ("onnx", "litert", 'engine "litert": expected a .tflite model, got .onnx'),
         ("ort", "tflite", 'engine "tflite": expected a .tflite model, got .ort'),
         ("tflite", "onnx", 'engine "onnx": expected a .onnx or .ort model, got .tflite'),
-        ("tflite", "torch", 'engine: expected litert, onnx, tflite, got "torch"'),
+        (
+            "tflite",
+            "torch",
+            'engine: expected litert, litert-interpreter, onnx, tflite, got "torch"',
+        ),
     ],
 )
 def test_an_engine_that_cannot_run_the_format_is_bad_input(model_format, requested, message):
     with pytest.raises(BadInput, match=re.escape(message)):
-        choice.choose(model_format, requested)
+        next(choice.candidates(model_format, requested))
 
 
 @pytest.mark.parametrize(

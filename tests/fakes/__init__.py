@@ -34,6 +34,7 @@ FAKES = {
 # Where a wheel of each engine keeps its library, below its module.
 LIBRARY_PATHS = {
     "litert": "libLiteRt.so",
+    "litert-interpreter": "_pywrap_litert_interpreter_wrapper.so",
     "onnx": "capi/libonnxruntime.so.1.32.0",
     "tflite": "_pywrap_tensorflow_interpreter_wrapper.so",
 }

@@ -50,9 +50,11 @@ class Builtin:
 _ACTIVATION = ("activation", Int8Flags)
 _WINDOW = (("padding", Int8Flags), ("stride_w", Int32Flags), ("stride_h", Int32Flags))
 _FILTER = (("filter_w", Int32Flags), ("filter_h", Int32Flags))
+_SLICE_MASKS = ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
 
 BUILTINS = {
     "ADD": Builtin(0, 11, (_ACTIVATION,)),
+    "CONCATENATION": Builtin(2, 10, (("axis", Int32Flags), _ACTIVATION)),
     "CONV_2D": Builtin(3, 1, (*_WINDOW, _ACTIVATION)),
     "DEPTHWISE_CONV_2D": Builtin(4, 2, (*_WINDOW, ("depth_multiplier", Int32Flags), _ACTIVATION)),
     "FULLY_CONNECTED": Builtin(9, 8, (_ACTIVATION,)),
@@ -61,10 +63,28 @@ BUILTINS = {
     "RESHAPE": Builtin(22, 17),
     "SOFTMAX": Builtin(25, 9, (("beta", Float32Flags),)),
     "UNIDIRECTIONAL_SEQUENCE_RNN": Builtin(35, 31, (("time_major", BoolFlags), _ACTIVATION)),
+    "GATHER": Builtin(36, 23, (("axis", Int32Flags),)),
     "SUB": Builtin(41, 28, (_ACTIVATION,)),
     "MEAN": Builtin(40, 27, (("keep_dims", BoolFlags),)),
+    "STRIDED_SLICE": Builtin(45, 32, tuple((name, Int32Flags) for name in _SLICE_MASKS)),
+    "TOPK_V2": Builtin(48),
+    "CAST": Builtin(53, 37, (("from", Int8Flags), ("to", Int8Flags))),
     "NEG": Builtin(59, 42),
+    "SLICE": Builtin(65),
+    "TILE": Builtin(69),
+    "SUM": Builtin(74, 27, (("keep_dims", BoolFlags),)),
+    "SHAPE": Builtin(77, 55, (("type", Int8Flags),)),
+    "REDUCE_PROD": Builtin(81, 27, (("keep_dims", BoolFlags),)),
+    "PACK": Builtin(83, 59, (("count", Int32Flags), ("axis", Int32Flags))),
+    "FILL": Builtin(94),
+    "RANGE": Builtin(96),
+    "UNIQUE": Builtin(103, 80, (("index_type", Int8Flags),)),
+    "GATHER_ND": Builtin(107),
     "WHERE": Builtin(109, 85),
+    "RANK": Builtin(110),
+    "IF": Builtin(118, 92, (("then", Int32Flags), ("otherwise", Int32Flags))),
+    "NON_MAX_SUPPRESSION_V4": Builtin(120),
+    "BROADCAST_TO": Builtin(130),
     "DENSIFY": Builtin(124, 99),
 }
 

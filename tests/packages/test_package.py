@@ -55,6 +55,10 @@ MODELS = {
         ("quantized_add", tflite_models.quantized_add()),
         ("add_150k", tflite_models.add_150k()),
     ],
+    "litert-interpreter": [
+        ("add", tflite_models.add()), ("conv_int8", tflite_models.conv_int8()),
+        ("counter", tflite_models.counter()), ("where", tflite_models.data_dependent()),
+    ],
     "tflite": [
         ("add", tflite_models.add()), ("conv_int8", tflite_models.conv_int8()),
         ("counter", tflite_models.counter()),

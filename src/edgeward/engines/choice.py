@@ -1,13 +1,19 @@
 """Which engine runs a model, and with how many threads."""
 
 import operator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
 
 from edgeward import _core
 from edgeward.engines.installed import KINDS, Installed, installed, kind_of
 from edgeward.engines.probe import ensure_usable
 from edgeward.engines.processors import usable_cpus
-from edgeward.errors import BadInput, EngineMissing
+from edgeward.errors import (
+    BadInput,
+    EngineFailed,
+    EngineMismatch,
+    EngineMissing,
+    UnsupportedModel,
+)
 
 PARALLEL_FROM_BYTES = 1 << 20  # smaller models run in far less than a millisecond
 MAX_DEFAULT_THREADS = 4
@@ -16,34 +22,33 @@ IDENTIFIER_BYTES = 8  # the part of a model file that tells its format
 HEAD_BYTES = 4096  # the part of a file that tells its format, also a foreign one
 
 
-class Ready(NamedTuple):
-    """An engine that works here, and how many threads a run of one model may use."""
+def candidates(model_format: str, requested: str | None) -> Iterator[Installed]:
+    """The engines for a "tflite", "onnx" or "ort" model: as requested, else those installed.
 
-    name: str
-    library: str
-    version: str
-    threads: int
-
-
-def choose(model_format: str, requested: str | None) -> Installed:
-    """The engine for a "tflite", "onnx" or "ort" model: as requested, else the first installed.
-
-    Raises BadInput when the requested engine does not run the format; and as `installed` does.
+    They come in the order of KINDS, each looked for when the one before it will not do. Raises
+    BadInput when the requested engine does not run the format, EngineMissing when there is none,
+    and as `installed` does.
     """
     if requested is not None:
         kind = kind_of(requested)
         if model_format not in kind.formats:
             runs = " or ".join(f".{name}" for name in kind.formats)
             raise BadInput(f'engine "{requested}": expected a {runs} model, got .{model_format}')
-        return installed(requested)
+        yield installed(requested)
+        return
     missing: EngineMissing | None = None
+    is_any = False
     for name, kind in KINDS.items():
         if model_format in kind.formats:
             try:
-                return installed(name)
+                engine = installed(name)
             except EngineMissing as error:
                 missing = missing or error
-    raise missing or BadInput(f"model format: expected tflite, onnx or ort, got {model_format}")
+                continue
+            is_any = True
+            yield engine
+    if not is_any:
+        raise missing or BadInput(f"model format: expected tflite, onnx or ort, got {model_format}")
 
 
 def require_arguments(engine: object, threads: object) -> None:
@@ -54,18 +59,37 @@ def require_arguments(engine: object, threads: object) -> None:
         _thread_count(threads)
 
 
-def ready(head: bytes, size_bytes: int, requested: str | None, threads: int | None) -> Ready:
-    """The engine for a model file of `size_bytes` that begins with `head`, probed.
+def opened(
+    open_model: Callable[[str, str, str, int], _core.Model],
+    head: bytes,
+    size_bytes: int,
+    requested: str | None,
+    threads: int | None,
+) -> _core.Model:
+    """The model that `open_model(name, library, version, threads)` returns for the first engine
+    that can run it.
 
-    Raises BadInput, MalformedModel, EngineMissing, EngineMismatch.
+    The file has `size_bytes` and begins with `head`. An engine is probed before it is asked. When
+    none can run the model, the first one says why. Raises BadInput, MalformedModel, EngineMissing,
+    EngineMismatch, and what `open_model` raises.
     """
-    chosen = choose(format_of(head), requested)
-    ensure_usable(chosen)
-    if threads is None:
-        count = default_threads(usable_cpus(), size_bytes)
-    else:
-        count = _thread_count(threads)
-    return Ready(chosen.name, str(chosen.library), chosen.version, count)
+    failure: UnsupportedModel | EngineFailed | None = None
+    for engine in candidates(format_of(head), requested):
+        try:
+            ensure_usable(engine)
+            count = (
+                _thread_count(threads)
+                if threads is not None
+                else default_threads(usable_cpus(), size_bytes)
+            )
+            return open_model(engine.name, str(engine.library), engine.version, count)
+        except (UnsupportedModel, EngineFailed) as error:
+            failure = failure or error
+        except EngineMismatch:
+            if failure is None:
+                raise
+    assert failure is not None
+    raise failure
 
 
 def format_of(head: bytes) -> str:

@@ -35,13 +35,23 @@ class Kind(NamedTuple):
         return _release(self.lowest) <= _release(version) < _release(self.below)
 
 
-# Of two engines for a format, the first is the default.
+# Of the engines for a format, the first that is installed and can run the model is the default.
 KINDS: Mapping[str, Kind] = {
     "litert": Kind(
         title="LiteRT",
         package="ai-edge-litert",
         module="ai_edge_litert",
         library="libLiteRt.so",
+        formats=("tflite",),
+        lowest="2.2",
+        below="2.4",
+        install="pip install ai-edge-litert (where it has no wheel: pip install edgeward[tflite])",
+    ),
+    "litert-interpreter": Kind(
+        title="LiteRT Interpreter",
+        package="ai-edge-litert",
+        module="ai_edge_litert",
+        library="_pywrap_litert_interpreter_wrapper*.so",
         formats=("tflite",),
         lowest="2.2",
         below="2.4",

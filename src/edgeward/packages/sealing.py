@@ -150,8 +150,11 @@ def _opened(members: Sequence[Member], engine: str | None) -> _core.Model:
     content = memoryview(entry)
     head = bytes(content[: choice.HEAD_BYTES])
     external = {member.name: member.content for member in members if member.type == "onnx-external"}
-    ready = choice.ready(head, len(content), engine, None)
-    return _core.open_model(entry, *ready, external)
+
+    def open_model(name: str, library: str, version: str, threads: int) -> _core.Model:
+        return _core.open_model(entry, name, library, version, threads, external)
+
+    return choice.opened(open_model, head, len(content), engine, None)
 
 
 def _further_members(

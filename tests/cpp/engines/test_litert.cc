@@ -140,7 +140,7 @@ TEST_CASE("an output that turns out to have another shape after its run is refus
   Binding bound = session->bind(Side::input, 0, view_of(memory, 2));
   library->rows_after_run = 1;
   for (int i = 0; i < 2; ++i) {
-    check_refusal(Code::unsupported_model, {"litert", "depends on values", "engine=\"tflite\""}, [&] {
+    check_refusal(Code::unsupported_model, {"litert", "depends on values", "engine=\"litert-interpreter\""}, [&] {
       session->run({&bound, 1}, {&bound, 1});
     });
   }
