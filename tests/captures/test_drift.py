@@ -185,6 +185,18 @@ def test_values_at_the_end_of_their_range_are_clipped(pictures):
     assert "clipped" in {finding.what for finding in judgement.findings}
 
 
+def test_a_frozen_picture_is_stuck_in_one_sentence(pictures):
+    def change(values):
+        values[:] = values[0]
+        return values
+
+    (finding,) = pictures.judge(8, change).findings
+    assert finding.words == (
+        'input "x" is stuck since 4:00: 100 % of inferences are as the one before, none of the '
+        "reference's"
+    )
+
+
 def test_a_dimmed_picture_is_darker(pictures):
     finding = pictures.judge(8, lambda values: 0.9 * values).findings[0]
     assert finding.what == "scaled"

@@ -66,11 +66,12 @@ def summaries(
     """Of each device, the one that has drifted most first, all together last.
 
     One entry is in memory at a time. Of several devices, documents have the verdicts of what has
-    drifted alone.
+    drifted alone, and of those that are as expected the first is drawn.
     """
     devices: list[Summary] = []
     for entry in entries:
-        devices.append(_summary(reference, entry, most_plotted))
+        is_drawn = not devices or entry.judgement.has_drifted
+        devices.append(_summary(reference, entry, most_plotted if is_drawn else 0))
         if len(devices) > 1:
             for document in (devices[0].document, devices[-1].document):
                 verdicts = document["verdicts"]
