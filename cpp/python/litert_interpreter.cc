@@ -381,7 +381,11 @@ class LitertInterpreterEngine final : public Engine {
 EngineReport LitertInterpreterEngine::report() const {
   const Locked locked;
   const Interpreter interpreter(*weights_, 0);
-  interpreter.allocate();
+  try {
+    interpreter.allocate();
+  } catch (const Error&) {
+    // The file's shapes cannot be planned; those of a session may. The delegate has been asked before.
+  }
   const bool is_delegated = interpreter.has_delegate("TfLiteXNNPackDelegate");
   return {kLitertInterpreter, version_, is_delegated ? "XNNPACK" : "none", weights_->facts.node_count, -1};
 }

@@ -1,12 +1,21 @@
 """Which engine runs a model, and with how many threads."""
 
 import re
+import sys
 
 import fakes
 import pytest
+from models import tflite_models
 
 from edgeward.engines import choice
-from edgeward.errors import BadInput, EngineMissing
+from edgeward.errors import (
+    BadInput,
+    EngineFailed,
+    EngineMissing,
+    MalformedModel,
+    OutOfMemory,
+    UnsupportedModel,
+)
 
 
 @pytest.fixture
@@ -72,3 +81,79 @@ def test_an_engine_that_cannot_run_the_format_is_bad_input(model_format, request
 )
 def test_small_models_get_one_thread_and_others_a_few(cpus, size_bytes, threads):
     assert choice.default_threads(cpus, size_bytes) == threads
+
+
+@pytest.fixture
+def wheels(site, monkeypatch):
+    """Lays wheels of these engines out; without a Python to start, no engine is probed."""
+    monkeypatch.setattr(sys, "executable", "")
+
+    def install(*names):
+        for name in names:
+            fakes.install(site, name, "7.8.9")
+
+    return install
+
+
+def opener(answers):
+    """An open_model that raises what `answers` has for an engine, else returns its name."""
+    asked = []
+
+    def open_model(name, library, version, threads):
+        asked.append(name)
+        if name in answers:
+            raise answers[name]
+        return name
+
+    return open_model, asked
+
+
+TFLITE = tflite_models.add()[: choice.HEAD_BYTES]
+UNSUPPORTED, FAILED = UnsupportedModel("not by this one"), EngineFailed("status 3")
+
+
+@pytest.mark.parametrize(
+    ("answers", "chosen", "asked"),
+    [
+        ({}, "litert", ["litert"]),
+        ({"litert": UNSUPPORTED}, "litert-interpreter", ["litert", "litert-interpreter"]),
+        ({"litert": FAILED}, "litert-interpreter", ["litert", "litert-interpreter"]),
+        (
+            {"litert": UNSUPPORTED, "litert-interpreter": FAILED},
+            "tflite",
+            ["litert", "litert-interpreter", "tflite"],
+        ),
+    ],
+)
+def test_the_next_engine_is_asked_when_one_cannot_run_the_model(wheels, answers, chosen, asked):
+    wheels("litert", "litert-interpreter", "onnx", "tflite")
+    open_model, calls = opener(answers)
+    assert choice.opened(open_model, TFLITE, 100, None, None) == chosen
+    assert calls == asked
+
+
+def test_when_no_engine_can_run_the_model_the_first_says_why(wheels):
+    wheels("litert", "tflite")
+    open_model, calls = opener(
+        {"litert": UNSUPPORTED, "litert-interpreter": FAILED, "tflite": FAILED}
+    )
+    with pytest.raises(UnsupportedModel, match="not by this one"):
+        choice.opened(open_model, TFLITE, 100, None, None)
+    assert calls == ["litert", "tflite"]
+
+
+def test_an_engine_that_is_asked_for_stands_alone(wheels):
+    wheels("litert", "tflite")
+    open_model, calls = opener({"litert": UNSUPPORTED})
+    with pytest.raises(UnsupportedModel):
+        choice.opened(open_model, TFLITE, 100, "litert", None)
+    assert calls == ["litert"]
+
+
+@pytest.mark.parametrize("error", [MalformedModel("broken"), OutOfMemory("full")])
+def test_what_no_other_engine_mends_ends_the_search(wheels, error):
+    wheels("litert", "tflite")
+    open_model, calls = opener({"litert": error})
+    with pytest.raises(type(error)):
+        choice.opened(open_model, TFLITE, 100, None, None)
+    assert calls == ["litert"]

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import sealed
 from models import tflite_models, value_shapes
+from models.tflite_writer import Op, Subgraph, Tensor, constant, model
 
 import edgeward as ew
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 NAMES = sorted(value_shapes.ALL)
-SHARED_MODEL = "value_shapes_topk.tflite"
 
 
 def official(content: bytes, inputs: Iterator[Arrays]) -> list[Arrays]:
@@ -123,3 +126,187 @@ def test_eight_threads_at_once(case: value_shapes.ValueShapes) -> None:
         for thread in threads:
             thread.join()
     assert not failures
+
+
+# --- What the file says is what the engine does ---------------------------------------------------
+
+
+def ints(*values: int) -> npt.NDArray[np.int32]:
+    return np.array(values, np.int32)
+
+
+# An operator of x, as (builtin, its second and further inputs, options): a constant, or None for an
+# input of the graph. Whether it leaves its output's shape open.
+SHAPING = {
+    "TILE by a constant": ("TILE", [ints(1, 2)], {}, False),
+    "TILE": ("TILE", [None], {}, True),
+    "SUM over a constant": ("SUM", [ints(0)], {"keep_dims": True}, False),
+    "SUM": ("SUM", [None], {"keep_dims": True}, True),
+    "REDUCE_PROD": ("REDUCE_PROD", [None], {"keep_dims": True}, True),
+    "RESHAPE to a constant": ("RESHAPE", [ints(3, 2)], {}, False),
+    "RESHAPE": ("RESHAPE", [None], {}, True),
+    "STRIDED_SLICE": ("STRIDED_SLICE", [ints(0, 0), ints(1, 1), ints(1, 1)], {}, False),
+    "STRIDED_SLICE from": ("STRIDED_SLICE", [None, ints(1, 1), ints(1, 1)], {}, True),
+    "STRIDED_SLICE to": ("STRIDED_SLICE", [ints(0, 0), None, ints(1, 1)], {}, True),
+    "STRIDED_SLICE by": ("STRIDED_SLICE", [ints(0, 0), ints(1, 1), None], {}, True),
+    "SLICE": ("SLICE", [ints(0, 0), ints(1, 1)], {}, False),
+    "SLICE from": ("SLICE", [None, ints(1, 1)], {}, True),
+    "SLICE of": ("SLICE", [ints(0, 0), None], {}, True),
+    "GATHER": ("GATHER", [None], {"axis": 0}, False),
+}
+
+# From the shape of x, which is known early, to the sizes of a FILL: a chain of (builtin, further
+# inputs, options), and whether kernels have its values before a run.
+EARLY = {
+    "STRIDED_SLICE": ([("STRIDED_SLICE", [ints(0), ints(1), ints(1)], {})], True),
+    "GATHER": ([("GATHER", [ints(0)], {"axis": 0})], True),
+    "CONCATENATION": ([("CONCATENATION", [ints(2)], {"axis": 0})], True),
+    "MUL": ([("MUL", [ints(2, 2)], {"activation": 0})], True),
+    "REDUCE_PROD": ([("REDUCE_PROD", [ints(0)], {"keep_dims": True})], True),
+    "RESHAPE": ([("RESHAPE", [ints(2)], {})], True),
+    "TILE": ([("TILE", [ints(2)], {})], True),
+    "two of them": ([("TILE", [ints(2)], {}), ("GATHER", [ints(0, 3)], {"axis": 0})], True),
+    "ADD": ([("ADD", [ints(2, 2)], {"activation": 0})], False),
+    "SUM": ([("SUM", [ints(0)], {"keep_dims": True})], False),
+    "SLICE": ([("SLICE", [ints(0), ints(1)], {})], False),
+    "NEG": ([("NEG", [], {}), ("NEG", [], {})], False),
+    "early behind late": ([("NEG", [], {}), ("GATHER", [ints(0)], {"axis": 0})], False),
+}
+
+
+def graph(
+    ops: list[tuple[str, list[npt.NDArray[np.int32] | None], dict[str, int]]], is_filling: bool
+) -> bytes:
+    """x, or its shape, through `ops`, then a NEG called "probe", whose shape follows."""
+    tensors = [Tensor("x", "float32", (2, 3)), constant("value", np.array(1, np.float32))]
+    inputs, source, chain = ["x"], "x", []
+    if is_filling:
+        tensors.append(Tensor("shape", "int32", (2,)))
+        chain.append(Op("SHAPE", ["x"], ["shape"], {"type": 2}))
+        source = "shape"
+    dtype = "int32" if is_filling else "float32"
+    for number, (builtin, further, options) in enumerate(ops):
+        names = [source]
+        for place, values in enumerate(further):
+            names.append(f"input {number} {place}")
+            if values is None:
+                shape = (1,) if builtin in ("SUM", "REDUCE_PROD") else (2,)
+                tensors.append(Tensor(names[-1], "int32", shape))
+                inputs.append(names[-1])
+            else:
+                tensors.append(constant(names[-1], values))
+        source = f"output {number}"
+        shape, free = ((2,), (-1,)) if is_filling else ((2, 3), (-1, -1))
+        tensors.append(Tensor(source, dtype, shape, shape_signature=free))
+        chain.append(Op(builtin, names, [source], options))
+    if is_filling:
+        tensors.append(Tensor("filled", "float32", (2, 3), shape_signature=(-1, -1)))
+        chain.append(Op("FILL", [source, "value"], ["filled"]))
+        source = "filled"
+    tensors.append(Tensor("probe", "float32", (2, 3), shape_signature=(-1, -1)))
+    chain.append(Op("NEG", [source], ["probe"]))
+    return model([Subgraph(tensors, chain, inputs, ["probe"])])
+
+
+def engine_leaves_open(content: bytes) -> bool:
+    """Whether the engine has planned the last operator once it has allocated tensors."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    (probe,) = interpreter.get_output_details()
+    try:
+        interpreter.get_tensor(probe["index"])
+    except ValueError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", SHAPING)
+def test_an_operator_leaves_a_shape_open_where_the_engine_does(name: str) -> None:
+    builtin, further, options, is_open = SHAPING[name]
+    content = graph([(builtin, further, options)], is_filling=False)
+    assert engine_leaves_open(content) is is_open
+    # A file with fixed inputs and outputs of any size is refused in other words.
+    with pytest.raises(ew.UnsupportedModel) as refusal:
+        ew.load_unsigned(content, engine="litert")
+    assert (f"operator 0 ({builtin})" in str(refusal.value)) is is_open
+
+
+@pytest.mark.parametrize("name", EARLY)
+def test_values_are_early_where_the_engine_has_them_early(name: str) -> None:
+    ops, is_early = EARLY[name]
+    content = graph(ops, is_filling=True)
+    assert engine_leaves_open(content) is not is_early
+    with pytest.raises(ew.UnsupportedModel) as refusal:
+        ew.load_unsigned(content, engine="litert")
+    assert ("(FILL)" in str(refusal.value)) is not is_early
+
+
+# --- State, captures, packages --------------------------------------------------------------------
+
+
+def test_state_lasts_through_runs_until_reset_and_predict_has_none() -> None:
+    x = np.ones((1, 1, 1), np.float32)
+    with ew.load_unsigned(tflite_models.counter(), engine="litert-interpreter") as counter:
+        assert [float(counter.predict(x)[0, 0, 0]) for _ in range(3)] == [1, 1, 1]
+        session = counter.session()
+        session.inputs["x"][...] = 1
+        counted = []
+        for _ in range(3):
+            session.run()
+            counted.append(float(session.outputs["y"][0, 0, 0]))
+        session.reset()
+        session.run()
+        assert [*counted, float(session.outputs["y"][0, 0, 0])] == [1, 2, 3, 1]
+
+
+def test_captures_hold_each_shape_that_ran(tmp_path: Path) -> None:
+    case = value_shapes.ALL["where"]
+    expected = official(case.content(), case.calls())
+    capture = ew.Capture(tmp_path / "captures")
+    with capture, ew.load_unsigned(case.content(), capture=capture) as model:
+        for inputs in case.calls():
+            model.predict(inputs)
+    records = list(ew.read_captures(tmp_path / "captures"))
+    assert len(records) == len(expected)
+    for record, wanted in zip(records, expected, strict=True):
+        assert_same(record.outputs, wanted)
+
+
+def test_an_encrypted_package_replays_its_golden_cases(tmp_path: Path) -> None:
+    case = value_shapes.ALL["top_k"]
+    trust = sealed.trust_at(tmp_path / "trust")
+    golden = [ew.Case(inputs) for inputs in case.calls()]
+    path = sealed.seal(
+        tmp_path / "top.ewp",
+        model=case.content(),
+        encrypt_to=[sealed.DEVICE.public],
+        contents=ew.Contents(golden=golden),
+    )
+    with ew.load(path, trust=trust) as model:
+        assert model.engine.name == "litert-interpreter"
+    differences = ew.Package.open(path, trust=trust).replay()
+    assert len(differences) == 2 * len(golden)
+    assert all(difference.passed for difference in differences)
+
+
+def test_arrays_outlive_a_session_and_a_model_that_end() -> None:
+    case = value_shapes.ALL["where"]
+    (wanted, *_) = official(case.content(), case.calls())
+    model = ew.load_unsigned(case.content())
+    got = model.predict(next(case.calls()))
+    session = model.session()
+    for name, array in next(case.calls()).items():
+        session.inputs[name][...] = array
+    session.run()
+    outputs = dict(session.outputs)
+    session.close()
+    model.close()
+    del session, model
+    gc.collect()
+    assert_same(got, wanted)
+    assert_same(outputs, wanted)
+    again = ew.load_unsigned(case.content())
+    with pytest.raises(ew.BadInput, match="depends on values"):
+        again.predict(next(case.calls()), out={"picked": np.zeros((3, 3), np.float32)})

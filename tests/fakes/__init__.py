@@ -83,9 +83,9 @@ def install(
     target.write_bytes(library)
     owner = (package or kind.package).replace("-", "_")
     information = site / f"{owner}-{version}.dist-info"
-    information.mkdir()
-    lines = (f"{kind.module}/__init__.py,,", f"{target.relative_to(site)},,")
-    (information / "RECORD").write_text("\n".join(lines) + "\n")
+    information.mkdir(exist_ok=True)  # two engines may share a wheel
+    with (information / "RECORD").open("a") as record:
+        record.write(f"{kind.module}/__init__.py,,\n{target.relative_to(site)},,\n")
     return target
 
 

@@ -31,7 +31,7 @@ import gc, os, sys
 import numpy as np
 import edgeward as ew
 path, trust = sys.argv[1:3]
-model = ew.load(path, trust=trust)
+model = ew.load(path, trust=trust, engine=os.environ["ENGINE"])
 model.predict(np.full(4096, np.nan, np.float32))
 print("loaded", flush=True)
 sys.stdin.readline()
@@ -56,8 +56,8 @@ def marks(weights):
     return [content[at : at + 32] for at in (64, len(content) // 2, len(content) - 96)]
 
 
-@pytest.fixture
-def package(tmp_path, canary):
+@pytest.fixture(params=["litert", "litert-interpreter"])
+def package(request, tmp_path, canary):
     """The sealed model, its trust directory, and an environment whose folders are all new."""
     trust = sealed.trust_at(tmp_path / "trust")
     path = sealed.seal(
@@ -69,7 +69,8 @@ def package(tmp_path, canary):
     places = {"HOME": "home", "XDG_CACHE_HOME": "cache", "TMPDIR": "temporary"}
     for directory in places.values():
         (tmp_path / directory).mkdir()
-    environment = {**os.environ, **{name: str(tmp_path / at) for name, at in places.items()}}
+    folders = {name: str(tmp_path / at) for name, at in places.items()}
+    environment = {**os.environ, **folders, "ENGINE": request.param}
     return path, trust, environment
 
 

@@ -196,13 +196,13 @@ def engine_lines(engine: EngineFinding) -> list[str]:
     """One engine's part of the page."""
     if not engine["is_installed"]:
         return [
-            f"{engine['name']:<10}{engine['title']} is not installed",
+            f"{engine['name']:<9} {engine['title']} is not installed",
             f"          {engine['advice']}",
         ]
     title = f"{engine['title']} {engine['version']}"
     claim = "usable" if engine["is_usable"] else "NOT usable"
     return [
-        f"{engine['name']:<10}{title} is {claim}: {engine['verdict']}",
+        f"{engine['name']:<9} {title} is {claim}: {engine['verdict']}",
         f"          {engine['library'] or 'no library'} (checked: {engine['supported']})",
         f"          {engine['advice']}",
     ]

@@ -45,6 +45,10 @@ def candidates(model_format: str, requested: str | None) -> Iterator[Installed]:
             except EngineMissing as error:
                 missing = missing or error
                 continue
+            except EngineMismatch:
+                if not is_any:
+                    raise
+                continue
             is_any = True
             yield engine
     if not is_any:

@@ -66,4 +66,4 @@ def _fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
 def _taken(
     parts: Mapping[str, list[Tensor]], names: Mapping[str, Spec], index: int
 ) -> dict[str, Tensor]:
-    return {name: np.ascontiguousarray(parts[name][index]) for name in names}
+    return {name: np.asarray(parts[name][index], order="C") for name in names}

@@ -163,6 +163,7 @@ TFLITE_INTERPRETER = "tflite_runtime Interpreter"
 
 PEERS: Mapping[str, Mapping[str, Callable[[str, Task], Way]]] = {
     "litert": {INTERPRETER: _litert_interpreter, COMPILED_MODEL: _compiled_model},
+    "litert-interpreter": {INTERPRETER: _litert_interpreter},
     "onnx": {ONNX_RUN: _onnx_run, ONNX_BINDING: _onnx_binding},
     "tflite": {TFLITE_INTERPRETER: _tflite_interpreter},
 }

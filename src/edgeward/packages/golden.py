@@ -152,7 +152,7 @@ class Golden:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             for name, array in arrays.items():
                 content = io.BytesIO()
-                np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
+                np.lib.format.write_array(content, np.asarray(array, order="C"), allow_pickle=False)
                 archive.writestr(zipfile.ZipInfo(f"{name}.npy", FIRST_DAY), content.getvalue())
         data = file.getvalue()
         if len(data) > MOST_BYTES:
