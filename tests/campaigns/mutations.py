@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import enum
+import importlib
 import json
 import mmap
 import os
@@ -26,7 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from models import onnx_models, tflite_models
+from models.value_shapes import ALL as VALUE_SHAPES
 
 REAL_MODELS = Path(__file__).resolve().parents[3] / "shared" / "models"
 SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "litert": (".tflite",),
+    "litert-interpreter": (".tflite",),
     "tflite": (".tflite",),
     "onnx": (".onnx", ".ort"),
 }
@@ -98,6 +101,8 @@ def seeds(engine: str) -> tuple[tuple[Seed, ...], ...]:
         networks += [Seed(f"{seed.name}>ort", onnx_models.to_ort(seed.data)) for seed in networks]
     else:
         small = [Seed(f"{name}.tflite", make()) for name, make in tflite_models.ALL.items()]
+        if engine == "litert-interpreter":
+            small = [Seed(f"{name}.tflite", case.content()) for name, case in VALUE_SHAPES.items()]
         networks = [
             Seed("mobilenet.tflite", tflite_models.mobilenet(NETWORK_WIDTH)),
             Seed("mobilenet_int8.tflite", tflite_models.mobilenet_int8(NETWORK_WIDTH)),
@@ -190,12 +195,11 @@ def run_onnx(file: bytes) -> Verdict:
     return Verdict.RAN
 
 
-def run_tflite(file: bytes) -> Verdict:
-    """One load and run through tflite-runtime's own Python API."""
-    from tflite_runtime.interpreter import Interpreter
-
+def run_interpreter(package: str, file: bytes) -> Verdict:
+    """One load and run through the Interpreter of ai-edge-litert or tflite-runtime."""
+    module = importlib.import_module(f"{package}.interpreter")
     try:
-        interpreter = Interpreter(model_content=file, num_threads=1)
+        interpreter = module.Interpreter(model_content=file, num_threads=1)
         interpreter.allocate_tensors()
         for spec in interpreter.get_input_details():
             interpreter.set_tensor(spec["index"], np.zeros(spec["shape"], spec["dtype"]))
@@ -207,8 +211,9 @@ def run_tflite(file: bytes) -> Verdict:
 
 WITHOUT_CHECK: Mapping[str, Callable[[bytes], Verdict]] = {
     "litert": run_litert,
+    "litert-interpreter": partial(run_interpreter, "ai_edge_litert"),
     "onnx": run_onnx,
-    "tflite": run_tflite,
+    "tflite": partial(run_interpreter, "tflite_runtime"),
 }
 
 

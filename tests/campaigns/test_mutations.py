@@ -26,7 +26,7 @@ from mutations import Verdict, campaign, mutation
 
 import edgeward as ew
 
-CAMPAIGNS = [("litert", 2000), ("onnx", 600)]
+CAMPAIGNS = [("litert", 2000), ("litert-interpreter", 600), ("onnx", 600)]
 
 
 @pytest.mark.parametrize(("engine", "count"), CAMPAIGNS, ids=[name for name, _ in CAMPAIGNS])
