@@ -853,6 +853,14 @@ PIPE_FILE = [
     ),
 ]
 
+LITERT_INTERPRETER = [
+    (
+        "block_(Block::secret(kBlockAlignment",
+        "block_(Block::zeroed(kBlockAlignment",
+        "tests/packages/test_secrecy.py::test_the_payload_is_neither_dumped_nor_swapped",
+    ),
+]
+
 FAULTS = [
     Fault(file, *fault)
     for file, faults in {
@@ -882,6 +890,7 @@ FAULTS = [
         "src/edgeward/commands/captures_stats.py": CAPTURES_STATS,
         "src/edgeward/captures/judged_windows.py": JUDGED_WINDOWS,
         "src/edgeward/captures/joined_windows.py": JOINED_WINDOWS,
+        "cpp/python/litert_interpreter.cc": LITERT_INTERPRETER,
         "cpp/bytes/json.cc": JSON,
         "cpp/bytes/base64.cc": BASE64,
         "cpp/packages/key_wrap.cc": KEY_WRAP,
