@@ -84,6 +84,8 @@ class Engine {
   virtual MemoryRules memory_rules() const = 0;
   // True when a run depends on earlier ones, so that a session must be reset between unrelated calls.
   virtual bool is_stateful() const = 0;
+  // True when a run may leave bytes of an output as they were, so that a session must zero the outputs before it.
+  virtual bool leaves_unwritten() const = 0;
   // May run the model once to find out. Throws Error(engine_failed).
   virtual EngineReport report() const = 0;
   virtual std::unique_ptr<EngineSession> make_session(size_t signature_index) const = 0;

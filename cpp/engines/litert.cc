@@ -183,6 +183,7 @@ struct Weights {
   Block file;
   int threads;
   int64_t node_count;
+  bool leaves_unwritten;
   Owned environment;
   Owned model;
   std::vector<Signature> signatures;
@@ -280,7 +281,7 @@ void Weights::read_signature(size_t index, const TfliteFile& facts) {
 
 Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count)
     : api(functions), file(std::move(bytes)), threads(thread_count), node_count(facts.node_count),
-      environment(make_environment(api), api.destroy_environment),
+      leaves_unwritten(facts.leaves_unwritten), environment(make_environment(api), api.destroy_environment),
       model(make_model(api, environment.get(), {file.data(), file.size_bytes()}), api.destroy_model) {
   size_t count = 0;
   check(api.signature_count(model.get(), &count), "counting signatures");
@@ -509,6 +510,7 @@ class LitertEngine final : public Engine {
   const std::vector<Signature>& signatures() const override { return weights_->signatures; }
   MemoryRules memory_rules() const override { return {kBlockAlignment, kBlockSlack}; }
   bool is_stateful() const override { return false; }
+  bool leaves_unwritten() const override { return weights_->leaves_unwritten; }
   EngineReport report() const override;
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override {
     return std::make_unique<LitertSession>(weights_, signature_index, Profiling::off);
@@ -579,6 +581,10 @@ std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::
   }
   for (const TfliteSignature& signature : facts.signatures) {
     if (!signature.open_operator.empty()) refuse_value_shapes(signature.open_operator);
+  }
+  if (!facts.spreading_operator.empty()) {
+    throw Error(Code::unsupported_model, "litert: ", facts.spreading_operator,
+                ": expected outputs that no other operator reads, because it leaves bytes of them unwritten");
   }
   const Api& api = opened<Api>(library_path);
   return std::make_unique<LitertEngine>(std::make_shared<const Weights>(api, std::move(file), facts, threads), version);

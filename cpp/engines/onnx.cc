@@ -451,6 +451,7 @@ class OnnxEngine final : public Engine {
   // Its kernels need no more than an element's alignment, read nothing outside the tensor, and take empty ones.
   MemoryRules memory_rules() const override { return {1, 0, 0}; }
   bool is_stateful() const override { return false; }
+  bool leaves_unwritten() const override { return false; }
   EngineReport report() const override { return {"onnx", version_, "CPUExecutionProvider", -1, 0}; }
   std::unique_ptr<EngineSession> make_session(size_t) const override { return std::make_unique<OnnxSession>(weights_); }
 

@@ -640,6 +640,7 @@ class TfliteEngine final : public Engine {
   const std::vector<Signature>& signatures() const override { return weights_->signatures; }
   MemoryRules memory_rules() const override { return {kBlockAlignment, kBlockSlack}; }
   bool is_stateful() const override { return has_variable_tensors_ || has_variable_handles_; }
+  bool leaves_unwritten() const override { return leaves_unwritten_; }
   EngineReport report() const override { return report_; }
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override;
 
@@ -648,6 +649,7 @@ class TfliteEngine final : public Engine {
 
   std::shared_ptr<const Weights> weights_;
   bool has_variable_tensors_;
+  bool leaves_unwritten_;
   bool has_variable_handles_ = false;
   EngineReport report_;
   mutable std::mutex mutex_;                    // guards what follows
@@ -655,8 +657,8 @@ class TfliteEngine final : public Engine {
 };
 
 TfliteEngine::TfliteEngine(std::shared_ptr<const Weights> weights, const TfliteFile& facts, std::string version)
-    : weights_(std::move(weights)),
-      has_variable_tensors_(facts.has_variables), report_{"tflite", std::move(version), "none", facts.node_count, -1},
+    : weights_(std::move(weights)), has_variable_tensors_(facts.has_variables),
+      leaves_unwritten_(facts.leaves_unwritten), report_{"tflite", std::move(version), "none", facts.node_count, -1},
       spare_(std::make_unique<Interpreter>(*weights_)) {
   for (EngineContext* context : spare_->contexts()) {
     spare_->for_each_node(*context, [&](const EngineNode&, const Registration& registration) {
@@ -700,6 +702,10 @@ std::unique_ptr<Engine> open_tflite(const std::string& library_path, const std::
                                     int threads) {
   const TfliteFile facts = read_tflite({file.data(), file.size_bytes()});
   require_version("tflite-runtime", version, {2, 14}, {2, 15});
+  if (!facts.spreading_operator.empty()) {
+    throw Error(Code::unsupported_model, "tflite: ", facts.spreading_operator,
+                ": expected outputs that no other operator reads, because it leaves bytes of them unwritten");
+  }
   const Api& api = opened<Api>(library_path);
   auto weights = std::make_shared<const Weights>(api, std::move(file), facts.signatures, threads);
   return std::make_unique<TfliteEngine>(std::move(weights), facts, version);

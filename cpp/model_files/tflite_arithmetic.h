@@ -28,6 +28,7 @@ void select_old(const TfliteCheck& check);
 void leaky_relu(const TfliteCheck& check);
 void cumsum(const TfliteCheck& check);
 void reduce(const TfliteCheck& check);
+void sum_or_product(const TfliteCheck& check);
 void arg_extreme(const TfliteCheck& check);
 void softmax(const TfliteCheck& check);
 void log_softmax(const TfliteCheck& check);

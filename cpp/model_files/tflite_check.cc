@@ -1,5 +1,7 @@
 #include "model_files/tflite_check.h"
 
+#include <algorithm>
+
 #include "bytes/bytes.h"
 
 namespace edgeward {
@@ -44,6 +46,14 @@ TfliteCheck::Dims TfliteCheck::output_shape(uint32_t index) const {
 
 bool TfliteCheck::is_quantized() const {
   return type(0) == TfliteType::int8 || type(0) == TfliteType::uint8 || type(0) == TfliteType::int16;
+}
+
+void TfliteCheck::expect_elements(uint32_t index) const {
+  const auto is_empty = [](const Dims& dims) {
+    return dims && std::find(dims->begin(), dims->end(), 0) != dims->end();
+  };
+  if (is_empty(shape(index)) && !is_empty(output_shape(0)))
+    unsupported("input ", index, " is ", text(*shape(index)), ", expected elements");
 }
 
 double TfliteCheck::expect_scale(std::string_view what, const TfliteValue* value) const {

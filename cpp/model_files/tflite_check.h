@@ -105,6 +105,9 @@ class TfliteCheck {
   // `max` may be kAnyCount.
   void expect_count(std::string_view what, uint32_t count, int32_t min, int32_t max) const;
   Dims expect_rank(uint32_t index, size_t rank) const;
+  // Requires elements where the first output has any, for kernels that would crash or leave it unwritten. Throws
+  // Error(unsupported_model).
+  void expect_elements(uint32_t index) const;
   // Returns the first scale of `value`.
   double expect_scale(std::string_view what, const TfliteValue* value) const;
   // Requires input scale * other scale / output scale below 2^30: the kernels apply it by shifting 32 bits.

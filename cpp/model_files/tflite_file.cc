@@ -16,6 +16,7 @@
 #include "model_files/tflite_plan.h"
 #include "model_files/tflite_schema.h"
 #include "model_files/tflite_sparsity.h"
+#include "model_files/tflite_unwritten.h"
 
 namespace edgeward {
 namespace {
@@ -77,6 +78,7 @@ class Reader {
     plan();
     file.has_variables = has_variables_;
     file.signatures = signatures();
+    note_unwritten(file);
     if (root_.tables(schema::model::signature_defs).empty()) file.mistakable_names = mistakable_names();
     return file;
   }
@@ -140,6 +142,7 @@ class Reader {
       if (values[i].is_variable) sources[i] = Source::variable;
     }
     check_inputs(index, sources);
+    unwritten_.emplace_back(values);
     const FlatTables operators = subgraph.tables(schema::subgraph::operators);
     for (uint32_t i = 0; i < operators.size(); ++i) check_operator_at(index, i, operators[i], sources);
     const auto outputs = subgraph.vector<int32_t>(schema::subgraph::outputs);
@@ -432,6 +435,7 @@ class Reader {
       source = Source::output;
     }
     check_operator(operation, values, interfaces_);
+    unwritten_[subgraph].add(operation);
   }
 
   static void check_tensor(const TfliteOperator& operation, std::string_view what, uint32_t position, int32_t tensor,
@@ -445,6 +449,27 @@ class Reader {
   // A constant without elements looks like a tensor that no operator produces.
   static bool is_empty(const TfliteValue& value) {
     return std::any_of(value.shape.begin(), value.shape.end(), [](int64_t dim) { return dim == 0; });
+  }
+
+  void note_unwritten(TfliteFile& file) const {
+    file.leaves_unwritten = false;
+    for (TfliteSignature& signature : file.signatures) {
+      const TfliteUnwritten& own = unwritten_[signature.subgraph_index];
+      signature.partial_tensors = own.partial_tensors();
+      if (file.spreading_operator.empty()) file.spreading_operator = own.spreading_operator();
+      for (const TfliteTensor& output : signature.outputs) {
+        file.leaves_unwritten = file.leaves_unwritten || own.is_partial(output.tensor_index);
+        if (const std::string keeper = own.keeping_operator(output.tensor_index); !keeper.empty()) {
+          throw Error(Code::unsupported_model, keeper,
+                      ": expected an output of the model that each run writes, got one that an engine computes once");
+        }
+      }
+      for (size_t i = signature.subgraph_index + 1; own.has_calls() && i < unwritten_.size(); ++i) {
+        if (unwritten_[i].partial_tensors().empty()) continue;
+        throw Error(Code::unsupported_model, unwritten_[i].partial_operator(),
+                    ": leaves bytes unwritten within a subgraph that another one runs, expected it in none");
+      }
+    }
   }
 
   std::vector<TfliteSignature> signatures() const {
@@ -612,6 +637,7 @@ class Reader {
   std::vector<TfliteInterface> interfaces_;
   std::vector<std::vector<TfliteValue>> values_;  // by subgraph, then by tensor
   std::vector<TflitePlan> plans_;                 // by subgraph
+  std::vector<TfliteUnwritten> unwritten_;        // by subgraph
   uint64_t activation_bytes_ = 0;
   uint64_t stored_elements_ = 0;  // of the tensor that is being read, by its shape in the file
   bool has_variables_ = false;

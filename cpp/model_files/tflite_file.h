@@ -24,9 +24,10 @@ struct TfliteTensor {
 struct TfliteSignature {
   std::string key;
   size_t subgraph_index;
-  std::vector<TfliteTensor> inputs;   // in the order of the subgraph's inputs
-  std::vector<TfliteTensor> outputs;  // in the order of the subgraph's outputs
-  std::string open_operator;          // the first whose output's shape depends on values; empty when none does
+  std::vector<TfliteTensor> inputs;      // in the order of the subgraph's inputs
+  std::vector<TfliteTensor> outputs;     // in the order of the subgraph's outputs
+  std::string open_operator;             // the first whose output's shape depends on values; empty when none does
+  std::vector<int32_t> partial_tensors;  // of the subgraph, those that a run may leave bytes of unwritten
 };
 
 struct TfliteFile {
@@ -38,6 +39,11 @@ struct TfliteFile {
   std::vector<size_t> mistakable_names;
   int64_t node_count;  // operators of subgraph 0
   bool has_variables;  // in any subgraph
+  // A run may leave bytes of an output unwritten.
+  bool leaves_unwritten;
+  // The first operator that leaves bytes unwritten which another one reads: no memory of a caller's is there to be
+  // zeroed. Empty when there is none.
+  std::string spreading_operator;
 };
 
 inline constexpr const char* kPlaceholderSignature = "<placeholder signature>";

@@ -228,6 +228,7 @@ void embedding_lookup(const TfliteCheck& check) {
   // A quantized table may give floats; the kernel copies every other.
   if (check.output(0).type != TfliteType::float32 || check.find_input(1)->scales.empty())
     check.expect_type(0, check.type(1));
+  check.expect_elements(1);
   if (table) check.expect_indices(0, (*table)[0]);
 }
 
@@ -235,6 +236,7 @@ void resize_image(const TfliteCheck& check) {
   constexpr int64_t kMaxSide = (1 << 21) - 1;  // the kernels place pixels in 32 bits, 10 of them below the point
   const Dims input = check.expect_rank(0, 4);
   check.expect_same_type(0);
+  check.expect_elements(0);
   if (input && std::max((*input)[1], (*input)[2]) > kMaxSide)
     check.refuse("input ", text(*input), " has a side above ", kMaxSide);
   const auto size = check.constant_ints(1);

@@ -137,14 +137,14 @@ constexpr Rule kRules[] = {
     rule(71, "EQUAL", no_options(), exactly(2), exactly(1), arithmetic::comparison),
     rule(72, "NOT_EQUAL", no_options(), exactly(2), exactly(1), arithmetic::comparison),
     rule(73, "LOG", no_options(), exactly(1), exactly(1), arithmetic::unary),
-    rule(74, "SUM", reads(27), exactly(2), exactly(1), arithmetic::reduce),
+    rule(74, "SUM", reads(27), exactly(2), exactly(1), arithmetic::sum_or_product),
     rule(75, "SQRT", no_options(), exactly(1), exactly(1), arithmetic::unary),
     rule(76, "RSQRT", no_options(), exactly(1), exactly(1), arithmetic::unary),
     rule(77, "SHAPE", reads(55), exactly(1), exactly(1)),
     rule(78, "POW", no_options(), exactly(2), exactly(1), arithmetic::binary_plain),
     rule(79, "ARG_MIN", needs(57), exactly(2), exactly(1), arithmetic::arg_extreme),
     rule(80, "FAKE_QUANT", needs(58), exactly(1), exactly(1), arithmetic::unary),
-    rule(81, "REDUCE_PROD", reads(27), exactly(2), exactly(1), arithmetic::reduce),
+    rule(81, "REDUCE_PROD", reads(27), exactly(2), exactly(1), arithmetic::sum_or_product),
     rule(82, "REDUCE_MAX", reads(27), exactly(2), exactly(1), arithmetic::reduce),
     rule(83, "PACK", needs(59), at_least(1), exactly(1), shaping::pack),
     rule(84, "LOGICAL_OR", no_options(), exactly(2), exactly(1), arithmetic::predicate),
@@ -264,7 +264,7 @@ constexpr Rule kRules[] = {
     named(198, "STABLEHLO_REDUCE_WINDOW"),
     named(199, "STABLEHLO_SORT"),
     named(200, "STABLEHLO_WHILE"),
-    named(201, "STABLEHLO_GATHER"),
+    rule(201, "STABLEHLO_GATHER", no_options(), exactly(2), exactly(1), shaping::stablehlo_gather),
     named(202, "STABLEHLO_TRANSPOSE"),
     rule(203, "DILATE", no_options(), exactly(3), exactly(1), arithmetic::like_first),
     named(204, "STABLEHLO_RNG_BIT_GENERATOR"),
@@ -299,6 +299,9 @@ void check_counts_and_options(const TfliteCheck& check, const Rule& rule) {
 }  // namespace
 
 std::string text(const TfliteOperator& operation) {
+  constexpr int32_t kCustom = 32;
+  if (operation.code == kCustom && !operation.custom_name.empty())
+    return text(operation, "CUSTOM " + std::string(operation.custom_name));
   const Rule* rule = find_rule(operation.code);
   return rule != nullptr ? text(operation, rule->name)
                          : text(operation, "operator code " + std::to_string(operation.code));

@@ -327,6 +327,8 @@ void gather(const TfliteCheck& check) {
   if (output.size() <= Shape::kMaxRank) check.expect_output(0, Shape(std::span<const int64_t>(output)));
 }
 
+void stablehlo_gather(const TfliteCheck& check) { check.expect_elements(0); }
+
 void depth_to_space(const TfliteCheck& check) {
   const int64_t block = check.expect_block(check.option(0, 4, 0));
   const Dims input = check.expect_rank(0, 4);

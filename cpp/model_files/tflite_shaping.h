@@ -23,6 +23,7 @@ void unpack(const TfliteCheck& check);
 void strided_slice(const TfliteCheck& check);
 void slice(const TfliteCheck& check);
 void gather(const TfliteCheck& check);
+void stablehlo_gather(const TfliteCheck& check);
 void depth_to_space(const TfliteCheck& check);
 void space_to_depth(const TfliteCheck& check);
 void blocks_nd(const TfliteCheck& check);

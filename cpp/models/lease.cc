@@ -38,7 +38,7 @@ Lease OutputPool::lease() {
   } else {
     idle_.reserve(kMaxIdle);  // so that take_back() cannot fail
     memory = std::make_unique<OutputMemory>();
-    memory->block = Block::uninitialized(blueprint_.size_bytes);
+    memory->block = Block::zeroed(blueprint_.size_bytes);
     memory->view = blueprint_;
     memory->view.data = memory->block.data();
     memory->binding = engine_->bind(Side::output, index_, memory->view);

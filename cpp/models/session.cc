@@ -43,7 +43,7 @@ class Session::Entry {
 Session::Session(std::shared_ptr<const Engine> engine, size_t signature_index)
     : engine_(std::move(engine)), signature_index_(signature_index), signature_(engine_->signatures()[signature_index]),
       rules_(engine_->memory_rules()), is_stateful_(engine_->is_stateful()),
-      engine_session_(engine_->make_session(signature_index)) {
+      leaves_unwritten_(engine_->leaves_unwritten()), engine_session_(engine_->make_session(signature_index)) {
   std::vector<Shape> first_shapes;
   for (const TensorSpec& spec : signature_.inputs) {
     const auto is_too_small = [&](int64_t dim) { return dim >= 0 && dim < rules_.least_dimension; };
@@ -164,6 +164,9 @@ void Session::impose_shapes(std::span<const Shape> input_shapes) {
     inputs_[i].size_bytes = *size_bytes(inputs_[i].spec->dtype, input_shapes[i]);
     inputs_[i].own_block.reset();
   }
+  // Kernels that have nothing to read may return before they write.
+  zeroes_outputs_ = leaves_unwritten_ || std::any_of(inputs_.begin(), inputs_.end(),
+                                                     [](const Input& input) { return input.size_bytes == 0; });
   has_engine_outputs_ = false;
   for (size_t i = 0; i < outputs_.size(); ++i) {
     Output& output = outputs_[i];
@@ -269,7 +272,15 @@ void Session::run_bound() {
   }
 }
 
+// Otherwise bytes that the run leaves out would show what the memory held before: earlier answers, to whomever.
+void Session::zero_outputs() {
+  for (const Output& output : outputs_) {
+    if (output.bound != nullptr) std::memset(output.bound->view.data, 0, output.size_bytes);
+  }
+}
+
 void Session::run_engine() {
+  if (zeroes_outputs_) zero_outputs();
   try {
     engine_session_->run(bound_inputs_, bound_outputs_);
   } catch (const OtherShapes&) {
@@ -344,6 +355,7 @@ void Session::run_bare(size_t count) {
                 "session: expected outputs of known shape for bare runs, got one that depends on values");
   }
   bind_all_own();
+  if (zeroes_outputs_) zero_outputs();
   for (size_t i = 0; i < count; ++i) engine_session_->run(bound_inputs_, bound_outputs_);
 }
 

@@ -141,6 +141,7 @@ class Session {
   void run_and_record();
   void collect_engine_outputs();
   void collect(Output& output);
+  void zero_outputs();
 
   ForkMark fork_mark_;
   std::shared_ptr<const Engine> engine_;  // null once closed
@@ -148,6 +149,8 @@ class Session {
   Signature signature_;
   MemoryRules rules_;
   bool is_stateful_;
+  bool leaves_unwritten_;
+  bool zeroes_outputs_ = false;  // before each run: kernels may leave bytes of them unwritten
   bool has_engine_outputs_ = false;
   std::atomic<bool> in_use_{false};
   std::shared_ptr<EngineSession> engine_session_;  // null once closed

@@ -152,8 +152,19 @@ class Interpreter {
 
 Interpreter::Interpreter(const Weights& weights, size_t subgraph_index) : subgraph_(subgraph_index) {
   asking(Code::unsupported_model, "opening the model", [&] {
+    // A tensor that is zeroed before a run is zero until its own operator runs only when no other shares its memory.
+    const auto& signatures = weights.facts.signatures;
+    const bool has_partial = std::any_of(signatures.begin(), signatures.end(), [](const TfliteSignature& signature) {
+      return !signature.partial_tensors.empty();
+    });
+    const py::object warnings = py::module_::import("warnings");
+    const py::object quiet = warnings.attr("catch_warnings")();
+    quiet.attr("__enter__")();
+    if (has_partial) warnings.attr("simplefilter")("ignore");  // it takes this for debugging
     const py::object owner = weights.interpreter_class(py::arg("model_content") = weights.file.object(),
-                                                       py::arg("num_threads") = weights.threads);
+                                                       py::arg("num_threads") = weights.threads,
+                                                       py::arg("experimental_preserve_all_tensors") = has_partial);
+    quiet.attr("__exit__")(py::none(), py::none(), py::none());
     wrapper_ = owner.attr("_interpreter");
     invoke_ = wrapper_.attr("Invoke");
     tensor_ = wrapper_.attr("tensor");
@@ -315,6 +326,11 @@ void LitertInterpreterSession::run(std::span<const Binding> inputs, std::span<Bi
     expect(region, input, input_shapes_[i]);
     if (region.data != nullptr) std::memcpy(region.data, source.data, source.size_bytes);
   }
+  for (const int32_t tensor : facts_.partial_tensors) {
+    const Region region = interpreter_->region(tensor);
+    if (region.data != nullptr)
+      std::memset(region.data, 0, static_cast<size_t>(region.array.attr("nbytes").cast<int64_t>()));
+  }
   interpreter_->run();
   std::vector<std::unique_ptr<Bound>> taken_outputs(outputs.size());
   for (size_t i = 0; i < outputs.size(); ++i) {
@@ -368,6 +384,7 @@ class LitertInterpreterEngine final : public Engine {
   // The engine has memory of its own: whatever is bound is copied.
   MemoryRules memory_rules() const override { return {1, 0}; }
   bool is_stateful() const override { return weights_->facts.has_variables; }
+  bool leaves_unwritten() const override { return false; }  // its own tensors are zeroed
   EngineReport report() const override;
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override {
     return std::make_unique<LitertInterpreterSession>(weights_, signature_index);

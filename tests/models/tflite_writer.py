@@ -57,6 +57,7 @@ BUILTINS = {
     "CONCATENATION": Builtin(2, 10, (("axis", Int32Flags), _ACTIVATION)),
     "CONV_2D": Builtin(3, 1, (*_WINDOW, _ACTIVATION)),
     "DEPTHWISE_CONV_2D": Builtin(4, 2, (*_WINDOW, ("depth_multiplier", Int32Flags), _ACTIVATION)),
+    "DEQUANTIZE": Builtin(6, 26),
     "FULLY_CONNECTED": Builtin(9, 8, (_ACTIVATION,)),
     "MAX_POOL_2D": Builtin(17, 5, (*_WINDOW, *_FILTER, _ACTIVATION)),
     "MUL": Builtin(18, 21, (_ACTIVATION,)),
@@ -87,6 +88,8 @@ BUILTINS = {
     "BROADCAST_TO": Builtin(130),
     "DENSIFY": Builtin(124, 99),
 }
+
+CUSTOM = Builtin(32)
 
 
 @dataclass(frozen=True)
@@ -133,12 +136,16 @@ def constant(name: str, data: npt.NDArray[Any], quantization: Quantization | Non
 
 @dataclass(frozen=True)
 class Op:
-    """A builtin operator over tensors named in its subgraph; "" is an optional input left out."""
+    """An operator over tensors named in its subgraph; "" is an optional input left out.
+
+    One that is not in BUILTINS is a custom operator, with `custom_options`.
+    """
 
     builtin: str
     inputs: Sequence[str]
     outputs: Sequence[str]
     options: Mapping[str, int | float | bool] = field(default_factory=dict)
+    custom_options: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -209,7 +216,7 @@ def _flatbuffer(
     used = sorted({op.builtin for graph in subgraphs for op in graph.ops})
     buffers = [_table(builder, {})]
     graphs = [_subgraph(builder, graph, used, buffers, outside) for graph in subgraphs]
-    codes = [_operator_code(builder, BUILTINS[name].code) for name in used]
+    codes = [_operator_code(builder, name) for name in used]
     keys = [_signature(builder, signature, subgraphs) for signature in signatures]
     fields = {
         0: (Uint32Flags, SCHEMA_VERSION),
@@ -305,15 +312,21 @@ def _sparsity(builder: Any, sparsity: Sparsity) -> Place:
     )
 
 
-def _operator_code(builder: Any, code: int) -> Place:
+def _operator_code(builder: Any, name: str) -> Place:
+    builtin = BUILTINS.get(name, CUSTOM)
     # Slot 0 is the byte that old readers look at, slot 3 its successor; version 1 in slot 2.
-    return _table(
-        builder, {0: (Int8Flags, min(code, 127)), 2: (Int32Flags, 1), 3: (Int32Flags, code)}
-    )
+    fields: dict[int, Any] = {
+        0: (Int8Flags, min(builtin.code, 127)),
+        2: (Int32Flags, 1),
+        3: (Int32Flags, builtin.code),
+    }
+    if builtin is CUSTOM:
+        fields[1] = Place(builder.CreateString(name))
+    return _table(builder, fields)
 
 
 def _operator(builder: Any, op: Op, graph: Subgraph, used: Sequence[str]) -> Place:
-    builtin = BUILTINS[op.builtin]
+    builtin = BUILTINS.get(op.builtin, CUSTOM)
     fields: dict[int, Any] = {
         0: (Uint32Flags, used.index(op.builtin)),
         1: _ints(builder, [graph.index(name) for name in op.inputs]),
@@ -324,6 +337,8 @@ def _operator(builder: Any, op: Op, graph: Subgraph, used: Sequence[str]) -> Pla
         values = {slots[name][0]: (slots[name][1], value) for name, value in op.options.items()}
         fields[3] = (Uint8Flags, builtin.options_type)
         fields[4] = _table(builder, values)
+    if op.custom_options:
+        fields[5] = Place(builder.CreateByteVector(op.custom_options))
     return _table(builder, fields)
 
 

@@ -250,6 +250,41 @@ TEST_CASE("each operator's rule refuses what its kernel cannot bear") {
   check_refusal(Code::unsupported_model, {"EQUAL", "scale 1, expected less than 1"}, [&] { read(equal(1.0f)); });
 }
 
+TEST_CASE("kernels that write nothing when there is nothing to read are refused that, and nothing else") {
+  constexpr int32_t kLookup = 7, kSum = 74, kProduct = 81, kStablehloGather = 201;
+  struct EmptyCase {
+    std::string_view words;
+    int32_t code;
+    uint8_t options_type;
+    std::vector<Value> inputs;
+    Value output;
+    bool is_refused;
+  };
+  const Value images = floats({1, 0, 4, 1});
+  const std::vector<EmptyCase> cases = {
+      {"SUM", kSum, 27, {int8s({3, 0}, {0.5f}), ints({1})}, int8s({3}, {0.5f}), true},
+      {"SUM", kSum, 27, {int8s({3, 2}, {0.5f}), ints({1})}, int8s({3}, {0.5f}), false},
+      {"SUM", kSum, 27, {int8s({0, 3}, {0.5f}), ints({1})}, int8s({0}, {0.5f}), false},
+      {"SUM", kSum, 27, {floats({3, 0}), ints({1})}, floats({3}), false},
+      {"REDUCE_PROD", kProduct, 27, {int8s({3, 0}, {0.5f}), ints({1})}, int8s({3}, {0.5f}), true},
+      {"MEAN", kMean, 27, {int8s({3, 0}, {0.5f}), ints({1})}, int8s({3}, {0.5f}), false},
+      {"EMBEDDING_LOOKUP", kLookup, 0, {{TfliteType::int32, {2}}, floats({0, 3})}, floats({2, 3}), true},
+      {"EMBEDDING_LOOKUP", kLookup, 0, {{TfliteType::int32, {2}}, floats({5, 3})}, floats({2, 3}), false},
+      {"STABLEHLO_GATHER", kStablehloGather, 0, {floats({0, 3}), {TfliteType::int32, {2}}}, floats({2, 3}), true},
+      {"STABLEHLO_GATHER", kStablehloGather, 0, {floats({4, 3}), {TfliteType::int32, {2}}}, floats({2, 3}), false},
+      {"RESIZE_BILINEAR", kResize, 15, {images, ints({2, 2})}, floats({1, 2, 2, 1}), true},
+  };
+  for (const EmptyCase& row : cases) {
+    CAPTURE(row.words);
+    const FlatNode model = one_op({row.code, row.options_type, {}}, row.inputs, {row.output});
+    if (row.is_refused) {
+      check_refusal(Code::unsupported_model, {row.words, "expected elements"}, [&] { read(model); });
+    } else {
+      CHECK_NOTHROW(read(model));
+    }
+  }
+}
+
 TEST_CASE("a loop may not call itself") {
   const auto model = [](int32_t condition, int32_t body) {
     FlatNode loop =

@@ -51,6 +51,7 @@ FlatNode densify(const Parameters& parameters, const Ints& shape, size_t count) 
   Value packed = weights(shape);
   packed.data = std::string(4 * count, '\1');
   FlatNode model = one_op({kDensify}, {packed}, {floats(shape)});
+  add_neg(model, shape);
   set(tensor_of(model, 0), table(schema::tensor::sparsity, node(parameters)));
   return model;
 }

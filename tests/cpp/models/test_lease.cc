@@ -1,7 +1,9 @@
 #include "models/lease.h"
 
 #include <doctest/doctest.h>
+#include <malloc.h>
 
+#include <algorithm>
 #include <cstring>
 #include <mutex>
 #include <thread>
@@ -53,6 +55,21 @@ TEST_CASE("a lease is memory of the output's size, bound and aligned as an engin
     CHECK(reinterpret_cast<uintptr_t>(lease->view.data) % kBlockAlignment == 0);
     CHECK(lease->binding != nullptr);
   }
+  bench.end_session();
+}
+
+TEST_CASE("memory that is lent for the first time holds nothing of others") {
+  constexpr int kPattern = 0x5a;
+  mallopt(M_PERTURB, kPattern);  // what is freed, and what is allocated, has bytes of its own
+  PoolOfOne bench;
+  {
+    const std::vector<Lease> lent = leases(*bench.pool, 20);
+    for (const Lease& lease : lent) {
+      const std::byte* data = lease->view.data;
+      CHECK(std::all_of(data, data + lease->view.size_bytes, [](std::byte byte) { return byte == std::byte{0}; }));
+    }
+  }
+  mallopt(M_PERTURB, 0);
   bench.end_session();
 }
 

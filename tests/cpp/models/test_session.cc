@@ -116,6 +116,44 @@ TEST_CASE("bare runs are as many calls of the engine") {
   CHECK(bench.books.runs == 17);
 }
 
+TEST_CASE("bytes that a run leaves out are zero, wherever the output goes") {
+  constexpr size_t kWritten = 2;
+  std::vector<int> expected = sequence(8, kWritten);
+  expected.resize(kTensorBytes, 0);
+  FakeModel model;
+  model.written_bytes = kWritten;
+  Bench bench(model);
+  Block input = Block::zeroed(kTensorBytes);
+  fill(input.data(), kTensorBytes, 7);
+
+  bench->argument(0) = contiguous(input.data(), {2, 3});
+  bench->predict();
+  Lease lease = bench->take(0);
+  const std::byte* lent = lease->view.data;
+  fill(lease->view.data, kTensorBytes, 100);
+  lease.reset();
+  bench->argument(0) = contiguous(input.data(), {2, 3});
+  bench->predict();
+  lease = bench->take(0);
+  CHECK(lease->view.data == lent);
+  CHECK(numbers(lease->view.data, kTensorBytes) == expected);
+
+  Block target = Block::zeroed(kTensorBytes);
+  fill(target.data(), kTensorBytes, 100);
+  bench->argument(0) = contiguous(input.data(), {2, 3});
+  bench->target(0) = contiguous(target.data(), {2, 3});
+  bench->predict();
+  CHECK(numbers(target.data(), kTensorBytes) == expected);
+
+  const Session::Own own = bench->own_output(0);
+  fill(bench->own_input(0).view.data, kTensorBytes, 7);
+  for (const bool is_bare : {false, true}) {
+    fill(own.view.data, kTensorBytes, 100);
+    is_bare ? bench->run_bare(1) : bench->run();
+    CHECK(numbers(own.view.data, kTensorBytes) == expected);
+  }
+}
+
 TEST_CASE("dynamic dimensions start at one, and packed ones are refused") {
   Bench bench(with_dynamic_rows());
   CHECK(bench->input_shape(0) == Shape{1, 3});

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <functional>
@@ -100,6 +101,7 @@ struct FakeModel {
   MemoryRules rules{64, 64};
   bool is_declared_wrong = false;  // the first run finds out that all outputs depend on values
   bool is_stateful = false;        // a run then adds what was run before it since the last reset, too
+  size_t written_bytes = SIZE_MAX;  // of each output, at most; the rest stays as it was
 
   std::function<void()> on_session = [] {};
   std::function<void(std::span<const Shape>)> on_resize = [](std::span<const Shape>) {};
@@ -183,7 +185,8 @@ class FakeSession final : public EngineSession {
       }
       if (!is_right(outputs[i], Side::output, i)) return;
       const TensorView& target = static_cast<FakeBinding*>(outputs[i])->view;
-      for (size_t k = 0; k < source.size_bytes; ++k) target.data[k] = plus(source.data[k], 1 + runs_since_reset_);
+      const size_t written_bytes = std::min(source.size_bytes, model_->written_bytes);
+      for (size_t k = 0; k < written_bytes; ++k) target.data[k] = plus(source.data[k], 1 + runs_since_reset_);
     }
     if (model_->is_stateful) ++runs_since_reset_;
   }
@@ -272,6 +275,7 @@ class FakeEngine final : public Engine {
   const std::vector<Signature>& signatures() const override { return signatures_; }
   MemoryRules memory_rules() const override { return model_->rules; }
   bool is_stateful() const override { return model_->is_stateful; }
+  bool leaves_unwritten() const override { return model_->written_bytes != SIZE_MAX; }
   EngineReport report() const override { return {"fake", "1.0", "none"}; }
   std::unique_ptr<EngineSession> make_session(size_t) const override {
     return std::make_unique<FakeSession>(model_, books_);

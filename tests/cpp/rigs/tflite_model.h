@@ -125,6 +125,20 @@ inline FlatNode& tensor_of(FlatNode& model, size_t index) {
 }
 inline FlatNode& operator_of(FlatNode& model) { return at(subgraph_of(model), schema::subgraph::operators).nodes[0]; }
 
+// Adds a NEG of tensor 1, the only operator's output of `shape`, whose output is tensor 2 and the graph's.
+inline void add_neg(FlatNode& model, Ints shape) {
+  at(model, schema::model::operator_codes)
+      .nodes.push_back({scalar<int32_t>(schema::operator_code::builtin_code, kNeg)});
+  FlatNode& subgraph = subgraph_of(model);
+  std::vector<FlatNode> none;
+  at(subgraph, schema::subgraph::tensors).nodes.push_back(tensor_node(floats(std::move(shape)), 2, none));
+  at(subgraph, schema::subgraph::operators)
+      .nodes.push_back({scalar<uint32_t>(schema::operation::opcode_index, 1),
+                        vector<int32_t>(schema::operation::inputs, {1}),
+                        vector<int32_t>(schema::operation::outputs, {2})});
+  set(subgraph, vector<int32_t>(schema::subgraph::outputs, {2}));
+}
+
 template <class Edit>
 void check_edit(Code code, const std::vector<std::string_view>& words, FlatNode model, const Edit& edit) {
   REQUIRE_NOTHROW(read(model));
