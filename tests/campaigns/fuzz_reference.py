@@ -305,7 +305,7 @@ def campaign(
     seed: int,
     indices: range,
     run: Callable[[int, int], Verdict] = tried,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int, int], None] = lambda done, finding_count: None,
 ) -> Campaign:
     """Tries every document of `indices` with `run`, in children one after the other."""
     seeds()  # made once, and inherited
@@ -328,7 +328,7 @@ def campaign(
             if verdict in FINDINGS:
                 total.findings[index] = verdict
         done += len(verdicts)
-        progress(done)
+        progress(done, len(total.findings))
     return total
 
 
@@ -359,9 +359,10 @@ def main() -> int:
     args = parser.parse_args()
     begin = time.monotonic()
 
-    def progress(done: int) -> None:
+    def progress(done: int, finding_count: int) -> None:
         rate = done / (time.monotonic() - begin)
-        print(f"\r{done:,} of {args.count:,}, {rate:,.0f} a second", end="", file=sys.stderr)
+        text = f"{done:,} of {args.count:,}, {finding_count} findings, {rate:,.0f} a second"
+        print(f"\r{text}", end="", file=sys.stderr, flush=True)
 
     indices = range(args.first, args.first + args.count)
     total = campaign(args.seed, indices, progress=progress)
