@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from edgeward.durable import replace_file
+from edgeward.durable import is_draft_of, replace_file
 
 OLD, NEW = b"old bytes", b"all of the new bytes"
 
@@ -135,7 +135,7 @@ def test_a_disk_that_is_full_at_any_byte_leaves_the_old_file(path, run_child):
     output = run_child(
         """
 import errno, os, resource, sys
-from edgeward.durable import replace_file
+from edgeward.durable import is_draft_of, replace_file
 path, new = sys.argv[1], sys.argv[2].encode()
 old = open(path, "rb").read()
 for limit in range(len(new) + 1):
@@ -162,7 +162,7 @@ def test_a_kill_at_any_step_leaves_the_old_file_or_the_new_one(path, run_child):
     output = run_child(
         """
 import os, sys
-from edgeward.durable import replace_file
+from edgeward.durable import is_draft_of, replace_file
 from kills import each_kill
 path, new = sys.argv[1], sys.argv[2].encode()
 old = open(path, "rb").read()
@@ -182,3 +182,9 @@ for step in each_kill(lambda: replace_file(path, new)):
     assert [step.split()[-1] for step in steps] == sorted(
         (step.split()[-1] for step in steps), reverse=True
     )
+
+
+def test_a_draft_is_known_by_its_name():
+    assert is_draft_of("file.a1b2.draft", ["file"])
+    for name in ("file", "file.draft", "file.backup", "other.a1b2.draft", "file.a1b2"):
+        assert not is_draft_of(name, ["file"])

@@ -1,9 +1,12 @@
 """Files that are replaced in one step, and durable when the call returns."""
 
 import os
+from collections.abc import Collection
 from contextlib import suppress
 
 from edgeward.paths import PathLike
+
+DRAFT_SUFFIX = ".draft"  # a killed writer may leave one
 
 
 def replace_file(path: PathLike, data: bytes, mode: int = 0o644) -> None:
@@ -15,7 +18,8 @@ def replace_file(path: PathLike, data: bytes, mode: int = 0o644) -> None:
 
     target = os.path.abspath(path)
     directory = os.path.dirname(target)
-    number, draft = tempfile.mkstemp(prefix=f"{os.path.basename(target)}.", dir=directory)
+    name = os.path.basename(target)
+    number, draft = tempfile.mkstemp(prefix=f"{name}.", suffix=DRAFT_SUFFIX, dir=directory)
     try:
         with open(number, "wb") as file:
             os.fchmod(number, mode)
@@ -29,6 +33,12 @@ def replace_file(path: PathLike, data: bytes, mode: int = 0o644) -> None:
             os.unlink(draft)
         raise
     sync(directory)  # the new name is durable only with its directory
+
+
+def is_draft_of(name: str, targets: Collection[str]) -> bool:
+    """Whether a file of this name is a draft that replace_file writes for one of `targets`."""
+    stem, dot, _ = name.removesuffix(DRAFT_SUFFIX).rpartition(".")
+    return name.endswith(DRAFT_SUFFIX) and dot != "" and stem in targets
 
 
 def sync(path: PathLike) -> None:

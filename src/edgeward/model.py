@@ -8,6 +8,7 @@ from edgeward import _core
 from edgeward.engines.choice import HEAD_BYTES, opened, require_arguments
 from edgeward.errors import BadInput
 from edgeward.packages.package import Package
+from edgeward.regular_file import open_regular
 from edgeward.trust.trust_directory import Trust
 
 if TYPE_CHECKING:
@@ -83,9 +84,7 @@ def load_unsigned(
     require_arguments(engine, threads)
     if isinstance(source, (str, os.PathLike)):
         source = os.fsdecode(source)
-        if os.path.exists(source) and not (os.path.isfile(source) or os.path.isdir(source)):
-            raise BadInput(f'model file "{source}": expected a regular file, got a device or pipe')
-        with open(source, "rb") as file:
+        with open_regular("model file", source) as file:
             head = file.read(HEAD_BYTES)
             size_bytes = os.fstat(file.fileno()).st_size
         if source.endswith(".onnx"):

@@ -114,9 +114,9 @@ PACKAGE_READER = [
         ATTACKS + "an_insider_with_the_content_key",
     ),
     (
-        "if (!is_equal_secretly(derived.commitment.bytes(), "
-        "Bytes(body_).subspan(BodyAt::kCommitment, sizeof(Digest)))) {",
-        "if (derived.commitment.bytes().empty()) {",
+        "if (!is_equal_secretly(opening.derived->commitment.bytes(),\n"
+        "                         Bytes(body_).subspan(BodyAt::kCommitment, sizeof(Digest)))) {",
+        "if (opening.derived->commitment.bytes().empty()) {",
         ATTACKS + "a_wrap_of_another_key",
     ),
     (
@@ -130,9 +130,8 @@ PACKAGE_READER = [
         VECTORS,
     ),
     (
-        "stored, opener.reader.tag(chunk),\n                                part(payload, chunk)))",
-        "stored, opener.reader.tag(chunk),\n"
-        "                                part(payload, chunk)) && stored.empty())",
+        "stored, reader_.tag(chunk), target))",
+        "stored, reader_.tag(chunk), target) && stored.empty())",
         VECTORS,
     ),
     (
@@ -469,13 +468,13 @@ TRUST = [
         ATTACKS + "a_revoked_key",
     ),
     (
-        "fcntl.flock(number, fcntl.LOCK_EX)",
-        "fcntl.flock(number, fcntl.LOCK_SH)",
+        "return fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "return fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)",
         TRUST_TESTS + "processes_that_accept_at_once_lose_nothing",
     ),
     (
-        "fcntl.flock(number, fcntl.LOCK_EX)",
-        "pass",
+        "return fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "return",
         TRUST_TESTS + "what_another_process_noted_meanwhile_is_kept",
     ),
     (

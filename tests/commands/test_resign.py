@@ -22,7 +22,7 @@ def test_resign_changes_who_signed_and_nothing_else(run, done):
 
     replaced = done("resign p.ewp -o q.ewp --key team.key")
     assert replaced == {"package": "q.ewp", "package_id": before, "signers": [team]}
-    os.rename("p.ewk", "q.ewk")
+    assert Path("q.ewk").read_bytes() == Path("p.ewk").read_bytes()
     status, _, err = run("verify q.ewp" + TRUSTED)
     assert status == 6
     assert "signature" in err
@@ -47,3 +47,13 @@ def test_a_mistake_in_changing_a_package_leaves_it_as_it_was(run, done, line, st
     assert (got, out) == (status, "")
     assert re.search(says, err), err
     assert {path: path.read_bytes() for path in Path().glob("*.ew?")} == before
+
+
+def test_an_encrypted_package_without_its_wrapped_keys_is_not_signed_again(run, done):
+    """No device could open what came of it."""
+    done(ENCRYPTED)
+    os.remove("p.ewk")
+    status, _, err = run("resign p.ewp -o q.ewp --key edgeward-keys/publisher.key")
+    assert status != 0
+    assert "p.ewk" in err
+    assert not list(Path().glob("q.*"))

@@ -187,8 +187,8 @@ def graph(
     dtype = "int32" if is_filling else "float32"
     for number, (builtin, further, options) in enumerate(ops):
         names = [source]
-        for place, values in enumerate(further):
-            names.append(f"input {number} {place}")
+        for slot, values in enumerate(further):
+            names.append(f"input {number} {slot}")
             if values is None:
                 shape = (1,) if builtin in ("SUM", "REDUCE_PROD") else (2,)
                 tensors.append(Tensor(names[-1], "int32", shape))

@@ -236,7 +236,7 @@ def test_loading_writes_nothing_but_what_the_device_must_remember(package, canar
 
     first, written_first = traced(package, tmp_path)
     assert {os.path.dirname(path) for path in first} == {trust.directory}
-    assert all(os.path.basename(path).startswith("state.json") for path in first)
+    assert all(os.path.basename(path).startswith(("state.json", "lock")) for path in first)
     again, written_again = traced(package, tmp_path)
     assert again == []
     for mark in marks(canary):
@@ -254,7 +254,12 @@ def test_no_folder_holds_plaintext_afterwards(package, canary, tmp_path):
         content = path.read_bytes()
         assert not any(mark in content for mark in marks(canary)), path
     written = {str(path.relative_to(tmp_path)) for path in set(tmp_path.rglob("*")) - before}
-    assert written <= {"trust/state.json", "cache/edgeward", "cache/edgeward/engines.json"}
+    assert written <= {
+        "trust/state.json",
+        "trust/lock",
+        "cache/edgeward",
+        "cache/edgeward/engines.json",
+    }
 
 
 def test_what_is_read_by_hand_is_the_callers(package, canary):

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 from sealed import DAY_S, NOW_S, OWNER, PUBLISHER, document, run, seal, signed, successor, trust_at
 
 from edgeward import (
+    BadInput,
     ExpiredRoot,
     MalformedPackage,
     MalformedRoot,
@@ -56,7 +58,7 @@ def state_of(directory):
 
 
 def files(directory):
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != "lock"}
 
 
 # --- Which directory, which root ----------------------------------------------------------------
@@ -499,7 +501,7 @@ from edgeward import Package, Trust
 place = Path(sys.argv[1])
 
 def files():
-    return {one.name: one.read_bytes() for one in place.iterdir()}
+    return {one.name: one.read_bytes() for one in place.iterdir() if one.name != "lock"}
 
 def with_limit(size_bytes, work):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
@@ -641,9 +643,20 @@ with tempfile.TemporaryDirectory() as directory:
 
 
 def is_waited_for(directory):
-    """Whether someone waits for the lock of the directory."""
-    inode = f":{directory.stat().st_ino} "
-    return any("->" in line and inode in line for line in open("/proc/locks"))
+    """Whether someone else of this process has the lock of the directory open."""
+    inode = (directory / "lock").stat().st_ino
+    opened = [
+        os.stat(number).st_ino
+        for number in map(int, os.listdir("/proc/self/fd"))
+        if os.path.exists(f"/proc/self/fd/{number}")
+    ]
+    return opened.count(inode) > 1
+
+
+def held_lock(directory):
+    number = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(number, fcntl.LOCK_EX)
+    return number
 
 
 def test_what_another_process_noted_meanwhile_is_kept(directory, device, package):
@@ -652,8 +665,7 @@ def test_what_another_process_noted_meanwhile_is_kept(directory, device, package
     shutil.copytree(directory, copy)
     Trust(copy).accept(theirs)
 
-    number = os.open(directory, os.O_RDONLY)
-    fcntl.flock(number, fcntl.LOCK_EX)
+    number = held_lock(directory)
     late = threading.Thread(target=device.accept, args=[mine])
     late.start()
     end_s = time.monotonic() + WAIT_S
@@ -737,7 +749,7 @@ def replace_and_fork(path, data):
 
 trust.replace_file = replace_and_fork
 device.accept(core)
-number = os.open(sys.argv[1], os.O_RDONLY)
+number = os.open(os.path.join(sys.argv[1], "lock"), os.O_RDWR)
 fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
 print("free")
 """,
@@ -745,3 +757,50 @@ print("free")
         package(device, 2, min_counter=2).path,
     )
     assert output == "free\n"
+
+
+# --- Others who can read the directory ----------------------------------------------------------
+
+
+def test_whoever_can_only_read_the_directory_keeps_nobody_waiting(directory, device, package):
+    """A lock on the directory, which needs no right to write, is none; the lock file is its own."""
+    newer = package(device, 3, min_counter=3)
+    number = os.open(directory, os.O_RDONLY)
+    fcntl.flock(number, fcntl.LOCK_EX)
+    device.accept(newer)
+    os.close(number)
+    assert device.floors() == {"demo": 3}
+    assert stat.S_IMODE((directory / "lock").stat().st_mode) == 0o600
+
+
+def test_a_lock_that_is_never_free_is_an_error_that_says_so(
+    directory, device, package, monkeypatch
+):
+    monkeypatch.setattr(trust, "MOST_WAIT_S", 0.05)
+    newer = package(device, 3, min_counter=3)
+    number = held_lock(directory)
+    with pytest.raises(TimeoutError, match=r"lock of the trust directory within 0\.05 s") as caught:
+        device.accept(newer)
+    os.close(number)
+    assert caught.value.filename == str(directory / "lock")
+    assert device.floors() == {}
+    device.accept(newer)
+    assert device.floors() == {"demo": 3}
+
+
+@pytest.mark.parametrize("name", ["root.json", "state.json"])
+def test_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(directory, device, name):
+    (directory / name).unlink(missing_ok=True)
+    os.mkfifo(directory / name)
+    with pytest.raises(BadInput, match=f"{name}.*expected a regular file, got a device, pipe"):
+        Trust(directory)
+
+
+def test_drafts_of_killed_writers_are_removed_and_nothing_else(directory, device, package):
+    drafts = [directory / name for name in ("state.json.a1b2c3d4.draft", "root.json.x.draft")]
+    others = [directory / name for name in ("state.json.backup", "2.root.json", "notes.draft")]
+    for path in drafts + others:
+        path.write_bytes(b"")
+    device.accept(package(device, 3, min_counter=3))
+    assert not any(path.exists() for path in drafts)
+    assert all(path.exists() for path in others)

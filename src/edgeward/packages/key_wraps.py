@@ -10,6 +10,7 @@ from edgeward import _core
 from edgeward.durable import replace_file
 from edgeward.errors import WrongKey
 from edgeward.paths import PathLike
+from edgeward.regular_file import open_regular
 
 
 def path_of(package: PathLike) -> str:
@@ -21,7 +22,7 @@ def read(package: PathLike) -> bytes:
     """The bytes of the wraps of the package at `package`. Raises WrongKey when there are none."""
     path = path_of(package)
     try:
-        with open(path, "rb") as file:
+        with open_regular("wrapped keys", path) as file:
             # One byte more than is allowed: the core then refuses it.
             return file.read(_core.MAX_WRAPS_BYTES + 1)
     except FileNotFoundError:
@@ -53,9 +54,14 @@ def add(
             not_before_s,
             not_after_s,
         )
-    replace_file(path_of(package.path), wraps)
+    write(package.path, wraps)
+
+
+def write(package: PathLike, wraps: bytes) -> None:
+    """Put `wraps` beside the package at `package`. Raises OSError."""
+    replace_file(path_of(package), wraps)
 
 
 def remove(package: _core.Package, device: _core.PublicKey) -> None:
     """Take the wrap for `device` out. Raises BadInput when there is none, OSError."""
-    replace_file(path_of(package.path), _core.remove_wrap(read(package.path), device.id))
+    write(package.path, _core.remove_wrap(read(package.path), device.id))

@@ -18,6 +18,7 @@ from edgeward.errors import BadInput, WrongKey
 from edgeward.packages import key_wraps
 from edgeward.packages.contents import CARD, COLUMNS, GOLDEN, LABELS, REFERENCE, Contents
 from edgeward.paths import PathLike
+from edgeward.regular_file import open_regular
 from edgeward.trust.device_key import find_device_key, places
 from edgeward.trust.release import Release
 from edgeward.trust.trust_directory import Trust
@@ -38,9 +39,9 @@ def machine() -> str:
 def is_package(path: PathLike) -> bool:
     """Whether the file at `path` begins as packages do. False for one that cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open_regular("file", path) as file:
             return file.read(len(_core.PACKAGE_MAGIC)) == _core.PACKAGE_MAGIC
-    except OSError:
+    except (OSError, BadInput):
         return False
 
 
@@ -345,10 +346,14 @@ class Package:
     ) -> None:
         """Write it at `output` with signatures of `keys`: in place of its own, or after them.
 
-        The payload, and so the wrapped keys, stay valid. Raises OSError, MalformedPackage when its
-        stored bytes are not those of its head, BadInput for more than 16 signatures.
+        The payload stays as it is, and so do the wrapped keys: those beside it go along. Raises
+        OSError, MalformedPackage when its stored bytes are not those of its head, BadInput for more
+        than 16 signatures, WrongKey when it is encrypted and no wrapped keys lie beside it.
         """
+        wraps = key_wraps.read(self.core.path) if self.is_encrypted else None
         self.core.resign(os.fsdecode(output), list(keys), adds)
+        if wraps is not None:
+            key_wraps.write(output, wraps)
 
     def add_recipients(
         self, devices: Sequence[_core.PublicKey], *, not_before_s: int = 0, not_after_s: int = 0

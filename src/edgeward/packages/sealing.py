@@ -17,6 +17,7 @@ from edgeward.packages.contents import CARD, COLUMNS, GOLDEN, LABELS, ORIGINAL, 
 from edgeward.packages.golden import Golden
 from edgeward.packages.onnx_conversion import to_ort
 from edgeward.paths import PathLike
+from edgeward.regular_file import open_regular
 from edgeward.schema import signatures_report
 from edgeward.trust.release import Release
 
@@ -140,7 +141,7 @@ def _external_data(model: bytes, path: str) -> list[Member]:
 
 
 def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
+    with open_regular("model file", path) as file:
         return file.read()
 
 

@@ -3,6 +3,7 @@
     root.json   who may sign packages, and who may replace this file: signed, written by `root`
     state.json  the floors below which no release runs, the packages that have run here, and the
                 latest time that is certain
+    lock        held by the process that writes
 
 Only this module writes there, one process at a time, each file in one step. The directory itself is
 the anchor of trust: who can write to it decides what the device runs.
@@ -16,9 +17,10 @@ from typing import Any
 
 from edgeward import _core
 from edgeward._core import EPOCH_SHIFT
-from edgeward.durable import replace_file
+from edgeward.durable import is_draft_of, replace_file
 from edgeward.errors import EdgewardError, MalformedRoot, RollbackRefused
 from edgeward.paths import PathLike
+from edgeward.regular_file import open_regular
 
 DEFAULT_DIRECTORY = "/var/lib/edgeward/trust"
 DIRECTORY_VARIABLE = "EDGEWARD_TRUST"
@@ -32,6 +34,9 @@ NEW_STATE: dict[str, Any] = {
     "accepted": {},  # by model name: package ids, the latest last
 }
 MOST_ACCEPTED = 8  # of one model
+ROOT, STATE, LOCK = "root.json", "state.json", "lock"
+MOST_WAIT_S = 10.0  # for a process that writes, which takes milliseconds
+LOCK_PAUSE_S = 0.01
 
 
 class Trust:
@@ -116,11 +121,11 @@ class Trust:
 
     @property
     def _root_path(self) -> str:
-        return os.path.join(self.directory, "root.json")
+        return os.path.join(self.directory, ROOT)
 
     @property
     def _state_path(self) -> str:
-        return os.path.join(self.directory, "state.json")
+        return os.path.join(self.directory, STATE)
 
     def _read(self) -> tuple[_core.TrustRoot, dict[str, Any]]:
         """The root in force, and what is remembered."""
@@ -147,7 +152,7 @@ class Trust:
 
     def _root_bytes(self) -> bytes:
         try:
-            with open(self._root_path, "rb") as file:
+            with open_regular("trust root", self._root_path) as file:
                 return file.read(_core.MAX_ROOT_BYTES + 1)
         except FileNotFoundError as missing:
             message = (
@@ -158,23 +163,49 @@ class Trust:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Holds the directory's lock until the end of the block or of the process."""
+        """Holds the directory's lock until the end of the block or of the process.
+
+        The lock is a file that only this directory's owner can open: a user who can read the
+        directory could hold a lock on it for ever. Drafts that killed writers left are removed.
+        """
         import fcntl
 
-        number = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
+        path = os.path.join(self.directory, LOCK)
+        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(number, fcntl.LOCK_EX)
+            self._wait_for_lock(number)
+            for draft in sorted(os.listdir(self.directory)):
+                if is_draft_of(draft, (ROOT, STATE)):
+                    os.unlink(os.path.join(self.directory, draft))
             yield
         finally:
             # Unlock explicitly: a forked child shares the descriptor and would keep the lock.
             fcntl.flock(number, fcntl.LOCK_UN)
             os.close(number)
 
+    def _wait_for_lock(self, number: int) -> None:
+        import errno
+        import fcntl
+
+        end_s = time.monotonic() + MOST_WAIT_S
+        while True:
+            try:
+                return fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > end_s:
+                    message = (
+                        f"expected the lock of the trust directory within {MOST_WAIT_S:g} s, got "
+                        "none: another process holds it"
+                    )
+                    path = os.path.join(self.directory, LOCK)
+                    raise TimeoutError(errno.ETIMEDOUT, message, path) from None
+                time.sleep(LOCK_PAUSE_S)
+
     def _state(self) -> dict[str, Any]:
         import json
 
         try:
-            with open(self._state_path, "rb") as file:
+            with open_regular("trust state", self._state_path) as file:
                 text = file.read()
         except FileNotFoundError:
             return dict(NEW_STATE)
