@@ -639,6 +639,16 @@ STATISTICS_FORMAT = [
 
 STATISTICS_FILE = [
     (
+        "                if first != path:\n",
+        "                if False:\n",
+        WINDOWS_TESTS + "a_copy_of_a_window_counts_once_and_is_named",
+    ),
+    (
+        "(os.path.dirname(path), saved.id)",
+        '("", saved.id)',
+        WINDOWS_TESTS + "one_id_of_two_devices_is_two_windows",
+    ),
+    (
         "if not self._holds(content):",
         "if True:",
         LEDGER_TESTS + "a_sync_that_fails_behind_the_rename_counts_nothing_twice",
@@ -651,6 +661,11 @@ STATISTICS_FILE = [
 ]
 
 STATISTICS_LEDGER = [
+    (
+        "                        failure = failure or error\n",
+        "                        raise\n",
+        LEDGER_TESTS + "a_release_that_cannot_be_saved_keeps_no_other_from_it",
+    ),
     (
         "if self._recipient is not None or window.boot_id == UNKNOWN_BOOT:",
         "if window.boot_id == UNKNOWN_BOOT:",
@@ -817,6 +832,34 @@ JUDGED_WINDOWS = [
     ),
 ]
 
+TICKER = [
+    (
+        "        except Exception:\n",
+        "        except OSError:\n",
+        "tests/captures/test_ticker.py::test_an_error_in_a_call_is_said_and_ends_no_later_one",
+    ),
+]
+
+REFERENCE_TESTS = "tests/packages/test_reference_statistics.py::test_"
+
+REFERENCE_STATISTICS = [
+    (
+        "    value.encode()  # half",
+        "    # half",
+        REFERENCE_TESTS + "other_documents_of_version_1_are_refused",
+    ),
+    (
+        '" ".join(str(error).split())[:MOST_REASON]',
+        "str(error)",
+        REFERENCE_TESTS + "a_refusal_is_one_line_of_bounded_length",
+    ),
+    (
+        "LEAST_FALSE_ALARMS <= false_alarms",
+        "0 < false_alarms",
+        REFERENCE_TESTS + "other_documents_are_refused",
+    ),
+]
+
 JOINED_WINDOWS = [
     (
         "_core.Statistics.from_bytes(counted.statistics.to_bytes())",
@@ -889,6 +932,8 @@ FAULTS = [
         "src/edgeward/commands/captures_stats.py": CAPTURES_STATS,
         "src/edgeward/captures/judged_windows.py": JUDGED_WINDOWS,
         "src/edgeward/captures/joined_windows.py": JOINED_WINDOWS,
+        "src/edgeward/captures/ticker.py": TICKER,
+        "src/edgeward/packages/reference_statistics.py": REFERENCE_STATISTICS,
         "cpp/python/litert_interpreter.cc": LITERT_INTERPRETER,
         "cpp/bytes/json.cc": JSON,
         "cpp/bytes/base64.cc": BASE64,
