@@ -516,6 +516,8 @@ def test_what_it_says_cannot_be_set(load, name):
 def test_a_tensor_that_cannot_be_shown_is_refused_by_name(engine_name, dtype):
     models = models_of(engine_name)
     if dtype == "string":
+        if engine_name == "onnx":  # which runs strings
+            return
         with pytest.raises(ew.UnsupportedModel, match=r'\A[^\n]*"x"[^\n]*string[^\n]*\Z'):
             ew.load_unsigned(models.strings(), engine=engine_name)
     elif engine_name not in ("litert-interpreter", "tflite"):  # which run complex128
@@ -652,7 +654,7 @@ def test_a_session_outlives_the_model(load):
 def test_a_model_that_failed_to_load_leaves_nothing_behind(load, engine_name):
     for _ in range(20):
         with pytest.raises(ew.EdgewardError):
-            ew.load_unsigned(models_of(engine_name).strings(), engine=engine_name)
+            ew.load_unsigned(models_of(engine_name).identity("complex64")[:-1], engine=engine_name)
     np.testing.assert_array_equal(load("add").predict(X), Y)
 
 

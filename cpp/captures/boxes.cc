@@ -9,9 +9,6 @@
 namespace edgeward {
 namespace {
 
-// The elements of a tensor, or nothing when a dimension is open.
-std::optional<size_t> element_count(const Shape& shape) { return size_bytes(DType::uint8, shape); }
-
 // The index of an output that holds numbers.
 size_t number_output(const std::string& name, const char* role, const Signature& signature) {
   const auto refuse = [&](const auto&... parts) { throw Error(Code::bad_input, "redact: ", role, ": ", parts...); };

@@ -17,7 +17,8 @@ std::vector<size_t> chosen_indices(const CapturePlan& plan, const std::optional<
   for (size_t i = 0; i < specs.size(); ++i) {
     const bool is_wanted =
         !plan.tensors || std::find(plan.tensors->begin(), plan.tensors->end(), specs[i].name) != plan.tensors->end();
-    if (is_wanted && !(redaction && redaction->drops(side, i))) indices.push_back(i);
+    const bool has_place = specs[i].dtype != DType::string;  // capture-format 2: a tensor's size follows from its shape
+    if (is_wanted && has_place && !(redaction && redaction->drops(side, i))) indices.push_back(i);
   }
   return indices;
 }

@@ -13,6 +13,7 @@ constexpr int element_type(DType dtype) {
     case DType::int32: return 2;
     case DType::uint8: return 3;
     case DType::int64: return 4;
+    case DType::string: return 5;
     case DType::boolean: return 6;
     case DType::int16: return 7;
     case DType::complex64: return 8;

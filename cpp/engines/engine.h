@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "error.h"
+#include "system/memory.h"
 #include "tensor/signature.h"
 #include "tensor/tensor.h"
 
@@ -60,7 +61,7 @@ class EngineSession {
   virtual Shape output_shape(size_t index) const = 0;
 
   // Wraps `view`, whose shape is the one in force and whose memory keeps memory_rules() and outlives the binding.
-  // Touches no byte of it.
+  // Touches no byte of it, except that an engine may copy strings, whose block then holds what a run reads.
   virtual Binding bind(Side side, size_t index, const TensorView& view) = 0;
   virtual void release(Binding binding) noexcept = 0;
 
@@ -68,8 +69,9 @@ class EngineSession {
   // Throws Error(engine_failed), OtherShapes; the outputs' contents are then undefined, and nothing is left to release.
   virtual void run(std::span<const Binding> inputs, std::span<Binding> outputs) = 0;
 
-  // The memory of a binding that run() created.
-  virtual TensorView view(Binding binding) const = 0;
+  // The memory of a binding that run() created. Strings are packed into `copy`, which the view then borrows; for other
+  // elements `copy` is left alone. Throws Error(engine_failed).
+  virtual TensorView view(Binding binding, Block& copy) const = 0;
 
   // Restores the initial state. Does nothing for a model without variable tensors.
   virtual void reset() = 0;

@@ -1,6 +1,8 @@
 // Owned: an object behind a C API's opaque pointer, destroyed by that API's own function together with its owner.
 #pragma once
 
+#include <utility>
+
 namespace edgeward {
 
 using Handle = void*;
@@ -14,6 +16,8 @@ class Owned {
   Owned(const Owned&) = delete;
   Owned& operator=(const Owned&) = delete;
   Handle get() const { return handle_; }
+  // The caller destroys it from then on.
+  Handle release() { return std::exchange(handle_, nullptr); }
 
  private:
   Handle handle_;

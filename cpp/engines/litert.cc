@@ -304,7 +304,7 @@ class LitertSession final : public EngineSession {
   Binding bind(Side side, size_t index, const TensorView& view) override;
   void release(Binding binding) noexcept override;
   void run(std::span<const Binding> inputs, std::span<Binding> outputs) override;
-  TensorView view(Binding) const override;
+  TensorView view(Binding, Block&) const override;
   void reset() override {}
 
   // Nodes that the engine's own kernels ran since the profiler was started; -1 when the library does not report them.
@@ -498,7 +498,7 @@ void LitertSession::run(std::span<const Binding> inputs, std::span<Binding> outp
   check(status, "running");
 }
 
-TensorView LitertSession::view(Binding) const {
+TensorView LitertSession::view(Binding, Block&) const {
   throw Error(Code::engine_failed, "litert: expected a binding of its own, got one of ours");
 }
 

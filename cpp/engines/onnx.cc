@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <deque>
 #include <map>
 #include <set>
@@ -14,6 +15,7 @@
 #include "model_files/model_format.h"
 #include "model_files/onnx_file.h"
 #include "model_files/ort_file.h"
+#include "tensor/string_block.h"
 
 namespace edgeward {
 namespace {
@@ -60,9 +62,14 @@ struct Api {
   Status (*output_name)(Handle, size_t, Handle, char**);
   Status (*allocator)(Handle*);
   Status (*allocator_free)(Handle, void*);
+  Status (*create_strings)(Handle, const int64_t*, size_t, int, Handle*);
   Status (*create_value)(Handle, void*, size_t, const int64_t*, size_t, int, Handle*);
   Status (*value_data)(Handle, void**);
+  Status (*string_room)(Handle, size_t, size_t, char**);
+  Status (*strings_bytes)(Handle, size_t*);
+  Status (*strings_content)(Handle, void*, size_t, size_t*, size_t);
   Status (*value_shape)(Handle, Handle*);
+  Status (*value_kind)(Handle, int*);
   Status (*tensor_info)(Handle, Handle*);
   Status (*element_type)(Handle, int*);
   Status (*rank)(Handle, size_t*);
@@ -114,9 +121,13 @@ Api::Api(const Library& library) {
   take<34>(table, output_type);
   take<36>(table, input_name);
   take<37>(table, output_name);
+  take<48>(table, create_strings);
   take<49>(table, create_value);
   take<51>(table, value_data);
+  take<53>(table, strings_bytes);
+  take<54>(table, strings_content);
   take<55>(table, tensor_info);
+  take<56>(table, value_kind);
   take<60>(table, element_type);
   take<61>(table, rank);
   take<62>(table, dims);
@@ -132,6 +143,7 @@ Api::Api(const Library& library) {
   take<99>(table, release_shape);
   take<100>(table, release_options);
   take<130>(table, add_config);
+  take<252>(table, string_room);
   take<279>(table, add_external);
   check(create_env(kLogFatal, "edgeward", &env));
   check(cpu_memory(kDeviceAllocator, kDefaultMemory, &memory));
@@ -150,6 +162,7 @@ constexpr ElementType kElementTypes[] = {
     {DType::int16, 5},
     {DType::int32, 6},
     {DType::int64, 7},
+    {DType::string, 8},
     {DType::boolean, 9},
     {DType::float16, 10},
     {DType::float64, 11},
@@ -168,17 +181,24 @@ constexpr ElementType kElementTypes[] = {
     {DType::int2, 25},
     {DType::float8_e8m0fnu, 26},
 };
-constexpr int kString = 8;
 constexpr int kFloat4e2m1 = 23;  // no operator of the CPU takes it
 
 DType dtype_of(int number, const char* side, const std::string& name) {
   for (const ElementType& type : kElementTypes) {
     if (type.number == number) return type.dtype;
   }
-  const std::string kind = number == kString       ? "a string tensor"
-                           : number == kFloat4e2m1 ? "a float4_e2m1fn tensor"
-                                                   : "element type " + std::to_string(number);
-  throw Error(Code::unsupported_model, side, " \"", name, "\": expected a numeric tensor, got ", kind);
+  throw Error(Code::unsupported_model, side, " \"", name, "\": expected numbers, booleans or strings, got ",
+              number == kFloat4e2m1 ? "float4_e2m1fn" : "element type " + std::to_string(number));
+}
+
+const char* kind_name(int kind) {
+  switch (kind) {
+    case 2: return "a sequence";
+    case 3: return "a map";
+    case 5: return "a sparse tensor";
+    case 6: return "an optional value";
+    default: return "another kind of value";
+  }
 }
 
 int element_number(DType dtype) {
@@ -257,8 +277,11 @@ Shape shape_of(const Api& api, Handle info, const char* side, const std::string&
 GraphTensor read_tensor(const Api& api, Handle type, const char* side, const std::string& name) {
   Handle info = nullptr;  // owned by `type`
   api.check(api.tensor_info(type, &info));
-  if (info == nullptr)
-    throw Error(Code::unsupported_model, side, " \"", name, "\": expected a tensor, got another kind of value");
+  if (info == nullptr) {
+    int kind = 0;
+    api.check(api.value_kind(type, &kind));
+    throw Error(Code::unsupported_model, side, " \"", name, "\": expected a tensor, got ", kind_name(kind));
+  }
   int element = 0;
   api.check(api.element_type(info, &element));
   GraphTensor tensor{{name, dtype_of(element, side, name), shape_of(api, info, side, name), {}}, {}};
@@ -329,7 +352,7 @@ class OnnxSession final : public EngineSession {
   Binding bind(Side side, size_t index, const TensorView& view) override;
   void release(Binding binding) noexcept override { weights_->api.release_value(binding); }
   void run(std::span<const Binding> inputs, std::span<Binding> outputs) override;
-  TensorView view(Binding binding) const override;
+  TensorView view(Binding binding, Block& copy) const override;
   void reset() override {}
 
  private:
@@ -377,7 +400,26 @@ void OnnxSession::resize(std::span<const Shape> input_shapes) {
   }
 }
 
+// The engine keeps strings as objects of its own, so that it gets a copy.
+Handle strings_value(const Api& api, const TensorView& view) {
+  const auto strings = StringBlock::try_read({view.data, view.size_bytes});
+  if (!strings || strings->count() != element_count(view.shape))
+    throw Error(Code::engine_failed, "onnx: expected a block of the strings of ", text(view.shape), ", got another");
+  Handle handle = nullptr;
+  api.check(api.create_strings(api.default_allocator, view.shape.data(), view.shape.rank(),
+                               element_number(DType::string), &handle));
+  Owned value(handle, api.release_value);
+  for (size_t i = 0; i < strings->count(); ++i) {
+    const std::string_view string = (*strings)[i];
+    char* room = nullptr;
+    api.check(api.string_room(handle, i, string.size(), &room));
+    if (!string.empty()) std::memcpy(room, string.data(), string.size());
+  }
+  return value.release();
+}
+
 Binding OnnxSession::bind(Side, size_t, const TensorView& view) {
+  if (view.dtype == DType::string) return strings_value(weights_->api, view);
   Handle value = nullptr;
   weights_->api.check(weights_->api.create_value(weights_->api.memory, view.data, view.size_bytes, view.shape.data(),
                                                  view.shape.rank(), element_number(view.dtype), &value));
@@ -425,7 +467,28 @@ Shape OnnxSession::value_shape(Binding binding) const {
   return shape_of(weights_->api, info.get(), "output", "");
 }
 
-TensorView OnnxSession::view(Binding binding) const {
+// Packs the strings of an engine's value.
+Block block_of(const Api& api, Handle value, const Shape& shape) {
+  const size_t count = element_count(shape).value_or(SIZE_MAX);
+  size_t text_bytes = 0;
+  api.check(api.strings_bytes(value, &text_bytes));
+  const auto bytes = string_block_bytes(count, text_bytes);
+  if (!bytes) {
+    throw Error(Code::engine_failed, "onnx: expected an output whose strings fit 2^31 bytes, got ", text_bytes,
+                " bytes in ", text(shape));
+  }
+  Block block = Block::uninitialized(*bytes);
+  std::vector<size_t> begins(count);
+  api.check(api.strings_content(value, block.data() + (*bytes - text_bytes), text_bytes, begins.data(), count));
+  StringBlockWriter writer({block.data(), *bytes}, count);
+  for (size_t i = 0; i < count; ++i) {
+    const size_t end = i + 1 < count ? begins[i + 1] : text_bytes;
+    (void)writer.add(end - begins[i]);  // the bytes are there already
+  }
+  return block;
+}
+
+TensorView OnnxSession::view(Binding binding, Block& copy) const {
   const Api& api = weights_->api;
   Handle handle = nullptr;
   api.check(api.value_shape(binding, &handle));
@@ -433,6 +496,10 @@ TensorView OnnxSession::view(Binding binding) const {
   int element = 0;
   api.check(api.element_type(info.get(), &element));
   TensorView view{dtype_of(element, "output", ""), shape_of(api, info.get(), "output", ""), nullptr, 0};
+  if (view.dtype == DType::string) {
+    copy = block_of(api, binding, view.shape);
+    return {view.dtype, view.shape, copy.data(), copy.size_bytes()};
+  }
   void* data = nullptr;
   api.check(api.value_data(binding, &data));
   const auto bytes = size_bytes(view.dtype, view.shape);

@@ -369,7 +369,7 @@ class TfliteSession final : public EngineSession {
   Binding bind(Side side, size_t index, const TensorView& view) override;
   void release(Binding binding) noexcept override { delete static_cast<Bound*>(binding); }
   void run(std::span<const Binding> inputs, std::span<Binding> outputs) override;
-  TensorView view(Binding binding) const override { return bound(binding).view; }
+  TensorView view(Binding binding, Block&) const override { return bound(binding).view; }
   void reset() override;
 
  private:

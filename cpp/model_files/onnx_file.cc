@@ -357,41 +357,53 @@ class Checker {
     return name;
   }
 
-  void type(Bytes bytes, const std::string& named, int depth, bool must_be_tensor) {
+  OnnxKind type(Bytes bytes, const std::string& named, int depth, bool must_be_tensor) {
     check_depth(depth);
-    int tensor_count = 0;
+    OnnxKind kind = OnnxKind::none;
+    OnnxKind inner = OnnxKind::none;
     ProtobufFields fields(bytes, "TypeProto");
     ProtobufField field;
     while (fields.next(field)) {
       switch (field.number) {
         case 1:
+          if (must_be_tensor && kind != OnnxKind::none) refuse(named, ": two types, expected one");
           tensor_type(field.message(), named, must_be_tensor);
-          ++tensor_count;
+          kind = OnnxKind::tensor;
           break;
         case 4:
-        case 9: {
-          ProtobufFields inner(field.message(), "TypeProto");
-          ProtobufField part;
-          while (inner.next(part)) {
-            if (part.number == 1) type(part.message(), named, depth + 1, false);
-          }
+        case 9:
+          kind = field.number == 4 ? OnnxKind::sequence : OnnxKind::optional;
+          inner = inner_type(field.message(), 1, named, depth);
           break;
-        }
-        case 5: {
-          ProtobufFields inner(field.message(), "TypeProto");
-          ProtobufField part;
-          while (inner.next(part)) {
-            if (part.number == 1) part.integer();
-            if (part.number == 2) type(part.message(), named, depth + 1, false);
-          }
+        case 5:
+          kind = OnnxKind::map;
+          inner_type(field.message(), 2, named, depth);
           break;
-        }
         case 6: field.text(); break;
-        case 8: tensor_type(field.message(), named, false); break;
+        case 8:
+          kind = OnnxKind::sparse_tensor;
+          tensor_type(field.message(), named, false);
+          break;
         default: break;
       }
     }
-    if (must_be_tensor && tensor_count != 1) throw Error(Code::unsupported_model, named, ": not a tensor");
+    if (must_be_tensor) require_tensor(named, kind, inner);
+    return kind;
+  }
+
+  // The type in field `number` of a sequence, an optional or a map, whose field 1 is a number where that is another.
+  OnnxKind inner_type(Bytes bytes, uint32_t number, const std::string& named, int depth) {
+    OnnxKind kind = OnnxKind::none;
+    ProtobufFields fields(bytes, "TypeProto");
+    ProtobufField field;
+    while (fields.next(field)) {
+      if (field.number == number) {
+        kind = type(field.message(), named, depth + 1, false);
+      } else if (field.number == 1) {
+        field.integer();
+      }
+    }
+    return kind;
   }
 
   void tensor_type(Bytes bytes, const std::string& named, bool is_endpoint) {
@@ -406,9 +418,6 @@ class Checker {
     const std::optional<OnnxElement> element = onnx_element(element_type);
     if (element_type != 0 && !element) throw Error(Code::unsupported_model, named, ": element type ", element_type);
     if (is_endpoint && element_type == 0) refuse(named, ": no element type");
-    if (is_endpoint && element->store == kOnnxStringStore) {
-      throw Error(Code::unsupported_model, named, " has elements of type string, expected numbers or booleans");
-    }
     if (shape) check_shape(*shape, named, element ? element->bits : 8, is_endpoint);
   }
 

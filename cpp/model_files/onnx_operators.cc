@@ -93,6 +93,16 @@ std::optional<OnnxElement> onnx_element(int64_t type) {
   return kElements[type];
 }
 
+void require_tensor(const std::string& named, OnnxKind kind, OnnxKind inner) {
+  constexpr std::string_view kNames[] = {"value", "tensor", "sequence", "map", "sparse tensor", "optional"};
+  if (kind == OnnxKind::tensor) return;
+  std::string got = "a " + std::string(kNames[static_cast<size_t>(kind)]);
+  if (kind == OnnxKind::none) got += " of no type";
+  if (kind == OnnxKind::sequence) got += " of " + std::string(kNames[static_cast<size_t>(inner)]) + "s";
+  if (kind == OnnxKind::optional) got = "an optional " + std::string(kNames[static_cast<size_t>(inner)]);
+  throw Error(Code::unsupported_model, named, ": expected a tensor, got ", got);
+}
+
 std::string text(const OnnxNode& node) {
   return "node " + std::to_string(node.index) + " (" + std::string(node.type) + ")";
 }

@@ -22,6 +22,20 @@ inline constexpr uint8_t kOnnxStringStore = 5;
 // By the format's number of the type; nullopt for a number that is not an element type.
 std::optional<OnnxElement> onnx_element(int64_t type);
 
+// What a value of a graph is.
+enum class OnnxKind : uint8_t {
+  none,  // it is not said
+  tensor,
+  sequence,
+  map,
+  sparse_tensor,
+  optional
+};
+
+// Throws Error(unsupported_model) unless an input or output, `named` 'input "x"', is a tensor. `inner` is what a sequence
+// or an optional holds.
+void require_tensor(const std::string& named, OnnxKind kind, OnnxKind inner);
+
 // More than a device's memory holds: a corrupt dimension must not become an allocation that ends the process.
 inline constexpr size_t kMaxOnnxRank = 32;
 inline constexpr uint64_t kMaxOnnxElements = uint64_t{1} << 32;

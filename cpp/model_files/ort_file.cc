@@ -337,21 +337,23 @@ class Checker {
     if (info == infos.end()) refuse(what, " \"", name, "\": no node argument describes it");
     const FlatTable type = info->second.table(value_info::type);
     if (!type) refuse(what, " \"", name, "\": no type");
-    if (type.scalar<uint8_t>(type_info::value_type, 0) != 1)
-      throw Error(Code::unsupported_model, what, " \"", name, "\": not a tensor");
-    const FlatTable of_tensor = type.table(type_info::value);
-    const auto element_type = of_tensor.scalar<int32_t>(tensor_type::elem_type, 0);
+    const FlatTable value = type.table(type_info::value);
+    const OnnxKind kind = kind_of(type);
+    require_tensor(std::string(what) + " \"" + std::string(name) + "\"", kind,
+                   kind == OnnxKind::sequence ? kind_of(value.table(0)) : OnnxKind::none);
+    const auto element_type = value.scalar<int32_t>(tensor_type::elem_type, 0);
     const std::optional<OnnxElement> element = onnx_element(element_type);
     if (!element) refuse(what, " \"", name, "\": element type ", element_type);
-    if (element->store == kOnnxStringStore) {
-      throw Error(Code::unsupported_model, what, " \"", name,
-                  "\" has elements of type string, expected numbers or booleans");
-    }
     constexpr uint32_t kMaxRank = 8;
-    if (of_tensor.table(tensor_type::shape).tables(0).size() > kMaxRank) {
+    if (value.table(tensor_type::shape).tables(0).size() > kMaxRank) {
       throw Error(Code::unsupported_model, what, " \"", name, "\": rank ",
-                  of_tensor.table(tensor_type::shape).tables(0).size(), ", expected at most ", kMaxRank);
+                  value.table(tensor_type::shape).tables(0).size(), ", expected at most ", kMaxRank);
     }
+  }
+
+  static OnnxKind kind_of(const FlatTable& type) {
+    constexpr OnnxKind kKinds[] = {OnnxKind::none, OnnxKind::tensor, OnnxKind::sequence, OnnxKind::map};
+    return kKinds[std::min<size_t>(type.scalar<uint8_t>(type_info::value_type, 0), std::size(kKinds) - 1)];
   }
 
   void check_type(const FlatTable& type, std::string_view name) {

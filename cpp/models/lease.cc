@@ -19,7 +19,7 @@ Lease lease_of_engine(std::shared_ptr<EngineSession> engine, Binding binding) {
   Lease lease(new OutputMemory);
   lease->binding = binding;
   lease->engine = std::move(engine);
-  lease->view = lease->engine->view(binding);  // if it throws, the lease releases the binding
+  lease->view = lease->engine->view(binding, lease->block);  // if it throws, the lease releases the binding
   return lease;
 }
 

@@ -22,7 +22,7 @@ struct BoundTensor {
 
 // The binding is null once the session is gone.
 struct OutputMemory : BoundTensor {
-  Block block;                            // empty when the memory is the engine's own
+  Block block;                            // empty when the memory is the engine's own, and not strings
   std::shared_ptr<OutputPool> pool;       // set while lent out of a pool
   std::shared_ptr<EngineSession> engine;  // set while the memory is the engine's own
   ForkMark fork_mark;  // memory from before a fork is left alone in the child, where its locks may be held

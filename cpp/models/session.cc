@@ -6,11 +6,27 @@
 #include <utility>
 
 #include "error.h"
+#include "tensor/string_block.h"
 
 namespace edgeward {
 namespace {
 
 Binding binding_of(const BoundTensor* tensor) { return tensor == nullptr ? nullptr : tensor->binding; }
+
+// What an input needs: strings are empty at first. Nothing when no memory could hold it.
+std::optional<size_t> first_bytes(DType dtype, const Shape& shape) {
+  if (dtype != DType::string) return size_bytes(dtype, shape);
+  const auto count = element_count(shape);
+  return count ? string_block_bytes(*count, 0) : std::nullopt;
+}
+
+std::shared_ptr<Block> empty_strings(const Shape& shape) {
+  const size_t count = *element_count(shape);
+  auto block = std::make_shared<Block>(Block::uninitialized(*string_block_bytes(count, 0)));
+  StringBlockWriter writer({block->data(), block->size_bytes()}, count);
+  for (size_t i = 0; i < count; ++i) (void)writer.add(0);
+  return block;
+}
 
 }  // namespace
 
@@ -58,6 +74,7 @@ Session::Session(std::shared_ptr<const Engine> engine, size_t signature_index)
     Shape shape = spec.shape;
     for (size_t axis = 0; axis < shape.rank(); ++axis) shape[axis] = shape[axis] < 0 ? 1 : shape[axis];
     first_shapes.push_back(shape);
+    has_string_inputs_ |= spec.dtype == DType::string;
     inputs_.emplace_back().spec = &spec;
   }
   for (const TensorSpec& spec : signature_.outputs) outputs_.emplace_back().spec = &spec;
@@ -151,8 +168,7 @@ void Session::restore(const Setting& setting) {
 
 void Session::impose_shapes(std::span<const Shape> input_shapes) {
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    const auto size = size_bytes(inputs_[i].spec->dtype, input_shapes[i]);
-    if (!size) {
+    if (!first_bytes(inputs_[i].spec->dtype, input_shapes[i])) {
       throw Error(Code::bad_input, "input \"", inputs_[i].spec->name,
                   "\": expected a size that fits memory, got shape ", text(input_shapes[i]));
     }
@@ -161,12 +177,14 @@ void Session::impose_shapes(std::span<const Shape> input_shapes) {
   engine_session_->resize(input_shapes);
   for (size_t i = 0; i < inputs_.size(); ++i) {
     inputs_[i].shape = input_shapes[i];
-    inputs_[i].size_bytes = *size_bytes(inputs_[i].spec->dtype, input_shapes[i]);
+    inputs_[i].size_bytes = *first_bytes(inputs_[i].spec->dtype, input_shapes[i]);
     inputs_[i].own_block.reset();
+    if (inputs_[i].spec->dtype == DType::string) inputs_[i].own_block = empty_strings(input_shapes[i]);
   }
   // Kernels that have nothing to read may return before they write.
-  zeroes_outputs_ = leaves_unwritten_ || std::any_of(inputs_.begin(), inputs_.end(),
-                                                     [](const Input& input) { return input.size_bytes == 0; });
+  zeroes_outputs_ = leaves_unwritten_ || std::any_of(inputs_.begin(), inputs_.end(), [](const Input& input) {
+                      return element_count(input.shape) == 0;
+                    });
   has_engine_outputs_ = false;
   for (size_t i = 0; i < outputs_.size(); ++i) {
     Output& output = outputs_[i];
@@ -212,7 +230,7 @@ void Session::resize(std::span<const Shape> input_shapes) {
 const BoundTensor& Session::bind_own(Slot& slot, Side side, size_t index) {
   if (slot.own.binding != nullptr) return slot.own;
   if (slot.own_block == nullptr) slot.own_block = std::make_shared<Block>(Block::zeroed(slot.size_bytes));
-  slot.own.view = {slot.spec->dtype, slot.shape, slot.own_block->data(), slot.size_bytes};
+  slot.own.view = {slot.spec->dtype, slot.shape, slot.own_block->data(), slot.own_block->size_bytes()};
   slot.own.binding = engine_session_->bind(side, index, slot.own.view);
   return slot.own;
 }
@@ -257,6 +275,7 @@ void Session::bind_all_own() {
 
 void Session::run() {
   const Entry entry(*this);
+  if (has_string_inputs_) take_strings();
   if (!is_own_bound_) bind_all_own();
   run_bound();
   for (Output& output : outputs_) {
@@ -339,6 +358,7 @@ void Session::collect_engine_outputs() {
     try {
       outputs_[i].result = lease_of_engine(engine_session_, std::exchange(bound_outputs_[i], nullptr));
       outputs_[i].bound = outputs_[i].result.get();
+      if (outputs_[i].spec->dtype == DType::string) ++copies_;
     } catch (...) {
       failure = std::current_exception();
     }
@@ -393,8 +413,9 @@ void Session::adopt_argument_shapes() {
 void Session::check_target(const Output& output) const {
   const Shape wanted = storage_shape(output.spec->dtype, output.shape);
   if (output.pool == nullptr) {
-    throw Error(Code::bad_input, "output \"", output.spec->name, "\": expected no out=, because its shape ",
-                text(output.shape), " depends on values");
+    throw Error(Code::bad_input, "output \"", output.spec->name, "\": expected no out=, because ",
+                output.spec->dtype == DType::string ? "strings have no memory of a known size"
+                                                    : "its shape " + text(output.shape) + " depends on values");
   }
   if (!(output.target.shape == wanted) || !is_contiguous(output.target)) {
     throw Error(Code::bad_input, "output \"", output.spec->name, "\": expected a C-contiguous out= of ", text(wanted),
@@ -418,7 +439,35 @@ bool Session::is_aligned(const StridedView& view) const {
   return reinterpret_cast<uintptr_t>(view.data) % std::max(rules_.alignment_bytes, view.element_bytes) == 0;
 }
 
+void Session::set_strings(size_t index, const Shape& shape, std::shared_ptr<Block> strings) {
+  const Entry entry(*this);
+  inputs_[index].argument.shape = shape;
+  inputs_[index].strings = std::move(strings);
+}
+
+const BoundTensor& Session::bind_strings(Input& input, size_t index) {
+  if (Binding previous = std::exchange(input.own.binding, nullptr)) engine_session_->release(previous);
+  input.own_block = std::move(input.strings);
+  ++copies_;
+  return bind_own(input, Side::input, index);
+}
+
+// For run(), whose shapes are those in force.
+void Session::take_strings() {
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    Input& input = inputs_[i];
+    if (input.strings == nullptr) continue;
+    if (!(input.argument.shape == input.shape)) {
+      throw Error(Code::bad_input, "input \"", input.spec->name, "\": expected string ", text(input.shape), ", got ",
+                  text(input.argument.shape));
+    }
+    (void)bind_strings(input, i);
+    is_own_bound_ = false;
+  }
+}
+
 const BoundTensor& Session::bind_argument(Input& input, size_t index) {
+  if (input.strings != nullptr) return bind_strings(input, index);
   const StridedView& argument = input.argument;
   const bool is_usable = is_contiguous(argument) && is_aligned(argument) &&
                          readable_slack(argument.data, input.size_bytes) >= rules_.slack_bytes &&

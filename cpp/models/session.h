@@ -47,6 +47,7 @@ class Session {
   // when the engine refuses the combination, Error(out_of_memory); the shapes in force then stay.
   void resize(std::span<const Shape> input_shapes);
   const Shape& input_shape(size_t index) const { return inputs_[index].shape; }
+  bool has_string_inputs() const { return has_string_inputs_; }
   // True when run() puts some output into other memory each time.
   bool has_engine_outputs() const { return has_engine_outputs_; }
 
@@ -62,6 +63,10 @@ class Session {
   // What predict() reads. Every input must be set again for each call, be located outside of own_input(), and live
   // until the call returns.
   StridedView& argument(size_t index) { return inputs_[index].argument; }
+  // The strings that an input of such elements has from then on, for predict() and run(): a StringBlock of the elements
+  // of `shape`, aligned and with slack as a Block is. Copied into the engine's memory or bound there, and counted as a
+  // copy, by the next run.
+  void set_strings(size_t index, const Shape& shape, std::shared_ptr<Block> strings);
   // Where predict() writes an output; with data == nullptr, to fresh memory. Consumed by the call.
   StridedView& target(size_t index) { return outputs_[index].target; }
   // Resizes when an argument has another shape, starts from the initial state, runs.
@@ -75,7 +80,7 @@ class Session {
   // Null when nothing is captured.
   const Capture* capture() const { return recorder_ == nullptr ? nullptr : recorder_->capture().get(); }
 
-  // How many inputs and outputs predict() has copied.
+  // How many inputs and outputs predict() has copied, and tensors of strings run().
   uint64_t copies() const { return copies_; }
 
  private:
@@ -93,6 +98,7 @@ class Session {
   };
   struct Input : Slot {
     StridedView argument{};
+    std::shared_ptr<Block> strings;  // those of set_strings(), until the next run
   };
   struct Output : Slot {
     std::shared_ptr<OutputMemory> engine_memory;  // of the last run(), when the shape is known only after it
@@ -130,6 +136,9 @@ class Session {
   bool overlaps_a_target(const std::byte* data, size_t size_bytes, const Output* besides) const;
   bool is_aligned(const StridedView& view) const;
   const BoundTensor& bind_argument(Input& input, size_t index);
+  // Makes the strings that were set the input's own memory, and binds it.
+  const BoundTensor& bind_strings(Input& input, size_t index);
+  void take_strings();
   // Null: the engine makes the memory.
   const BoundTensor* bind_result(Output& output, size_t index);
   // Runs what is bound, and lets the recorder see it when it asks to.
@@ -151,6 +160,7 @@ class Session {
   bool is_stateful_;
   bool leaves_unwritten_;
   bool zeroes_outputs_ = false;  // before each run: kernels may leave bytes of them unwritten
+  bool has_string_inputs_ = false;
   bool has_engine_outputs_ = false;
   std::atomic<bool> in_use_{false};
   std::shared_ptr<EngineSession> engine_session_;  // null once closed

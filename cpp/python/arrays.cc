@@ -28,6 +28,8 @@ py::array empty(const py::object& shape, const py::object& dtype) {
     throw Error(Code::bad_input, "empty: expected a dtype that models have, got ", py::str(dtype).cast<std::string>());
   }
   const auto known = static_cast<DType>(index);
+  if (known == DType::string)
+    throw Error(Code::bad_input, "empty: expected a dtype with elements of one size, got string (pass a list of str)");
   const auto bytes = size_bytes(known, wanted);
   if (!bytes) throw Error(Code::bad_input, "empty: expected a size that fits memory, got shape ", text(wanted));
   auto block = std::make_unique<Block>(Block::uninitialized(*bytes));
@@ -41,6 +43,7 @@ py::array empty(const py::object& shape, const py::object& dtype) {
 py::dtype array_dtype(DType dtype) {
   switch (dtype) {
     case DType::bfloat16: return py::dtype("uint16");
+    case DType::string: return py::dtype("O");
     case DType::int2:
     case DType::int4:
     case DType::uint4:

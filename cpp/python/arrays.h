@@ -12,10 +12,11 @@ namespace edgeward {
 
 namespace py = pybind11;
 
-// numpy's dtype for the elements: the same type where numpy has it, else unsigned integers that hold the bits.
+// numpy's dtype for the elements: the same type where numpy has it, objects for strings, else unsigned integers that
+// hold the bits.
 py::dtype array_dtype(DType dtype);
 
-// An array over `data`, which `owner` keeps alive.
+// An array over `data`, which `owner` keeps alive. Not for strings: strings_array() copies them.
 py::array array_over(DType dtype, const Shape& tensor_shape, std::byte* data, py::handle owner);
 
 // From one whole number, or a sequence of them. Throws Error(bad_input), naming `what`.

@@ -250,7 +250,7 @@ class LitertInterpreterSession final : public EngineSession {
   Binding bind(Side, size_t, const TensorView& view) override { return new Bound{view, {}}; }
   void release(Binding binding) noexcept override { delete static_cast<Bound*>(binding); }
   void run(std::span<const Binding> inputs, std::span<Binding> outputs) override;
-  TensorView view(Binding binding) const override { return bound(binding).view; }
+  TensorView view(Binding binding, Block&) const override { return bound(binding).view; }
   void reset() override;
 
  private:

@@ -15,6 +15,7 @@
 #include "model_files/onnx_file.h"
 #include "python/arrays.h"
 #include "python/litert_interpreter.h"
+#include "python/strings.h"
 #include "python/words.h"
 #include "system/file.h"
 
@@ -29,7 +30,8 @@ struct ViewOwner {
   std::shared_ptr<Session> session;
 };
 
-py::array view_of(const Session::Own& own, const std::shared_ptr<Session>& session) {
+py::object view_of(const Session::Own& own, const std::shared_ptr<Session>& session) {
+  if (own.view.dtype == DType::string) return strings_array(own.view);
   const py::capsule owner(new ViewOwner{own.keeper, session}, [](void* held) { delete static_cast<ViewOwner*>(held); });
   return array_over(own.view.dtype, own.view.shape, own.view.data, owner);
 }
@@ -42,7 +44,11 @@ py::object session_inputs(PySession& self) {
   if (self.inputs) return self.inputs;
   py::dict views;
   const auto& specs = self.core->signature().inputs;
-  for (size_t i = 0; i < specs.size(); ++i) views[py::str(specs[i].name)] = view_of(self.core->own_input(i), self.core);
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const Session::Own own = self.core->own_input(i);
+    views[py::str(specs[i].name)] =
+        specs[i].dtype == DType::string ? empty_strings_array(own.view.shape) : view_of(own, self.core);
+  }
   self.inputs = read_only(views);
   return self.inputs;
 }
@@ -317,14 +323,25 @@ std::unique_ptr<PyModel> model_of(Block file, const EngineLibrary& library, int 
     model->core = opened(std::move(file), library, threads, std::move(external));
   }
   model->threads = threads;
-  const auto intern = [](const std::vector<TensorSpec>& specs, std::vector<py::object>& names) {
+  const auto intern = [&](const std::vector<TensorSpec>& specs, std::vector<py::object>& names) {
     for (const TensorSpec& spec : specs) {
+      model->has_strings |= spec.dtype == DType::string;
       names.push_back(py::reinterpret_steal<py::object>(PyUnicode_InternFromString(spec.name.c_str())));
     }
   };
   intern(model->core->signatures()[0].inputs, model->input_names);
   intern(model->core->signatures()[0].outputs, model->output_names);
   return model;
+}
+
+void set_session_strings(PySession& self) {
+  if (!self.inputs) return;  // nobody has seen the arrays: the strings in force stay
+  const auto& specs = self.core->signature().inputs;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].dtype != DType::string) continue;
+    Strings strings = strings_from(py::object(self.inputs[py::str(specs[i].name)]), specs[i]);
+    self.core->set_strings(i, strings.shape, std::move(strings.block));
+  }
 }
 
 void bind_models(py::module_& module) {

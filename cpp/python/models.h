@@ -43,6 +43,7 @@ class GilPace {
 struct PyModel {
   std::unique_ptr<Model> core;
   int threads;
+  bool has_strings = false;  // among the inputs and outputs of predict()
   GilPace gil;
   std::vector<py::object> input_names;  // interned
   std::vector<py::object> output_names;
@@ -54,6 +55,9 @@ struct PySession {
   py::object inputs;  // the mappings as last returned; empty when they must be built again
   py::object outputs;
 };
+
+// Gives the session the strings in the arrays of `inputs`, before a run.
+void set_session_strings(PySession& session);
 
 // Opens a model in its engine, with the interpreter lock released.
 std::unique_ptr<PyModel> model_of(Block file, const EngineLibrary& library, int threads,

@@ -7,6 +7,7 @@
 #include "python/arrays.h"
 #include "python/errors.h"
 #include "python/models.h"
+#include "python/strings.h"
 
 namespace edgeward {
 namespace {
@@ -156,6 +157,10 @@ PyObject* own_copy(PyObject* mapping, Temporaries& temporaries) {
 
 void take_input(Session& session, size_t index, PyObject* object, Temporaries& temporaries) {
   const TensorSpec& spec = session.signature().inputs[index];
+  if (spec.dtype == DType::string) {
+    Strings strings = strings_from(object, spec);
+    return session.set_strings(index, strings.shape, std::move(strings.block));
+  }
   if (!npy_api::get().PyArray_Check_(object)) {
     temporaries.push_back(as_array(object, spec));
     object = temporaries.back().ptr();
@@ -218,6 +223,10 @@ class Arguments {
 };
 
 void read_target(const TensorSpec& spec, PyObject* object, StridedView& view) {
+  if (spec.dtype == DType::string) {
+    throw Error(Code::bad_input, "output \"", spec.name,
+                "\": expected no out=, because strings are returned in a new array");
+  }
   if (!npy_api::get().PyArray_Check_(object))
     refuse("output", spec, std::string("a ") + Py_TYPE(object)->tp_name + " as out=");
   if ((reinterpret_cast<const PyArray_Proxy*>(object)->flags & npy_api::NPY_ARRAY_WRITEABLE_) == 0) {
@@ -276,7 +285,9 @@ PyObject* predict_general(PyModel& self, PyObject* const* args, size_t count, Py
   run_within(self.gil, [&] { session->predict(); });
 
   const auto result_of = [&](size_t i) {
-    return targets[i] != nullptr ? py::reinterpret_borrow<py::object>(targets[i]) : array_of(session->take(i));
+    if (targets[i] != nullptr) return py::reinterpret_borrow<py::object>(targets[i]);
+    Lease lease = session->take(i);
+    return lease->view.dtype == DType::string ? strings_array(lease->view) : array_of(std::move(lease));
   };
   if (targets.size() == 1) return result_of(0).release().ptr();
   py::dict results;
@@ -287,7 +298,7 @@ PyObject* predict_general(PyModel& self, PyObject* const* args, size_t count, Py
 PyObject* model_predict(PyObject* self_object, PyObject* const* args, Py_ssize_t count, PyObject* keywords) {
   try {
     PyModel& self = self_of<PyModel>(self_object);
-    const bool is_usual = count == 1 && keywords == nullptr && self.input_names.size() == 1 &&
+    const bool is_usual = count == 1 && keywords == nullptr && !self.has_strings && self.input_names.size() == 1 &&
                           self.output_names.size() == 1 && npy_api::get().PyArray_Check_(args[0]);
     if (!is_usual) return predict_general(self, args, static_cast<size_t>(count), keywords);
     Model::Loan session(*self.core);
@@ -303,6 +314,7 @@ PyObject* model_predict(PyObject* self_object, PyObject* const* args, Py_ssize_t
 PyObject* session_run(PyObject* self_object, PyObject*) {
   try {
     PySession& self = self_of<PySession>(self_object);
+    if (self.core->has_string_inputs()) set_session_strings(self);
     run_within(self.gil, [&] { self.core->run(); });
     if (self.core->has_engine_outputs()) self.outputs = py::object();
     Py_RETURN_NONE;

@@ -28,6 +28,7 @@ constexpr std::array<DTypeFacts, kDTypeCount> kFacts{{
     {"float8_e4m3fn", 8}, {"float8_e4m3fnuz", 8},
     {"float8_e5m2", 8},   {"float8_e5m2fnuz", 8},
     {"uint2", 2},         {"float8_e8m0fnu", 8},
+    {"string", 8},
 }};
 
 const DTypeFacts& facts(DType dtype) { return kFacts[static_cast<size_t>(dtype)]; }
@@ -83,7 +84,7 @@ std::string text(const Shape& shape) {
   return line + "]";
 }
 
-std::optional<size_t> size_bytes(DType dtype, const Shape& shape) {
+std::optional<size_t> element_count(const Shape& shape) {
   size_t count = 1;
   for (int64_t dim : shape) {
     if (dim < 0) return std::nullopt;
@@ -91,7 +92,13 @@ std::optional<size_t> size_bytes(DType dtype, const Shape& shape) {
     if (!product) return std::nullopt;
     count = *product;
   }
-  const auto size_bits = checked_multiply(count, bits(dtype));
+  return count;
+}
+
+std::optional<size_t> size_bytes(DType dtype, const Shape& shape) {
+  const auto count = element_count(shape);
+  if (!count || dtype == DType::string) return std::nullopt;
+  const auto size_bits = checked_multiply(*count, bits(dtype));
   if (!size_bits || *size_bits > SIZE_MAX - 7) return std::nullopt;
   return (*size_bits + 7) / 8;
 }

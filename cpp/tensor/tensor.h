@@ -14,7 +14,7 @@
 
 namespace edgeward {
 
-// Every element type an engine's tensor can have, except strings, which are refused by name.
+// Every element type an engine's tensor can have.
 enum class DType : uint8_t {
   boolean,
   int8,
@@ -40,10 +40,12 @@ enum class DType : uint8_t {
   float8_e5m2fnuz,
   uint2,
   float8_e8m0fnu,
+  string,  // a tensor of these is a StringBlock (tensor/string_block.h)
 };
-inline constexpr size_t kDTypeCount = 24;
+inline constexpr size_t kDTypeCount = 25;
 
 std::string_view name(DType dtype);
+// Of an element; of a string, those of one of its bytes.
 size_t bits(DType dtype);
 
 // Elements smaller than a byte are packed from the low bits up; such a tensor is shown as one row of uint8.
@@ -85,7 +87,10 @@ class Shape {
 // "[1, 96, 96, 3]", and "[-1, 10]" where a dimension is not known.
 std::string text(const Shape& shape);
 
-// Bytes of a tensor, or nothing when a dimension is negative or the product overflows.
+// Elements of a tensor, or nothing when a dimension is negative or the product overflows.
+std::optional<size_t> element_count(const Shape& shape);
+
+// Bytes of a tensor, or nothing when there is no count of its elements, or they are strings, each of a size of its own.
 std::optional<size_t> size_bytes(DType dtype, const Shape& shape);
 
 // real = scale * (stored - zero_point). One pair for the whole tensor, or one per index along `axis`. Empty: none.
@@ -102,7 +107,7 @@ struct TensorSpec {
   Quantization quantization;
 };
 
-// Contiguous elements, borrowed.
+// Contiguous elements, borrowed; of strings, their StringBlock.
 struct TensorView {
   DType dtype;
   Shape shape;

@@ -153,7 +153,7 @@ def identity(dtype: str) -> bytes:
 
 
 def strings() -> bytes:
-    """y = x, four strings. No runtime of ours accepts it: it is here to be refused by name."""
+    """y = x, four strings."""
     return _model(
         [helper.make_node("Reshape", ["x", "shape"], ["y"])],
         [_value("x", "string", (4,))],

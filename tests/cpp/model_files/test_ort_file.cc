@@ -257,11 +257,14 @@ TEST_CASE("an attribute has the value of its type") {
   check_edit(Code::malformed_model, {"without a name"}, with({scalar<int32_t>(attribute::type, 2)}));
 }
 
-TEST_CASE("inputs and outputs are tensors of numbers within rank and memory") {
+TEST_CASE("inputs and outputs are tensors within rank and memory") {
   const auto with = [](const FlatNode& info) {
     return [info](FlatNode& root) { at(graph_of(root), graph::node_args).nodes[0] = info; };
   };
-  check_edit(Code::unsupported_model, {"input \"x\"", "type string"}, with(value_info("x", {4}, 8)));
+  const FlatNode tensor_of_float = {scalar<uint8_t>(1, 1), table(2, {scalar<int32_t>(0, 1)})};
+  const FlatNode sequence = {table(0, tensor_of_float)};
+  check_edit(Code::unsupported_model, {"input \"x\": expected a tensor, got a sequence of tensors"},
+             with({string(0, "x"), table(2, {scalar<uint8_t>(1, 2), table(2, sequence)})}));
   check_edit(Code::unsupported_model, {"input \"x\"", "rank 9"}, with(value_info("x", std::vector<int64_t>(9, 1))));
   check_edit(Code::unsupported_model, {"declared tensors need"}, with(value_info("x", {1 << 15, 1 << 15})));
   check_edit(Code::malformed_model, {"node argument \"x\": dimension -7"}, with(value_info("x", {-7})));

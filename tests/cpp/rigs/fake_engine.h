@@ -191,7 +191,7 @@ class FakeSession final : public EngineSession {
     if (model_->is_stateful) ++runs_since_reset_;
   }
 
-  TensorView view(Binding binding) const override {
+  TensorView view(Binding binding, Block&) const override {
     model_->on_view();
     const auto* bound = static_cast<FakeBinding*>(binding);
     if (books_.is_released(*bound)) books_.complain("view: a released binding");

@@ -54,7 +54,8 @@ TEST_CASE("a dtype's width is the one in its name") {
                       {DType::float8_e5m2, "float8_e5m2", 8},
                       {DType::float8_e5m2fnuz, "float8_e5m2fnuz", 8},
                       {DType::uint2, "uint2", 2},
-                      {DType::float8_e8m0fnu, "float8_e8m0fnu", 8}};
+                      {DType::float8_e8m0fnu, "float8_e8m0fnu", 8},
+                      {DType::string, "string", 8}};
   CHECK(std::size(rows) == kDTypeCount);
   for (const Row& row : rows) {
     CAPTURE(row.name);
@@ -118,6 +119,7 @@ TEST_CASE("a tensor's size is its elements', rounded up to whole bytes, or nothi
                       {DType::int4, {3, 3}, 5},  // elements lie packed across rows
                       {DType::int2, {3}, 1},
                       {DType::int2, {5}, 2},
+                      {DType::string, {3}, std::nullopt},  // each has a size of its own
                       {DType::uint8, {-1}, std::nullopt},
                       {DType::uint8, {-3, 0}, std::nullopt},
                       {DType::uint8, {kMost, 4}, std::nullopt},
