@@ -301,10 +301,11 @@ def _swapped(drifted: Sequence[Verdict], begins: Sequence[str], names: Names) ->
         and verdict.part.side == "input"  # scores of two classes mirror each other
         and (verdict.part.kind == "column" or verdict.part.name.startswith("channel "))
     ]
+    mean_of = {verdict.part: _mean(verdict, "mean") for verdict in movable}
     for pair in combinations(movable, 2):
         if _tensor(pair[0]) != _tensor(pair[1]) or pair[0].part.kind != pair[1].part.kind:
             continue
-        means = [_moments(verdict)[0] for verdict in pair]
+        means = [mean_of[verdict.part] for verdict in pair]
         bases = [verdict.expected["mean"] for verdict in pair]
         moved = abs(means[0] - bases[0]) + abs(means[1] - bases[1])
         remains = abs(means[0] - bases[1]) + abs(means[1] - bases[0])
