@@ -89,6 +89,8 @@ def random_inputs(model: Model) -> dict[str, Array]:
     generator = np.random.default_rng(SEED)
     inputs = {}
     for spec in model.inputs:
+        if spec.dtype == "string":
+            raise UnsupportedModel(f'bench: input "{spec.name}": expected numbers, got string')
         like = empty([1 if dim < 0 else dim for dim in spec.shape], spec.dtype)
         inputs[spec.name] = ordinary(random_values(like.dtype, like.shape, generator))
     return inputs

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgeward import empty
 from edgeward.errors import BadInput
+from edgeward.string_array import fixed_width, is_string_array
 from edgeward.terminal.picture import pillow_image
 
 Tensor = NDArray[Any]
@@ -146,13 +147,17 @@ def write(path: Path, outputs: Mapping[str, Tensor]) -> None:
     expect_writable(path, list(outputs))
     if path.suffix.lower() == ".npy":
         with path.open("wb") as file:
-            np.save(file, next(iter(outputs.values())), allow_pickle=False)
+            np.save(file, _storable(next(iter(outputs.values()))), allow_pickle=False)
         return
     # Not np.savez: it takes names as keywords, and a tensor may well be called "file".
     with zipfile.ZipFile(path, "w") as archive:
         for name, tensor in outputs.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asanyarray(tensor), allow_pickle=False)
+                np.lib.format.write_array(member, _storable(tensor), allow_pickle=False)
+
+
+def _storable(tensor: Tensor) -> Tensor:
+    return fixed_width(tensor) if is_string_array(tensor) else np.asanyarray(tensor)
 
 
 def _addressed(argument: str, specs: Sequence[Spec]) -> tuple[Spec | None, Path]:

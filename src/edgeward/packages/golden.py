@@ -25,6 +25,7 @@ from edgeward.answer import answer
 from edgeward.errors import BadInput, MalformedPackage
 from edgeward.packages.contents import GOLDEN as NAME
 from edgeward.packages.contents import Case, Tolerance
+from edgeward.string_array import encoded, fixed_width, is_string_array
 
 MOST_BYTES = 64 << 20
 MOST_CASES = 1000
@@ -85,8 +86,8 @@ class Golden:
     def _recorded(model: _core.Model, case: Case) -> Case:
         outputs = case.outputs or answer(model, case.inputs)
         return Case(
-            {name: np.array(array) for name, array in case.inputs.items()},
-            {name: np.array(array) for name, array in outputs.items()},
+            {name: _kept(array) for name, array in case.inputs.items()},
+            {name: _kept(array) for name, array in outputs.items()},
         )
 
     def tolerance(self, dtype: str) -> Tolerance:
@@ -113,6 +114,8 @@ class Golden:
         self, where: str, dtype: str, expected: NDArray[Any], got: NDArray[Any]
     ) -> tuple[float, str]:
         """The largest error, and a sentence when it is too large."""
+        if dtype == "string":
+            return _compare_strings(where, expected, got)
         if expected.dtype != got.dtype or expected.shape != got.shape:
             return float("inf"), (
                 f"{where}: expected {expected.dtype} {list(expected.shape)}, "
@@ -187,6 +190,24 @@ class Golden:
                 f"{where}: {NAME}: expected cases from 0, each with inputs and outputs, got others"
             )
         return cls([Case(inputs[index], outputs[index]) for index in indices], tolerances)
+
+
+def _kept(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy, as an .npz has it."""
+    return fixed_width(np.asarray(array)) if is_string_array(np.asarray(array)) else np.array(array)
+
+
+def _compare_strings(where: str, expected: NDArray[Any], got: NDArray[Any]) -> tuple[float, str]:
+    """As _compare: strings are the same or are not."""
+    if expected.shape != got.shape:
+        shapes = f"expected string {list(expected.shape)}, got {list(got.shape)}"
+        return float("inf"), f"{where}: {shapes}"
+    pairs = zip(encoded(expected), encoded(got), strict=True)
+    for flat, (wanted, other) in enumerate(pairs):
+        if wanted != other:
+            position = [int(axis) for axis in np.unravel_index(flat, expected.shape)]
+            return float("inf"), f"{where}: expected {wanted!r} at {position}, got {other!r}"
+    return 0.0, ""
 
 
 def _real(array: NDArray[Any], dtype: str) -> NDArray[np.float64]:

@@ -139,7 +139,8 @@ def values_text(spec: TensorSpec, tensor: NDArray[Any], bar: str) -> str:
     stored = tensor.dtype.name
     has_numbers = stored == spec.dtype  # else bits of what numpy has no dtype for
     flat = (real_values(tensor, spec.quantization) if has_numbers else tensor).ravel()
-    kind = spec.dtype if has_numbers else f"{spec.dtype}, bits as {stored}"
+    is_shown = has_numbers or spec.dtype == "string"
+    kind = spec.dtype if is_shown else f"{spec.dtype}, bits as {stored}"
     lines = [f"{quoted(spec.name)}  {kind} {list(tensor.shape)}"]
     if flat.dtype.kind == "f" and max(tensor.shape, default=1) == flat.size > 1:
         best = np.argsort(-flat, kind="stable")[:TOP_COUNT].tolist()
