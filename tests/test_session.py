@@ -374,8 +374,7 @@ def test_each_signature_has_sessions_of_its_own(engine_name):
         assert model.session().signature.name == "double"
 
 
-@pytest.mark.skipif("tflite" not in ENGINES, reason="tflite-runtime is not installed")
-@pytest.mark.parametrize("engine_name", ["tflite"])
+@pytest.mark.parametrize("engine_name", [name for name in ENGINES if name != "onnx"])
 def test_a_session_keeps_its_state_until_reset_and_predict_has_none(engine_name):
     step = np.full((1, 1, 1), 2, np.float32)
     with ew.load_unsigned(tflite_models.counter(), engine=engine_name) as model:

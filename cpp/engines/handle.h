@@ -13,8 +13,12 @@ class Owned {
   ~Owned() {
     if (handle_ != nullptr) destroy_(handle_);
   }
-  Owned(const Owned&) = delete;
-  Owned& operator=(const Owned&) = delete;
+  Owned(Owned&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)), destroy_(other.destroy_) {}
+  Owned& operator=(Owned&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    std::swap(destroy_, other.destroy_);
+    return *this;
+  }
   Handle get() const { return handle_; }
   // The caller destroys it from then on.
   Handle release() { return std::exchange(handle_, nullptr); }

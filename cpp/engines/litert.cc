@@ -13,6 +13,7 @@
 #include "engines/handle.h"
 #include "engines/library.h"
 #include "error.h"
+#include "model_files/tflite_copy.h"
 #include "model_files/tflite_file.h"
 
 namespace edgeward {
@@ -175,12 +176,21 @@ struct Alias {
   size_t index;
 };
 
+// Where one signature keeps what lasts from run to run, as far as sessions reach it.
+struct State {
+  std::vector<TfliteTensor> variables;  // inputs behind those of the signature
+  std::vector<size_t> initializers;     // signatures to run
+};
+
 struct Weights {
   Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count);
   void read_signature(size_t index, const TfliteFile& facts);
 
   const Api& api;
-  Block file;
+  bool is_stateful;
+  bool is_restorable;
+  bool has_variable_inputs = false;
+  TfliteCopy copy;  // the file; constants are read from it in place
   int threads;
   int64_t node_count;
   bool leaves_unwritten;
@@ -188,6 +198,7 @@ struct Weights {
   Owned model;
   std::vector<Signature> signatures;
   std::vector<std::vector<Alias>> output_aliases;  // by signature
+  std::vector<State> states;  // of each signature; empty when there is none, or none can be reached
 };
 
 Handle make_environment(const Api& api) {
@@ -199,9 +210,17 @@ Handle make_environment(const Api& api) {
   return environment;
 }
 
-Handle make_model(const Api& api, Handle environment, Bytes file) {
+TfliteCopy adopt(Block file, const TfliteFile& facts) {
+  if (!facts.is_stateful || !facts.is_restorable) return {std::move(file), {}};
+  return copy_with_state({file.data(), file.size_bytes()}, facts);
+}
+
+// The library refuses to read variable tensors and intermediates, but compiles them from the same bytes, which are
+// whole again when this returns, and are not written from then on.
+Handle make_model(const Api& api, Handle environment, const Block& file, const TfliteFile& facts) {
+  const TfliteMarksCleared cleared(file, facts);
   Handle model = nullptr;
-  check(api.create_model(environment, file.data(), file.size(), &model), "reading the model");
+  check(api.create_model(environment, file.data(), file.size_bytes(), &model), "reading the model");
   return model;
 }
 
@@ -273,19 +292,41 @@ void Weights::read_signature(size_t index, const TfliteFile& facts) {
     }
     return names;
   };
-  const auto inputs = in_library_order(names(api.input_count, api.input_name), *written, written->inputs);
+  std::vector<std::string> input_names = names(api.input_count, api.input_name);
+  if (input_names.size() < written->variables.size()) {
+    throw Error(Code::engine_failed, "litert: expected at least ", written->variables.size(), " inputs, got ",
+                input_names.size());
+  }
+  input_names.resize(input_names.size() - written->variables.size());  // they follow the inputs
+  const auto inputs = in_library_order(input_names, *written, written->inputs);
   const auto outputs = in_library_order(names(api.output_count, api.output_name), *written, written->outputs);
+  for (const TfliteTensor& output : outputs) {
+    if (!output.is_variable) continue;
+    throw Error(Code::unsupported_model, "litert: output \"", output.name,
+                "\": expected a tensor that a run writes anew, got a variable");
+  }
+  for (const TfliteTensor& input : inputs) has_variable_inputs = has_variable_inputs || input.is_variable;
   signatures.push_back({written->key, specs(inputs), specs(outputs)});
   output_aliases.push_back(aliases(inputs, outputs));
+  State& state = states.emplace_back(State{written->variables, {}});
+  for (size_t i = 0; i < copy.initializers.size(); ++i) {
+    if (std::count(written->initializers.begin(), written->initializers.end(), copy.initializers[i]) != 0)
+      state.initializers.push_back(facts.signatures.size() + i);
+  }
 }
 
 Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count)
-    : api(functions), file(std::move(bytes)), threads(thread_count), node_count(facts.node_count),
+    : api(functions), is_stateful(facts.is_stateful), is_restorable(facts.is_restorable),
+      copy(adopt(std::move(bytes), facts)), threads(thread_count), node_count(facts.node_count),
       leaves_unwritten(facts.leaves_unwritten), environment(make_environment(api), api.destroy_environment),
-      model(make_model(api, environment.get(), {file.data(), file.size_bytes()}), api.destroy_model) {
+      model(make_model(api, environment.get(), copy.file, facts), api.destroy_model) {
   size_t count = 0;
   check(api.signature_count(model.get(), &count), "counting signatures");
-  for (size_t i = 0; i < count; ++i) read_signature(i, facts);
+  if (count != facts.signatures.size() + copy.initializers.size()) {
+    throw Error(Code::engine_failed, "litert: expected ", facts.signatures.size() + copy.initializers.size(),
+                " signatures, got ", count);
+  }
+  for (size_t i = 0; i < facts.signatures.size(); ++i) read_signature(i, facts);
 }
 
 // ---- A session.
@@ -305,7 +346,7 @@ class LitertSession final : public EngineSession {
   void release(Binding binding) noexcept override;
   void run(std::span<const Binding> inputs, std::span<Binding> outputs) override;
   TensorView view(Binding, Block&) const override;
-  void reset() override {}
+  void reset() override;
 
   // Nodes that the engine's own kernels ran since the profiler was started; -1 when the library does not report them.
   void start_profiler();
@@ -316,14 +357,28 @@ class LitertSession final : public EngineSession {
   void prove_output_shapes();
   const std::vector<Alias>& aliases() const { return weights_->output_aliases[signature_index_]; }
   Status run_with_aliases(std::span<const Binding> inputs, std::span<const Binding> outputs);
+  void resize_inputs();
+  Handle make_buffer(const TensorView& view) const;
+  void make_variables();
+  void clear_variables();
+  Status run_signature(size_t index, std::span<const Binding> inputs, std::span<Binding> outputs);
 
   std::shared_ptr<const Weights> weights_;
   size_t signature_index_;
+  Profiling profiling_;
+  const State& state_;
   Owned compiled_;
+  std::vector<Shape> input_shapes_;
   std::vector<Shape> output_shapes_;
   bool is_proven_ = false;  // a run has left the output shapes as they were read before it
   std::mutex memory_mutex_;
   std::map<Binding, std::span<std::byte>> memory_;  // of every binding, where outputs have aliases
+  bool has_run_ = false;                            // since the state was the initial one
+
+  // Of a model with variables: their memory, and what a run takes, which is the caller's inputs and then these.
+  std::vector<Block> variables_;
+  std::vector<Owned> variable_bindings_;
+  std::vector<Binding> all_inputs_;
 };
 
 // `text` is TOML without quotes around keys; an unknown key is ignored.
@@ -358,13 +413,35 @@ Handle compile(const Weights& weights, Profiling profiling) {
 }
 
 LitertSession::LitertSession(std::shared_ptr<const Weights> weights, size_t signature_index, Profiling profiling)
-    : weights_(std::move(weights)), signature_index_(signature_index),
+    : weights_(std::move(weights)), signature_index_(signature_index), profiling_(profiling),
+      state_(weights_->states[signature_index]),
       compiled_(compile(*weights_, profiling), weights_->api.destroy_compiled_model) {
   const Signature& signature = weights_->signatures[signature_index_];
   const auto is_dynamic = [](const TensorSpec& spec) { return spec.shape.is_dynamic(); };
   const auto output = std::find_if(signature.outputs.begin(), signature.outputs.end(), is_dynamic);
   if (output != signature.outputs.end() && std::none_of(signature.inputs.begin(), signature.inputs.end(), is_dynamic)) {
     refuse_value_shapes("output \"" + output->name + "\"");
+  }
+  make_variables();
+}
+
+void LitertSession::make_variables() {
+  for (const TfliteTensor& variable : state_.variables) {
+    const Block& block = variables_.emplace_back(Block::uninitialized(*size_bytes(variable.dtype, variable.shape)));
+    const Handle buffer = make_buffer({variable.dtype, variable.shape, block.data(), block.size_bytes()});
+    variable_bindings_.emplace_back(buffer, weights_->api.destroy_buffer);
+  }
+  clear_variables();
+}
+
+// As the engine's own reset does: it fills with a byte, which is the zero point for int8.
+void LitertSession::clear_variables() {
+  for (size_t i = 0; i < variables_.size(); ++i) {
+    const TfliteTensor& variable = state_.variables[i];
+    const std::vector<int64_t>& zero_points = variable.quantization.zero_points;
+    const bool has_zero_point = variable.dtype == DType::int8 && zero_points.size() == 1;
+    std::memset(variables_[i].data(), has_zero_point ? static_cast<int>(zero_points[0]) : 0,
+                variables_[i].size_bytes());
   }
 }
 
@@ -395,26 +472,31 @@ int64_t LitertSession::fallback_count() const {
 }
 
 void LitertSession::resize(std::span<const Shape> input_shapes) {
-  const std::vector<TensorSpec>& specs = weights_->signatures[signature_index_].inputs;
-  for (size_t i = 0; i < input_shapes.size(); ++i) {
-    if (!specs[i].shape.is_dynamic()) continue;
-    int dims[Shape::kMaxRank];
-    for (size_t axis = 0; axis < input_shapes[i].rank(); ++axis) {
-      if (input_shapes[i][axis] > INT32_MAX) {
-        throw Error(Code::bad_input, "input \"", specs[i].name, "\": expected dimensions below 2^31, got ",
-                    text(input_shapes[i]));
-      }
-      dims[axis] = static_cast<int>(input_shapes[i][axis]);
-    }
-    const Status status =
-        weights_->api.resize_input(compiled_.get(), signature_index_, i, dims, input_shapes[i].rank());
-    if (status != 0) {
-      throw Error(Code::engine_failed, "litert: input \"", specs[i].name, "\": expected to resize to ",
-                  text(input_shapes[i]), ", got status ", status, " (", status_name(status), ")");
-    }
-  }
+  input_shapes_.assign(input_shapes.begin(), input_shapes.end());
+  resize_inputs();
   output_shapes_ = read_output_shapes();
   is_proven_ = false;
+}
+
+void LitertSession::resize_inputs() {
+  const std::vector<TensorSpec>& specs = weights_->signatures[signature_index_].inputs;
+  for (size_t i = 0; i < input_shapes_.size(); ++i) {
+    if (!specs[i].shape.is_dynamic()) continue;
+    int dims[Shape::kMaxRank];
+    for (size_t axis = 0; axis < input_shapes_[i].rank(); ++axis) {
+      if (input_shapes_[i][axis] > INT32_MAX) {
+        throw Error(Code::bad_input, "input \"", specs[i].name, "\": expected dimensions below 2^31, got ",
+                    text(input_shapes_[i]));
+      }
+      dims[axis] = static_cast<int>(input_shapes_[i][axis]);
+    }
+    const Status status =
+        weights_->api.resize_input(compiled_.get(), signature_index_, i, dims, input_shapes_[i].rank());
+    if (status != 0) {
+      throw Error(Code::engine_failed, "litert: input \"", specs[i].name, "\": expected to resize to ",
+                  text(input_shapes_[i]), ", got status ", status, " (", status_name(status), ")");
+    }
+  }
 }
 
 std::vector<Shape> LitertSession::read_output_shapes() {
@@ -447,6 +529,15 @@ void LitertSession::prove_output_shapes() {
 }
 
 Binding LitertSession::bind(Side, size_t, const TensorView& view) {
+  const Handle buffer = make_buffer(view);
+  if (!aliases().empty()) {
+    const std::lock_guard lock(memory_mutex_);
+    memory_[buffer] = {view.data, view.size_bytes};
+  }
+  return buffer;
+}
+
+Handle LitertSession::make_buffer(const TensorView& view) const {
   RankedTensorType type{};
   type.element_type = element_type(view.dtype);
   if (type.element_type == 0)
@@ -456,10 +547,6 @@ Binding LitertSession::bind(Side, size_t, const TensorView& view) {
     type.layout.dimensions[axis] = static_cast<int32_t>(view.shape[axis]);
   Handle buffer = nullptr;
   check(weights_->api.create_buffer(&type, view.data, view.size_bytes, nullptr, &buffer), "binding memory");
-  if (!aliases().empty()) {
-    const std::lock_guard lock(memory_mutex_);
-    memory_[buffer] = {view.data, view.size_bytes};
-  }
   return buffer;
 }
 
@@ -471,14 +558,18 @@ void LitertSession::release(Binding binding) noexcept {
   weights_->api.destroy_buffer(binding);
 }
 
+Status LitertSession::run_signature(size_t index, std::span<const Binding> inputs, std::span<Binding> outputs) {
+  // The library's parameter is not const, but the array is not written.
+  return weights_->api.run(compiled_.get(), index, inputs.size(), const_cast<Handle*>(inputs.data()), outputs.size(),
+                           outputs.data());
+}
+
 // Gives the library one memory for each tensor, and copies it to where else the tensor is wanted.
 Status LitertSession::run_with_aliases(std::span<const Binding> inputs, std::span<const Binding> outputs) {
-  std::vector<Binding> taken(inputs.begin(), inputs.end());
   std::vector<Binding> written(outputs.begin(), outputs.end());
   const auto source = [&](const Alias& alias) { return (alias.side == Side::input ? inputs : outputs)[alias.index]; };
   for (const Alias& alias : aliases()) written[alias.output] = source(alias);
-  const Status status =
-      weights_->api.run(compiled_.get(), signature_index_, taken.size(), taken.data(), written.size(), written.data());
+  const Status status = run_signature(signature_index_, inputs, written);
   const std::lock_guard lock(memory_mutex_);
   for (const Alias& alias : aliases()) {
     const std::span<std::byte> from = memory_.at(source(alias));
@@ -489,13 +580,32 @@ Status LitertSession::run_with_aliases(std::span<const Binding> inputs, std::spa
 }
 
 void LitertSession::run(std::span<const Binding> inputs, std::span<Binding> outputs) {
-  // The library's parameter is not const, but the array is not written.
-  const Status status = aliases().empty()
-                            ? weights_->api.run(compiled_.get(), signature_index_, inputs.size(),
-                                                const_cast<Handle*>(inputs.data()), outputs.size(), outputs.data())
-                            : run_with_aliases(inputs, outputs);
+  has_run_ = true;
+  if (!variables_.empty()) {
+    all_inputs_.assign(inputs.begin(), inputs.end());
+    for (const Owned& binding : variable_bindings_) all_inputs_.push_back(binding.get());
+    inputs = all_inputs_;
+  }
+  const Status status =
+      aliases().empty() ? run_signature(signature_index_, inputs, outputs) : run_with_aliases(inputs, outputs);
   if (!is_proven_) prove_output_shapes();
   check(status, "running");
+}
+
+// What lasts from run to run is in memory of ours, or is assigned anew by a subgraph; otherwise in the compiled model,
+// which shares its weights with the next.
+void LitertSession::reset() {
+  if (!has_run_ || !weights_->is_stateful) return;
+  if (weights_->is_restorable) {
+    clear_variables();
+    for (const size_t initializer : state_.initializers)
+      check(run_signature(initializer, {}, {}), "assigning first values");
+  } else {
+    compiled_ = Owned(compile(*weights_, profiling_), weights_->api.destroy_compiled_model);
+    resize_inputs();
+    read_output_shapes();
+  }
+  has_run_ = false;
 }
 
 TensorView LitertSession::view(Binding, Block&) const {
@@ -508,8 +618,11 @@ class LitertEngine final : public Engine {
       : weights_(std::move(weights)), version_(std::move(version)) {}
 
   const std::vector<Signature>& signatures() const override { return weights_->signatures; }
-  MemoryRules memory_rules() const override { return {kBlockAlignment, kBlockSlack}; }
-  bool is_stateful() const override { return false; }
+  // A run may write to an input that is a variable, so that it must not be the caller's memory: none has this slack.
+  MemoryRules memory_rules() const override {
+    return {kBlockAlignment, weights_->has_variable_inputs ? SIZE_MAX : kBlockSlack};
+  }
+  bool is_stateful() const override { return weights_->is_stateful; }
   bool leaves_unwritten() const override { return weights_->leaves_unwritten; }
   EngineReport report() const override;
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override {
@@ -571,13 +684,14 @@ void blank_names(const Block& file, const std::vector<size_t>& offsets) {
 
 std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::string& version, Block file,
                                     int threads) {
-  const TfliteFile facts = read_tflite({file.data(), file.size_bytes()});
+  TfliteFile facts = read_tflite({file.data(), file.size_bytes()});
   if (!facts.mistakable_names.empty()) blank_names(file, facts.mistakable_names);
   require_version("ai-edge-litert", version, {2, 2}, {2, 4});
-  if (facts.has_variables) {
-    throw Error(Code::unsupported_model,
-                "litert: expected a model without state, got one with variable tensors (it runs on "
-                "tflite-runtime: engine=\"tflite\")");
+  if (!facts.is_stateful || !facts.is_restorable) {
+    for (TfliteSignature& signature : facts.signatures) {
+      signature.variables.clear();
+      signature.initializers.clear();
+    }
   }
   for (const TfliteSignature& signature : facts.signatures) {
     if (!signature.open_operator.empty()) refuse_value_shapes(signature.open_operator);

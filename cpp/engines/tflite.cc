@@ -639,7 +639,7 @@ class TfliteEngine final : public Engine {
 
   const std::vector<Signature>& signatures() const override { return weights_->signatures; }
   MemoryRules memory_rules() const override { return {kBlockAlignment, kBlockSlack}; }
-  bool is_stateful() const override { return has_variable_tensors_ || has_variable_handles_; }
+  bool is_stateful() const override { return is_stateful_; }
   bool leaves_unwritten() const override { return leaves_unwritten_; }
   EngineReport report() const override { return report_; }
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override;
@@ -648,7 +648,7 @@ class TfliteEngine final : public Engine {
   std::unique_ptr<Interpreter> take_interpreter() const;
 
   std::shared_ptr<const Weights> weights_;
-  bool has_variable_tensors_;
+  bool is_stateful_;
   bool leaves_unwritten_;
   bool has_variable_handles_ = false;
   EngineReport report_;
@@ -657,7 +657,7 @@ class TfliteEngine final : public Engine {
 };
 
 TfliteEngine::TfliteEngine(std::shared_ptr<const Weights> weights, const TfliteFile& facts, std::string version)
-    : weights_(std::move(weights)), has_variable_tensors_(facts.has_variables),
+    : weights_(std::move(weights)), is_stateful_(facts.is_stateful),
       leaves_unwritten_(facts.leaves_unwritten), report_{"tflite", std::move(version), "none", facts.node_count, -1},
       spare_(std::make_unique<Interpreter>(*weights_)) {
   for (EngineContext* context : spare_->contexts()) {

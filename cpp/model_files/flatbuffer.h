@@ -80,12 +80,22 @@ class FlatTable {
   FlatTable(Bytes file, uint32_t position) : file_(file), position_(position) {}
 
   explicit operator bool() const { return position_ != 0; }
-  bool has(uint32_t field) const { return field_position(field) != 0; }
+  bool has(uint32_t field) const { return position(field) != 0; }
+
+  // Where the field's scalar, or the offset of what it refers to, is located in the file; 0 when it is absent.
+  uint32_t position(uint32_t field) const {
+    if (position_ == 0) return 0;
+    const uint32_t vtable = position_ - static_cast<uint32_t>(at<int32_t>(position_));
+    const uint32_t entry = 4 + 2 * field;
+    if (entry + 2 > at<uint16_t>(vtable)) return 0;
+    const auto offset = at<uint16_t>(vtable + entry);
+    return offset == 0 ? 0 : position_ + offset;
+  }
 
   template <class T>
   T scalar(uint32_t field, T otherwise) const {
-    const uint32_t position = field_position(field);
-    return position == 0 ? otherwise : at<T>(position);
+    const uint32_t slot = position(field);
+    return slot == 0 ? otherwise : at<T>(slot);
   }
 
   std::string_view string(uint32_t field) const {
@@ -126,19 +136,9 @@ class FlatTable {
     return value;
   }
 
-  // 0 when the field is absent.
-  uint32_t field_position(uint32_t field) const {
-    if (position_ == 0) return 0;
-    const uint32_t vtable = position_ - static_cast<uint32_t>(at<int32_t>(position_));
-    const uint32_t entry = 4 + 2 * field;
-    if (entry + 2 > at<uint16_t>(vtable)) return 0;
-    const auto offset = at<uint16_t>(vtable + entry);
-    return offset == 0 ? 0 : position_ + offset;
-  }
-
   uint32_t target(uint32_t field) const {
-    const uint32_t position = field_position(field);
-    return position == 0 ? 0 : position + at<uint32_t>(position);
+    const uint32_t slot = position(field);
+    return slot == 0 ? 0 : slot + at<uint32_t>(slot);
   }
 
   Bytes file_;

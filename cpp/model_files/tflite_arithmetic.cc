@@ -170,4 +170,15 @@ void response_normalization(const TfliteCheck& check) {
   if (radius < 0 || radius > kMaxDim) check.refuse("radius ", radius);
 }
 
+// The kernel's tables are as long as the lengths, which it takes for powers of 2.
+void rfft_2d(const TfliteCheck& check) {
+  const auto lengths = check.constant_ints(1);
+  if (!lengths) return;
+  if (lengths->size() != 2) check.refuse("fft_length has ", lengths->size(), " elements, expected 2");
+  for (const int64_t length : *lengths) {
+    if (length < 1 || length > kMaxDim || (length & (length - 1)) != 0)
+      check.refuse("a length of ", length, ", expected a power of 2");
+  }
+}
+
 }  // namespace edgeward::tflite_arithmetic

@@ -33,5 +33,6 @@ void arg_extreme(const TfliteCheck& check);
 void softmax(const TfliteCheck& check);
 void log_softmax(const TfliteCheck& check);
 void response_normalization(const TfliteCheck& check);
+void rfft_2d(const TfliteCheck& check);
 
 }  // namespace edgeward::tflite_arithmetic

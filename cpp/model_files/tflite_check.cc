@@ -33,6 +33,13 @@ const TfliteValue* TfliteCheck::find_input(uint32_t index) const {
   return &tensors_[static_cast<size_t>(operation_.inputs[index])];
 }
 
+std::vector<const TfliteValue*> TfliteCheck::intermediates() const {
+  std::vector<const TfliteValue*> values;
+  for (uint32_t i = 0; i < operation_.intermediates.size(); ++i)
+    values.push_back(&tensors_[static_cast<size_t>(operation_.intermediates[i])]);
+  return values;
+}
+
 TfliteCheck::Dims TfliteCheck::shape(uint32_t index) const {
   const TfliteValue* value = find_input(index);
   if (value == nullptr || !value->has_shape) return std::nullopt;

@@ -49,6 +49,7 @@ struct TfliteOperator {
   FlatTable options_2;
   FlatVector<int32_t> inputs;  // -1: an optional input that is absent
   FlatVector<int32_t> outputs;
+  FlatVector<int32_t> intermediates;
 };
 
 // "subgraph 0, operator 3 (CONV_2D)".
@@ -90,6 +91,7 @@ class TfliteCheck {
   const TfliteValue* find_input(uint32_t index) const;
   const TfliteValue& output(uint32_t index) const { return tensors_[static_cast<size_t>(operation_.outputs[index])]; }
   TfliteType type(uint32_t index) const { return find_input(index)->type; }
+  std::vector<const TfliteValue*> intermediates() const;
   Dims shape(uint32_t index) const;
   Dims output_shape(uint32_t index) const;
   // Whether the first input is int8, uint8 or int16.

@@ -16,6 +16,7 @@
 #include "model_files/tflite_plan.h"
 #include "model_files/tflite_schema.h"
 #include "model_files/tflite_sparsity.h"
+#include "model_files/tflite_state.h"
 #include "model_files/tflite_unwritten.h"
 
 namespace edgeward {
@@ -76,10 +77,16 @@ class Reader {
     file.node_count = subgraphs_[0].tables(schema::subgraph::operators).size();
     for (uint32_t i = 0; i < subgraphs_.size(); ++i) check_subgraph(i);
     plan();
-    file.has_variables = has_variables_;
+    state_.check_variables();
+    file.has_named_variables = state_.has_named_variables();
+    file.is_stateful = file.has_named_variables || state_.has_variable_tensors();
+    file.marks = std::move(marks_);
     file.signatures = signatures();
     note_unwritten(file);
     if (root_.tables(schema::model::signature_defs).empty()) file.mistakable_names = mistakable_names();
+    file.is_restorable = true;
+    for (TfliteSignature& signature : file.signatures)
+      file.is_restorable = try_add_state(signature) && file.is_restorable;
     return file;
   }
 
@@ -143,6 +150,8 @@ class Reader {
     }
     check_inputs(index, sources);
     unwritten_.emplace_back(values);
+    state_.enter(subgraph.vector<int32_t>(schema::subgraph::inputs), interfaces_[index].output_count,
+                 std::any_of(values.begin(), values.end(), [](const TfliteValue& value) { return value.is_variable; }));
     const FlatTables operators = subgraph.tables(schema::subgraph::operators);
     for (uint32_t i = 0; i < operators.size(); ++i) check_operator_at(index, i, operators[i], sources);
     const auto outputs = subgraph.vector<int32_t>(schema::subgraph::outputs);
@@ -202,7 +211,7 @@ class Reader {
     }
     value.type = static_cast<TfliteType>(type);
     value.is_variable = tensor.scalar<uint8_t>(schema::tensor::is_variable, 0) != 0;
-    has_variables_ = has_variables_ || value.is_variable;
+    if (value.is_variable) marks_.push_back({tensor.position(schema::tensor::is_variable), 1});
     if (tensor.scalar<uint32_t>(schema::tensor::external_buffer, 0) != 0) {
       throw Error(Code::unsupported_model, tensor_text(subgraph, index), ": data in another file, expected one file");
     }
@@ -388,6 +397,7 @@ class Reader {
     operation.options_2 = table.table(schema::operation::builtin_options_2);
     operation.inputs = table.vector<int32_t>(schema::operation::inputs);
     operation.outputs = table.vector<int32_t>(schema::operation::outputs);
+    operation.intermediates = table.vector<int32_t>(schema::operation::intermediates);
     return operation;
   }
 
@@ -414,7 +424,7 @@ class Reader {
                     " has sparse weights, expected a DENSIFY that unpacks them");
       }
     }
-    const auto intermediates = table.vector<int32_t>(schema::operation::intermediates);
+    const FlatVector<int32_t>& intermediates = operation.intermediates;
     for (uint32_t i = 0; i < intermediates.size(); ++i) {
       check_tensor(operation, "intermediate ", i, intermediates[i], values.size());
     }
@@ -423,6 +433,8 @@ class Reader {
       refuse(text(operation), ": ", mutating.size(), " mutating_variable_inputs for ", operation.inputs.size(),
              " inputs");
     }
+    mark_length(intermediates);
+    mark_length(mutating);
     for (uint32_t i = 0; i < operation.outputs.size(); ++i) {
       const int32_t output = operation.outputs[i];
       check_tensor(operation, "output ", i, output, values.size());
@@ -436,6 +448,12 @@ class Reader {
     }
     check_operator(operation, values, interfaces_);
     unwritten_[subgraph].add(operation);
+    state_.add(operation, values);
+  }
+
+  template <class T>
+  void mark_length(const FlatVector<T>& vector) {
+    if (!vector.empty()) marks_.push_back({static_cast<uint32_t>(vector.data() - file_.data()) - 4, 4});
   }
 
   static void check_tensor(const TfliteOperator& operation, std::string_view what, uint32_t position, int32_t tensor,
@@ -484,8 +502,52 @@ class Reader {
     return signatures;
   }
 
+  bool has_outer_buffers() const {
+    const FlatTables buffers = root_.tables(schema::model::buffers);
+    for (uint32_t i = 0; i < buffers.size(); ++i) {
+      if (buffers[i].scalar<uint64_t>(schema::buffer::offset, 0) > 1) return true;
+    }
+    return false;
+  }
+
+  // Returns false when the signature has state that it cannot describe, or a copy not show.
+  bool try_add_state(TfliteSignature& signature) const {
+    const std::vector<TfliteValue>& values = values_[signature.subgraph_index];
+    const FlatTable subgraph = subgraphs_[static_cast<uint32_t>(signature.subgraph_index)];
+    const auto inputs = subgraph.vector<int32_t>(schema::subgraph::inputs);
+    std::unordered_set<int32_t> listed;
+    for (uint32_t i = 0; i < inputs.size(); ++i) listed.insert(inputs[i]);
+    signature.initializers = state_.initializers(signature.subgraph_index);
+    bool is_described = state_.is_restorable(signature.subgraph_index);
+    for (size_t i = 0; i < values.size(); ++i) {
+      const auto index = static_cast<int32_t>(i);
+      if (!values[i].is_variable || listed.count(index) != 0) continue;
+      const std::optional<DType> element = dtype(values[i].type);
+      if (element && !values[i].shape.is_dynamic() && !is_empty(values[i])) {
+        signature.variables.push_back({{}, index, *element, values[i].shape, quantization(values[i]), false, true});
+      } else {
+        is_described = false;
+      }
+    }
+    // Without signatures, an engine goes by the tensors' names.
+    std::unordered_set<std::string_view> names;
+    const FlatTables tensors = subgraph.tables(schema::subgraph::tensors);
+    if (root_.tables(schema::model::signature_defs).empty() && !signature.variables.empty()) {
+      for (uint32_t i = 0; i < tensors.size(); ++i) {
+        if (!values[i].is_variable && listed.count(static_cast<int32_t>(i)) == 0) continue;
+        const std::string_view name = tensors[i].string(schema::tensor::name);
+        is_described = is_described && !name.empty() && names.insert(name).second;
+      }
+    }
+    // What a copy adds stands behind the file, where buffers outside the flatbuffer must be the last.
+    return is_described && !has_outer_buffers() && (signature.variables.empty() || !inputs.empty()) &&
+           (signature.initializers.empty() || root_.has(schema::model::signature_defs));
+  }
+
   TfliteSignature placeholder() const {
-    TfliteSignature signature{kPlaceholderSignature, 0, {}, {}, plans_[0].open_operator};
+    TfliteSignature signature{};
+    signature.key = kPlaceholderSignature;
+    signature.open_operator = plans_[0].open_operator;
     for (const uint32_t side : {schema::subgraph::inputs, schema::subgraph::outputs}) {
       const std::string_view what = side == schema::subgraph::inputs ? "input" : "output";
       const auto indices = subgraphs_[0].vector<int32_t>(side);
@@ -604,16 +666,19 @@ class Reader {
       throw Error(Code::unsupported_model, where, ": ", what, " \"", name, "\" has elements of type ",
                   edgeward::name(value.type), ", expected numbers or booleans");
     }
-    TfliteTensor tensor{
-        std::move(name), static_cast<int32_t>(index), *element, value.shape, {}, plans_[subgraph].is_open[index]};
-    if (zero_point_range(value.type)) {
-      for (uint32_t i = 0; i < value.scales.size(); ++i) {
-        tensor.quantization.scales.push_back(value.scales[i]);
-        tensor.quantization.zero_points.push_back(value.zero_points[i]);
-      }
-      tensor.quantization.axis = value.quantized_dimension;
+    return {std::move(name),     static_cast<int32_t>(index),     *element,         value.shape,
+            quantization(value), plans_[subgraph].is_open[index], value.is_variable};
+  }
+
+  static Quantization quantization(const TfliteValue& value) {
+    Quantization quantization;
+    if (!zero_point_range(value.type)) return quantization;
+    for (uint32_t i = 0; i < value.scales.size(); ++i) {
+      quantization.scales.push_back(value.scales[i]);
+      quantization.zero_points.push_back(value.zero_points[i]);
     }
-    return tensor;
+    quantization.axis = value.quantized_dimension;
+    return quantization;
   }
 
   // Names are how tensors are bound, so two inputs cannot share one; nor two outputs.
@@ -640,7 +705,8 @@ class Reader {
   std::vector<TfliteUnwritten> unwritten_;        // by subgraph
   uint64_t activation_bytes_ = 0;
   uint64_t stored_elements_ = 0;  // of the tensor that is being read, by its shape in the file
-  bool has_variables_ = false;
+  TfliteState state_;
+  std::vector<TfliteMark> marks_;
 };
 
 }  // namespace

@@ -19,6 +19,7 @@ struct TfliteTensor {
   Shape shape;
   Quantization quantization;
   bool has_open_shape;  // an output's: it may depend on values
+  bool is_variable;     // a run may write to it
 };
 
 struct TfliteSignature {
@@ -28,6 +29,17 @@ struct TfliteSignature {
   std::vector<TfliteTensor> outputs;     // in the order of the subgraph's outputs
   std::string open_operator;             // the first whose output's shape depends on values; empty when none does
   std::vector<int32_t> partial_tensors;  // of the subgraph, those that a run may leave bytes of unwritten
+  // Variable tensors of the subgraph that are none of its inputs; their names are empty.
+  std::vector<TfliteTensor> variables;
+  // Subgraphs without inputs and outputs that assign first values to what operators hold by name.
+  std::vector<int32_t> initializers;
+};
+
+// A byte or word of the file by which it says that a tensor is a variable, or that an operator changes one or has
+// intermediate tensors.
+struct TfliteMark {
+  uint32_t position;
+  uint32_t size_bytes;  // 1: the flag itself; 4: the length of a vector
 };
 
 struct TfliteFile {
@@ -38,12 +50,17 @@ struct TfliteFile {
   // mistake a tensor for another. Such an engine makes up names where there are none.
   std::vector<size_t> mistakable_names;
   int64_t node_count;  // operators of subgraph 0
-  bool has_variables;  // in any subgraph
   // A run may leave bytes of an output unwritten.
   bool leaves_unwritten;
   // The first operator that leaves bytes unwritten which another one reads: no memory of a caller's is there to be
   // zeroed. Empty when there is none.
   std::string spreading_operator;
+  bool is_stateful;          // a run may depend on earlier ones
+  bool has_named_variables;  // some of it is in what operators hold by name
+  // Whether a signature has its initial state again once its `variables` have theirs, which is that of zeroes, and each
+  // of its `initializers` is run. tflite_copy.h makes a file in which both can be reached.
+  bool is_restorable;
+  std::vector<TfliteMark> marks;
 };
 
 inline constexpr const char* kPlaceholderSignature = "<placeholder signature>";

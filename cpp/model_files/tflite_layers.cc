@@ -1,6 +1,7 @@
 #include "model_files/tflite_layers.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <optional>
 #include <vector>
 
@@ -137,6 +138,87 @@ void transpose_conv(const TfliteCheck& check) {
       check.refuse("output_shape ", text(*output), ", expected the input's batch of ", (*input)[0]);
     }
   }
+  check.expect_output(0, output);
+}
+
+namespace {
+
+struct Steps {
+  int64_t stride, dilation;
+};
+
+// Of depth, height and width.
+std::vector<Steps> expect_steps_3d(const TfliteCheck& check) {
+  check.expect_enum("padding", check.option(0, 1, 0), 1);
+  check.expect_enum("fused_activation_function", check.option(4, 1, 0), 5);
+  std::vector<Steps> steps = {{check.option(1, 4, 0), check.option(5, 4, 1)},
+                              {check.option(3, 4, 0), check.option(7, 4, 1)},
+                              {check.option(2, 4, 0), check.option(6, 4, 1)}};
+  for (const Steps& step : steps) {
+    if (step.stride < 1 || step.dilation < 1) {
+      check.refuse("a stride of ", step.stride, " with a dilation of ", step.dilation, ", expected positive numbers");
+    }
+  }
+  return steps;
+}
+
+void expect_floats(const TfliteCheck& check, std::initializer_list<uint32_t> inputs) {
+  for (const uint32_t index : inputs) {
+    const TfliteValue* value = check.find_input(index);
+    if (value != nullptr && value->type != TfliteType::float32)
+      check.refuse("input ", index, " of type ", name(value->type), ", expected float32");
+  }
+  check.expect_type(0, TfliteType::float32);
+}
+
+}  // namespace
+
+void conv_3d(const TfliteCheck& check) {
+  const Dims input = check.expect_rank(0, 5);
+  const Dims filter = check.expect_rank(1, 5);
+  expect_floats(check, {0, 1, 2});
+  const std::vector<Steps> steps = expect_steps_3d(check);
+  if (!filter) return;
+  check.expect_positive_dims("filter", *filter);
+  if (filter->is_dynamic()) return;
+  expect_bias(check, 2, (*filter)[4]);
+  if (!input) return;
+  if (is_known((*input)[4]) && (*input)[4] != (*filter)[3])
+    check.refuse("input ", text(*input), ", expected the filter's ", (*filter)[3], " channels");
+  Shape output = *input;
+  for (size_t i = 0; i < 3; ++i) {
+    output[i + 1] =
+        window_out(check, (*input)[i + 1], (*filter)[i], steps[i].stride, steps[i].dilation, check.option(0, 1, 0));
+  }
+  output[4] = (*filter)[4];
+  check.expect_output(0, output);
+}
+
+void conv_3d_transpose(const TfliteCheck& check) {
+  const Dims filter = check.expect_rank(1, 5);
+  const Dims input = check.expect_rank(2, 5);
+  expect_floats(check, {1, 2, 3});
+  const std::vector<Steps> steps = expect_steps_3d(check);
+  if (!filter) return;
+  check.expect_positive_dims("filter", *filter);
+  if (filter->is_dynamic()) return;
+  expect_bias(check, 3, (*filter)[3]);
+  if (input && is_known((*input)[4]) && (*input)[4] != (*filter)[4])
+    check.refuse("input ", text(*input), ", expected the filter's ", (*filter)[4], " channels");
+  const auto size = check.constant_ints(0);
+  if (!size) return;
+  if (size->size() != 5) check.refuse("output_shape has ", size->size(), " elements, expected 5");
+  const Dims output = check.dims_of("output_shape", *size);
+  if ((*output)[4] != (*filter)[3])
+    check.refuse("output_shape ", text(*output), ", expected ", (*filter)[3], " channels");
+  for (size_t i = 0; input && i < 3; ++i) {
+    const int64_t back =
+        window_out(check, (*output)[i + 1], (*filter)[i], steps[i].stride, steps[i].dilation, check.option(0, 1, 0));
+    if (is_known((*input)[i + 1]) && back != (*input)[i + 1])
+      check.refuse("output_shape ", text(*output), " does not lead back to input ", text(*input));
+  }
+  if (input && is_known((*input)[0]) && (*input)[0] != (*output)[0])
+    check.refuse("output_shape ", text(*output), ", expected the input's batch of ", (*input)[0]);
   check.expect_output(0, output);
 }
 

@@ -9,6 +9,8 @@ namespace edgeward::tflite_layers {
 void conv_2d(const TfliteCheck& check);
 void depthwise_conv_2d(const TfliteCheck& check);
 void transpose_conv(const TfliteCheck& check);
+void conv_3d(const TfliteCheck& check);
+void conv_3d_transpose(const TfliteCheck& check);
 void pool_2d(const TfliteCheck& check);
 void fully_connected(const TfliteCheck& check);
 void batch_matmul(const TfliteCheck& check);

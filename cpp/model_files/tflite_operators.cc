@@ -6,6 +6,7 @@
 #include "model_files/tflite_arithmetic.h"
 #include "model_files/tflite_control_flow.h"
 #include "model_files/tflite_layers.h"
+#include "model_files/tflite_recurrent.h"
 #include "model_files/tflite_shaping.h"
 
 namespace edgeward {
@@ -14,6 +15,7 @@ namespace {
 namespace arithmetic = tflite_arithmetic;
 namespace control_flow = tflite_control_flow;
 namespace layers = tflite_layers;
+namespace recurrent = tflite_recurrent;
 namespace shaping = tflite_shaping;
 
 // What is known of one operator. `options` is the member of BuiltinOptions that its kernel reads, 0 for none.
@@ -79,7 +81,7 @@ constexpr Rule kRules[] = {
     rule(13, "LOCAL_RESPONSE_NORMALIZATION", needs(13), exactly(1), exactly(1), arithmetic::response_normalization),
     rule(14, "LOGISTIC", no_options(), exactly(1), exactly(1), arithmetic::unary),
     rule(15, "LSH_PROJECTION", needs(4), from(2, 3), exactly(1), nullptr, input_bit(2)),
-    rule(16, "LSTM", needs(14), from(5, 24), from(1, 4), nullptr, ~kNone),
+    rule(16, "LSTM", needs(14), from(5, 24), from(1, 4), recurrent::lstm, ~kNone),
     rule(17, "MAX_POOL_2D", needs(5), exactly(1), exactly(1), layers::pool_2d),
     rule(18, "MUL", reads(21), exactly(2), exactly(1), arithmetic::product),
     rule(19, "RELU", no_options(), exactly(1), exactly(1), arithmetic::unary),
@@ -87,10 +89,10 @@ constexpr Rule kRules[] = {
     rule(21, "RELU6", no_options(), exactly(1), exactly(1), arithmetic::unary),
     rule(22, "RESHAPE", reads(17), from(1, 2), exactly(1), shaping::reshape),
     rule(23, "RESIZE_BILINEAR", reads(15), exactly(2), exactly(1), layers::resize_image),
-    rule(24, "RNN", needs(7), exactly(5), exactly(1)),
+    rule(24, "RNN", needs(7), exactly(5), exactly(1), recurrent::rnn),
     rule(25, "SOFTMAX", needs(9), exactly(1), exactly(1), arithmetic::softmax),
     rule(26, "SPACE_TO_DEPTH", needs(19), exactly(1), exactly(1), shaping::space_to_depth),
-    rule(27, "SVDF", needs(6), exactly(5), exactly(1), nullptr, input_bit(3)),
+    rule(27, "SVDF", needs(6), exactly(5), exactly(1), recurrent::svdf, input_bit(3)),
     rule(28, "TANH", no_options(), exactly(1), exactly(1), arithmetic::unary),
     named(29, "CONCAT_EMBEDDINGS"),
     named(30, "SKIP_GRAM"),
@@ -98,7 +100,7 @@ constexpr Rule kRules[] = {
     named(32, "CUSTOM"),
     named(33, "EMBEDDING_LOOKUP_SPARSE"),
     rule(34, "PAD", no_options(), exactly(2), exactly(1), shaping::pad),
-    rule(35, "UNIDIRECTIONAL_SEQUENCE_RNN", needs(31), exactly(5), exactly(1)),
+    rule(35, "UNIDIRECTIONAL_SEQUENCE_RNN", needs(31), exactly(5), exactly(1), recurrent::sequence_rnn),
     rule(36, "GATHER", reads(23), exactly(2), exactly(1), shaping::gather),
     rule(37, "BATCH_TO_SPACE_ND", no_options(), exactly(3), exactly(1), shaping::blocks_nd),
     rule(38, "SPACE_TO_BATCH_ND", no_options(), exactly(3), exactly(1), shaping::blocks_nd),
@@ -107,15 +109,15 @@ constexpr Rule kRules[] = {
     rule(41, "SUB", reads(28), exactly(2), exactly(1), arithmetic::sum),
     rule(42, "DIV", reads(29), exactly(2), exactly(1), arithmetic::binary),
     rule(43, "SQUEEZE", reads(30), exactly(1), exactly(1), shaping::squeeze),
-    rule(44, "UNIDIRECTIONAL_SEQUENCE_LSTM", needs(71), from(20, 24), exactly(1), nullptr, ~kNone),
+    rule(44, "UNIDIRECTIONAL_SEQUENCE_LSTM", needs(71), from(20, 24), exactly(1), recurrent::sequence_lstm, ~kNone),
     rule(45, "STRIDED_SLICE", needs(32), exactly(4), exactly(1), shaping::strided_slice),
-    rule(46, "BIDIRECTIONAL_SEQUENCE_RNN", needs(70), exactly(12), from(1, 2), nullptr, ~kNone),
+    rule(46, "BIDIRECTIONAL_SEQUENCE_RNN", needs(70), exactly(12), from(1, 2), recurrent::bidirectional_rnn, ~kNone),
     rule(47, "EXP", no_options(), exactly(1), exactly(1), arithmetic::unary),
     rule(48, "TOPK_V2", no_options(), exactly(2), exactly(2), shaping::top_k),
     rule(49, "SPLIT", needs(35), exactly(2), at_least(1), shaping::split),
     rule(50, "LOG_SOFTMAX", no_options(), exactly(1), exactly(1), arithmetic::log_softmax),
     named(51, "DELEGATE"),
-    rule(52, "BIDIRECTIONAL_SEQUENCE_LSTM", needs(69), from(39, 48), from(1, 2), nullptr, ~kNone),
+    rule(52, "BIDIRECTIONAL_SEQUENCE_LSTM", needs(69), from(39, 48), from(1, 2), recurrent::bidirectional_lstm, ~kNone),
     rule(53, "CAST", reads(37), exactly(1), exactly(1), arithmetic::converting),
     rule(54, "PRELU", no_options(), exactly(2), exactly(1), arithmetic::prelu),
     rule(55, "MAXIMUM", no_options(), exactly(2), exactly(1), arithmetic::binary_plain),
@@ -178,7 +180,7 @@ constexpr Rule kRules[] = {
     rule(112, "REVERSE_SEQUENCE", needs(87), exactly(2), exactly(1), shaping::reverse_sequence),
     rule(113, "MATRIX_DIAG", no_options(), exactly(1), exactly(1), arithmetic::like_first),
     rule(114, "QUANTIZE", no_options(), exactly(1), exactly(1), arithmetic::converting),
-    rule(115, "MATRIX_SET_DIAG", no_options(), exactly(2), exactly(1), arithmetic::like_first),
+    rule(115, "MATRIX_SET_DIAG", no_options(), exactly(2), exactly(1), shaping::matrix_set_diag),
     rule(116, "ROUND", no_options(), exactly(1), exactly(1), arithmetic::unary),
     rule(117, "HARD_SWISH", no_options(), exactly(1), exactly(1), arithmetic::unary),
     rule(118, "IF", needs(92), at_least(1), at_least(0), control_flow::call_if),
@@ -194,8 +196,8 @@ constexpr Rule kRules[] = {
     rule(128, "CUMSUM", reads(102), exactly(2), exactly(1), arithmetic::cumsum),
     rule(129, "CALL_ONCE", needs(103), exactly(0), exactly(0), control_flow::call_once),
     rule(130, "BROADCAST_TO", no_options(), exactly(2), exactly(1), shaping::broadcast_to),
-    rule(131, "RFFT2D", no_options(), exactly(2), exactly(1)),
-    rule(132, "CONV_3D", needs(106), from(2, 3), exactly(1), nullptr, input_bit(2)),
+    rule(131, "RFFT2D", no_options(), exactly(2), exactly(1), arithmetic::rfft_2d),
+    rule(132, "CONV_3D", needs(106), from(2, 3), exactly(1), layers::conv_3d, input_bit(2)),
     rule(133, "IMAG", no_options(), exactly(1), exactly(1), arithmetic::converting),
     rule(134, "REAL", no_options(), exactly(1), exactly(1), arithmetic::converting),
     rule(135, "COMPLEX_ABS", no_options(), exactly(1), exactly(1), arithmetic::converting),
@@ -204,15 +206,15 @@ constexpr Rule kRules[] = {
     rule(138, "HASHTABLE_IMPORT", no_options(), exactly(3), exactly(0)),
     rule(139, "HASHTABLE_SIZE", no_options(), exactly(1), exactly(1)),
     rule(140, "REDUCE_ALL", reads(27), exactly(2), exactly(1), arithmetic::reduce),
-    rule(141, "CONV_3D_TRANSPOSE", needs(106), from(3, 4), exactly(1), nullptr, input_bit(3)),
+    rule(141, "CONV_3D_TRANSPOSE", needs(106), from(3, 4), exactly(1), layers::conv_3d_transpose, input_bit(3)),
     rule(142, "VAR_HANDLE", needs(111), exactly(0), exactly(1)),
     rule(143, "READ_VARIABLE", no_options(), exactly(1), exactly(1)),
     rule(144, "ASSIGN_VARIABLE", no_options(), exactly(2), exactly(0)),
     rule(145, "BROADCAST_ARGS", no_options(), exactly(2), exactly(1), shaping::broadcast_args),
-    rule(146, "RANDOM_STANDARD_NORMAL", reads(114), exactly(1), exactly(1)),
+    rule(146, "RANDOM_STANDARD_NORMAL", reads(114), exactly(1), exactly(1), shaping::random),
     rule(147, "BUCKETIZE", needs(115), exactly(1), exactly(1), arithmetic::converting),
-    rule(148, "RANDOM_UNIFORM", reads(114), exactly(1), exactly(1)),
-    rule(149, "MULTINOMIAL", reads(114), exactly(2), exactly(1)),
+    rule(148, "RANDOM_UNIFORM", reads(114), exactly(1), exactly(1), shaping::random),
+    rule(149, "MULTINOMIAL", reads(114), exactly(2), exactly(1), shaping::multinomial),
     rule(150, "GELU", reads(116), exactly(1), exactly(1), arithmetic::unary),
     rule(151, "DYNAMIC_UPDATE_SLICE", no_options(), exactly(3), exactly(1), arithmetic::like_first),
     rule(152, "RELU_0_TO_1", no_options(), exactly(1), exactly(1), arithmetic::unary),

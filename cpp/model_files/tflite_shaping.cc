@@ -466,4 +466,34 @@ void densify(const TfliteCheck& check) {
   }
 }
 
+// The kernel reads a diagonal of the matrices' type, one element for each row that has a column.
+void matrix_set_diag(const TfliteCheck& check) {
+  check.expect_same_spec();
+  if (check.type(1) != check.type(0))
+    check.refuse("input 1 of type ", name(check.type(1)), ", expected ", name(check.type(0)));
+  const Dims matrices = check.shape(0);
+  const Dims diagonals = check.shape(1);
+  if (!matrices || !diagonals) return;
+  if (matrices->rank() < 2) check.refuse("input ", text(*matrices), ", expected at least rank 2");
+  std::vector<int64_t> expected(matrices->begin(), matrices->end() - 1);
+  const int64_t columns = (*matrices)[matrices->rank() - 1];
+  expected.back() = is_known(expected.back()) && is_known(columns) ? std::min(expected.back(), columns) : -1;
+  if (!agrees(*diagonals, Shape(std::span<const int64_t>(expected))))
+    check.refuse("diagonals ", text(*diagonals), " of matrices ", text(*matrices));
+}
+
+void random(const TfliteCheck& check) {
+  if (const auto dims = check.constant_ints(0)) check.expect_output(0, check.dims_of("shape", *dims));
+}
+
+void multinomial(const TfliteCheck& check) {
+  const Dims logits = check.expect_rank(0, 2);
+  if (logits && (*logits)[1] == 0) check.refuse("logits ", text(*logits), ", expected a class");
+  const auto count = check.constant_ints(1);
+  if (!count) return;
+  if (count->size() != 1) check.refuse("num_samples has ", count->size(), " elements, expected 1");
+  check.expect_amount("num_samples", (*count)[0]);
+  if (logits) check.expect_output(0, Shape{(*logits)[0], (*count)[0]});
+}
+
 }  // namespace edgeward::tflite_shaping

@@ -36,5 +36,9 @@ void reverse(const TfliteCheck& check);
 void reverse_sequence(const TfliteCheck& check);
 void broadcast_args(const TfliteCheck& check);
 void densify(const TfliteCheck& check);
+void matrix_set_diag(const TfliteCheck& check);
+// Numbers drawn at random, in a shape that is an input.
+void random(const TfliteCheck& check);
+void multinomial(const TfliteCheck& check);
 
 }  // namespace edgeward::tflite_shaping

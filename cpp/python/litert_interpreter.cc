@@ -368,7 +368,14 @@ std::unique_ptr<Bound> LitertInterpreterSession::taken(const TfliteTensor& outpu
 }
 
 void LitertInterpreterSession::reset() {
-  if (!weights_->facts.has_variables) return;
+  if (!weights_->facts.is_stateful) return;
+  if (weights_->facts.has_named_variables) {
+    // The package has no function that clears them.
+    interpreter_ = make_interpreter();
+    const Locked locked;
+    impose(input_shapes_);
+    return;
+  }
   const Locked locked;
   interpreter_->reset_variables();
 }
@@ -383,7 +390,7 @@ class LitertInterpreterEngine final : public Engine {
   const std::vector<Signature>& signatures() const override { return weights_->signatures; }
   // The engine has memory of its own: whatever is bound is copied.
   MemoryRules memory_rules() const override { return {1, 0}; }
-  bool is_stateful() const override { return weights_->facts.has_variables; }
+  bool is_stateful() const override { return weights_->facts.is_stateful; }
   bool leaves_unwritten() const override { return false; }  // its own tensors are zeroed
   EngineReport report() const override;
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override {

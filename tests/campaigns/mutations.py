@@ -34,7 +34,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from models import onnx_models, tflite_models
+from models import onnx_models, stateful_models, tflite_models
 from models.value_shapes import ALL as VALUE_SHAPES
 
 REAL_MODELS = Path(__file__).resolve().parents[3] / "shared" / "models"
@@ -100,7 +100,8 @@ def seeds(engine: str) -> tuple[tuple[Seed, ...], ...]:
         small += [Seed(f"{seed.name}>ort", onnx_models.to_ort(seed.data)) for seed in small]
         networks += [Seed(f"{seed.name}>ort", onnx_models.to_ort(seed.data)) for seed in networks]
     else:
-        small = [Seed(f"{name}.tflite", make()) for name, make in tflite_models.ALL.items()]
+        makers = tflite_models.ALL | stateful_models.ALL
+        small = [Seed(f"{name}.tflite", make()) for name, make in makers.items()]
         if engine == "litert-interpreter":
             small = [Seed(f"{name}.tflite", case.content()) for name, case in VALUE_SHAPES.items()]
         networks = [
@@ -218,7 +219,7 @@ WITHOUT_CHECK: Mapping[str, Callable[[bytes], Verdict]] = {
 
 
 def run_checked(engine: str, file: bytes) -> Verdict:
-    """One load and run of every signature through edgeward, which checks the file first."""
+    """Every signature run, reset and run through edgeward, which checks the file first."""
     import edgeward as ew
 
     try:
@@ -234,6 +235,8 @@ def run_checked(engine: str, file: bytes) -> Verdict:
                 )
                 for view in session.inputs.values():
                     view[...] = np.zeros((), view.dtype)
+                session.run()
+                session.reset()
                 session.run()
                 session.close()
     except (ew.MalformedModel, ew.UnsupportedModel):

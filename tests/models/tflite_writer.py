@@ -30,6 +30,7 @@ BUFFER_ALIGNMENT_BYTES = 16
 TENSOR_TYPES = {
     "float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "string": 5, "bool": 6,
     "int16": 7, "complex64": 8, "int8": 9, "float64": 10, "complex128": 11, "uint64": 12,
+    "resource": 13,
     "uint32": 15, "uint16": 16, "int4": 17, "bfloat16": 18, "int2": 19, "uint4": 20,
     "float8_e4m3fn": 21, "float8_e5m2": 22,
 }  # fmt: skip
@@ -50,6 +51,7 @@ class Builtin:
 _ACTIVATION = ("activation", Int8Flags)
 _WINDOW = (("padding", Int8Flags), ("stride_w", Int32Flags), ("stride_h", Int32Flags))
 _FILTER = (("filter_w", Int32Flags), ("filter_h", Int32Flags))
+_CLIPS = (("cell_clip", Float32Flags), ("proj_clip", Float32Flags))
 _SLICE_MASKS = ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
 
 BUILTINS = {
@@ -59,10 +61,13 @@ BUILTINS = {
     "DEPTHWISE_CONV_2D": Builtin(4, 2, (*_WINDOW, ("depth_multiplier", Int32Flags), _ACTIVATION)),
     "DEQUANTIZE": Builtin(6, 26),
     "FULLY_CONNECTED": Builtin(9, 8, (_ACTIVATION,)),
+    "LSTM": Builtin(16, 14, (_ACTIVATION, *_CLIPS, ("kernel_type", Int8Flags))),
     "MAX_POOL_2D": Builtin(17, 5, (*_WINDOW, *_FILTER, _ACTIVATION)),
     "MUL": Builtin(18, 21, (_ACTIVATION,)),
     "RESHAPE": Builtin(22, 17),
     "SOFTMAX": Builtin(25, 9, (("beta", Float32Flags),)),
+    "RNN": Builtin(24, 7, (_ACTIVATION,)),
+    "SVDF": Builtin(27, 6, (("rank", Int32Flags), _ACTIVATION)),
     "UNIDIRECTIONAL_SEQUENCE_RNN": Builtin(35, 31, (("time_major", BoolFlags), _ACTIVATION)),
     "GATHER": Builtin(36, 23, (("axis", Int32Flags),)),
     "SUB": Builtin(41, 28, (_ACTIVATION,)),
@@ -81,6 +86,19 @@ BUILTINS = {
     "RANGE": Builtin(96),
     "UNIQUE": Builtin(103, 80, (("index_type", Int8Flags),)),
     "GATHER_ND": Builtin(107),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": Builtin(
+        44, 71, (_ACTIVATION, *_CLIPS, ("time_major", BoolFlags))
+    ),
+    "BIDIRECTIONAL_SEQUENCE_RNN": Builtin(
+        46, 70, (("time_major", BoolFlags), _ACTIVATION, ("merge_outputs", BoolFlags))
+    ),
+    "BIDIRECTIONAL_SEQUENCE_LSTM": Builtin(
+        52, 69, (_ACTIVATION, *_CLIPS, ("merge_outputs", BoolFlags), ("time_major", BoolFlags))
+    ),
+    "CALL_ONCE": Builtin(129, 103, (("subgraph", Int32Flags),)),
+    "VAR_HANDLE": Builtin(142, 111, (("container", str), ("name", str))),
+    "READ_VARIABLE": Builtin(143, 112),
+    "ASSIGN_VARIABLE": Builtin(144, 113),
     "WHERE": Builtin(109, 85),
     "RANK": Builtin(110),
     "IF": Builtin(118, 92, (("then", Int32Flags), ("otherwise", Int32Flags))),
@@ -144,8 +162,10 @@ class Op:
     builtin: str
     inputs: Sequence[str]
     outputs: Sequence[str]
-    options: Mapping[str, int | float | bool] = field(default_factory=dict)
+    options: Mapping[str, int | float | bool | str] = field(default_factory=dict)
     custom_options: bytes = b""
+    intermediates: Sequence[str] = ()
+    mutates: Sequence[bool] = ()  # for each input: whether a run writes to it
 
 
 @dataclass(frozen=True)
@@ -332,9 +352,18 @@ def _operator(builder: Any, op: Op, graph: Subgraph, used: Sequence[str]) -> Pla
         1: _ints(builder, [graph.index(name) for name in op.inputs]),
         2: _ints(builder, [graph.index(name) for name in op.outputs]),
     }
+    if op.mutates:
+        fields[7] = Place(builder.CreateNumpyVector(np.array(op.mutates, np.bool_)))
+    if op.intermediates:
+        fields[8] = _ints(builder, [graph.index(name) for name in op.intermediates])
     if builtin.options_type:
         slots = {name: (slot, flags) for slot, (name, flags) in enumerate(builtin.options)}
-        values = {slots[name][0]: (slots[name][1], value) for name, value in op.options.items()}
+        values = {
+            slots[name][0]: Place(builder.CreateString(value))
+            if isinstance(value, str)
+            else (slots[name][1], value)
+            for name, value in op.options.items()
+        }
         fields[3] = (Uint8Flags, builtin.options_type)
         fields[4] = _table(builder, values)
     if op.custom_options:

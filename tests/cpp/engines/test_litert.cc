@@ -173,8 +173,6 @@ TEST_CASE("a model is refused before the library is opened") {
   const std::string nowhere = "/nowhere/libLiteRt.so";
   check_refusal(Code::engine_mismatch, {"ai-edge-litert", "got 2.1.0"},
                 [&] { (void)open_litert(nowhere, "2.1.0", tflite_file(), 1); });
-  check_refusal(Code::unsupported_model, {"without state", "engine=\"tflite\""},
-                [&] { (void)open_litert(nowhere, "2.3.0", tflite_file({.is_variable = true}), 1); });
   check_refusal(Code::malformed_model, {}, [&] { (void)open_litert(nowhere, "2.3.0", Block::zeroed(64), 1); });
   check_refusal(Code::engine_missing, {nowhere}, [&] { (void)open_litert(nowhere, "2.3.0", tflite_file(), 1); });
 }

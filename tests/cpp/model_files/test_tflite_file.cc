@@ -33,7 +33,7 @@ TEST_CASE("a model without signatures has one, with tensor names as names") {
   REQUIRE(file.signatures.size() == 1);
   CHECK(file.signatures[0].key == kPlaceholderSignature);
   CHECK(file.node_count == 1);
-  CHECK_FALSE(file.has_variables);
+  CHECK_FALSE(file.is_stateful);
   REQUIRE(file.signatures[0].inputs.size() == 1);
   CHECK(file.signatures[0].inputs[0].name == "t0");
   CHECK(file.signatures[0].inputs[0].shape == Shape{1, 4, 4, 2});
