@@ -223,7 +223,7 @@ FAILURES = {
     "a directory": (["inspect", "."], "system", 5),
     "cut": (["inspect", "broken.tflite"], "malformed_model", 3),
     "noise": (["inspect", "noise.onnx"], "malformed_model", 3),
-    "strings": (["inspect", "strings.tflite"], "unsupported_model", 3),
+    "strings": (["inspect", "strings.tflite", "--engine", "litert"], "unsupported_model", 3),
     "the wrong engine": (["inspect", "digits.onnx", "--engine", "litert"], "bad_input", 2),
     "no input file": (["predict", "pair.tflite", "none.npy"], "system", 5),
     "an input missing": (["predict", "pair.tflite", "left.npy"], "bad_input", 2),

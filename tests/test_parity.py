@@ -33,7 +33,7 @@ PACKED = ("int2", "uint2", "int4", "uint4")
 # What an engine's path through Edgeward does not run, by model; everything else must load and run.
 REFUSED = {
     "litert": {"strings", "data_dependent", "identity_complex128"},
-    "litert-interpreter": {"strings", "identity_bfloat16"},
+    "litert-interpreter": {"identity_bfloat16"},
     "onnx": set(),
     "tflite": {
         "strings", "identity_int2", "identity_int4", "identity_uint4",
@@ -43,9 +43,12 @@ REFUSED = {
 
 # What the engine runs, but its own Python API takes no array for, or does not run; strings, which
 # are no array of bits, are compared in test_strings, and state in test_state.
-UNCOMPARED = {("tflite", "identity_uint16"), ("onnx", "strings"), ("litert", "counter")} | {
-    ("litert-interpreter", f"identity_{dtype}") for dtype in PACKED
-}
+UNCOMPARED = {
+    ("tflite", "identity_uint16"),
+    ("onnx", "strings"),
+    ("litert", "counter"),
+    ("litert-interpreter", "strings"),
+} | {("litert-interpreter", f"identity_{dtype}") for dtype in PACKED}
 
 # LiteRT's two APIs disagree on these, and Edgeward gives what CompiledModel gives.
 INTERPRETER_DIFFERS: set[str] = set()

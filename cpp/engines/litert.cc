@@ -612,6 +612,15 @@ TensorView LitertSession::view(Binding, Block&) const {
   throw Error(Code::engine_failed, "litert: expected a binding of its own, got one of ours");
 }
 
+// The library takes strings in and gives them out only in memory whose size the caller guesses.
+void require_no_strings(const char* side, const std::vector<TfliteTensor>& tensors) {
+  for (const TfliteTensor& tensor : tensors) {
+    if (tensor.dtype != DType::string) continue;
+    throw Error(Code::unsupported_model, "litert: ", side, " \"", tensor.name,
+                "\": expected numbers or booleans, got string (such a model runs on engine=\"litert-interpreter\")");
+  }
+}
+
 class LitertEngine final : public Engine {
  public:
   LitertEngine(std::shared_ptr<const Weights> weights, std::string version)
@@ -694,6 +703,8 @@ std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::
     }
   }
   for (const TfliteSignature& signature : facts.signatures) {
+    require_no_strings("input", signature.inputs);
+    require_no_strings("output", signature.outputs);
     if (!signature.open_operator.empty()) refuse_value_shapes(signature.open_operator);
   }
   if (!facts.spreading_operator.empty()) {

@@ -210,7 +210,7 @@ Signature signature_of(const TfliteSignature& facts) {
   const auto fill = [](const std::vector<TfliteTensor>& from, std::vector<TensorSpec>& to) {
     for (const TfliteTensor& tensor : from) {
       const int type = element_type(tensor.dtype);
-      if (type == 0 || type > kMaxElementType) {
+      if (type == 0 || type > kMaxElementType || tensor.dtype == DType::string) {
         throw Error(Code::unsupported_model, "tensor \"", tensor.name,
                     "\": expected a dtype that tflite-runtime has, got ", name(tensor.dtype));
       }

@@ -661,10 +661,10 @@ class Reader {
   TfliteTensor endpoint(const std::string& where, std::string_view what, size_t subgraph, uint32_t index,
                         std::string name) const {
     const TfliteValue& value = values_[subgraph][index];
-    const std::optional<DType> element = dtype(value.type);
+    const std::optional<DType> element = value.type == TfliteType::string ? DType::string : dtype(value.type);
     if (!element) {
       throw Error(Code::unsupported_model, where, ": ", what, " \"", name, "\" has elements of type ",
-                  edgeward::name(value.type), ", expected numbers or booleans");
+                  edgeward::name(value.type), ", expected numbers, booleans or strings");
     }
     return {std::move(name),     static_cast<int32_t>(index),     *element,         value.shape,
             quantization(value), plans_[subgraph].is_open[index], value.is_variable};

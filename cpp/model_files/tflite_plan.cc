@@ -130,8 +130,16 @@ bool TflitePlanner::calls_open(const TfliteOperator& operation) const {
   }
 }
 
+// Strings have no size before a run, so nothing behind them is planned.
+bool TflitePlanner::makes_strings(const TfliteOperator& operation) const {
+  for (uint32_t i = 0; i < operation.outputs.size(); ++i) {
+    if (tensors_[static_cast<size_t>(operation.outputs[i])].type == TfliteType::string) return true;
+  }
+  return false;
+}
+
 bool TflitePlanner::leaves_open(const TfliteOperator& operation) const {
-  if (operation.code == kUnique || calls_open(operation)) return true;
+  if (operation.code == kUnique || calls_open(operation) || makes_strings(operation)) return true;
   const Rule* rule = find_rule(operation.code);
   if (rule == nullptr) return false;
   const auto has_open_dimension = [&](const FlatVector<int32_t>& indices) {

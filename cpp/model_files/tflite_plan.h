@@ -32,6 +32,7 @@ class TflitePlanner {
   bool is_early(const TfliteOperator& operation, uint64_t inputs) const;
   bool leaves_open(const TfliteOperator& operation) const;
   bool calls_open(const TfliteOperator& operation) const;
+  bool makes_strings(const TfliteOperator& operation) const;
   bool has_open_input(const TfliteOperator& operation) const;
 
   std::span<const TfliteValue> tensors_;

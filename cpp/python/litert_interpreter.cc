@@ -15,6 +15,7 @@
 #include "python/arrays.h"
 #include "python/interpreter.h"
 #include "system/fork.h"
+#include "tensor/string_block.h"
 
 namespace edgeward {
 namespace {
@@ -140,6 +141,9 @@ class Interpreter {
       wrapper_.attr("SetTensor")(tensor, array_over(source.dtype, source.shape, source.data, py::none()), subgraph_);
     });
   }
+  void set_strings(int32_t tensor, const TensorView& source) const;
+  // A StringBlock of the shape that the tensor has.
+  Block strings(int32_t tensor, const Shape& shape) const;
   Region region(int32_t tensor) const;
   bool has_delegate(const std::string& name) const;
 
@@ -201,6 +205,50 @@ Shape Interpreter::shape(int32_t tensor) const {
   });
 }
 
+void Interpreter::set_strings(int32_t tensor, const TensorView& source) const {
+  const auto block = StringBlock::try_read({source.data, source.size_bytes});
+  if (!block || element_count(source.shape) != block->count()) {
+    throw Error(Code::engine_failed, "litert-interpreter: expected strings of shape ", text(source.shape));
+  }
+  asking(Code::engine_failed, "setting an input", [&] {
+    if (source.shape.rank() == 0) {
+      // Of an array of objects without dimensions it takes the address.
+      const std::string_view value = (*block)[0];
+      const py::dtype fixed("S" + std::to_string(value.size()));
+      const py::array array(fixed, std::vector<py::ssize_t>(), std::vector<py::ssize_t>(), value.data(), py::none());
+      wrapper_.attr("SetTensor")(tensor, array, subgraph_);
+      return;
+    }
+    py::list values;
+    for (size_t i = 0; i < block->count(); ++i) values.append(py::bytes((*block)[i].data(), (*block)[i].size()));
+    const py::array array(py::dtype("O"), std::vector<py::ssize_t>(source.shape.begin(), source.shape.end()));
+    array.attr("flat") = values;
+    wrapper_.attr("SetTensor")(tensor, array, subgraph_);
+  });
+}
+
+Block Interpreter::strings(int32_t tensor, const Shape& shape) const {
+  std::vector<std::string> values;
+  // It reads the count of the strings, which a tensor without any may not have.
+  if (std::find(shape.begin(), shape.end(), 0) == shape.end()) {
+    asking(Code::engine_failed, "reading strings", [&] {
+      const py::array array = wrapper_.attr("GetTensor")(tensor, subgraph_);
+      for (const py::handle value : array.attr("flat")) values.emplace_back(py::reinterpret_borrow<py::bytes>(value));
+    });
+  }
+  size_t text_bytes = 0;
+  for (const std::string& value : values) text_bytes += value.size();
+  const auto size = string_block_bytes(values.size(), text_bytes);
+  if (!size) throw Error(Code::out_of_memory, "litert-interpreter: expected fewer strings, got ", values.size());
+  Block block = Block::uninitialized(*size);
+  StringBlockWriter writer({block.data(), block.size_bytes()}, values.size());
+  for (const std::string& value : values) {
+    std::byte* data = writer.add(value.size());
+    if (!value.empty()) std::memcpy(data, value.data(), value.size());
+  }
+  return block;
+}
+
 Region Interpreter::region(int32_t tensor) const {
   try {
     const py::array array = tensor_(py::none(), tensor, subgraph_);
@@ -259,6 +307,7 @@ class LitertInterpreterSession final : public EngineSession {
   Shape planned_shape(const TfliteTensor& output) const;
   static void expect(const Region& region, const TfliteTensor& tensor, const Shape& shape);
   std::unique_ptr<Bound> taken(const TfliteTensor& output, const Region& region) const;
+  std::unique_ptr<Bound> taken_strings(const TfliteTensor& output) const;
 
   std::shared_ptr<const Weights> weights_;
   const TfliteSignature& facts_;
@@ -318,6 +367,10 @@ void LitertInterpreterSession::run(std::span<const Binding> inputs, std::span<Bi
   for (size_t i = 0; i < inputs.size(); ++i) {
     const TfliteTensor& input = facts_.inputs[i];
     const TensorView& source = bound(inputs[i]).view;
+    if (source.dtype == DType::string) {
+      interpreter_->set_strings(input.tensor_index, source);
+      continue;
+    }
     if (source.shape.rank() == 0) {
       interpreter_->set_scalar(input.tensor_index, source);
       continue;
@@ -335,6 +388,10 @@ void LitertInterpreterSession::run(std::span<const Binding> inputs, std::span<Bi
   std::vector<std::unique_ptr<Bound>> taken_outputs(outputs.size());
   for (size_t i = 0; i < outputs.size(); ++i) {
     const TfliteTensor& output = facts_.outputs[i];
+    if (output.dtype == DType::string) {
+      taken_outputs[i] = taken_strings(output);
+      continue;
+    }
     const Region region = interpreter_->region(output.tensor_index);
     if (outputs[i] == nullptr) {
       taken_outputs[i] = taken(output, region);
@@ -364,6 +421,14 @@ std::unique_ptr<Bound> LitertInterpreterSession::taken(const TfliteTensor& outpu
   copy->block = Block::uninitialized(*size);
   copy->view = {output.dtype, region.shape, copy->block.data(), *size};
   if (region.data != nullptr) std::memcpy(copy->view.data, region.data, *size);
+  return copy;
+}
+
+std::unique_ptr<Bound> LitertInterpreterSession::taken_strings(const TfliteTensor& output) const {
+  auto copy = std::make_unique<Bound>();
+  const Shape shape = interpreter_->shape(output.tensor_index);
+  copy->block = interpreter_->strings(output.tensor_index, shape);
+  copy->view = {output.dtype, shape, copy->block.data(), copy->block.size_bytes()};
   return copy;
 }
 

@@ -104,6 +104,7 @@ def seeds(engine: str) -> tuple[tuple[Seed, ...], ...]:
         small = [Seed(f"{name}.tflite", make()) for name, make in makers.items()]
         if engine == "litert-interpreter":
             small = [Seed(f"{name}.tflite", case.content()) for name, case in VALUE_SHAPES.items()]
+            small.append(Seed("strings.tflite", tflite_models.strings()))
         networks = [
             Seed("mobilenet.tflite", tflite_models.mobilenet(NETWORK_WIDTH)),
             Seed("mobilenet_int8.tflite", tflite_models.mobilenet_int8(NETWORK_WIDTH)),
@@ -234,7 +235,7 @@ def run_checked(engine: str, file: bytes) -> Verdict:
                     }
                 )
                 for view in session.inputs.values():
-                    view[...] = np.zeros((), view.dtype)
+                    view[...] = np.zeros((), view.dtype) if view.dtype != object else "some text"
                 session.run()
                 session.reset()
                 session.run()

@@ -310,3 +310,75 @@ def test_arrays_outlive_a_session_and_a_model_that_end() -> None:
     again = ew.load_unsigned(case.content())
     with pytest.raises(ew.BadInput, match="depends on values"):
         again.predict(next(case.calls()), out={"picked": np.zeros((3, 3), np.float32)})
+
+
+# --- Strings --------------------------------------------------------------------------------------
+
+
+def packed(*strings: bytes) -> bytes:
+    """A constant of strings as the format has it."""
+    offsets = np.cumsum([4 + 4 * (len(strings) + 1), *map(len, strings)])
+    return np.array([len(strings), *offsets], "<i4").tobytes() + b"".join(strings)
+
+
+def reshaped_strings(dims: tuple[int, ...], free: tuple[int, ...], to: list[int]) -> bytes:
+    shape = tuple(max(dim, 1) for dim in to)
+    tensors = [
+        Tensor("x", "string", dims, shape_signature=free),
+        constant("to", np.array(to, np.int32)),
+        Tensor("y", "string", shape, shape_signature=to),
+    ]
+    return model([Subgraph(tensors, [Op("RESHAPE", ["x", "to"], ["y"])], ["x"], ["y"])])
+
+
+@pytest.mark.parametrize(
+    "strings",
+    [
+        [b"a", b"", b"\x00\xff in between \x00", b"long" * 1000],
+        [b"", b"", b"", b""],
+        ["one", "zwei", "drei\0", "четыре"],
+    ],
+    ids=["bytes", "empty", "text"],
+)
+def test_strings_come_through(strings: list[Any]) -> None:
+    with ew.load_unsigned(tflite_models.strings()) as loaded:
+        assert loaded.engine.name == "litert-interpreter"
+        assert [spec.dtype for spec in (*loaded.inputs, *loaded.outputs)] == ["string", "string"]
+        expected = [text.encode() if isinstance(text, str) else text for text in strings]
+        got = loaded.predict(np.array(strings, object))
+        assert got.shape == (2, 2)
+        session = loaded.session()
+        session.inputs["x"][...] = np.array(strings, object)
+        session.run()
+        for answer in (got, session.outputs["y"]):
+            flat = [text.encode() if isinstance(text, str) else text for text in answer.ravel()]
+            assert flat == expected
+
+
+@pytest.mark.parametrize("text", [b"", b"one", b"ends in zero\0"])
+def test_one_string_without_dimensions(text: bytes) -> None:
+    with ew.load_unsigned(reshaped_strings((), (), [1])) as loaded:
+        (got,) = loaded.predict(np.array(text, object))
+        assert (got.encode() if isinstance(got, str) else got) == text
+
+
+def test_as_many_strings_as_come() -> None:
+    with ew.load_unsigned(reshaped_strings((1,), (-1,), [-1, 1])) as loaded:
+        for count in (1, 5, 2):
+            strings = np.array([b"\xff" * size for size in range(1, count + 1)], object)
+            got = loaded.predict(strings)
+            assert got.tolist() == [[text] for text in strings]
+
+
+def test_labels_are_picked_from_strings_of_the_file() -> None:
+    tensors = [
+        Tensor("best", "int32", (2,)),
+        Tensor("labels", "string", (3,), packed(b"cat", b"", "пёс".encode())),
+        Tensor("y", "string", (2,)),
+    ]
+    op = Op("GATHER", ["labels", "best"], ["y"], {"axis": 0})
+    with ew.load_unsigned(model([Subgraph(tensors, [op], ["best"], ["y"])])) as loaded:
+        assert loaded.predict(ints(2, 0)).tolist() == ["пёс", "cat"]
+        assert loaded.predict(ints(1, 1)).tolist() == ["", ""]
+    with pytest.raises(ew.UnsupportedModel, match=r'output "y".*string.*"litert-interpreter"'):
+        ew.load_unsigned(model([Subgraph(tensors, [op], ["best"], ["y"])]), engine="litert")
