@@ -226,6 +226,7 @@ REFUSED = {
     "an object": (object(), "got a object, which is no array"),
     "a class": (np.ndarray, "got a type, which is no array"),
     "a number alone": (3, "got a int, which is no array"),
+    "a mask": (np.ma.array(["a", "b"], object, mask=[0, 1]), "got a masked array"),
     "memory": (memoryview(b"abc"), "got a memoryview, which is no array"),
 }
 

@@ -35,6 +35,8 @@ py::array objects_of(py::handle object, const TensorSpec& spec) {
     if (is_single || is_list) return numpy.attr("array")(object, py::arg("dtype") = "O");
     if (PyType_Check(object.ptr()) != 0 || !py::hasattr(object, "__array__"))
       refuse(spec, type() + ", which is no array");
+    if (py::hasattr(object, "mask") && numpy.attr("ma").attr("is_masked")(object).cast<bool>())
+      refuse(spec, "a masked array, which has elements without a value");
     const py::array array = numpy.attr("asarray")(object);
     // Of numpy's kinds: O objects, U str, S bytes, T StringDType.
     if (std::string_view("OUST").find(array.dtype().kind()) == std::string_view::npos)

@@ -1,6 +1,6 @@
 """Writes the seed corpora of the fuzz targets: `python tests/fuzz/corpus.py DIRECTORY`.
 
-One folder for each target, filled with the small models that the tests make.
+One folder for each target, filled with the small models that the tests make, and with strings.
 """
 
 from __future__ import annotations
@@ -10,7 +10,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import numpy as np
 from models import onnx_models, tflite_models
+
+
+def string_block(words: list[str]) -> bytes:
+    """Count, offsets, bytes: cpp/tensor/string_block.h."""
+    offsets = np.cumsum([4 * len(words) + 8, *map(len, words)])
+    return np.array([len(words), *offsets], "<i4").tobytes() + "".join(words).encode()
 
 
 def write_corpora(directory: Path) -> int:
@@ -20,6 +27,8 @@ def write_corpora(directory: Path) -> int:
         "onnx_file": [make() for make in onnx_models.ALL.values()],
     }
     corpora["ort_file"] = [onnx_models.to_ort(model) for model in corpora["onnx_file"]]
+    strings = ([], [""], ["ab", "", "c"], ["x" * 100, "\0"])
+    corpora["string_block"] = [string_block(words) for words in strings]
     for target, models in corpora.items():
         folder = directory / target
         folder.mkdir(parents=True, exist_ok=True)
