@@ -231,7 +231,18 @@ const char* checked(const char* text) { return text == nullptr ? "" : text; }
 // two names twice by one of them; without signatures it keeps the file's order, and names may be equal.
 std::vector<TfliteTensor> in_library_order(const std::vector<std::string>& names, const TfliteSignature& signature,
                                            const std::vector<TfliteTensor>& tensors) {
-  if (signature.key == kPlaceholderSignature && names.size() == tensors.size()) return tensors;
+  const auto is_listed_once = [&](const TfliteTensor& tensor) {
+    return std::count_if(tensors.begin(), tensors.end(),
+                         [&](const auto& other) { return other.tensor_index == tensor.tensor_index; }) == 1;
+  };
+  // No name comes from the library for a tensor whose name is ours, unless it is listed twice.
+  const auto is_known = [&](const std::string& name, const TfliteTensor& tensor) {
+    return name.empty() || name == tensor.name || !is_listed_once(tensor);
+  };
+  if (signature.key == kPlaceholderSignature &&
+      std::equal(names.begin(), names.end(), tensors.begin(), tensors.end(), is_known)) {
+    return tensors;
+  }
   std::vector<TfliteTensor> rest = tensors;
   std::vector<TfliteTensor> ordered;
   for (const std::string& name : names) {
@@ -501,6 +512,7 @@ void LitertSession::resize_inputs() {
 
 std::vector<Shape> LitertSession::read_output_shapes() {
   const std::vector<TensorSpec>& specs = weights_->signatures[signature_index_].outputs;
+  if (specs.empty()) return {};  // the library has no layouts to give, and says that something is invalid
   std::vector<Layout> layouts(specs.size());
   check(weights_->api.output_layouts(compiled_.get(), signature_index_, layouts.size(), layouts.data(), true),
         "reading output shapes");
@@ -520,6 +532,8 @@ std::vector<Shape> LitertSession::read_output_shapes() {
 // layouts change afterwards.
 void LitertSession::prove_output_shapes() {
   std::vector<Layout> layouts(output_shapes_.size());
+  is_proven_ = layouts.empty();
+  if (is_proven_) return;
   const Status status =
       weights_->api.output_layouts(compiled_.get(), signature_index_, layouts.size(), layouts.data(), true);
   if (status != 0 || read_output_shapes() != output_shapes_) {

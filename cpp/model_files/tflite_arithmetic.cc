@@ -21,6 +21,11 @@ void inputs_of_one_type(const TfliteCheck& check) {
 
 void unary(const TfliteCheck& check) { check.expect_same_spec(); }
 
+void unary_setting(const TfliteCheck& check) {
+  check.expect_output(0, check.shape(0));
+  check.set_type(0, check.type(0));
+}
+
 void converting(const TfliteCheck& check) { check.expect_output(0, check.shape(0)); }
 
 void binary(const TfliteCheck& check) {
@@ -28,9 +33,20 @@ void binary(const TfliteCheck& check) {
   check.expect_activation(0);
 }
 
+void binary_setting(const TfliteCheck& check) {
+  inputs_of_one_type(check);
+  check.set_type(0, check.type(0));
+}
+
+void quotient(const TfliteCheck& check) {
+  binary_setting(check);
+  check.expect_activation(0);
+}
+
 // The kernel writes 2 * input scale / (2^20 * output scale) as a fraction below 1, with 2^15 for int16.
 void sum(const TfliteCheck& check) {
-  binary(check);
+  binary_setting(check);
+  check.expect_activation(0);
   if (!check.is_quantized()) return;
   const double input =
       std::max(check.expect_scale("input", check.find_input(0)), check.expect_scale("input", check.find_input(1)));
@@ -48,7 +64,7 @@ void product(const TfliteCheck& check) {
 
 // As in a sum, with the square of the inputs' scale and of 2^7.
 void squared_difference(const TfliteCheck& check) {
-  binary_plain(check);
+  binary_setting(check);
   if (!check.is_quantized()) return;
   const double input =
       std::max(check.expect_scale("input", check.find_input(0)), check.expect_scale("input", check.find_input(1)));
@@ -65,7 +81,7 @@ void binary_plain(const TfliteCheck& check) {
 
 void predicate(const TfliteCheck& check) {
   inputs_of_one_type(check);
-  check.expect_type(0, TfliteType::boolean);
+  check.set_type(0, TfliteType::boolean);
 }
 
 // The kernels write the inputs' scales as fractions below 1.
@@ -86,12 +102,12 @@ void prelu(const TfliteCheck& check) {
 }
 
 void select(const TfliteCheck& check) {
-  check.expect_type(0, check.type(1));
+  check.set_type(0, check.type(1));
   check.expect_output(0, check.broadcast(check.broadcast(check.shape(0), check.shape(1)), check.shape(2)));
 }
 
 void select_old(const TfliteCheck& check) {
-  check.expect_type(0, check.type(1));
+  check.set_type(0, check.type(1));
   if (const Dims value = check.shape(1)) check.expect_output(0, value);
 }
 
@@ -155,7 +171,9 @@ void softmax(const TfliteCheck& check) {
   if (input && input->rank() == 0) check.refuse("a scalar input");
   if (!std::isfinite(check.options().scalar<float>(0, 0))) check.refuse("beta is not finite");
   check.expect_output(0, input);
-  check.expect_same_type(0);
+  const TfliteType output = check.output(0).type;
+  const bool is_byte = check.type(0) == TfliteType::int8 || check.type(0) == TfliteType::uint8;
+  if (!is_byte || output != TfliteType::int16) check.expect_same_type(0);
 }
 
 void log_softmax(const TfliteCheck& check) {

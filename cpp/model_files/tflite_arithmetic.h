@@ -7,6 +7,8 @@
 namespace edgeward::tflite_arithmetic {
 
 void unary(const TfliteCheck& check);
+// The same, where the kernel sets the output's type.
+void unary_setting(const TfliteCheck& check);
 // The elements' type changes, their place does not.
 void converting(const TfliteCheck& check);
 // Two inputs of one type that broadcast; with a fused activation.
@@ -16,6 +18,9 @@ void product(const TfliteCheck& check);
 void squared_difference(const TfliteCheck& check);
 // The same without an activation.
 void binary_plain(const TfliteCheck& check);
+// The same, where the kernel sets the output's type.
+void binary_setting(const TfliteCheck& check);
+void quotient(const TfliteCheck& check);
 // Booleans out.
 void predicate(const TfliteCheck& check);
 void comparison(const TfliteCheck& check);

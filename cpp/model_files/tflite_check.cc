@@ -147,6 +147,21 @@ void TfliteCheck::expect_type(uint32_t index, TfliteType expected) const {
   }
 }
 
+void TfliteCheck::set_type(uint32_t index, TfliteType type) const {
+  TfliteValue& value = tensors_[static_cast<size_t>(operation_.outputs[index])];
+  if (value.type == type) return;
+  value.type = type;
+  value.is_retyped = true;
+  const std::optional<ZeroPointRange> range = zero_point_range(type);
+  for (uint32_t i = 0; range && i < value.scales.size(); ++i) {
+    const int64_t zero_point = value.zero_points[i];
+    if (!is_scale(value.scales[i]) || zero_point < range->lowest || zero_point > range->highest) {
+      refuse("output ", index, " becomes ", name(type), " with a scale of ", value.scales[i], " and a zero point of ",
+             zero_point);
+    }
+  }
+}
+
 size_t TfliteCheck::expect_axis(std::string_view what, int64_t axis, size_t rank) const {
   const auto limit = static_cast<int64_t>(rank);
   if (axis < -limit || axis >= limit) refuse(what, " ", axis, ", expected ", -limit, " to ", limit - 1);

@@ -23,10 +23,11 @@ struct TfliteValue {
   TfliteType type;
   bool is_constant;
   bool is_variable;
-  bool is_sparse;  // a constant whose data holds a part of its elements
-  bool has_shape;  // false: not even the rank is known before a run
-  Shape shape;     // -1: not known before a run
-  Bytes data;      // of a constant
+  bool is_retyped;  // its kernel gives it another type than the file says
+  bool is_sparse;   // a constant whose data holds a part of its elements
+  bool has_shape;   // false: not even the rank is known before a run
+  Shape shape;      // -1: not known before a run
+  Bytes data;       // of a constant
   FlatVector<float> scales;
   FlatVector<int64_t> zero_points;
   int32_t quantized_dimension;
@@ -69,7 +70,7 @@ class TfliteCheck {
   static constexpr int32_t kAnyCount = -1;
 
   // `name` is the operator's, for messages. Indices in `operation` must have been checked.
-  TfliteCheck(const TfliteOperator& operation, std::string_view name, std::span<const TfliteValue> tensors,
+  TfliteCheck(const TfliteOperator& operation, std::string_view name, std::span<TfliteValue> tensors,
               std::span<const TfliteInterface> subgraphs)
       : operation_(operation), name_(name), tensors_(tensors), subgraphs_(subgraphs) {}
 
@@ -123,6 +124,9 @@ class TfliteCheck {
   // ---- What is required of outputs.
 
   void expect_type(uint32_t index, TfliteType expected) const;
+  // For a kernel that sets the type of output `index`: from then on it is `type`, whatever the file says. A delegate
+  // goes by the file, so the tensor may only be an output of the subgraph, or meet one of that type in a sum.
+  void set_type(uint32_t index, TfliteType type) const;
   void expect_same_type(uint32_t index) const { expect_type(index, type(0)); }
   void expect_output(uint32_t index, const Dims& expected) const;
   // Requires that the first output has the shape and the type of the first input.
@@ -158,7 +162,7 @@ class TfliteCheck {
  private:
   const TfliteOperator& operation_;
   std::string_view name_;
-  std::span<const TfliteValue> tensors_;
+  std::span<TfliteValue> tensors_;
   std::span<const TfliteInterface> subgraphs_;
 };
 

@@ -1,7 +1,6 @@
 #include "model_files/tflite_file.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <optional>
 #include <span>
@@ -32,25 +31,6 @@ enum class Source : uint8_t {
   input,
   output
 };
-
-struct ZeroPointRange {
-  int64_t lowest;
-  int64_t highest;
-};
-
-std::optional<ZeroPointRange> zero_point_range(TfliteType type) {
-  switch (type) {
-    case TfliteType::int8: return ZeroPointRange{-128, 127};
-    case TfliteType::uint8: return ZeroPointRange{0, 255};
-    case TfliteType::int16: return ZeroPointRange{-32768, 32767};
-    case TfliteType::uint16: return ZeroPointRange{0, 65535};
-    case TfliteType::int4: return ZeroPointRange{-8, 7};
-    case TfliteType::uint4: return ZeroPointRange{0, 15};
-    case TfliteType::int2: return ZeroPointRange{-2, 1};
-    case TfliteType::int32: return ZeroPointRange{INT32_MIN, INT32_MAX};
-    default: return std::nullopt;  // not a quantized type: engines ignore what is written
-  }
-}
 
 class Reader {
  public:
@@ -346,7 +326,7 @@ class Reader {
     const std::optional<ZeroPointRange> range = zero_point_range(value.type);
     if (!range) return;
     for (uint32_t i = 0; i < value.scales.size(); ++i) {
-      if (!std::isnormal(value.scales[i]) || value.scales[i] < 0) {
+      if (!is_scale(value.scales[i])) {
         refuse(tensor_text(subgraph, index), ": scale ", i, " is ", value.scales[i],
                ", expected a normal positive number");
       }
@@ -402,7 +382,7 @@ class Reader {
   }
 
   void check_operator_at(uint32_t subgraph, uint32_t index, const FlatTable& table, std::vector<Source>& sources) {
-    const std::vector<TfliteValue>& values = values_[subgraph];
+    std::vector<TfliteValue>& values = values_[subgraph];
     const TfliteOperator operation = operation_at(subgraph, index, table);
     const auto options_offset = table.scalar<uint64_t>(schema::operation::large_custom_options_offset, 0);
     if (options_offset > 1) {
@@ -416,6 +396,9 @@ class Reader {
       const auto at = static_cast<size_t>(input);
       if (sources[at] == Source::none && !is_empty(values[at])) {
         refuse(text(operation), ": input ", i, " is tensor ", input, ", which nothing before it produces");
+      }
+      if (values[at].is_retyped && !meets_its_type(operation, values, i)) {
+        refuse(text(operation), ": input ", i, " is of type ", name(values[at].type), ", and of another by the file");
       }
       constexpr int32_t kDensify = 124;
       if (values[at].is_sparse && operation.code != kDensify) {
@@ -454,6 +437,16 @@ class Reader {
   template <class T>
   void mark_length(const FlatVector<T>& vector) {
     if (!vector.empty()) marks_.push_back({static_cast<uint32_t>(vector.data() - file_.data()) - 4, 4});
+  }
+
+  // A delegate that goes by the types in the file leaves a sum of two types to the kernel, which knows better.
+  static bool meets_its_type(const TfliteOperator& operation, const std::vector<TfliteValue>& values, uint32_t input) {
+    constexpr int32_t kAdd = 0, kSub = 41;
+    if ((operation.code != kAdd && operation.code != kSub) || operation.inputs.size() != 2) return false;
+    const int32_t other = operation.inputs[1 - input];
+    if (other < 0 || static_cast<size_t>(other) >= values.size()) return false;
+    const TfliteValue& value = values[static_cast<size_t>(other)];
+    return !value.is_retyped && value.type == values[static_cast<size_t>(operation.inputs[input])].type;
   }
 
   static void check_tensor(const TfliteOperator& operation, std::string_view what, uint32_t position, int32_t tensor,

@@ -17,8 +17,9 @@ std::string text(const TfliteOperator& operation);
 // True when input `index` of the operator may be -1.
 bool is_optional_input(const TfliteOperator& operation, uint32_t index);
 
-// Indices in `operation` must have been checked. Throws Error(malformed_model | unsupported_model).
-void check_operator(const TfliteOperator& operation, std::span<const TfliteValue> tensors,
+// Indices in `operation` must have been checked. Gives an output the type that its kernel gives it. Throws
+// Error(malformed_model | unsupported_model).
+void check_operator(const TfliteOperator& operation, std::span<TfliteValue> tensors,
                     std::span<const TfliteInterface> subgraphs);
 
 }  // namespace edgeward

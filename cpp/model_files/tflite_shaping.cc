@@ -110,7 +110,7 @@ void squeeze(const TfliteCheck& check) {
 
 void expand_dims(const TfliteCheck& check) {
   const Dims input = check.shape(0);
-  check.expect_same_type(0);
+  check.set_type(0, check.type(0));
   check.expect_same_elements();
   const auto axis = check.constant_ints(1);
   if (axis && axis->size() != 1) check.refuse("axis has ", axis->size(), " elements, expected 1");
@@ -305,7 +305,7 @@ void slice(const TfliteCheck& check) {
 void gather(const TfliteCheck& check) {
   const Dims values = check.shape(0);
   const Dims indices = check.shape(1);
-  check.expect_same_type(0);
+  check.set_type(0, check.type(0));
   if (!values) return;
   const size_t axis = check.expect_axis("axis", check.option(0, 4, 0), values->rank());
   if (!indices) return;
@@ -388,7 +388,7 @@ void tile(const TfliteCheck& check) {
 }
 
 void fill(const TfliteCheck& check) {
-  check.expect_type(0, check.type(1));
+  check.set_type(0, check.type(1));
   if (const auto dims = check.constant_ints(0)) check.expect_output(0, check.dims_of("dims", *dims));
 }
 

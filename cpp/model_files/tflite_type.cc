@@ -1,5 +1,6 @@
 #include "model_files/tflite_type.h"
 
+#include <cmath>
 #include <iterator>
 
 namespace edgeward {
@@ -42,5 +43,21 @@ std::optional<DType> dtype(TfliteType type) {
   }
   return std::nullopt;
 }
+
+std::optional<ZeroPointRange> zero_point_range(TfliteType type) {
+  switch (type) {
+    case TfliteType::int8: return ZeroPointRange{-128, 127};
+    case TfliteType::uint8: return ZeroPointRange{0, 255};
+    case TfliteType::int16: return ZeroPointRange{-32768, 32767};
+    case TfliteType::uint16: return ZeroPointRange{0, 65535};
+    case TfliteType::int4: return ZeroPointRange{-8, 7};
+    case TfliteType::uint4: return ZeroPointRange{0, 15};
+    case TfliteType::int2: return ZeroPointRange{-2, 1};
+    case TfliteType::int32: return ZeroPointRange{INT32_MIN, INT32_MAX};
+    default: return std::nullopt;
+  }
+}
+
+bool is_scale(float scale) { return std::isnormal(scale) && scale > 0; }
 
 }  // namespace edgeward

@@ -39,6 +39,17 @@ inline constexpr int8_t kTfliteTypeCount = 23;
 
 std::string_view name(TfliteType type);
 
+struct ZeroPointRange {
+  int64_t lowest;
+  int64_t highest;
+};
+
+// None for a type that is not quantized: engines ignore what is written.
+std::optional<ZeroPointRange> zero_point_range(TfliteType type);
+
+// Whether a kernel can compute with `scale`: a normal positive number.
+bool is_scale(float scale);
+
 // None for string, resource and variant, whose elements are not numbers of a fixed width.
 std::optional<DType> dtype(TfliteType type);
 

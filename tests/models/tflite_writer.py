@@ -19,6 +19,7 @@ from flatbuffers.number_types import (
     Float32Flags,
     Int8Flags,
     Int32Flags,
+    Int64Flags,
     Uint8Flags,
     Uint32Flags,
     Uint64Flags,
@@ -46,6 +47,7 @@ class Builtin:
     code: int
     options_type: int = 0
     options: tuple[tuple[str, Any], ...] = ()
+    version: int = 1
 
 
 _ACTIVATION = ("activation", Int8Flags)
@@ -54,38 +56,120 @@ _FILTER = (("filter_w", Int32Flags), ("filter_h", Int32Flags))
 _CLIPS = (("cell_clip", Float32Flags), ("proj_clip", Float32Flags))
 _SLICE_MASKS = ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
 
+# Of an option that is a vector in the file.
+INTS, FLOATS = "ints", "floats"
+
+
+def _number(name: str) -> tuple[tuple[str, Any], ...]:
+    return ((name, Int32Flags),)
+
+
+_POOL = (*_WINDOW, *_FILTER, _ACTIVATION)
+_DILATION = (("dilation_w", Int32Flags), ("dilation_h", Int32Flags))
+_REDUCER = (("keep_dims", BoolFlags),)
+_RESIZE = (("align_corners", BoolFlags), ("half_pixel_centers", BoolFlags))
+_VOLUME = (
+    ("padding", Int8Flags), ("stride_d", Int32Flags), ("stride_w", Int32Flags),
+    ("stride_h", Int32Flags), _ACTIVATION, ("dilation_d", Int32Flags), *_DILATION,
+)  # fmt: skip
+_SEEDS = (("seed", Int64Flags), ("seed2", Int64Flags))
+
+# Operators without options, by code.
+_PLAIN = {
+    "DEQUANTIZE": 6, "EMBEDDING_LOOKUP": 7, "FLOOR": 8, "HASHTABLE_LOOKUP": 10, "LOGISTIC": 14,
+    "RELU": 19, "RELU_N1_TO_1": 20, "RELU6": 21, "TANH": 28, "PAD": 34, "BATCH_TO_SPACE_ND": 37,
+    "SPACE_TO_BATCH_ND": 38, "TRANSPOSE": 39, "EXP": 47, "TOPK_V2": 48, "LOG_SOFTMAX": 50,
+    "PRELU": 54, "MAXIMUM": 55, "MINIMUM": 57, "LESS": 58, "PADV2": 60, "GREATER": 61,
+    "GREATER_EQUAL": 62, "LESS_EQUAL": 63, "SELECT": 64, "SLICE": 65, "SIN": 66, "TILE": 69,
+    "EXPAND_DIMS": 70, "EQUAL": 71, "NOT_EQUAL": 72, "LOG": 73, "SQRT": 75, "RSQRT": 76, "POW": 78,
+    "LOGICAL_OR": 84, "LOGICAL_AND": 86, "LOGICAL_NOT": 87, "FLOOR_DIV": 90, "SQUARE": 92,
+    "ZEROS_LIKE": 93, "FILL": 94, "FLOOR_MOD": 95, "RANGE": 96, "SQUARED_DIFFERENCE": 99,
+    "ABS": 101, "CEIL": 104, "REVERSE_V2": 105, "ADD_N": 106, "GATHER_ND": 107, "COS": 108,
+    "RANK": 110, "ELU": 111, "MATRIX_DIAG": 113, "QUANTIZE": 114, "MATRIX_SET_DIAG": 115,
+    "ROUND": 116, "HARD_SWISH": 117, "NON_MAX_SUPPRESSION_V4": 120, "NON_MAX_SUPPRESSION_V5": 121,
+    "SCATTER_ND": 122, "SELECT_V2": 123, "SEGMENT_SUM": 125, "RFFT2D": 131,
+    "IMAG": 133, "REAL": 134, "COMPLEX_ABS": 135, "BROADCAST_ARGS": 145,
+    "DYNAMIC_UPDATE_SLICE": 151, "RELU_0_TO_1": 152, "UNSORTED_SEGMENT_PROD": 153,
+    "UNSORTED_SEGMENT_MAX": 154, "UNSORTED_SEGMENT_SUM": 155, "ATAN2": 156,
+    "UNSORTED_SEGMENT_MIN": 157, "SIGN": 158, "BITCAST": 159, "BITWISE_XOR": 160,
+    "RIGHT_SHIFT": 161, "STABLEHLO_ADD": 163, "STABLEHLO_MULTIPLY": 165, "STABLEHLO_MAXIMUM": 166,
+    "STABLEHLO_AND": 176, "STABLEHLO_MINIMUM": 181, "DILATE": 203, "STABLEHLO_SHIFT_LEFT": 207,
+}  # fmt: skip
+
 BUILTINS = {
+    **{name: Builtin(code) for name, code in _PLAIN.items()},
+    **{
+        name: Builtin(code, 27, _REDUCER)
+        for name, code in {
+            "MEAN": 40,
+            "SUM": 74,
+            "REDUCE_PROD": 81,
+            "REDUCE_MAX": 82,
+            "REDUCE_MIN": 89,
+            "REDUCE_ANY": 91,
+            "REDUCE_ALL": 140,
+        }.items()
+    },
     "ADD": Builtin(0, 11, (_ACTIVATION,)),
+    "AVERAGE_POOL_2D": Builtin(1, 5, _POOL),
     "CONCATENATION": Builtin(2, 10, (("axis", Int32Flags), _ACTIVATION)),
-    "CONV_2D": Builtin(3, 1, (*_WINDOW, _ACTIVATION)),
-    "DEPTHWISE_CONV_2D": Builtin(4, 2, (*_WINDOW, ("depth_multiplier", Int32Flags), _ACTIVATION)),
-    "DEQUANTIZE": Builtin(6, 26),
-    "FULLY_CONNECTED": Builtin(9, 8, (_ACTIVATION,)),
+    "CONV_2D": Builtin(3, 1, (*_WINDOW, _ACTIVATION, *_DILATION)),
+    "DEPTHWISE_CONV_2D": Builtin(
+        4, 2, (*_WINDOW, ("depth_multiplier", Int32Flags), _ACTIVATION, *_DILATION)
+    ),
+    "DEPTH_TO_SPACE": Builtin(5, 94, _number("block_size")),
+    "FULLY_CONNECTED": Builtin(
+        9, 8, (_ACTIVATION, ("weights_format", Int8Flags), ("keep_num_dims", BoolFlags))
+    ),
+    "L2_NORMALIZATION": Builtin(11, 12, (_ACTIVATION,)),
+    "L2_POOL_2D": Builtin(12, 5, _POOL),
+    "LOCAL_RESPONSE_NORMALIZATION": Builtin(
+        13,
+        13,
+        (
+            ("radius", Int32Flags),
+            ("bias", Float32Flags),
+            ("alpha", Float32Flags),
+            ("beta", Float32Flags),
+        ),
+    ),
+    "LSH_PROJECTION": Builtin(15, 4, (("type", Int8Flags),)),
     "LSTM": Builtin(16, 14, (_ACTIVATION, *_CLIPS, ("kernel_type", Int8Flags))),
-    "MAX_POOL_2D": Builtin(17, 5, (*_WINDOW, *_FILTER, _ACTIVATION)),
+    "MAX_POOL_2D": Builtin(17, 5, _POOL),
     "MUL": Builtin(18, 21, (_ACTIVATION,)),
-    "RESHAPE": Builtin(22, 17),
+    "RESHAPE": Builtin(22, 17, (("new_shape", INTS),)),
+    "RESIZE_BILINEAR": Builtin(
+        23, 15, (("new_height", Int32Flags), ("new_width", Int32Flags), *_RESIZE)
+    ),
     "SOFTMAX": Builtin(25, 9, (("beta", Float32Flags),)),
     "RNN": Builtin(24, 7, (_ACTIVATION,)),
     "SVDF": Builtin(27, 6, (("rank", Int32Flags), _ACTIVATION)),
+    "SPACE_TO_DEPTH": Builtin(26, 19, _number("block_size")),
     "UNIDIRECTIONAL_SEQUENCE_RNN": Builtin(35, 31, (("time_major", BoolFlags), _ACTIVATION)),
-    "GATHER": Builtin(36, 23, (("axis", Int32Flags),)),
+    "GATHER": Builtin(36, 23, (("axis", Int32Flags), ("batch_dims", Int32Flags))),
     "SUB": Builtin(41, 28, (_ACTIVATION,)),
-    "MEAN": Builtin(40, 27, (("keep_dims", BoolFlags),)),
+    "DIV": Builtin(42, 29, (_ACTIVATION,)),
+    "SQUEEZE": Builtin(43, 30, (("squeeze_dims", INTS),)),
     "STRIDED_SLICE": Builtin(45, 32, tuple((name, Int32Flags) for name in _SLICE_MASKS)),
-    "TOPK_V2": Builtin(48),
+    "SPLIT": Builtin(49, 35, _number("num_splits")),
     "CAST": Builtin(53, 37, (("from", Int8Flags), ("to", Int8Flags))),
+    "ARG_MAX": Builtin(56, 40, (("output_type", Int8Flags),)),
     "NEG": Builtin(59, 42),
-    "SLICE": Builtin(65),
-    "TILE": Builtin(69),
-    "SUM": Builtin(74, 27, (("keep_dims", BoolFlags),)),
+    "TRANSPOSE_CONV": Builtin(67, 49, (*_WINDOW, _ACTIVATION)),
+    "SPARSE_TO_DENSE": Builtin(68, 50, (("validate_indices", BoolFlags),)),
     "SHAPE": Builtin(77, 55, (("type", Int8Flags),)),
-    "REDUCE_PROD": Builtin(81, 27, (("keep_dims", BoolFlags),)),
+    "ARG_MIN": Builtin(79, 57, (("output_type", Int8Flags),)),
+    "FAKE_QUANT": Builtin(
+        80, 58, (("min", Float32Flags), ("max", Float32Flags), ("num_bits", Int32Flags))
+    ),
     "PACK": Builtin(83, 59, (("count", Int32Flags), ("axis", Int32Flags))),
-    "FILL": Builtin(94),
-    "RANGE": Builtin(96),
+    "ONE_HOT": Builtin(85, 61, _number("axis")),
+    "UNPACK": Builtin(88, 64, (("num", Int32Flags), ("axis", Int32Flags))),
+    "RESIZE_NEAREST_NEIGHBOR": Builtin(97, 74, _RESIZE),
+    "LEAKY_RELU": Builtin(98, 75, (("alpha", Float32Flags),)),
+    "MIRROR_PAD": Builtin(100, 77, (("mode", Int8Flags),)),
+    "SPLIT_V": Builtin(102, 79, _number("num_splits")),
     "UNIQUE": Builtin(103, 80, (("index_type", Int8Flags),)),
-    "GATHER_ND": Builtin(107),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": Builtin(
         44, 71, (_ACTIVATION, *_CLIPS, ("time_major", BoolFlags))
     ),
@@ -100,11 +184,19 @@ BUILTINS = {
     "READ_VARIABLE": Builtin(143, 112),
     "ASSIGN_VARIABLE": Builtin(144, 113),
     "WHERE": Builtin(109, 85),
-    "RANK": Builtin(110),
+    "REVERSE_SEQUENCE": Builtin(112, 87, (("seq_dim", Int32Flags), ("batch_dim", Int32Flags))),
     "IF": Builtin(118, 92, (("then", Int32Flags), ("otherwise", Int32Flags))),
-    "NON_MAX_SUPPRESSION_V4": Builtin(120),
-    "BROADCAST_TO": Builtin(130),
     "DENSIFY": Builtin(124, 99),
+    "BATCH_MATMUL": Builtin(126, 101, (("adj_x", BoolFlags), ("adj_y", BoolFlags))),
+    "BROADCAST_TO": Builtin(130, version=2),
+    "CUMSUM": Builtin(128, 102, (("exclusive", BoolFlags), ("reverse", BoolFlags))),
+    "CONV_3D": Builtin(132, 106, _VOLUME),
+    "CONV_3D_TRANSPOSE": Builtin(141, 106, _VOLUME),
+    "RANDOM_STANDARD_NORMAL": Builtin(146, 114, _SEEDS),
+    "BUCKETIZE": Builtin(147, 115, (("boundaries", FLOATS),)),
+    "RANDOM_UNIFORM": Builtin(148, 114, _SEEDS),
+    "MULTINOMIAL": Builtin(149, 114, _SEEDS),
+    "GELU": Builtin(150, 116, (("approximate", BoolFlags),)),
 }
 
 CUSTOM = Builtin(32)
@@ -162,7 +254,7 @@ class Op:
     builtin: str
     inputs: Sequence[str]
     outputs: Sequence[str]
-    options: Mapping[str, int | float | bool | str] = field(default_factory=dict)
+    options: Mapping[str, int | float | bool | str | Sequence[float]] = field(default_factory=dict)
     custom_options: bytes = b""
     intermediates: Sequence[str] = ()
     mutates: Sequence[bool] = ()  # for each input: whether a run writes to it
@@ -334,10 +426,10 @@ def _sparsity(builder: Any, sparsity: Sparsity) -> Place:
 
 def _operator_code(builder: Any, name: str) -> Place:
     builtin = BUILTINS.get(name, CUSTOM)
-    # Slot 0 is the byte that old readers look at, slot 3 its successor; version 1 in slot 2.
+    # Slot 0 is the byte that old readers look at, slot 3 its successor.
     fields: dict[int, Any] = {
         0: (Int8Flags, min(builtin.code, 127)),
-        2: (Int32Flags, 1),
+        2: (Int32Flags, builtin.version),
         3: (Int32Flags, builtin.code),
     }
     if builtin is CUSTOM:
@@ -359,9 +451,7 @@ def _operator(builder: Any, op: Op, graph: Subgraph, used: Sequence[str]) -> Pla
     if builtin.options_type:
         slots = {name: (slot, flags) for slot, (name, flags) in enumerate(builtin.options)}
         values = {
-            slots[name][0]: Place(builder.CreateString(value))
-            if isinstance(value, str)
-            else (slots[name][1], value)
+            slots[name][0]: _option(builder, slots[name][1], value)
             for name, value in op.options.items()
         }
         fields[3] = (Uint8Flags, builtin.options_type)
@@ -369,6 +459,14 @@ def _operator(builder: Any, op: Op, graph: Subgraph, used: Sequence[str]) -> Pla
     if op.custom_options:
         fields[5] = Place(builder.CreateByteVector(op.custom_options))
     return _table(builder, fields)
+
+
+def _option(builder: Any, flags: Any, value: Any) -> Any:
+    if flags is str:
+        return Place(builder.CreateString(value))
+    if flags in (INTS, FLOATS):
+        return Place(builder.CreateNumpyVector(np.array(value, "<i4" if flags == INTS else "<f4")))
+    return (flags, value)
 
 
 def _signature(builder: Any, signature: Signature, subgraphs: Sequence[Subgraph]) -> Place:

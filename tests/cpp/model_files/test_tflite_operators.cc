@@ -207,9 +207,9 @@ TEST_CASE("each operator's rule refuses what its kernel cannot bear") {
        {"2 inputs, expected 3"}},
       {"multiplier", product(0.5f), product(1e-20f), {"MUL", "expected a multiplier below 2^30"}},
       {"type of the output",
-       one_op({kNeg}, {floats({4})}, {floats({4})}),
-       one_op({kNeg}, {floats({4})}, {{TfliteType::int64, {4}}}),
-       {"NEG", "output 0 of type int64, expected float32"}},
+       one_op({kReverse}, {floats({4}), ints({0})}, {floats({4})}),
+       one_op({kReverse}, {floats({4}), ints({0})}, {{TfliteType::int64, {4}}}),
+       {"REVERSE_V2", "output 0 of type int64, expected float32"}},
       {"scalar input",
        one_op({kLogSoftmax}, {floats({4})}, {floats({4})}),
        one_op({kLogSoftmax}, {floats({})}, {floats({})}),
@@ -299,6 +299,67 @@ TEST_CASE("a loop may not call itself") {
   CHECK_NOTHROW(read(model(1, 2)));
   check_refusal(Code::malformed_model, {"WHILE", "subgraph 0 calls itself"}, [&] { read(model(0, 2)); });
   check_refusal(Code::malformed_model, {"WHILE", "subgraph 3, but the model has 3"}, [&] { read(model(1, 3)); });
+}
+
+TEST_CASE("an output has the type that its kernel gives it") {
+  const auto output_type = [](const Op& op, const std::vector<Value>& inputs, Value output) {
+    return read(one_op(op, inputs, {std::move(output)})).signatures[0].outputs[0].dtype;
+  };
+  const Value byte = int8s({4}, {0.5f});
+  Value declared = floats({4});
+  declared.scales = {0.5f};
+  declared.zero_points = {-128};
+  CHECK(output_type({kAdd, 11}, {byte, byte}, declared) == DType::int8);
+  CHECK(output_type({kNeg}, {floats({4})}, byte) == DType::float32);
+  CHECK(output_type({kEqual}, {floats({4}), floats({4})}, floats({4})) == DType::boolean);
+  CHECK(output_type({kGather, 23}, {floats({4}), ints({1, 0})}, {TfliteType::int32, {2}}) == DType::float32);
+  // What the kernel then computes with must fit its type.
+  declared.zero_points = {-129};
+  check_refusal(Code::malformed_model, {"output 0 becomes int8", "zero point of -129"}, [&] {
+    output_type({kAdd, 11}, {byte, byte}, declared);
+  });
+  // Kernels that set no type read and write as the file says.
+  declared.zero_points = {0};
+  check_refusal(Code::malformed_model, {"MUL", "output 0 of type float32, expected int8"}, [&] {
+    output_type({kMul, 21}, {byte, byte}, declared);
+  });
+}
+
+TEST_CASE("a tensor of another type than the file says goes into a sum at most") {
+  const auto chain = [](int32_t code, const Ints& inputs) {
+    const Value byte = int8s({4}, {0.5f});
+    Value middle = floats({4});
+    middle.scales = {0.5f};
+    middle.zero_points = {0};
+    FlatNode model = one_op({kAdd, 11}, {byte, byte}, {middle, byte});
+    set(operator_of(model), vector<int32_t>(schema::operation::outputs, {2}));
+    at(model, schema::model::operator_codes)
+        .nodes.push_back({scalar<int32_t>(schema::operator_code::builtin_code, code)});
+    at(subgraph_of(model), schema::subgraph::operators)
+        .nodes.push_back({scalar<uint32_t>(schema::operation::opcode_index, 1),
+                          vector<int32_t>(schema::operation::inputs, inputs),
+                          vector<int32_t>(schema::operation::outputs, {3})});
+    set(subgraph_of(model), vector<int32_t>(schema::subgraph::outputs, {3}));
+    return model;
+  };
+  CHECK_NOTHROW(read(chain(kAdd, {2, 0})));
+  CHECK_NOTHROW(read(chain(kAdd, {0, 2})));
+  check_refusal(Code::malformed_model, {"operator 1 (ADD)", "input 0 is of type int8", "another by the file"}, [&] {
+    read(chain(kAdd, {2, 2}));
+  });
+  check_refusal(Code::malformed_model, {"operator 1 (NEG)", "input 0 is of type int8"},
+                [&] { read(chain(kNeg, {2})); });
+}
+
+TEST_CASE("a softmax of bytes may give 16 bits") {
+  Value wide{TfliteType::int16, {1, 4}};
+  wide.scales = {1.0f / 65536};
+  wide.zero_points = {-32768};
+  const FlatNode options = {scalar<float>(0, 1.0f)};
+  CHECK_NOTHROW(read(one_op({kSoftmax, 9, options}, {int8s({1, 4}, {0.1f})}, {wide})));
+  check_refusal(Code::malformed_model, {"SOFTMAX", "output 0 of type int16, expected float32"}, [&] {
+    read(one_op({kSoftmax, 9, options}, {floats({1, 4})}, {wide}));
+  });
 }
 
 }  // namespace
