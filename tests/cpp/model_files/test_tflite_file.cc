@@ -244,8 +244,10 @@ TEST_CASE("quantization fits its tensor") {
 }
 
 TEST_CASE("names and types of inputs and outputs can be handed out") {
-  FlatNode strings = one_op({kNeg}, {{TfliteType::string, {4}}}, {{TfliteType::string, {4}}});
-  check_refusal(Code::unsupported_model, {"input \"t0\"", "type string"}, [&] { read(strings); });
+  const FlatNode strings = one_op({kNeg}, {{TfliteType::string, {4}}}, {{TfliteType::string, {4}}});
+  CHECK(read(strings).signatures.at(0).inputs.at(0).dtype == DType::string);
+  const FlatNode resources = one_op({kNeg}, {{TfliteType::resource, {4}}}, {{TfliteType::resource, {4}}});
+  check_refusal(Code::unsupported_model, {"input \"t0\"", "type resource"}, [&] { read(resources); });
   check_edit(Code::unsupported_model, {"element type 77"}, neg_model(),
              [](FlatNode& model) { set(tensor_of(model, 0), scalar<int8_t>(schema::tensor::type, 77)); });
   FlatNode sum = one_op({kAdd, 11}, {floats({4}), floats({4})}, {floats({4})});
