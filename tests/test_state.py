@@ -59,13 +59,13 @@ def stepped(session: edgeward.Session, steps: Iterator[Arrays]) -> list[bytes]:
 def interpreted(path: Path, steps: Iterator[Arrays]) -> list[bytes]:
     interpreter = Interpreter(model_path=str(path))
     interpreter.allocate_tensors()
-    places = [detail["index"] for detail in interpreter.get_output_details()]
+    indices = [detail["index"] for detail in interpreter.get_output_details()]
     answers = []
     for values in steps:
         for detail, value in zip(interpreter.get_input_details(), values.values(), strict=True):
             interpreter.set_tensor(detail["index"], value)
         interpreter.invoke()
-        answers.append(b"".join(interpreter.get_tensor(place).tobytes() for place in places))
+        answers.append(b"".join(interpreter.get_tensor(index).tobytes() for index in indices))
     return answers
 
 

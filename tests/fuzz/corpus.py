@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from models import onnx_models, tflite_models
+from models import onnx_models, stateful_models, tflite_models
 
 
 def string_block(words: list[str]) -> bytes:
@@ -23,7 +23,10 @@ def string_block(words: list[str]) -> bytes:
 def write_corpora(directory: Path) -> int:
     """Returns how many files it wrote."""
     corpora = {
-        "tflite_file": [make() for make in (tflite_models.ALL | tflite_models.ALIKE).values()],
+        "tflite_file": [
+            make()
+            for make in (tflite_models.ALL | tflite_models.ALIKE | stateful_models.ALL).values()
+        ],
         "onnx_file": [make() for make in onnx_models.ALL.values()],
     }
     corpora["ort_file"] = [onnx_models.to_ort(model) for model in corpora["onnx_file"]]
