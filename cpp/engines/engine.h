@@ -35,7 +35,7 @@ struct MemoryRules {
 struct EngineReport {
   std::string name;      // "litert", "onnx", "tflite"
   std::string version;   // of the library
-  std::string delegate;  // "XNNPACK", "CPUExecutionProvider", "none"
+  std::string delegate;  // "XNNPACK", "CPUExecutionProvider", "none"; "" when that depends on shapes
   int64_t node_count = -1;
   int64_t fallback_count = -1;  // nodes that the delegate leaves to the engine's own kernels
 };

@@ -669,7 +669,12 @@ EngineReport LitertEngine::report() const {
     for (size_t axis = 0; axis < shape.rank(); ++axis) shape[axis] = std::max<int64_t>(shape[axis], 1);
     input_shapes.push_back(shape);
   }
-  session.resize(input_shapes);
+  try {
+    session.resize(input_shapes);
+  } catch (const Error& error) {
+    if (error.code() != Code::engine_failed) throw;
+    return {"litert", version_, "", weights_->node_count, -1};
+  }
   const auto add = [&](Side side, DType dtype, const Shape& shape) {
     blocks.push_back(Block::zeroed(size_bytes(dtype, shape).value_or(0)));
     views.push_back({side, {dtype, shape, blocks.back().data(), blocks.back().size_bytes()}});

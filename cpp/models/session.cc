@@ -80,7 +80,16 @@ Session::Session(std::shared_ptr<const Engine> engine, size_t signature_index)
   for (const TensorSpec& spec : signature_.outputs) outputs_.emplace_back().spec = &spec;
   bound_inputs_.resize(inputs_.size());
   bound_outputs_.resize(outputs_.size());
-  impose_shapes(first_shapes);
+  try {
+    impose_shapes(first_shapes);
+  } catch (const Error& error) {
+    const auto is_dynamic = [](const Input& input) { return input.spec->shape.is_dynamic(); };
+    if (error.code() != Code::engine_failed || std::none_of(inputs_.begin(), inputs_.end(), is_dynamic)) throw;
+    // The first shapes that a caller brings decide. What failed to resize may be left half resized.
+    engine_session_.reset();
+    engine_session_ = engine_->make_session(signature_index);
+    forget_shapes();
+  }
 }
 
 Session::~Session() {
@@ -134,7 +143,7 @@ void Session::apply_shapes(std::span<const Shape> input_shapes) {
 }
 
 Session::Setting Session::setting() const {
-  Setting setting;
+  Setting setting{has_shapes_, {}, {}, {}};
   for (const Input& input : inputs_) {
     setting.shapes.push_back(input.shape);
     setting.inputs.push_back(input.own_block);
@@ -154,6 +163,12 @@ void Session::start_again(const Setting& setting) noexcept {
   }
 }
 
+void Session::forget_shapes() {
+  has_shapes_ = false;
+  for (Input& input : inputs_) input.shape = input.spec->shape;
+  for (Output& output : outputs_) output.shape = output.spec->shape;
+}
+
 void Session::abandon() noexcept {
   release_bindings();
   engine_session_.reset();
@@ -161,6 +176,7 @@ void Session::abandon() noexcept {
 }
 
 void Session::restore(const Setting& setting) {
+  if (!setting.has_shapes) return forget_shapes();
   impose_shapes(setting.shapes);
   for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i].own_block = setting.inputs[i];
   for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i].own_block = setting.outputs[i];
@@ -174,6 +190,7 @@ void Session::impose_shapes(std::span<const Shape> input_shapes) {
     }
   }
   release_bindings();
+  has_shapes_ = false;
   engine_session_->resize(input_shapes);
   for (size_t i = 0; i < inputs_.size(); ++i) {
     inputs_[i].shape = input_shapes[i];
@@ -198,6 +215,7 @@ void Session::impose_shapes(std::span<const Shape> input_shapes) {
       has_engine_outputs_ = true;
     }
   }
+  has_shapes_ = true;
 }
 
 bool Session::takes(const TensorSpec& spec, const Shape& shape) const {
@@ -244,14 +262,24 @@ const BoundTensor& Session::bind_foreign(Slot& slot, Side side, size_t index, st
   return slot.foreign;
 }
 
+void Session::require_shapes() const {
+  if (has_shapes_) return;
+  const auto input = std::find_if(inputs_.begin(), inputs_.end(),
+                                  [](const Input& candidate) { return candidate.spec->shape.is_dynamic(); });
+  throw Error(Code::bad_input, "session: expected resize() first, because the engine cannot plan input \"",
+              input->spec->name, "\" ", text(input->spec->shape), " with 1 for each -1");
+}
+
 Session::Own Session::own_input(size_t index) {
   const Entry entry(*this);
+  require_shapes();
   Input& input = inputs_[index];
   return {bind_own(input, Side::input, index).view, input.own_block};
 }
 
 Session::Own Session::own_output(size_t index) {
   const Entry entry(*this);
+  require_shapes();
   Output& output = outputs_[index];
   if (output.pool == nullptr) {
     if (output.engine_memory == nullptr) return {{output.spec->dtype, output.shape, nullptr, 0}, nullptr};
@@ -275,6 +303,7 @@ void Session::bind_all_own() {
 
 void Session::run() {
   const Entry entry(*this);
+  require_shapes();
   if (has_string_inputs_) take_strings();
   if (!is_own_bound_) bind_all_own();
   run_bound();
@@ -370,6 +399,7 @@ void Session::collect_engine_outputs() {
 
 void Session::run_bare(size_t count) {
   const Entry entry(*this);
+  require_shapes();
   if (has_engine_outputs_) {
     throw Error(Code::unsupported_model,
                 "session: expected outputs of known shape for bare runs, got one that depends on values");
@@ -381,7 +411,7 @@ void Session::run_bare(size_t count) {
 
 void Session::reset() {
   const Entry entry(*this);
-  engine_session_->reset();
+  if (has_shapes_) engine_session_->reset();
 }
 
 // ---- Memory of the caller's.

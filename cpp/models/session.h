@@ -17,7 +17,8 @@ namespace edgeward {
 
 class Session {
  public:
-  // Dynamic dimensions are 1 until the first resize.
+  // Dynamic dimensions are 1 until the first resize. Where the engine cannot plan them so, no shapes are in force until
+  // resize() or predict() brings some that it can; everything else throws Error(bad_input) until then.
   Session(std::shared_ptr<const Engine> engine, size_t signature_index);
   ~Session();
   Session(const Session&) = delete;
@@ -111,8 +112,12 @@ class Session {
   bool takes(const TensorSpec& spec, const Shape& shape) const;
   void apply_shapes(std::span<const Shape> input_shapes);
   void impose_shapes(std::span<const Shape> input_shapes);
+  // Throws Error(bad_input) when no shapes are in force.
+  void require_shapes() const;
+  void forget_shapes();
   // Shapes and own memory, to return to when the engine refuses others.
   struct Setting {
+    bool has_shapes;
     std::vector<Shape> shapes;
     std::vector<std::shared_ptr<Block>> inputs;
     std::vector<std::shared_ptr<Block>> outputs;
@@ -161,6 +166,7 @@ class Session {
   bool leaves_unwritten_;
   bool zeroes_outputs_ = false;  // before each run: kernels may leave bytes of them unwritten
   bool has_string_inputs_ = false;
+  bool has_shapes_ = false;
   bool has_engine_outputs_ = false;
   std::atomic<bool> in_use_{false};
   std::shared_ptr<EngineSession> engine_session_;  // null once closed

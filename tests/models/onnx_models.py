@@ -136,6 +136,16 @@ def dynamic_batch() -> bytes:
     )
 
 
+def frames() -> bytes:
+    """y = x [samples] in rows of four. It runs for 4, 8, 12 samples and so on, and not for 1."""
+    return _model(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        [_value("x", "float32", ["samples"])],
+        [_value("y", "float32", ["rows", 4])],
+        [_constant("shape", np.array([-1, 4], np.int64))],
+    )
+
+
 def identity(dtype: str) -> bytes:
     """y = x, shape [2, 3]. Some types go through the one operator whose kernel takes them."""
     versions = (OPSET, IR_VERSION)

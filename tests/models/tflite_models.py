@@ -170,6 +170,16 @@ def dynamic_batch() -> bytes:
     return model([Subgraph(tensors, [op], ["x"], ["y"])])
 
 
+def frames() -> bytes:
+    """y = x [-1] in rows of four. Engines plan it for 4, 8, 12 and so on, and not for 1."""
+    tensors = [
+        Tensor("x", "float32", (1,), shape_signature=(-1,)),
+        constant("shape", np.array([-1, 4], np.int32)),
+        Tensor("y", "float32", (1, 4), shape_signature=(-1, 4)),
+    ]
+    return model([Subgraph(tensors, [Op("RESHAPE", ["x", "shape"], ["y"])], ["x"], ["y"])])
+
+
 def identity(dtype: str) -> bytes:
     """y = x, shape [2, 3], through a RESHAPE to the same shape: it moves bytes of any type."""
     tensors = [

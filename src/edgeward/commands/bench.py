@@ -23,6 +23,7 @@ from edgeward import Model, UnsupportedModel, __version__, empty, load_unsigned
 from edgeward.commands.options import add_engine
 from edgeward.engines.choice import MAX_THREADS
 from edgeward.engines.processors import usable_cpus
+from edgeward.errors import BadInput
 from edgeward.measuring import peers
 from edgeward.measuring.timing import (
     Latency,
@@ -85,7 +86,18 @@ def in_place(values: Array) -> Array:
 
 
 def random_inputs(model: Model) -> dict[str, Array]:
-    """An ordinary array for each input, in the model's order; 1 for an unknown dimension."""
+    """An ordinary array for each input, in the model's order; 1 for an unknown dimension.
+
+    Raises BadInput when the engine cannot plan that.
+    """
+    with model.session() as session:
+        try:
+            session.inputs  # noqa: B018 - there are none without shapes
+        except BadInput as error:
+            raise BadInput(
+                "bench: expected a model that runs with 1 for each -1, "
+                f"got one that does not ({error})"
+            ) from None
     generator = np.random.default_rng(SEED)
     inputs = {}
     for spec in model.inputs:

@@ -71,7 +71,8 @@ def text(report: Mapping[str, Any]) -> str:
 
 def engine_text(engine: Mapping[str, Any]) -> str:
     threads = "1 thread" if engine["threads"] == 1 else f"{engine['threads']} threads"
-    return f"{engine['name']} {engine['version']} with {engine['delegate']}, {threads}"
+    delegate = engine["delegate"]
+    return f"{engine['name']} {engine['version']}{delegate and f' with {delegate}'}, {threads}"
 
 
 def nodes_text(engine: Mapping[str, Any]) -> str:

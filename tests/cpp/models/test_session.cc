@@ -626,6 +626,41 @@ TEST_CASE("a resize that the engine refuses leaves the old shapes working") {
   CHECK(numbers(lease->view.data, kTensorBytes) == sequence(2, kTensorBytes));
 }
 
+TEST_CASE("where the engine cannot plan ones, the first shapes that it can decide") {
+  FakeModel model = with_dynamic_rows();
+  model.on_resize = [](std::span<const Shape> shapes) {
+    if (shapes[0][0] % 2 != 0) refuse();
+  };
+  Bench bench(model);
+  const Shape odd{3, 3}, even{2, 3};
+  std::vector<std::byte> data(2 * kTensorBytes);
+  fill(data.data(), data.size(), 7);
+  for (int round = 0; round < 2; ++round) {
+    CHECK(bench->input_shape(0) == Shape{-1, 3});
+    check_refusal(Code::bad_input, {"expected resize() first", "\"x\" [-1, 3]"}, [&] { bench->own_input(0); });
+    check_refusal(Code::bad_input, {"expected resize() first"}, [&] { bench->own_output(0); });
+    check_refusal(Code::bad_input, {"expected resize() first"}, [&] { bench->run(); });
+    check_refusal(Code::bad_input, {"expected resize() first"}, [&] { bench->run_bare(1); });
+    bench->reset();
+    check_refusal(Code::engine_failed, {"fake: no"}, [&] { bench->resize({&odd, 1}); });
+    check_refusal(Code::engine_failed, {"fake: no"}, [&] { predict(*bench.session, contiguous(data.data(), odd)); });
+  }
+  CHECK(predict(*bench.session, contiguous(data.data(), even)) == sequence(8, kTensorBytes));
+  CHECK(bench->input_shape(0) == even);
+  bench->run();
+  check_refusal(Code::engine_failed, {"fake: no"}, [&] { bench->resize({&odd, 1}); });
+  CHECK(bench->input_shape(0) == even);
+}
+
+TEST_CASE("an engine that cannot plan known shapes makes no session") {
+  FakeModel model;
+  model.on_resize = [](std::span<const Shape>) { refuse(); };
+  Books books;
+  const auto plan = std::make_shared<FakeModel>(model);
+  check_refusal(Code::engine_failed, {"fake: no"},
+                [&] { Session(std::make_shared<const FakeEngine>(plan, books), 0); });
+}
+
 TEST_CASE("a session that can go neither on nor back is closed") {
   Bench bench(with_dynamic_rows());
   const Block memory = Block::zeroed(64);
