@@ -1,12 +1,86 @@
 #include "engines/library.h"
 
 #include <dlfcn.h>
+#include <link.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdio>
+#include <cstring>
 
 #include "error.h"
 
 namespace edgeward {
+namespace {
+
+// What the dynamic section of a loaded library says of its relocations.
+struct Relocations {
+  const ElfW(Sym) * symbols = nullptr;
+  const char* names = nullptr;
+  const void* with_addend = nullptr;
+  size_t with_addend_bytes = 0;
+  const void* without_addend = nullptr;
+  size_t without_addend_bytes = 0;
+};
+
+Relocations read_relocations(const link_map& map) {
+  Relocations result;
+  const auto pointer = [&](const ElfW(Dyn) & entry) {
+    // Most loaders have made addresses of the offsets in the file; some leave them.
+    const ElfW(Addr) value = entry.d_un.d_ptr;
+    return reinterpret_cast<const void*>(value < map.l_addr ? map.l_addr + value : value);
+  };
+  for (const ElfW(Dyn)* entry = map.l_ld; entry->d_tag != DT_NULL; ++entry) {
+    switch (entry->d_tag) {
+      case DT_SYMTAB: result.symbols = static_cast<const ElfW(Sym)*>(pointer(*entry)); break;
+      case DT_STRTAB: result.names = static_cast<const char*>(pointer(*entry)); break;
+      case DT_RELA: result.with_addend = pointer(*entry); break;
+      case DT_RELASZ: result.with_addend_bytes = entry->d_un.d_val; break;
+      case DT_REL: result.without_addend = pointer(*entry); break;
+      case DT_RELSZ: result.without_addend_bytes = entry->d_un.d_val; break;
+      default: break;
+    }
+  }
+  return result;
+}
+
+// The place in which the library at `base` keeps the address of the variable `name`; null when it has none.
+template <class Relocation>
+void** find_slot(ElfW(Addr) base, const Relocations& all, const void* table, size_t size_bytes, const char* name) {
+  constexpr int kSymbolShift = sizeof(ElfW(Addr)) == 8 ? 32 : 8;
+  const auto* relocation = static_cast<const Relocation*>(table);
+  for (size_t i = 0; i < size_bytes / sizeof(Relocation); ++i) {
+    const ElfW(Sym)& symbol = all.symbols[relocation[i].r_info >> kSymbolShift];
+    if (std::strcmp(all.names + symbol.st_name, name) == 0)
+      return reinterpret_cast<void**>(base + relocation[i].r_offset);
+  }
+  return nullptr;
+}
+
+// Whether the loader has made the page of `slot` read-only after it had filled it.
+bool is_sealed(ElfW(Addr) base, const void* slot) {
+  struct Search {
+    ElfW(Addr) base;
+    ElfW(Addr) slot;
+    bool is_sealed;
+  } search{base, reinterpret_cast<ElfW(Addr)>(slot), false};
+  dl_iterate_phdr(
+      [](dl_phdr_info* library, size_t, void* data) {
+        auto& wanted = *static_cast<Search*>(data);
+        if (library->dlpi_addr != wanted.base) return 0;
+        for (size_t i = 0; i < library->dlpi_phnum; ++i) {
+          const ElfW(Phdr)& segment = library->dlpi_phdr[i];
+          const ElfW(Addr) start = wanted.base + segment.p_vaddr;
+          wanted.is_sealed |=
+              segment.p_type == PT_GNU_RELRO && wanted.slot >= start && wanted.slot < start + segment.p_memsz;
+        }
+        return 1;
+      },
+      &search);
+  return search.is_sealed;
+}
+
+}  // namespace
 
 Library::Library(std::string path) : path_(std::move(path)) {
   // Lazy: tflite-runtime's library also refers to symbols of Python, none of which the functions called here need.
@@ -22,6 +96,25 @@ void* Library::address(const char* name) const {
     throw Error(Code::engine_mismatch, "engine library \"", path_, "\": expected the symbol ", name, ", got none");
   }
   return symbol;
+}
+
+bool Library::try_redirect(const char* name, const void* source, void* target) const {
+  link_map* map = nullptr;
+  if (dlinfo(handle_, RTLD_DI_LINKMAP, &map) != 0) return false;
+  const Relocations all = read_relocations(*map);
+  if (all.symbols == nullptr || all.names == nullptr) return false;
+  void** slot = find_slot<ElfW(Rela)>(map->l_addr, all, all.with_addend, all.with_addend_bytes, name);
+  if (slot == nullptr) {
+    slot = find_slot<ElfW(Rel)>(map->l_addr, all, all.without_addend, all.without_addend_bytes, name);
+  }
+  if (slot == nullptr || *slot != source) return false;
+  const auto page_bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  void* page = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(slot) / page_bytes * page_bytes);
+  const bool was_sealed = is_sealed(map->l_addr, slot);
+  if (was_sealed && mprotect(page, page_bytes, PROT_READ | PROT_WRITE) != 0) return false;
+  *slot = target;
+  if (was_sealed) (void)mprotect(page, page_bytes, PROT_READ);
+  return true;
 }
 
 Version parse_version(const std::string& text) {

@@ -25,6 +25,10 @@ class Library {
   // Null when the library does not have it.
   void* try_address(const char* name) const;
 
+  // Makes the library alone use `target` for the variable `name` of another library, which is located at `source`.
+  // False when it does not refer to it there. Not while the library is being called.
+  bool try_redirect(const char* name, const void* source, void* target) const;
+
  private:
   void* address(const char* name) const;
 

@@ -11,6 +11,7 @@
 #include "bytes/bytes.h"
 #include "engines/element_type.h"
 #include "engines/handle.h"
+#include "engines/last_words.h"
 #include "engines/library.h"
 #include "error.h"
 #include "model_files/tflite_copy.h"
@@ -53,6 +54,14 @@ constexpr int kAutoRegisterAccelerators = 24;  // environment option: a mask of 
 constexpr int kMinimumLogSeverity = 25;
 constexpr int kCpu = 1;
 constexpr int kLogNothing = 4;
+constexpr int kLogInformation = 1;
+constexpr int kLogErrors = 3;
+
+// How the library reports errors: option "error_reporter_mode".
+enum class Reporter : uint8_t {
+  standard_error = 1,  // as it comes
+  kept = 2             // for error_messages(), as long as there is a compiled model
+};
 
 struct ProfilerEvent {
   const char* tag;
@@ -95,6 +104,10 @@ struct Api {
   Status (*input_name)(Handle, size_t, const char**);
   Status (*output_name)(Handle, size_t, const char**);
 
+  // Null in a library without it, whose failures then come without a reason.
+  Status (*error_messages)(Handle, char**);
+  Status (*clear_errors)(Handle);
+
   // Used by report() alone, which reports less where they are missing.
   Status (*profiler)(Handle, Handle*);
   Status (*start_profiler)(Handle);
@@ -108,6 +121,7 @@ Api::Api(const Library& library) {
   };
   // A library without it takes no environment as the first argument: it would read every argument shifted by one.
   (void)library.symbol<void*>("LiteRtCreateModelFromFd");
+  hear(library);
   bind(create_environment, "LiteRtCreateEnvironment");
   bind(destroy_environment, "LiteRtDestroyEnvironment");
   bind(create_model, "LiteRtCreateModelFromBuffer");
@@ -134,6 +148,8 @@ Api::Api(const Library& library) {
   const auto try_bind = [&](auto& function, const char* name) {
     function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(library.try_address(name));
   };
+  try_bind(error_messages, "LiteRtCompiledModelGetErrorMessages");
+  try_bind(clear_errors, "LiteRtCompiledModelClearErrors");
   try_bind(profiler, "LiteRtCompiledModelGetProfiler");
   try_bind(start_profiler, "LiteRtStartProfiler");
   try_bind(event_count, "LiteRtGetNumProfilerEvents");
@@ -157,14 +173,40 @@ std::string_view status_name(Status status) {
   }
 }
 
-void check(Status status, const char* doing) {
+// The operator that the library's `lines` say it lacks; empty when they say none.
+std::string lacking_operator(const std::string& lines) {
+  struct Phrase {
+    std::string_view lack;    // what the library says
+    std::string_view before;  // the name
+    std::string_view after;
+  };
+  constexpr Phrase kPhrases[] = {{"Encountered unresolved custom op: ", "custom op: ", ".\n"},
+                                 {"Make sure you apply/link the Flex delegate", "(", ")"},
+                                 {"Didn't find op for builtin opcode ", "opcode '", "'"}};
+  for (const Phrase& phrase : kPhrases) {
+    const size_t lack = lines.find(phrase.lack);
+    const size_t before = lack == std::string::npos ? lack : lines.find(phrase.before, lack);
+    if (before == std::string::npos) continue;
+    const size_t start = before + phrase.before.size();
+    return lines.substr(start, lines.find(phrase.after, start) - start);
+  }
+  return "";
+}
+
+// `lines` are the library's own.
+void check(Status status, const char* doing, const std::string& lines = "") {
   if (status == 0) return;
   constexpr Status kOutOfMemory = 2;
   constexpr Status kUnsupported = 5;
+  if (const std::string lacking = lacking_operator(lines); !lacking.empty()) {
+    throw Error(Code::unsupported_model, "litert: operator \"", lacking,
+                "\": expected one that the engine has, got one that it lacks", as_reason(lines));
+  }
   const Code code = status == kOutOfMemory   ? Code::out_of_memory
                     : status == kUnsupported ? Code::unsupported_model
                                              : Code::engine_failed;
-  throw Error(code, "litert: ", doing, ": expected success, got status ", status, " (", status_name(status), ")");
+  throw Error(code, "litert: ", doing, ": expected success, got status ", status, " (", status_name(status), ")",
+              as_reason(lines));
 }
 
 // ---- What sessions share.
@@ -183,7 +225,7 @@ struct State {
 };
 
 struct Weights {
-  Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count);
+  Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count, EngineLog shown);
   void read_signature(size_t index, const TfliteFile& facts);
 
   const Api& api;
@@ -192,6 +234,7 @@ struct Weights {
   bool has_variable_inputs = false;
   TfliteCopy copy;  // the file; constants are read from it in place
   int threads;
+  EngineLog log;
   int64_t node_count;
   bool leaves_unwritten;
   Owned environment;
@@ -201,10 +244,13 @@ struct Weights {
   std::vector<State> states;  // of each signature; empty when there is none, or none can be reached
 };
 
-Handle make_environment(const Api& api) {
+int severity(EngineLog log) { return log == EngineLog::shown ? kLogInformation : kLogNothing; }
+
+// `severity` is the least that the library logs from now on, in all of the process.
+Handle make_environment(const Api& api, int severity) {
   // The CPU only, explicitly: by default LiteRT looks for GPU and NPU libraries by bare name on the loader's path.
   const EnvironmentOption options[] = {{kAutoRegisterAccelerators, {2, {kCpu}}},
-                                       {kMinimumLogSeverity, {2, {kLogNothing}}}};
+                                       {kMinimumLogSeverity, {2, {severity}}}};
   Handle environment = nullptr;
   check(api.create_environment(2, options, &environment), "creating the environment");
   return environment;
@@ -326,10 +372,11 @@ void Weights::read_signature(size_t index, const TfliteFile& facts) {
   }
 }
 
-Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count)
+Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count, EngineLog shown)
     : api(functions), is_stateful(facts.is_stateful), is_restorable(facts.is_restorable),
-      copy(adopt(std::move(bytes), facts)), threads(thread_count), node_count(facts.node_count),
-      leaves_unwritten(facts.leaves_unwritten), environment(make_environment(api), api.destroy_environment),
+      copy(adopt(std::move(bytes), facts)), threads(thread_count), log(shown), node_count(facts.node_count),
+      leaves_unwritten(facts.leaves_unwritten),
+      environment(make_environment(api, severity(log)), api.destroy_environment),
       model(make_model(api, environment.get(), copy.file, facts), api.destroy_model) {
   size_t count = 0;
   check(api.signature_count(model.get(), &count), "counting signatures");
@@ -373,6 +420,7 @@ class LitertSession final : public EngineSession {
   void make_variables();
   void clear_variables();
   Status run_signature(size_t index, std::span<const Binding> inputs, std::span<Binding> outputs);
+  std::string take_words();
 
   std::shared_ptr<const Weights> weights_;
   size_t signature_index_;
@@ -409,18 +457,37 @@ void add_options(const Api& api, Handle options, const char* kind, const std::st
               "that depends on values (such a model runs on engine=\"litert-interpreter\")");
 }
 
-Handle compile(const Weights& weights, Profiling profiling) {
+// The model compiled with errors reported to `reporter`, or null and a status.
+Status try_compile(const Weights& weights, Profiling profiling, Reporter reporter, Handle* compiled) {
   const Api& api = weights.api;
   Handle handle = nullptr;
   check(api.create_options(&handle), "creating options");
   const Owned options(handle, api.destroy_options);
   check(api.set_accelerators(options.get(), kCpu), "choosing the CPU");
   add_options(api, options.get(), "xnnpack", "num_threads = " + std::to_string(weights.threads));
-  if (profiling == Profiling::on) add_options(api, options.get(), "runtime_options_string", "enable_profiling = true");
+  std::string text = "error_reporter_mode = " + std::to_string(static_cast<int>(reporter));
+  if (profiling == Profiling::on) text += "\nenable_profiling = true";
+  add_options(api, options.get(), "runtime_options_string", text);
+  return api.create_compiled_model(weights.environment.get(), weights.model.get(), options.get(), compiled);
+}
+
+Handle compile(const Weights& weights, Profiling profiling) {
   Handle compiled = nullptr;
-  check(api.create_compiled_model(weights.environment.get(), weights.model.get(), options.get(), &compiled),
-        "compiling the model");
-  return compiled;
+  const Status status = [&] {
+    const LastWords unasked(weights.log);
+    return try_compile(weights, profiling, Reporter::kept, &compiled);
+  }();
+  if (status == 0) return compiled;
+  // What the library has kept is lost with the model that did not come to be.
+  // Some reasons are logged alone.
+  const Api& api = weights.api;
+  const LastWords words(weights.log);
+  const Owned logs_errors(make_environment(api, std::min(severity(weights.log), kLogErrors)), api.destroy_environment);
+  const Status again = try_compile(weights, profiling, Reporter::standard_error, &compiled);
+  const Owned logs_as_before(make_environment(api, severity(weights.log)), api.destroy_environment);
+  if (again == 0) return compiled;
+  check(status, "compiling the model", words.text());
+  return nullptr;
 }
 
 LitertSession::LitertSession(std::shared_ptr<const Weights> weights, size_t signature_index, Profiling profiling)
@@ -505,7 +572,8 @@ void LitertSession::resize_inputs() {
         weights_->api.resize_input(compiled_.get(), signature_index_, i, dims, input_shapes_[i].rank());
     if (status != 0) {
       throw Error(Code::engine_failed, "litert: input \"", specs[i].name, "\": expected to resize to ",
-                  text(input_shapes_[i]), ", got status ", status, " (", status_name(status), ")");
+                  text(input_shapes_[i]), ", got status ", status, " (", status_name(status), ")",
+                  as_reason(take_words()));
     }
   }
 }
@@ -514,8 +582,9 @@ std::vector<Shape> LitertSession::read_output_shapes() {
   const std::vector<TensorSpec>& specs = weights_->signatures[signature_index_].outputs;
   if (specs.empty()) return {};  // the library has no layouts to give, and says that something is invalid
   std::vector<Layout> layouts(specs.size());
-  check(weights_->api.output_layouts(compiled_.get(), signature_index_, layouts.size(), layouts.data(), true),
-        "reading output shapes");
+  const Status status =
+      weights_->api.output_layouts(compiled_.get(), signature_index_, layouts.size(), layouts.data(), true);
+  if (status != 0) check(status, "reading output shapes", take_words());
   std::vector<Shape> shapes;
   for (size_t i = 0; i < layouts.size(); ++i) {
     if (layouts[i].rank > Shape::kMaxRank) {
@@ -603,7 +672,18 @@ void LitertSession::run(std::span<const Binding> inputs, std::span<Binding> outp
   const Status status =
       aliases().empty() ? run_signature(signature_index_, inputs, outputs) : run_with_aliases(inputs, outputs);
   if (!is_proven_) prove_output_shapes();
-  check(status, "running");
+  if (status != 0) check(status, "running", take_words());
+}
+
+// What the library has kept of errors since the last call.
+std::string LitertSession::take_words() {
+  const Api& api = weights_->api;
+  char* kept = nullptr;
+  if (api.error_messages == nullptr || api.clear_errors == nullptr) return "";
+  if (api.error_messages(compiled_.get(), &kept) != 0 || kept == nullptr) return "";
+  const std::unique_ptr<char, void (*)(void*)> owner(kept, std::free);
+  (void)api.clear_errors(compiled_.get());
+  return kept;
 }
 
 // What lasts from run to run is in memory of ours, or is assigned anew by a subgraph; otherwise in the compiled model,
@@ -711,7 +791,7 @@ void blank_names(const Block& file, const std::vector<size_t>& offsets) {
 }  // namespace
 
 std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::string& version, Block file,
-                                    int threads) {
+                                    int threads, EngineLog log) {
   TfliteFile facts = read_tflite({file.data(), file.size_bytes()});
   if (!facts.mistakable_names.empty()) blank_names(file, facts.mistakable_names);
   require_version("ai-edge-litert", version, {2, 2}, {2, 4});
@@ -731,7 +811,8 @@ std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::
                 ": expected outputs that no other operator reads, because it leaves bytes of them unwritten");
   }
   const Api& api = opened<Api>(library_path);
-  return std::make_unique<LitertEngine>(std::make_shared<const Weights>(api, std::move(file), facts, threads), version);
+  return std::make_unique<LitertEngine>(std::make_shared<const Weights>(api, std::move(file), facts, threads, log),
+                                        version);
 }
 
 }  // namespace edgeward

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engines/engine.h"
+#include "engines/last_words.h"
 #include "system/memory.h"
 
 namespace edgeward {
@@ -13,6 +14,6 @@ namespace edgeward {
 // `file` is a .tflite; it is checked here, before the library sees it, and kept as long as the engine: LiteRT reads
 // constants from it in place. Throws Error(malformed_model | unsupported_model | engine_*).
 std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::string& version, Block file,
-                                    int threads);
+                                    int threads, EngineLog log = EngineLog::quiet);
 
 }  // namespace edgeward

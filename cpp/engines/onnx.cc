@@ -25,6 +25,7 @@ namespace {
 using Status = void*;
 
 constexpr uint32_t kApiVersion = 18;
+constexpr int kLogWarning = 2;
 constexpr int kLogFatal = 4;  // errors reach the caller as errors
 constexpr int kAllOptimizations = 99;
 constexpr int kDeviceAllocator = 0;
@@ -49,6 +50,7 @@ struct Api {
   Status (*create_session)(Handle, const void*, size_t, Handle, Handle*);
   Status (*run)(Handle, Handle, const char* const*, const Handle*, size_t, const char* const*, size_t, Handle*);
   Status (*create_options)(Handle*);
+  Status (*set_severity)(Handle, int);
   Status (*set_optimization)(Handle, int);
   Status (*set_intra_threads)(Handle, int);
   Status (*set_inter_threads)(Handle, int);
@@ -112,6 +114,7 @@ Api::Api(const Library& library) {
   take<8>(table, create_session);
   take<9>(table, run);
   take<10>(table, create_options);
+  take<22>(table, set_severity);
   take<23>(table, set_optimization);
   take<24>(table, set_intra_threads);
   take<25>(table, set_inter_threads);
@@ -217,7 +220,8 @@ struct GraphTensor {
 };
 
 struct Weights {
-  Weights(const Api& functions, OnnxFacts known, Block bytes, int threads, const std::vector<ExternalData>& external);
+  Weights(const Api& functions, OnnxFacts known, Block bytes, int threads, const std::vector<ExternalData>& external,
+          EngineLog log);
 
   const Api& api;
   OnnxFacts facts;
@@ -242,10 +246,11 @@ void add_external_data(const Api& api, Handle options, const std::vector<Externa
   api.check(api.add_external(options, names.data(), buffers.data(), sizes.data(), sizes.size()));
 }
 
-Handle make_session(const Api& api, Bytes file, int threads, const std::vector<ExternalData>& external) {
+Handle make_session(const Api& api, Bytes file, int threads, const std::vector<ExternalData>& external, EngineLog log) {
   Handle handle = nullptr;
   api.check(api.create_options(&handle));
   const Owned options(handle, api.release_options);
+  if (log == EngineLog::shown) api.check(api.set_severity(options.get(), kLogWarning));
   api.check(api.set_optimization(options.get(), kAllOptimizations));
   api.check(api.set_intra_threads(options.get(), threads));
   api.check(api.set_inter_threads(options.get(), 1));
@@ -313,9 +318,9 @@ std::vector<GraphTensor> read_tensors(const Api& api, Handle session, const char
 }
 
 Weights::Weights(const Api& functions, OnnxFacts known, Block bytes, int threads,
-                 const std::vector<ExternalData>& external)
+                 const std::vector<ExternalData>& external, EngineLog log)
     : api(functions), facts(std::move(known)), file(std::move(bytes)),
-      session(make_session(api, {file.data(), file.size_bytes()}, threads, external), api.release_session),
+      session(make_session(api, {file.data(), file.size_bytes()}, threads, external, log), api.release_session),
       inputs(read_tensors(api, session.get(), "input", api.input_count, api.input_name, api.input_type)),
       outputs(read_tensors(api, session.get(), "output", api.output_count, api.output_name, api.output_type)) {
   if (model_format({file.data(), file.size_bytes()}) == ModelFormat::onnx) file = Block();
@@ -530,7 +535,7 @@ class OnnxEngine final : public Engine {
 }  // namespace
 
 std::unique_ptr<Engine> open_onnx(const std::string& library_path, const std::string& version, Block file, int threads,
-                                  std::vector<ExternalData> external) {
+                                  std::vector<ExternalData> external, EngineLog log) {
   const Bytes bytes{file.data(), file.size_bytes()};
   const bool is_ort = model_format(bytes) == ModelFormat::ort;
   if (is_ort) external.clear();
@@ -539,9 +544,9 @@ std::unique_ptr<Engine> open_onnx(const std::string& library_path, const std::st
   // The library reads it once, when it is opened; the API's own switch would take effect too late.
   static const int switched_off = setenv("ORT_DISABLE_TELEMETRY", "1", 1);
   if (switched_off != 0) throw Error(Code::out_of_memory, "onnx: expected memory for the environment, got none");
-  return std::make_unique<OnnxEngine>(
-      std::make_shared<const Weights>(opened<Api>(library_path), std::move(facts), std::move(file), threads, external),
-      version);
+  return std::make_unique<OnnxEngine>(std::make_shared<const Weights>(opened<Api>(library_path), std::move(facts),
+                                                                      std::move(file), threads, external, log),
+                                      version);
 }
 
 }  // namespace edgeward

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engines/engine.h"
+#include "engines/last_words.h"
 #include "model_files/external_data.h"
 #include "system/memory.h"
 
@@ -16,6 +17,6 @@ namespace edgeward {
 // memory and dropped, with the files that hold its external data; an .ort is kept and its initializers are read in
 // place. Telemetry is off before the library is opened. Throws Error(malformed_model | unsupported_model | engine_*).
 std::unique_ptr<Engine> open_onnx(const std::string& library_path, const std::string& version, Block file, int threads,
-                                  std::vector<ExternalData> external);
+                                  std::vector<ExternalData> external, EngineLog log = EngineLog::quiet);
 
 }  // namespace edgeward

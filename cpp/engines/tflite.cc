@@ -10,6 +10,7 @@
 #include "bytes/bytes.h"
 #include "engines/element_type.h"
 #include "engines/handle.h"
+#include "engines/last_words.h"
 #include "engines/library.h"
 #include "error.h"
 #include "model_files/tflite_file.h"
@@ -167,6 +168,7 @@ Api::Api(const Library& library) {
   const auto bind = [&](auto& function, const char* name) {
     function = library.symbol<std::remove_reference_t<decltype(function)>>(name);
   };
+  hear(library);
   bind(make_operators, "_ZN6tflite3ops7builtin17BuiltinOpResolverC1Ev");
   bind(make_model,
        "_ZN6tflite4impl15FlatBufferModel15BuildFromBufferEPKc" EDGEWARD_MANGLED_SIZE "PNS_13ErrorReporterE");
@@ -196,11 +198,12 @@ Api::Api(const Library& library) {
 // ---- What sessions share.
 
 struct Weights {
-  Weights(const Api& functions, Block bytes, std::vector<TfliteSignature> written, int thread_count);
+  Weights(const Api& functions, Block bytes, std::vector<TfliteSignature> written, int thread_count, EngineLog shown);
 
   const Api& api;
   Block file;
   int threads;
+  EngineLog log;
   std::vector<TfliteSignature> facts;
   std::vector<Signature> signatures;
 };
@@ -222,8 +225,9 @@ Signature signature_of(const TfliteSignature& facts) {
   return signature;
 }
 
-Weights::Weights(const Api& functions, Block bytes, std::vector<TfliteSignature> written, int thread_count)
-    : api(functions), file(std::move(bytes)), threads(thread_count), facts(std::move(written)) {
+Weights::Weights(const Api& functions, Block bytes, std::vector<TfliteSignature> written, int thread_count,
+                 EngineLog shown)
+    : api(functions), file(std::move(bytes)), threads(thread_count), log(shown), facts(std::move(written)) {
   for (const TfliteSignature& signature : facts) signatures.push_back(signature_of(signature));
 }
 
@@ -275,6 +279,7 @@ class Interpreter {
   using Object = std::unique_ptr<void, End>;
 
   const Api& api_;
+  EngineLog log_;
   ErrorReporter errors_;
   // A delegate that takes no node. Its prepare() is the documented way to see each subgraph's context.
   Delegate observer_{};
@@ -284,7 +289,8 @@ class Interpreter {
 };
 
 Interpreter::Interpreter(const Weights& weights)
-    : api_(weights.api), model_(nullptr, End{api_.end_model}), interpreter_(nullptr, End{api_.end_interpreter}) {
+    : api_(weights.api), log_(weights.log), model_(nullptr, End{api_.end_model}),
+      interpreter_(nullptr, End{api_.end_interpreter}) {
   const auto* file = reinterpret_cast<const char*>(weights.file.data());
   model_.reset(api_.make_model(file, weights.file.size_bytes(), &errors_).release());
   if (model_ == nullptr) fail(kGeneralError, Code::unsupported_model, "reading the model");
@@ -328,6 +334,7 @@ void Interpreter::fail(Status status, Code code, std::string_view doing) {
 }
 
 bool Interpreter::try_apply_default_delegates() {
+  const LastWords unasked(log_);  // the library announces a delegate, and gives its reasons to errors_
   if (api_.apply_default_delegates(interpreter_.get()) == kGeneralError) return false;
   errors_.take();  // a delegate that declines is no error
   return true;
@@ -699,7 +706,7 @@ std::unique_ptr<EngineSession> TfliteEngine::make_session(size_t signature_index
 }  // namespace
 
 std::unique_ptr<Engine> open_tflite(const std::string& library_path, const std::string& version, Block file,
-                                    int threads) {
+                                    int threads, EngineLog log) {
   const TfliteFile facts = read_tflite({file.data(), file.size_bytes()});
   require_version("tflite-runtime", version, {2, 14}, {2, 15});
   if (!facts.spreading_operator.empty()) {
@@ -707,7 +714,7 @@ std::unique_ptr<Engine> open_tflite(const std::string& library_path, const std::
                 ": expected outputs that no other operator reads, because it leaves bytes of them unwritten");
   }
   const Api& api = opened<Api>(library_path);
-  auto weights = std::make_shared<const Weights>(api, std::move(file), facts.signatures, threads);
+  auto weights = std::make_shared<const Weights>(api, std::move(file), facts.signatures, threads, log);
   return std::make_unique<TfliteEngine>(std::move(weights), facts, version);
 }
 

@@ -20,10 +20,12 @@ std::shared_ptr<const Engine> open(const EngineLibrary& library, Block file, int
                 " for engine \"", library.name, "\", got ",
                 format == ModelFormat::onnx ? "a file with no .tflite or .ort identifier" : name(format));
   }
-  if (library.name == "litert") return open_litert(library.path, library.version, std::move(file), threads);
-  if (library.name == "tflite") return open_tflite(library.path, library.version, std::move(file), threads);
+  if (library.name == "litert")
+    return open_litert(library.path, library.version, std::move(file), threads, library.log);
+  if (library.name == "tflite")
+    return open_tflite(library.path, library.version, std::move(file), threads, library.log);
   if (library.name == "onnx")
-    return open_onnx(library.path, library.version, std::move(file), threads, std::move(external));
+    return open_onnx(library.path, library.version, std::move(file), threads, std::move(external), library.log);
   throw Error(Code::bad_input, "engine: expected \"litert\", \"onnx\" or \"tflite\", got \"", library.name, "\"");
 }
 

@@ -9,18 +9,20 @@
 #include <vector>
 
 #include "engines/engine.h"
+#include "engines/last_words.h"
 #include "model_files/external_data.h"
 #include "models/session.h"
 #include "system/fork.h"
 
 namespace edgeward {
 
-// An engine's library and where it is located. `name` is "litert", "onnx" or "tflite", or that of an engine which the
-// caller opens.
+// An engine's library, where it is located, and who sees what it writes. `name` is "litert", "onnx" or "tflite", or
+// that of an engine which the caller opens.
 struct EngineLibrary {
   std::string name;
   std::string path;
   std::string version;
+  EngineLog log = EngineLog::quiet;
 };
 
 class Model {

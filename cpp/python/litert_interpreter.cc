@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "bytes/bytes.h"
+#include "engines/last_words.h"
 #include "engines/library.h"
 #include "error.h"
 #include "model_files/tflite_file.h"
@@ -92,17 +93,28 @@ void require_dtypes(const std::vector<TfliteTensor>& tensors) {
 
 // Constructed and deleted with the interpreter lock held.
 struct Weights {
-  Weights(Bytes bytes, TfliteFile read, int thread_count);
+  Weights(Bytes bytes, TfliteFile read, int thread_count, EngineLog shown);
 
   TfliteFile facts;
   int threads;
+  EngineLog log;
   std::vector<Signature> signatures;
   BorrowedBytes file;
   py::object interpreter_class;
 };
 
-Weights::Weights(Bytes bytes, TfliteFile read, int thread_count)
-    : facts(std::move(read)), threads(thread_count), file(bytes) {
+// The library that the package's extension modules share; one without it is not heard.
+void hear_package() {
+  const py::object path = py::module_::import("ai_edge_litert").attr("__path__");
+  const std::string directory = py::str(path[py::int_(0)]);
+  try {
+    hear(Library(directory + "/libpywrap_litert_common.so"));
+  } catch (const Error&) {
+  }
+}
+
+Weights::Weights(Bytes bytes, TfliteFile read, int thread_count, EngineLog shown)
+    : facts(std::move(read)), threads(thread_count), log(shown), file(bytes) {
   for (const TfliteSignature& signature : facts.signatures) {
     require_dtypes(signature.inputs);
     require_dtypes(signature.outputs);
@@ -110,6 +122,7 @@ Weights::Weights(Bytes bytes, TfliteFile read, int thread_count)
   }
   interpreter_class = asking(Code::engine_mismatch, "importing the package",
                              [] { return py::module_::import("ai_edge_litert.interpreter").attr("Interpreter"); });
+  asking(Code::engine_mismatch, "importing the package", hear_package);
 }
 
 // ---- The engine's interpreter of one model. With the interpreter lock held.
@@ -149,12 +162,14 @@ class Interpreter {
 
  private:
   size_t subgraph_;
+  EngineLog log_;
   py::object wrapper_;  // what the package's class stands on: without checks of its own
   py::object invoke_;   // its methods that each run calls
   py::object tensor_;
 };
 
-Interpreter::Interpreter(const Weights& weights, size_t subgraph_index) : subgraph_(subgraph_index) {
+Interpreter::Interpreter(const Weights& weights, size_t subgraph_index) : subgraph_(subgraph_index), log_(weights.log) {
+  const LastWords unasked(log_);  // the reasons come as exceptions
   asking(Code::unsupported_model, "opening the model", [&] {
     // A tensor that is zeroed before a run is zero until its own operator runs only when no other shares its memory.
     const auto& signatures = weights.facts.signatures;
@@ -188,6 +203,7 @@ void Interpreter::resize(int32_t tensor, const Shape& shape) const {
 }
 
 void Interpreter::allocate() const {
+  const LastWords unasked(log_);
   asking(Code::engine_failed, "allocating tensors", [&] {
     // For the first subgraph as the package's class does it, which reports why a delegate failed.
     if (subgraph_ == 0) {
@@ -481,12 +497,12 @@ EngineReport LitertInterpreterEngine::report() const {
 
 }  // namespace
 
-std::unique_ptr<Engine> open_litert_interpreter(const std::string& version, Block file, int threads) {
+std::unique_ptr<Engine> open_litert_interpreter(const std::string& version, Block file, int threads, EngineLog log) {
   const Bytes bytes(file.data(), file.size_bytes());
   TfliteFile facts = read_tflite(bytes);
   require_version("ai-edge-litert", version, {2, 2}, {2, 4});
   const Locked locked;
-  std::shared_ptr<const Weights> weights(new Weights(bytes, std::move(facts), threads), DeleteLocked());
+  std::shared_ptr<const Weights> weights(new Weights(bytes, std::move(facts), threads, log), DeleteLocked());
   return std::make_unique<LitertInterpreterEngine>(std::move(weights), version);
 }
 

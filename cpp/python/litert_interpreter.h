@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engines/engine.h"
+#include "engines/last_words.h"
 #include "system/memory.h"
 
 namespace edgeward {
@@ -16,6 +17,6 @@ inline constexpr const char* kLitertInterpreter = "litert-interpreter";  // its 
 // `file` is a .tflite; it is checked here, before the engine sees it, and copied once, into memory that the engine
 // reads in place: left out of core dumps, and wiped when the engine ends. Imports the module at its first use. To be
 // called without the interpreter lock, or with it. Throws Error(malformed_model | unsupported_model | engine_*).
-std::unique_ptr<Engine> open_litert_interpreter(const std::string& version, Block file, int threads);
+std::unique_ptr<Engine> open_litert_interpreter(const std::string& version, Block file, int threads, EngineLog log);
 
 }  // namespace edgeward

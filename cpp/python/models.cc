@@ -88,12 +88,13 @@ std::unique_ptr<Model> opened(Block file, const EngineLibrary& library, int thre
   if (library.name != kLitertInterpreter) {
     return std::make_unique<Model>(library, std::move(file), threads, std::move(external));
   }
-  return std::make_unique<Model>(library, open_litert_interpreter(library.version, std::move(file), threads));
+  return std::make_unique<Model>(library,
+                                 open_litert_interpreter(library.version, std::move(file), threads, library.log));
 }
 
 std::unique_ptr<PyModel> make_model(const py::object& source, const std::string& engine,
                                     const std::string& library_path, const std::string& version, int threads,
-                                    const std::map<std::string, py::buffer>& files) {
+                                    bool shows_log, const std::map<std::string, py::buffer>& files) {
   std::vector<ExternalData> external;
   for (const auto& [name, bytes] : files) external.push_back({name, copy_of(bytes)});
   Block file = read_source(source);
@@ -103,7 +104,8 @@ std::unique_ptr<PyModel> make_model(const py::object& source, const std::string&
     const Unlocked released;
     external = read_external_data(path, external_data_names(content));
   }
-  return model_of(std::move(file), {engine, library_path, version}, threads, std::move(external));
+  return model_of(std::move(file), {engine, library_path, version, shows_log ? EngineLog::shown : EngineLog::quiet},
+                  threads, std::move(external));
 }
 
 std::unique_ptr<PySession> make_session(const PyModel& model, const std::optional<std::string>& signature) {
@@ -307,8 +309,9 @@ void bind_model_and_session(py::module_& module) {
     reinterpret_cast<PyTypeObject*>(type.ptr())->tp_new = nullptr;
   }
   module.def("open_model", &make_model, py::arg("source"), py::arg("engine"), py::arg("library"), py::arg("version"),
-             py::arg("threads"), py::arg("external") = py::dict(),
+             py::arg("threads"), py::arg("shows_log") = false, py::arg("external") = py::dict(),
              "A Model from a path (str) or bytes, in the engine whose library is located at `library`.\n\n"
+             "With `shows_log` what the engine writes comes to standard error, beside the reasons of failures. "
              "`external` are the bytes of the files that an .onnx keeps tensors in, by name.");
 }
 

@@ -145,7 +145,7 @@ py::bytes read_stored_member(const PackageReader& package, const std::string& wa
 }
 
 std::unique_ptr<PyModel> open_entry(const Payload& payload, const std::string& engine, const std::string& library_path,
-                                    const std::string& version, int threads) {
+                                    const std::string& version, int threads, bool shows_log) {
   Block entry;
   std::vector<ExternalData> external;
   for (const Member& member : payload.facts.members) {
@@ -156,7 +156,8 @@ std::unique_ptr<PyModel> open_entry(const Payload& payload, const std::string& e
       external.push_back({member.name, std::move(bytes)});
     }
   }
-  return model_of(std::move(entry), {engine, library_path, version}, threads, std::move(external));
+  return model_of(std::move(entry), {engine, library_path, version, shows_log ? EngineLog::shown : EngineLog::quiet},
+                  threads, std::move(external));
 }
 
 py::list external_data_of(const py::buffer& model) {
@@ -338,7 +339,7 @@ void bind_members(py::module_& module) {
   py::class_<Payload>(module, "Payload", "A package's members, verified and in memory. Any thread.")
       .def("read", &read_member, py::arg("member"), "A read-only uint8 array over the member's bytes, not a copy.")
       .def("open_model", &open_entry, py::arg("engine"), py::arg("library"), py::arg("version"), py::arg("threads"),
-           "The entry as a Model, in the engine whose library is at `library`.");
+           py::arg("shows_log") = false, "The entry as a Model, in the engine whose library is at `library`.");
 }
 
 void bind_package(py::module_& module) {

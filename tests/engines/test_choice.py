@@ -99,7 +99,7 @@ def opener(answers):
     """An open_model that raises what `answers` has for an engine, else returns its name."""
     asked = []
 
-    def open_model(name, library, version, threads):
+    def open_model(name, library, version, threads, shows_log):
         asked.append(name)
         if name in answers:
             raise answers[name]

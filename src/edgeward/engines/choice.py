@@ -1,6 +1,7 @@
 """Which engine runs a model, and with how many threads."""
 
 import operator
+import os
 from collections.abc import Callable, Iterator
 
 from edgeward import _core
@@ -64,14 +65,14 @@ def require_arguments(engine: object, threads: object) -> None:
 
 
 def opened(
-    open_model: Callable[[str, str, str, int], _core.Model],
+    open_model: Callable[[str, str, str, int, bool], _core.Model],
     head: bytes,
     size_bytes: int,
     requested: str | None,
     threads: int | None,
 ) -> _core.Model:
-    """The model that `open_model(name, library, version, threads)` returns for the first engine
-    that can run it.
+    """The model that `open_model(name, library, version, threads, shows_log)` returns for the first
+    engine that can run it.
 
     The file has `size_bytes` and begins with `head`. An engine is probed before it is asked. When
     none can run the model, the first one says why. Raises BadInput, MalformedModel, EngineMissing,
@@ -86,7 +87,7 @@ def opened(
                 if threads is not None
                 else default_threads(usable_cpus(), size_bytes)
             )
-            return open_model(engine.name, str(engine.library), engine.version, count)
+            return open_model(engine.name, str(engine.library), engine.version, count, shows_log())
         except (UnsupportedModel, EngineFailed) as error:
             failure = failure or error
         except EngineMismatch:
@@ -107,6 +108,11 @@ def format_of(head: bytes) -> str:
 
         require_model(head)
     return model_format
+
+
+def shows_log() -> bool:
+    """Whether what the engines write goes to standard error: EDGEWARD_ENGINE_LOG=1."""
+    return os.environ.get("EDGEWARD_ENGINE_LOG") == "1"
 
 
 def _thread_count(threads: object) -> int:

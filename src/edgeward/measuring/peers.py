@@ -9,12 +9,15 @@ from __future__ import annotations
 import importlib
 import math
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeward.engines.choice import shows_log
 from edgeward.measuring.timing import Way, statement_way
 
 
@@ -28,19 +31,38 @@ class Task(NamedTuple):
 
 
 def ways(engine: str, task: Task) -> tuple[list[Way], dict[str, str]]:
-    """The engine's own ways to run this model; and for each that fails, the reason by name."""
+    """The engine's own ways to run this model; and for each that fails, the reason by name.
+
+    What the packages print meanwhile is left out, unless EDGEWARD_ENGINE_LOG=1 asks for it: for a
+    program of one thread, since standard error is switched off for all of it.
+    """
     able: list[Way] = []
     failures: dict[str, str] = {}
     for name, make in PEERS[engine].items():
         # The package may be missing or refuse the model, with any exception: that is a result too.
         try:
-            way = make(name, task)
-            way.seconds(1)
+            with nullcontext() if shows_log() else _silenced():
+                way = make(name, task)
+                way.seconds(1)
         except Exception as error:
             failures[name] = f"{type(error).__name__}: {error}".splitlines()[0]
         else:
             able.append(way)
     return able, failures
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    sys.stderr.flush()
+    usual = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(usual, 2)
+        os.close(usual)
 
 
 def _interpreter(package: str, name: str, task: Task) -> Way:

@@ -152,8 +152,10 @@ def _opened(members: Sequence[Member], engine: str | None) -> _core.Model:
     head = bytes(content[: choice.HEAD_BYTES])
     external = {member.name: member.content for member in members if member.type == "onnx-external"}
 
-    def open_model(name: str, library: str, version: str, threads: int) -> _core.Model:
-        return _core.open_model(entry, name, library, version, threads, external)
+    def open_model(
+        name: str, library: str, version: str, threads: int, shows_log: bool
+    ) -> _core.Model:
+        return _core.open_model(entry, name, library, version, threads, shows_log, external)
 
     return choice.opened(open_model, head, len(content), engine, None)
 

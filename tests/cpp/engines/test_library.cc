@@ -51,4 +51,11 @@ TEST_CASE("a version must lie in the range that was checked, whose end is outsid
   }
 }
 
+TEST_CASE("a variable that a library does not refer to, or not there, is not redirected") {
+  const Library library(FAKE_LITERT_PATH);
+  int elsewhere = 0;
+  CHECK_FALSE(library.try_redirect("no_such_variable", &elsewhere, &elsewhere));
+  CHECK_FALSE(library.try_redirect("stderr", &elsewhere, &elsewhere));
+}
+
 }  // namespace edgeward

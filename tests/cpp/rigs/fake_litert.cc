@@ -120,6 +120,8 @@ extern "C" {
 
 FakeLitert* fake_litert() { return &fake; }
 
+void fake_litert_say(const char* line) { std::fprintf(stderr, "%s\n", line); }
+
 Status LiteRtCreateEnvironment(int count, const EnvironmentOption* options, void** object) {
   constexpr int kAutoRegisterAccelerators = 24;
   for (int i = 0; i < count; ++i) {
