@@ -230,7 +230,13 @@ struct Weights {
   std::vector<GraphTensor> inputs;
   std::vector<GraphTensor> outputs;
   std::vector<const char*> input_names;
-  std::vector<const char*> output_names;
+  std::vector<const char*> output_names;  // of those that the engine computes
+  // Outputs that are also inputs. The engine would give the input's own memory for them.
+  struct Copied {
+    size_t input;
+    size_t output;
+  };
+  std::vector<Copied> copied;
   std::vector<Signature> signatures;
 };
 
@@ -329,18 +335,24 @@ Weights::Weights(const Api& functions, OnnxFacts known, Block bytes, int threads
     input_names.push_back(tensor.spec.name.c_str());
     signature.inputs.push_back(tensor.spec);
   }
-  // For an output that is also an input, the engine would return the input's value and leave the output's memory
-  // unwritten.
+  // The engine gives an output that is listed twice twice, and has one name for both.
   std::set<std::string> seen;
-  for (const GraphTensor& tensor : inputs) seen.insert(tensor.spec.name);
-  for (const GraphTensor& tensor : outputs) {
-    if (!seen.insert(tensor.spec.name).second) {
-      throw Error(Code::unsupported_model, "output \"", tensor.spec.name,
-                  "\": expected a tensor of its own, got one that is also another input or output");
+  std::erase_if(outputs, [&](const GraphTensor& tensor) { return !seen.insert(tensor.spec.name).second; });
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const TensorSpec& spec = outputs[i].spec;
+    signature.outputs.push_back(spec);
+    const auto input = std::find_if(inputs.begin(), inputs.end(),
+                                    [&](const GraphTensor& tensor) { return tensor.spec.name == spec.name; });
+    if (input == inputs.end()) {
+      output_names.push_back(spec.name.c_str());
+    } else if (spec.dtype == DType::string) {
+      throw Error(Code::unsupported_model, "output \"", spec.name,
+                  "\": expected strings of its own, got those of an input");
+    } else {
+      copied.push_back({static_cast<size_t>(input - inputs.begin()), i});
     }
-    output_names.push_back(tensor.spec.name.c_str());
-    signature.outputs.push_back(tensor.spec);
   }
+  if (outputs.empty()) throw Error(Code::unsupported_model, "model: expected an output, got none");
   signatures.push_back(std::move(signature));
 }
 
@@ -362,6 +374,7 @@ class OnnxSession final : public EngineSession {
 
  private:
   Status try_run(std::span<const Binding> inputs, std::span<Binding> outputs) const;
+  Status try_run_and_copy(std::span<const Binding> inputs, std::span<Binding> outputs) const;
   bool find_other_shapes(std::span<const Binding> inputs);
   void require_elements(size_t index, const Shape& shape) const;
   Shape value_shape(Binding binding) const;
@@ -403,6 +416,7 @@ void OnnxSession::resize(std::span<const Shape> input_shapes) {
     }
     output_shapes_[i] = shape;
   }
+  for (const Weights::Copied& copied : weights_->copied) output_shapes_[copied.output] = input_shapes[copied.input];
 }
 
 // The engine keeps strings as objects of its own, so that it gets a copy.
@@ -434,11 +448,35 @@ Binding OnnxSession::bind(Side, size_t, const TensorView& view) {
 Status OnnxSession::try_run(std::span<const Binding> inputs, std::span<Binding> outputs) const {
   const Weights& weights = *weights_;
   return weights.api.run(weights.session.get(), nullptr, weights.input_names.data(), inputs.data(), inputs.size(),
-                         weights.output_names.data(), outputs.size(), outputs.data());
+                         weights.output_names.data(), weights.output_names.size(), outputs.data());
+}
+
+Status OnnxSession::try_run_and_copy(std::span<const Binding> inputs, std::span<Binding> outputs) const {
+  std::vector<bool> is_copied(outputs.size(), false);
+  for (const Weights::Copied& copied : weights_->copied) is_copied[copied.output] = true;
+  std::vector<Binding> computed;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (!is_copied[i]) computed.push_back(outputs[i]);
+  }
+  const Status status = computed.empty() ? nullptr : try_run(inputs, computed);
+  if (status != nullptr) return status;
+  for (size_t i = outputs.size(); i-- > 0;) {
+    if (is_copied[i]) continue;
+    outputs[i] = computed.back();
+    computed.pop_back();
+  }
+  for (const Weights::Copied& copied : weights_->copied) {
+    if (outputs[copied.output] == nullptr) continue;
+    Block none;  // of strings, which are refused
+    const TensorView source = view(inputs[copied.input], none);
+    const TensorView target = view(outputs[copied.output], none);
+    if (source.data != target.data) std::memmove(target.data, source.data, source.size_bytes);
+  }
+  return nullptr;
 }
 
 void OnnxSession::run(std::span<const Binding> inputs, std::span<Binding> outputs) {
-  const Status status = try_run(inputs, outputs);
+  const Status status = weights_->copied.empty() ? try_run(inputs, outputs) : try_run_and_copy(inputs, outputs);
   if (status == nullptr) return;
   const std::string message = weights_->api.message(status);
   if (find_other_shapes(inputs)) throw OtherShapes(Code::engine_failed, message);
@@ -448,7 +486,7 @@ void OnnxSession::run(std::span<const Binding> inputs, std::span<Binding> output
 // The engine refuses memory of another shape than an output gets. In memory of its own it runs, and tells.
 bool OnnxSession::find_other_shapes(std::span<const Binding> inputs) {
   std::vector<Binding> outputs(output_shapes_.size(), nullptr);
-  if (const Status status = try_run(inputs, outputs)) {
+  if (const Status status = try_run_and_copy(inputs, outputs)) {
     weights_->api.release_status(status);
     return false;
   }
@@ -456,6 +494,7 @@ bool OnnxSession::find_other_shapes(std::span<const Binding> inputs) {
   for (const Binding output : outputs) values.emplace_back(output, weights_->api.release_value);
   bool has_other = false;
   for (size_t i = 0; i < outputs.size(); ++i) {
+    if (outputs[i] == nullptr) continue;
     Shape shape = value_shape(outputs[i]);
     if (output_shapes_[i].admits(shape)) continue;
     for (size_t axis = 0; axis < shape.rank(); ++axis) shape[axis] = -1;

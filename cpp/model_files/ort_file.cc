@@ -10,6 +10,7 @@
 #include "error.h"
 #include "model_files/flatbuffer.h"
 #include "model_files/onnx_operators.h"
+#include "model_files/ort_optimizations.h"
 #include "model_files/ort_schema.h"
 
 namespace edgeward {
@@ -86,9 +87,6 @@ class Checker {
     if (!graph.tables(graph::sparse_initializers).empty()) {
       throw Error(Code::unsupported_model, "graph: a sparse initializer, expected dense ones");
     }
-    if (graph.has(graph::runtime_optimizations) && has_records(graph.table(graph::runtime_optimizations))) {
-      throw Error(Code::unsupported_model, "graph: saved runtime optimizations, expected a fully optimized model");
-    }
     Scope scope{outer, {}, {}};
     std::unordered_map<std::string_view, FlatTable> infos;
     const FlatTables arguments = graph.tables(graph::node_args);
@@ -121,8 +119,6 @@ class Checker {
     }
   }
 
-  static bool has_records(const FlatTable& optimizations) { return !optimizations.tables(0).empty(); }
-
   void check_nodes(const FlatTable& graph, Scope& scope) {
     const FlatTables nodes = graph.tables(graph::nodes);
     const auto max_node_index = graph.scalar<uint32_t>(graph::max_node_index, 0);
@@ -146,6 +142,7 @@ class Checker {
     for (uint32_t i = 0; i < nodes.size(); ++i) check_node(i, nodes[i], scope);
     check_order(nodes, scope.producers);
     check_edges(graph, nodes, positions);
+    check_ort_optimizations(graph, nodes, positions);
   }
 
   void check_node(uint32_t position, const FlatTable& table, const Scope& scope) {

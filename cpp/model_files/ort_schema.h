@@ -214,6 +214,29 @@ enum : uint32_t {
   implicit_inputs
 };
 }  // namespace node
+namespace optimizer {
+enum : uint32_t {
+  name,
+  records
+};
+}  // namespace optimizer
+namespace record {
+enum : uint32_t {
+  action,
+  nodes
+};
+}  // namespace record
+namespace node_indices {
+enum : uint32_t {
+  nodes,
+  input_count,
+  output_count,
+  is_input_variadic,
+  is_output_variadic,
+  variadic_input_count,
+  variadic_output_count
+};
+}  // namespace node_indices
 namespace node_edge {
 enum : uint32_t {
   node_index,

@@ -95,9 +95,13 @@ class Outcome:
 def seeds(engine: str) -> tuple[tuple[Seed, ...], ...]:
     """Every model at hand that `engine` reads: the small ones, then the networks."""
     if engine == "onnx":
-        small = [Seed(f"{name}.onnx", make()) for name, make in onnx_models.ALL.items()]
+        models = onnx_models.ALL | onnx_models.SIZES
+        small = [Seed(f"{name}.onnx", make()) for name, make in models.items()]
         networks = [Seed("mobilenet.onnx", onnx_models.mobilenet(NETWORK_WIDTH))]
         small += [Seed(f"{seed.name}>ort", onnx_models.to_ort(seed.data)) for seed in small]
+        for name, make in onnx_models.OPTIMIZED_LATER.items():
+            data = onnx_models.to_ort_optimized_later(make())
+            small.append(Seed(f"{name}.with_runtime_opt.ort", data))
         networks += [Seed(f"{seed.name}>ort", onnx_models.to_ort(seed.data)) for seed in networks]
     else:
         makers = tflite_models.ALL | stateful_models.ALL
@@ -227,18 +231,21 @@ def run_checked(engine: str, file: bytes) -> Verdict:
         with ew.load_unsigned(file, engine=engine, threads=1) as model:
             for key in model.signatures:
                 session = model.session(key)
-                session.resize(
-                    {
-                        spec.name: tuple(max(dim, 1) for dim in spec.shape)
-                        for spec in model.signatures[key].inputs
-                        if -1 in spec.shape
-                    }
-                )
-                for view in session.inputs.values():
-                    view[...] = np.zeros((), view.dtype) if view.dtype != object else "some text"
-                session.run()
-                session.reset()
-                session.run()
+                for size in (1, 0) if engine == "onnx" else (1,):
+                    session.resize(
+                        {
+                            spec.name: tuple(size if dim < 0 else dim for dim in spec.shape)
+                            for spec in model.signatures[key].inputs
+                            if -1 in spec.shape
+                        }
+                    )
+                    for view in session.inputs.values():
+                        view[...] = (
+                            np.zeros((), view.dtype) if view.dtype != object else "some text"
+                        )
+                    session.run()
+                    session.reset()
+                    session.run()
                 session.close()
     except (ew.MalformedModel, ew.UnsupportedModel):
         return Verdict.REFUSED_BY_CHECK

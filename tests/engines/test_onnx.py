@@ -219,3 +219,38 @@ def test_an_empty_cache_goes_through_packages_captures_and_commands(
     document = typed_well(f"predict {model} {inputs}")
     assert document["outputs"]["old"]["shape"] == [0, 4]
     assert document["outputs"]["now"]["values"] == [[1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize("name", onnx_models.OPTIMIZED_LATER)
+def test_optimizations_that_a_file_leaves_for_later_are_applied(name: str) -> None:
+    file = onnx_models.to_ort_optimized_later(onnx_models.OPTIMIZED_LATER[name]())
+    assert b"SelectorActionTransformer" in file or b"ConvActivationFusion" in file
+    with ew.load_unsigned(file, engine="onnx") as model:
+        (spec,) = model.inputs
+        x = np.random.default_rng(4).standard_normal(spec.shape).astype(np.float32)
+        wanted = answers_of_the_engine(file, {spec.name: x})
+        assert len(np.unique(wanted[0])) > 2
+        assert_same(answers(model, {spec.name: x}), wanted)
+
+
+@pytest.mark.parametrize("outputs", ["x", "xy", "yx", "yy", "xyxy"])
+def test_an_output_that_is_an_input_or_listed_twice_has_memory_of_its_own(outputs: str) -> None:
+    file = onnx_models.passed_through(outputs)
+    wanted = {"x": FLOATS, "y": -FLOATS}
+    with ew.load_unsigned(file, engine="onnx") as model:
+        names = [spec.name for spec in model.outputs]
+        assert names == list(dict.fromkeys(outputs))
+        for _ in range(2):
+            results = answers(model, {"x": FLOATS})
+            assert_same(results, [wanted[name] for name in names])
+            assert not any(np.shares_memory(result, FLOATS) for result in results)
+        x, out = FLOATS.copy(), ew.empty((2, 3))
+        model.predict(x, out={names[0]: out})
+        np.testing.assert_array_equal(out, wanted[names[0]])
+        model.predict(x, out={names[0]: x})  # over the input itself
+        np.testing.assert_array_equal(x, wanted[names[0]])
+
+
+def test_a_model_without_outputs_is_refused() -> None:
+    with pytest.raises(ew.UnsupportedModel, match="expected an output, got none"):
+        ew.load_unsigned(onnx_models.passed_through(""), engine="onnx")

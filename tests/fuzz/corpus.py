@@ -27,11 +27,13 @@ def write_corpora(directory: Path) -> int:
             make()
             for make in (tflite_models.ALL | tflite_models.ALIKE | stateful_models.ALL).values()
         ],
-        "onnx_file": [make() for make in onnx_models.ALL.values()],
+        "onnx_file": [make() for make in (onnx_models.ALL | onnx_models.SIZES).values()],
     }
     corpora["ort_file"] = [onnx_models.to_ort(model) for model in corpora["onnx_file"]]
     strings = ([], [""], ["ab", "", "c"], ["x" * 100, "\0"])
     corpora["string_block"] = [string_block(words) for words in strings]
+    for make in onnx_models.OPTIMIZED_LATER.values():
+        corpora["ort_file"].append(onnx_models.to_ort_optimized_later(make()))
     for target, models in corpora.items():
         folder = directory / target
         folder.mkdir(parents=True, exist_ok=True)

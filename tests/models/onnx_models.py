@@ -211,6 +211,13 @@ def grown_cache(shape: Dims) -> bytes:
     )
 
 
+def passed_through(outputs: Sequence[str]) -> bytes:
+    """Of "y" = -x and "x", those that `outputs` name, in that order, also twice."""
+    node = helper.make_node("Neg", ["x"], ["y"])
+    x = _value("x", "float32", ("N", 3))
+    return _model([node], [x], [_value(name, "float32", ("N", 3)) for name in outputs])
+
+
 def unique_rows(shape: Dims) -> bytes:
     """y = the rows of x, each once: an operator whose kernel cannot do without elements."""
     node = helper.make_node("Unique", ["x"], ["y"], axis=0)
@@ -320,6 +327,66 @@ def to_ort(onnx_bytes: bytes) -> bytes:
         return path.read_bytes()
 
 
+def quantized() -> bytes:
+    """Operators between QuantizeLinear and DequantizeLinear, which engines turn into int8 ones.
+
+    Convolution, addition, pooling, reshape, a product of matrices and their joint with themselves.
+    """
+    generator = np.random.default_rng(9)
+    constants = [
+        _constant("scale", np.array(0.05, np.float32)),
+        _constant("zero", np.array(3, np.uint8)),
+        _constant("zero8", np.array(0, np.int8)),
+        _constant("shape", np.array([1, 12], np.int64)),
+        _constant("w", generator.integers(-99, 99, (3, 2, 1, 1)).astype(np.int8)),
+        _constant("m", generator.integers(0, 7, (12, 5)).astype(np.uint8)),
+    ]
+    nodes: list[onnx.NodeProto] = []
+
+    def between(name: str, source: str, *weights: str, operator: str, **attributes: Any) -> None:
+        """`operator` over real numbers, from `source` and to `name`, both quantized."""
+        nodes.append(
+            helper.make_node("DequantizeLinear", [source, "scale", "zero"], [f"{name}/from"])
+        )
+        inputs = [f"{name}/from", *weights]
+        nodes.append(helper.make_node(operator, inputs, [f"{name}/real"], **attributes))
+        real = [f"{name}/real", "scale", "zero"]
+        nodes.append(helper.make_node("QuantizeLinear", real, [name]))
+
+    nodes.append(helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["a"]))
+    nodes.append(helper.make_node("DequantizeLinear", ["w", "scale", "zero8"], ["w/real"]))
+    nodes.append(helper.make_node("DequantizeLinear", ["m", "scale", "zero"], ["m/real"]))
+    between("b", "a", "w/real", operator="Conv")
+    nodes.append(helper.make_node("DequantizeLinear", ["b", "scale", "zero"], ["b/again"]))
+    between("c", "b", "b/again", operator="Add")
+    between("d", "c", operator="MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+    between("e", "d", "shape", operator="Reshape")
+    between("f", "e", "m/real", operator="MatMul")
+    nodes.append(helper.make_node("DequantizeLinear", ["f", "scale", "zero"], ["f/again"]))
+    between("g", "f", "f/again", operator="Concat", axis=1)
+    nodes.append(helper.make_node("DequantizeLinear", ["g", "scale", "zero"], ["y"]))
+    return _model(
+        nodes,
+        [_value("x", "float32", (1, 2, 4, 4))],
+        [_value("y", "float32", (1, 10))],
+        constants,
+    )
+
+
+def to_ort_optimized_later(onnx_bytes: bytes) -> bytes:
+    """The same model as an .ort that has the further optimizations as records, for later."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    options.log_severity_level = 4  # it warns of what only this processor runs
+    options.add_session_config_entry("optimization.minimal_build_optimizations", "save")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.ort")
+        options.optimized_model_filepath = str(path)
+        onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
+        return path.read_bytes()
+
+
 ALL: dict[str, Callable[[], bytes]] = {
     **{f"add_{dtype}": partial(add, dtype=dtype) for dtype in ADD_DTYPES},
     "add_scalar": partial(add, ()),
@@ -332,3 +399,16 @@ ALL: dict[str, Callable[[], bytes]] = {
     "data_dependent": data_dependent,
     "broadcast_chain": partial(broadcast_chain, 8),
 }
+
+# Sizes of zero and open ones, symbols with two sizes, shapes that are declared wrong.
+SIZES: dict[str, Callable[[], bytes]] = {
+    "empty_cache": partial(grown_cache, (0, 4)),
+    "open_cache": partial(grown_cache, ("A", "B")),
+    "turned": partial(turned, ("A", "B"), (2, 3)),
+    "pair_of_rows": partial(pair_of_rows, "N"),
+    "passed_through": partial(passed_through, "xyx"),
+    "unique_rows": partial(unique_rows, ("N", 2)),
+}
+
+# What to_ort_optimized_later leaves records in.
+OPTIMIZED_LATER: dict[str, Callable[[], bytes]] = {"quantized": quantized, "conv": conv}
