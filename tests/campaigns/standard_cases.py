@@ -14,6 +14,7 @@ import argparse
 import ctypes
 import enum
 import json
+import math
 import os
 import resource
 import signal
@@ -35,6 +36,7 @@ from models.onnx_models import ELEMENT_TYPES, onnxruntime
 from onnx import numpy_helper
 
 import edgeward as ew
+from edgeward.string_array import encoded
 
 # By name, why edgeward ends otherwise than onnxruntime. None is about sizes of zero, symbols or
 # declared shapes.
@@ -69,7 +71,10 @@ FAULTS = (Verdict.OTHER_BITS, Verdict.REFUSED, Verdict.DIED)
 
 @dataclass(frozen=True)
 class Tensor:
-    """An element type, by the standard's number, a shape, and the bytes of all elements."""
+    """An element type, by the standard's number, a shape, and the bytes of all elements.
+
+    Of strings, with a zero between them: no case has one in a string.
+    """
 
     element_type: int
     shape: tuple[int, ...]
@@ -179,6 +184,16 @@ def run_by_onnxruntime(file: bytes, runs: Sequence[Sequence[Tensor]]) -> list[li
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     results = []
     for inputs in runs:
+        if any(tensor.element_type == onnx.TensorProto.STRING for tensor in inputs):
+            arrays = [array_of(tensor) for tensor in inputs]
+            names = [spec.name for spec in session.get_inputs()]
+            # The package makes no OrtValue of strings.
+            answers = session.run(None, dict(zip(names, arrays, strict=False)))
+            tensors = [tensor_of(answer) for answer in answers]
+            if None in tensors:
+                return None
+            results.append([tensor for tensor in tensors if tensor is not None])
+            continue
         feed = {}
         for spec, tensor in zip(session.get_inputs(), inputs, strict=False):
             feed[spec.name] = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
@@ -187,9 +202,12 @@ def run_by_onnxruntime(file: bytes, runs: Sequence[Sequence[Tensor]]) -> list[li
             ctypes.memmove(feed[spec.name].data_ptr(), tensor.data, len(tensor.data))
         outputs = []
         for value in session.run_with_ort_values(None, feed):
-            if not value.is_tensor() or value.element_type() == onnx.TensorProto.STRING:
+            if not value.is_tensor():
                 return None
-            data = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
+            if value.element_type() == onnx.TensorProto.STRING:
+                data = b"\0".join(encoded(value.numpy()))
+            else:
+                data = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
             outputs.append(Tensor(value.element_type(), tuple(value.shape()), data))
         results.append(outputs)
     return results
@@ -197,6 +215,9 @@ def run_by_onnxruntime(file: bytes, runs: Sequence[Sequence[Tensor]]) -> list[li
 
 def array_of(tensor: Tensor) -> npt.NDArray[Any]:
     """The tensor as edgeward takes it: bits where numpy lacks the type, a row of packed bytes."""
+    if tensor.element_type == onnx.TensorProto.STRING:
+        strings = tensor.data.decode().split("\0") if math.prod(tensor.shape) else []
+        return np.array(strings, object).reshape(tensor.shape)
     dtype = DTYPES.get(tensor.element_type, "uint8")
     if dtype.endswith(("int2", "int4")):
         return np.frombuffer(tensor.data, np.uint8)
@@ -207,6 +228,8 @@ def array_of(tensor: Tensor) -> npt.NDArray[Any]:
 def is_same(array: npt.NDArray[Any], tensor: Tensor) -> bool:
     """Whether an output of edgeward's is that of onnxruntime, bit for bit."""
     wanted = array_of(tensor)
+    if tensor.element_type == onnx.TensorProto.STRING:
+        return array.shape == wanted.shape and encoded(array) == encoded(wanted)
     same_kind = (array.dtype, array.shape) == (wanted.dtype, wanted.shape)
     return same_kind and array.tobytes() == tensor.data
 
@@ -252,8 +275,6 @@ def judge(case: Case, begin: Callable[[], None]) -> tuple[Verdict, str]:
     if any(tensor is None for run in runs for tensor in run):
         return Verdict.NOT_OF_TENSORS, ""
     inputs = [[tensor for tensor in run if tensor is not None] for run in runs]
-    if any(tensor.element_type == onnx.TensorProto.STRING for run in inputs for tensor in run):
-        return Verdict.NOT_OF_TENSORS, ""
     try:
         wanted = run_by_onnxruntime(file, inputs)
         again = run_by_onnxruntime(file, inputs)
