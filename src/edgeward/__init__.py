@@ -8,6 +8,7 @@
 Importing this opens no engine; the first model that is loaded does.
 """
 
+from edgeward import main_interpreter  # noqa: F401, I001 - first: the core hangs in others
 from typing import TYPE_CHECKING, Any
 
 from edgeward._core import (

@@ -287,3 +287,18 @@ def test_libraries_that_are_gone_are_forgotten(here, probed, cache, tmp_path):
     other_library.unlink()
     probe.ensure_usable(here._replace(version="2.2.0"))
     assert list(json.loads(cache.read_text())) == [here.library]
+
+
+def test_a_frozen_program_is_not_started_for_a_probe(monkeypatch):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert probe.probe(
+        Installed("litert", "ai-edge-litert", "2.3.0", "no_such.so")
+    ).reason.startswith("taken on trust: this program has no Python")
+
+
+def test_a_probe_starts_no_other(monkeypatch):
+    monkeypatch.setenv(probe.PROBING, "1")
+    assert (
+        probe.probe(Installed("litert", "ai-edge-litert", "2.3.0", "no_such.so")).reason
+        == "taken on trust: a probe starts no other"
+    )

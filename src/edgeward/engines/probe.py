@@ -16,6 +16,7 @@ from edgeward.engines.text import text_of
 from edgeward.errors import EdgewardError, EngineMismatch
 
 PROBE_LIMIT_S = 60.0
+PROBING = "EDGEWARD_PROBING"  # set for a probe, which starts none itself
 
 
 class Verdict(NamedTuple):
@@ -63,7 +64,9 @@ def probe(engine: Installed) -> Verdict:
     import json
     import subprocess
 
-    if not _is_python(sys.executable):
+    if PROBING in os.environ:
+        return Verdict(True, "taken on trust: a probe starts no other")
+    if getattr(sys, "frozen", False) or not _is_python(sys.executable):
         return Verdict(True, "taken on trust: this program has no Python to start for a probe")
     # Isolated, with the module path of this process: it finds the same edgeward and numpy.
     start = (
@@ -75,6 +78,7 @@ def probe(engine: Installed) -> Verdict:
     try:
         child = subprocess.run(
             (sys.executable, "-I", "-c", start, path, *question),
+            env={**os.environ, PROBING: "1"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
