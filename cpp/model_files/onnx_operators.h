@@ -32,8 +32,8 @@ enum class OnnxKind : uint8_t {
   optional
 };
 
-// Throws Error(unsupported_model) unless an input or output, `named` 'input "x"', is a tensor. `inner` is what a sequence
-// or an optional holds.
+// Throws Error(unsupported_model) unless an input or output, `named` 'input "x"', is a tensor. `inner` is what a
+// sequence or an optional holds.
 void require_tensor(const std::string& named, OnnxKind kind, OnnxKind inner);
 
 // More than a device's memory holds: a corrupt dimension must not become an allocation that ends the process.

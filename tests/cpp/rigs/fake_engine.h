@@ -99,8 +99,8 @@ struct FakeModel {
   std::vector<TensorSpec> inputs{{"x", DType::uint8, {2, 3}, {}}};
   std::vector<TensorSpec> outputs{{"y", DType::uint8, {2, 3}, {}}};  // of output i: input i's bytes plus one
   MemoryRules rules{64, 64};
-  bool is_declared_wrong = false;  // the first run finds out that all outputs depend on values
-  bool is_stateful = false;        // a run then adds what was run before it since the last reset, too
+  bool is_declared_wrong = false;   // the first run finds out that all outputs depend on values
+  bool is_stateful = false;         // a run then adds what was run before it since the last reset, too
   size_t written_bytes = SIZE_MAX;  // of each output, at most; the rest stays as it was
 
   std::function<void()> on_session = [] {};

@@ -107,8 +107,8 @@ inline TfliteFile read(const FlatNode& model) { return read_tflite(view(file(mod
 inline constexpr int32_t kAdd = 0, kPool = 17, kConcat = 2, kConv = 3, kDepthwise = 4, kDense = 9, kReshape = 22,
                          kResize = 23, kSoftmax = 25, kPad = 34, kGather = 36, kTranspose = 39, kMean = 40,
                          kStridedSlice = 45, kSplit = 49, kSlice = 65, kNeg = 59, kEqual = 71, kPack = 83, kUnpack = 88,
-                         kWhile = 119, kTransposeConv = 67, kMul = 18, kLogSoftmax = 50, kReverse = 105, kReverseSequence = 112,
-                         kUnknown = 4000;
+                         kWhile = 119, kTransposeConv = 67, kMul = 18, kLogSoftmax = 50, kReverse = 105,
+                         kReverseSequence = 112, kUnknown = 4000;
 
 inline FlatNode window(int32_t stride, int8_t padding = 1) {
   return {scalar<int8_t>(0, padding), scalar<int32_t>(1, stride), scalar<int32_t>(2, stride)};
