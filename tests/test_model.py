@@ -7,6 +7,7 @@ import mmap
 import os
 import pickle
 import random
+import re
 import socket
 import struct
 import time
@@ -801,3 +802,18 @@ def test_a_model_tells_whether_what_it_has_counted_has_drifted(tmp_path, monkeyp
         time.strftime("%Y-%m-%d %H:%M", time.gmtime(attached_s - before_s)) for before_s in (0, 60)
     }
     assert all(any(f"since {minute}" in text for minute in minutes) for text in words), words
+
+
+def test_what_a_model_says_of_itself_compares_by_value_and_is_shown(load):
+    first, second, other = load("add"), load("add"), load("add", (4,))
+    assert first.inputs == second.inputs != other.inputs
+    assert hash(first.inputs) == hash(second.inputs)
+    signature = next(iter(first.signatures.values()))
+    assert signature == next(iter(second.signatures.values()))
+    assert first.engine == second.engine
+    assert first.engine != signature
+    assert repr(first.engine).startswith("EngineReport(name=")
+    assert repr(signature).startswith("Signature(name=")
+    shown = re.escape(f"{other.inputs[0].name} float32 [4] -> {other.outputs[0].name} float32 [4]")
+    assert re.fullmatch(f"<Model {shown}>", repr(other))
+    assert re.fullmatch(f"<Session {shown}>", repr(other.session()))

@@ -210,35 +210,73 @@ void set_gil(T& self, const std::string& word) {
 constexpr const char* kGilText =
     "Whether a run releases the interpreter lock: \"auto\" (when it takes 1 ms or more), \"keep\", \"release\".";
 
+// A line: what goes in, and what comes out.
+std::string signature_text(const Signature& signature) {
+  const auto join = [](const std::vector<TensorSpec>& specs) {
+    std::string line;
+    for (const TensorSpec& spec : specs)
+      line += (line.empty() ? "" : ", ") + spec.name + " " + std::string(name(spec.dtype)) + " " + text(spec.shape);
+    return line;
+  };
+  return join(signature.inputs) + " -> " + join(signature.outputs);
+}
+
+// Values are compared, hashed and shown by their members, in this order.
+template <class T>
+void add_value_methods(py::class_<T>& type, std::vector<const char*> members) {
+  const auto tuple = [members](const py::handle& self) {
+    py::tuple values(members.size());
+    for (size_t i = 0; i < members.size(); ++i) values[i] = self.attr(members[i]);
+    return values;
+  };
+  type.def("__eq__", [tuple](const py::object& self, const py::object& other) -> py::object {
+    if (!py::isinstance<T>(other)) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+    return py::bool_(tuple(self).equal(tuple(other)));
+  });
+  type.def("__hash__", [tuple](const py::object& self) { return py::hash(tuple(self)); });
+  if (py::hasattr(type, "__repr__") && type.attr("__dict__").contains("__repr__")) return;
+  type.def("__repr__", [members](const py::object& self) {
+    std::string line;
+    for (const char* member : members) {
+      line += (line.empty() ? "" : ", ") + std::string(member) + "=" + std::string(py::repr(self.attr(member)));
+    }
+    return std::string(py::str(py::type::of(self).attr("__name__"))) + "(" + line + ")";
+  });
+}
+
 void bind_values(py::module_& module) {
-  py::class_<Quantization>(module, "Quantization",
-                           "real = scale * (stored - zero_point), for the tensor or along `axis`.")
-      .def_property_readonly("scales", [](const Quantization& q) { return tuple_of(q.scales); })
+  py::class_<Quantization> quantization(module, "Quantization",
+                                        "real = scale * (stored - zero_point), for the tensor or along `axis`.");
+  quantization.def_property_readonly("scales", [](const Quantization& q) { return tuple_of(q.scales); })
       .def_property_readonly("zero_points", [](const Quantization& q) { return tuple_of(q.zero_points); })
       .def_readonly("axis", &Quantization::axis);
+  add_value_methods(quantization, {"scales", "zero_points", "axis"});
 
-  py::class_<TensorSpec>(module, "TensorSpec", "One input or output of a model.")
-      .def_readonly("name", &TensorSpec::name)
+  py::class_<TensorSpec> spec_class(module, "TensorSpec", "One input or output of a model.");
+  spec_class.def_readonly("name", &TensorSpec::name)
       .def_property_readonly(
           "dtype", [](const TensorSpec& spec) { return std::string(name(spec.dtype)); }, "For example \"float32\".")
       .def_property_readonly(
           "shape", [](const TensorSpec& spec) { return shape_tuple(spec.shape); }, "-1: any size.")
       .def_property_readonly("quantization", &quantization_of, "A Quantization, or None.")
       .def("__repr__", &spec_text);
+  add_value_methods(spec_class, {"name", "dtype", "shape", "quantization"});
 
-  py::class_<Signature>(module, "Signature", "One way to call a model.")
-      .def_readonly("name", &Signature::name)
+  py::class_<Signature> signature_class(module, "Signature", "One way to call a model.");
+  signature_class.def_readonly("name", &Signature::name)
       .def_property_readonly("inputs", [](const Signature& signature) { return tuple_of(signature.inputs); })
       .def_property_readonly("outputs", [](const Signature& signature) { return tuple_of(signature.outputs); });
+  add_value_methods(signature_class, {"name", "inputs", "outputs"});
 
-  py::class_<EngineReport>(module, "EngineReport", "Which engine runs a model, and with which kernels.")
-      .def_readonly("name", &EngineReport::name, "\"litert\", \"litert-interpreter\", \"onnx\" or \"tflite\".")
+  py::class_<EngineReport> report_class(module, "EngineReport", "Which engine runs a model, and with which kernels.");
+  report_class.def_readonly("name", &EngineReport::name, "\"litert\", \"litert-interpreter\", \"onnx\" or \"tflite\".")
       .def_readonly("version", &EngineReport::version)
       .def_readonly("delegate", &EngineReport::delegate)
       .def_readonly("node_count", &EngineReport::node_count,
                     "Nodes of the model; -1 when the engine does not report them.")
       .def_readonly("fallback_count", &EngineReport::fallback_count,
                     "Nodes left to reference kernels; -1 when the engine does not report them.");
+  add_value_methods(report_class, {"name", "version", "delegate", "node_count", "fallback_count"});
 }
 
 void bind_model_and_session(py::module_& module) {
@@ -247,6 +285,7 @@ void bind_model_and_session(py::module_& module) {
   py::class_<PySession> session(module, "Session",
                                 "One signature of a model with memory of its own, run in place. One thread at a time.");
   model
+      .def("__repr__", [](const PyModel& self) { return "<Model " + signature_text(self.core->signatures()[0]) + ">"; })
       .def_property_readonly(
           "inputs", [](const PyModel& self) { return tuple_of(self.core->signatures()[0].inputs); },
           "A TensorSpec for each input of the first signature, in the order predict takes them.")
@@ -284,6 +323,7 @@ void bind_model_and_session(py::module_& module) {
       .def("__exit__", [](PyModel& self, const py::args&) { leave([&] { self.core->close(); }); });
 
   session
+      .def("__repr__", [](const PySession& self) { return "<Session " + signature_text(self.core->signature()) + ">"; })
       .def_property_readonly("inputs", &session_inputs,
                              "By name: arrays over the memory that the engine reads. Fill them in place.")
       .def_property_readonly(
