@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <bit>
 #include <cstdio>
 #include <cstring>
 
@@ -28,7 +29,7 @@ Relocations read_relocations(const link_map& map) {
   const auto pointer = [&](const ElfW(Dyn) & entry) {
     // Most loaders have made addresses of the offsets in the file; some leave them.
     const ElfW(Addr) value = entry.d_un.d_ptr;
-    return reinterpret_cast<const void*>(value < map.l_addr ? map.l_addr + value : value);
+    return std::bit_cast<const void*>(value < map.l_addr ? map.l_addr + value : value);
   };
   for (const ElfW(Dyn)* entry = map.l_ld; entry->d_tag != DT_NULL; ++entry) {
     switch (entry->d_tag) {
@@ -48,11 +49,11 @@ Relocations read_relocations(const link_map& map) {
 template <class Relocation>
 void** find_slot(ElfW(Addr) base, const Relocations& all, const void* table, size_t size_bytes, const char* name) {
   constexpr int kSymbolShift = sizeof(ElfW(Addr)) == 8 ? 32 : 8;
+  if (table == nullptr || all.symbols == nullptr) return nullptr;
   const auto* relocation = static_cast<const Relocation*>(table);
   for (size_t i = 0; i < size_bytes / sizeof(Relocation); ++i) {
     const ElfW(Sym)& symbol = all.symbols[relocation[i].r_info >> kSymbolShift];
-    if (std::strcmp(all.names + symbol.st_name, name) == 0)
-      return reinterpret_cast<void**>(base + relocation[i].r_offset);
+    if (std::strcmp(all.names + symbol.st_name, name) == 0) return std::bit_cast<void**>(base + relocation[i].r_offset);
   }
   return nullptr;
 }
@@ -109,7 +110,7 @@ bool Library::try_redirect(const char* name, const void* source, void* target) c
   }
   if (slot == nullptr || *slot != source) return false;
   const auto page_bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  void* page = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(slot) / page_bytes * page_bytes);
+  void* page = std::bit_cast<void*>(reinterpret_cast<uintptr_t>(slot) / page_bytes * page_bytes);
   const bool was_sealed = is_sealed(map->l_addr, slot);
   if (was_sealed && mprotect(page, page_bytes, PROT_READ | PROT_WRITE) != 0) return false;
   *slot = target;

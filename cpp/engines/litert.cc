@@ -322,6 +322,7 @@ std::vector<Alias> aliases(const std::vector<TfliteTensor>& inputs, const std::v
 
 std::vector<TensorSpec> specs(const std::vector<TfliteTensor>& tensors) {
   std::vector<TensorSpec> specs;
+  specs.reserve(tensors.size());
   for (const TfliteTensor& tensor : tensors) {
     specs.push_back({tensor.name, tensor.dtype, tensor.shape, tensor.quantization});
   }
@@ -506,7 +507,7 @@ LitertSession::LitertSession(std::shared_ptr<const Weights> weights, size_t sign
 void LitertSession::make_variables() {
   for (const TfliteTensor& variable : state_.variables) {
     const Block& block = variables_.emplace_back(Block::uninitialized(*size_bytes(variable.dtype, variable.shape)));
-    const Handle buffer = make_buffer({variable.dtype, variable.shape, block.data(), block.size_bytes()});
+    Handle buffer = make_buffer({variable.dtype, variable.shape, block.data(), block.size_bytes()});
     variable_bindings_.emplace_back(buffer, weights_->api.destroy_buffer);
   }
   clear_variables();
@@ -612,7 +613,7 @@ void LitertSession::prove_output_shapes() {
 }
 
 Binding LitertSession::bind(Side, size_t, const TensorView& view) {
-  const Handle buffer = make_buffer(view);
+  Handle buffer = make_buffer(view);
   if (!aliases().empty()) {
     const std::lock_guard lock(memory_mutex_);
     memory_[buffer] = {view.data, view.size_bytes};

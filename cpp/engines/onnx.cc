@@ -458,7 +458,7 @@ Status OnnxSession::try_run_and_copy(std::span<const Binding> inputs, std::span<
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (!is_copied[i]) computed.push_back(outputs[i]);
   }
-  const Status status = computed.empty() ? nullptr : try_run(inputs, computed);
+  Status status = computed.empty() ? nullptr : try_run(inputs, computed);
   if (status != nullptr) return status;
   for (size_t i = outputs.size(); i-- > 0;) {
     if (is_copied[i]) continue;
@@ -476,7 +476,7 @@ Status OnnxSession::try_run_and_copy(std::span<const Binding> inputs, std::span<
 }
 
 void OnnxSession::run(std::span<const Binding> inputs, std::span<Binding> outputs) {
-  const Status status = weights_->copied.empty() ? try_run(inputs, outputs) : try_run_and_copy(inputs, outputs);
+  Status status = weights_->copied.empty() ? try_run(inputs, outputs) : try_run_and_copy(inputs, outputs);
   if (status == nullptr) return;
   const std::string message = weights_->api.message(status);
   if (find_other_shapes(inputs)) throw OtherShapes(Code::engine_failed, message);
@@ -486,12 +486,12 @@ void OnnxSession::run(std::span<const Binding> inputs, std::span<Binding> output
 // The engine refuses memory of another shape than an output gets. In memory of its own it runs, and tells.
 bool OnnxSession::find_other_shapes(std::span<const Binding> inputs) {
   std::vector<Binding> outputs(output_shapes_.size(), nullptr);
-  if (const Status status = try_run_and_copy(inputs, outputs)) {
+  if (Status status = try_run_and_copy(inputs, outputs)) {
     weights_->api.release_status(status);
     return false;
   }
   std::deque<Owned> values;
-  for (const Binding output : outputs) values.emplace_back(output, weights_->api.release_value);
+  for (Binding output : outputs) values.emplace_back(output, weights_->api.release_value);
   bool has_other = false;
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i] == nullptr) continue;

@@ -17,7 +17,7 @@ std::filesystem::path real_path_of(const std::filesystem::path& model, const std
                 "\": external data: expected the name of a file beside it, got \"", name, "\"");
   }
   const std::filesystem::path folder = model.has_parent_path() ? model.parent_path() : ".";
-  const std::filesystem::path real = std::filesystem::canonical(folder / named);
+  std::filesystem::path real = std::filesystem::canonical(folder / named);
   // A store of models may keep both files elsewhere, under links: then they are beside each other there.
   if (real.parent_path() != std::filesystem::canonical(folder) &&
       real.parent_path() != std::filesystem::canonical(model).parent_path()) {

@@ -80,12 +80,13 @@ class Sparsity {
     for (uint32_t k = 0; k < block_map_.size(); ++k) {
       const auto level = static_cast<uint32_t>(dense_.rank()) + k;
       const auto number = static_cast<uint32_t>(order_[level]);
-      if (!is_dense(number) || dense_size(number) < 1) {
+      const int64_t size = dense_size(number);
+      if (!is_dense(number) || size < 1) {
         refuse("dimension ", number, ", of blocks: expected dense ones with at least 1 element");
       }
       int64_t& dim = blocks[static_cast<size_t>(block_map_[k])];
-      if (dense_size(number) > dim) refuse("blocks of ", dense_size(number), " in a dimension of ", dim);
-      dim /= dense_size(number);
+      if (size > dim) refuse("blocks of ", size, " in a dimension of ", dim);
+      dim /= size;
     }
     for (uint32_t i = 0; i < order_.size(); ++i) {
       const auto number = static_cast<uint32_t>(order_[i]);
