@@ -162,7 +162,7 @@ TfliteCopy copy_with_state(Bytes file, const TfliteFile& facts) {
   }
   copy.file = Block::secret(appendix.start() + appendix.bytes().size());
   std::memcpy(copy.file.data(), file.data(), file.size());
-  std::memcpy(copy.file.data() + appendix.start(), appendix.bytes().data(), appendix.bytes().size());
+  std::copy(appendix.bytes().begin(), appendix.bytes().end(), copy.file.data() + appendix.start());
   for (const auto& [slot, target] : redirected) {
     const uint32_t offset = target - slot;
     std::memcpy(copy.file.data() + slot, &offset, sizeof offset);
