@@ -82,7 +82,8 @@ void require_trusted(const PackageHead& head, const std::string& path, const Tru
 }
 
 // Step 6.
-void require_allowed(const PackageFacts& facts, const std::string& path, const TrustRoot& root, const Policy& policy) {
+void hold_against_policy(const PackageFacts& facts, const std::string& path, const TrustRoot& root,
+                         const Policy& policy) {
   const auto refuse = [&](Code code, const auto&... parts) { throw Error(code, "package \"", path, "\": ", parts...); };
   for (const auto& [what, counter] :
        {std::pair("release_counter", facts.release_counter), std::pair("min_counter", facts.min_counter)}) {
@@ -177,7 +178,7 @@ PackageReader::PackageReader(std::unique_ptr<File> file, const PackageHead& head
 
 PackageReader::PackageReader(const std::string& path, const TrustRoot& root, const Policy& policy)
     : PackageReader(authentic(path, root)) {
-  require_allowed(facts_, path, root, policy);
+  hold_against_policy(facts_, path, root, policy);
 }
 
 PackageReader PackageReader::authentic(const std::string& path, const TrustRoot& root) {
@@ -191,6 +192,14 @@ PackageReader PackageReader::unverified(const std::string& path) {
   auto file = std::make_unique<File>("package", path, File::Links::refused);
   const PackageHead head(*file);
   return {std::move(file), head};
+}
+
+void PackageReader::require_allowed(const TrustRoot& root, const Policy& policy) const {
+  const PackageHead head(*file_);
+  if (!std::ranges::equal(head.body(), body_))
+    Section(path(), "body").malformed("expected the one that was read when it was opened, got another");
+  require_trusted(head, path(), root);
+  hold_against_policy(facts_, path(), root, policy);
 }
 
 const Member& PackageReader::entry() const {

@@ -39,6 +39,10 @@ class PackageReader {
   // The same without a trust root or policy: the bytes keep the format, and no signature has been checked.
   static PackageReader unverified(const std::string& path);
 
+  // Holds it once more against a root and a policy, those of now: steps 4 and 6. Throws Error(untrusted_package),
+  // rollback_refused, wrong_target, expired_package; Error(malformed_package) when the head in the file has changed.
+  void require_allowed(const TrustRoot& root, const Policy& policy) const;
+
   const std::string& path() const { return file_->path(); }
   const PackageFacts& facts() const { return facts_; }
   const Member& entry() const;

@@ -87,11 +87,8 @@ std::optional<std::string> optional_cipher(const std::optional<AeadAlgorithm>& a
   return aead ? std::optional<std::string>(word_of(kCiphers, *aead)) : std::nullopt;
 }
 
-std::unique_ptr<PackageReader> open_package(const py::object& path, const TrustRoot& root, const std::string& target,
-                                            const std::optional<py::buffer>& device_id,
-                                            const std::map<std::string, uint64_t>& floors, int64_t now_s) {
+std::unique_ptr<PackageReader> open_package(const py::object& path, const TrustRoot& root, const Policy& policy) {
   const std::string file = path_of(path);
-  const Policy policy{target, optional_digest(device_id, "device_id"), floors, now_s};
   const Unlocked released;
   return std::make_unique<PackageReader>(file, root, policy);
 }
@@ -343,11 +340,16 @@ void bind_members(py::module_& module) {
 }
 
 void bind_package(py::module_& module) {
+  py::class_<Policy>(module, "Policy", "What this device asks of a package.")
+      .def(py::init([](std::string target, const std::optional<py::buffer>& device_id,
+                       std::map<std::string, uint64_t> floors, int64_t now_s) {
+             return Policy{std::move(target), optional_digest(device_id, "device_id"), std::move(floors), now_s};
+           }),
+           py::arg("target"), py::arg("device_id"), py::arg("floors"), py::arg("now_s"));
   const auto facts = [](auto field) { return [field](const PackageReader& self) { return self.facts().*field; }; };
 
   py::class_<PackageReader>(module, "Package", "A package whose head was read. Any thread.")
-      .def_static("verified", &open_package, py::arg("path"), py::arg("root"), py::arg("target"), py::arg("device_id"),
-                  py::arg("floors"), py::arg("now_s"),
+      .def_static("verified", &open_package, py::arg("path"), py::arg("root"), py::arg("policy"),
                   "A package that keys of `root` have signed and that may run here. Raises OSError, MalformedPackage, "
                   "UntrustedPackage, RollbackRefused, WrongTarget, ExpiredPackage.")
       .def_static("authentic", &open_authentic, py::arg("path"), py::arg("root"),
@@ -395,6 +397,9 @@ void bind_package(py::module_& module) {
             return signers;
           },
           "The key ids that its signatures claim.")
+      .def("require_allowed", &PackageReader::require_allowed, py::arg("root"), py::arg("policy"),
+           py::call_guard<Unlocked>(),
+           "Whether keys of `root` have signed it and it may run here, asked once more. Raises as verified does.")
       .def("check_stored", &PackageReader::check_stored, py::arg("threads"), py::call_guard<Unlocked>(),
            "Whether every stored byte is the signed one; needs no key. Raises MalformedPackage.")
       .def(

@@ -28,6 +28,7 @@ def load(
     engine: str | None = None,
     threads: int | None = None,
     capture: "Capture | None" = None,
+    commit: bool = True,
 ) -> _core.Model:
     """Open the model in a package that this device trusts, decrypted in memory.
 
@@ -37,7 +38,8 @@ def load(
     model runs is captured by `capture`, with the package's labels, the names of its columns, and
     the statistics' bins from the package's reference.
     Nothing is written but the trust directory, which remembers the package's minimum version, and
-    what `capture` writes. Any thread.
+    what `capture` writes. With `commit` False it is not remembered, so that an earlier release can
+    come back, until `Package.open(path).commit()`. Any thread.
 
     Raises OSError when a file cannot be read, MalformedPackage for bytes that are not the signed
     ones, UntrustedPackage, RollbackRefused, WrongTarget, ExpiredPackage and WrongKey for a package
@@ -46,7 +48,7 @@ def load(
     """
     require_arguments(engine, threads)
     package = Package.open(path, trust=trust, key=key)
-    model = package.load(engine=engine, threads=threads)
+    model = package.load(engine=engine, threads=threads, commit=commit)
     if capture is not None:
         capture.attach(
             model,

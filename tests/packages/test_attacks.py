@@ -8,6 +8,7 @@ import itertools
 import os
 import shutil
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +51,7 @@ from edgeward import (
     WrongKey,
     WrongTarget,
     _core,
+    load,
 )
 from edgeward.packages.package import machine
 from edgeward.trust import root_document
@@ -236,6 +238,63 @@ def test_fast_forward(tmp_path, directory, clock):
     with pytest.raises(RollbackRefused, match="expected epoch 1 of the trust root, got 0"):
         run(seal(tmp_path / "old.ewp", LAST_COUNTER, keys=[SECOND]), device)
     run(genuine, Trust(directory))
+
+
+def revoked(directory):
+    after = successor(document(publishers=[PUBLISHER, SECOND]))
+    root_document.revoke(after, SECOND.public.id.hex())
+    Trust(directory).update(signed(after))
+
+
+def in_a_new_epoch(directory):
+    after = successor(document(publishers=[PUBLISHER, SECOND]))
+    root_document.raise_epoch(after)
+    Trust(directory).update(signed(after))
+
+
+@pytest.mark.parametrize("use", [Package.load, Package.commit], ids=["load", "commit"])
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        (lambda directory, path, clock: revoked(directory), UntrustedPackage),
+        (lambda directory, path, clock: in_a_new_epoch(directory), RollbackRefused),
+        (lambda directory, path, clock: clock(NOW_S + 11), ExpiredPackage),
+        (
+            lambda directory, path, clock: run(
+                seal(path.with_name("5.ewp"), 5, min_counter=5), Trust(directory)
+            ),
+            RollbackRefused,
+        ),
+    ],
+    ids=["revoked", "a new epoch", "expired", "a higher floor"],
+)
+def test_a_package_that_was_opened_before(tmp_path, directory, clock, change, refusal, use):
+    """What is allowed when it is opened is asked again when it is to run."""
+    device = trust_at(directory, document(publishers=[PUBLISHER, SECOND]))
+    path = seal(tmp_path / "1.ewp", 1, keys=[SECOND], not_after_s=NOW_S + 10)
+    opened = Package.open(path, trust=device)
+    change(directory, path, clock)
+    with pytest.raises(refusal):
+        use(opened)
+
+
+def test_a_package_on_probation(tmp_path, device):
+    """It runs, and the release before it can come back, until it is committed."""
+    older, newer = seal(tmp_path / "1.ewp", 1), seal(tmp_path / "2.ewp", 2, min_counter=2)
+    run(older, device)
+    before = Path(device.directory, "state.json").read_bytes()
+    candidate = Package.open(newer, trust=device)
+    candidate.load(commit=False).close()
+    load(newer, trust=device, commit=False).close()
+    assert Path(device.directory, "state.json").read_bytes() == before
+    run(older, device)
+    candidate.commit()
+    with pytest.raises(RollbackRefused, match="at least 2"):
+        run(older, device)
+    run(newer, device)
+    for other in (Package.unverified(newer), Package.authentic(newer, trust=device)):
+        with pytest.raises(BadInput, match="one that open"):
+            other.commit()
 
 
 def test_a_revoked_key(tmp_path, directory):

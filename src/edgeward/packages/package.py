@@ -80,14 +80,7 @@ class Package:
         WrongTarget, ExpiredPackage, ExpiredRoot, and what Trust raises.
         """
         trust, key = _believed(trust, key)
-        core = _core.Package.verified(
-            os.fsdecode(path),
-            trust.root,
-            machine(),
-            key.public.id if key else None,
-            trust.floors(),
-            trust.now_s(),
-        )
+        core = _core.Package.verified(os.fsdecode(path), trust.root, _policy(trust, key))
         trust.require_current(core.package_id.hex())
         return cls(core, trust, key, is_allowed=True)
 
@@ -294,20 +287,41 @@ class Package:
 
     # --- Running --------------------------------------------------------------------------------
 
-    def load(self, *, engine: str | None = None, threads: int | None = None) -> _core.Model:
+    def load(
+        self, *, engine: str | None = None, threads: int | None = None, commit: bool = True
+    ) -> _core.Model:
         """The model, able to run; this device then remembers the package's floor.
 
-        `engine` and `threads` as in load_unsigned. Raises MalformedPackage for bytes that are not
-        the signed ones, WrongKey when this device has no key to them, and as load_unsigned.
+        `engine` and `threads` as in load_unsigned. With `commit` False nothing is remembered, and
+        an earlier release can come back, until `commit()` is called. What may have changed since it
+        was opened is asked again: who may sign, the floors, the time. Raises as `open` does,
+        MalformedPackage for bytes that are not the signed ones, WrongKey when this device has no
+        key to them, and as load_unsigned.
         """
         model = self._model(engine, threads)
         assert self._trust is not None
-        self._trust.accept(self.core)
+        if commit:
+            self._trust.accept(self.core)
         return model
 
-    def _model(self, engine: str | None, threads: int | None) -> _core.Model:
-        if not self._is_allowed:
+    def commit(self) -> None:
+        """Remember that this package runs here: its floor, below which no release comes back.
+
+        Raises as `open` does, OSError when a floor that must rise cannot be stored, BadInput for a
+        package that `open` did not give.
+        """
+        self._require_allowed().accept(self.core)
+
+    def _require_allowed(self) -> Trust:
+        """Whom this device believes now; raises when that is no longer this package's signers."""
+        if not self._is_allowed or self._trust is None:
             raise BadInput(f"{self._where}: expected one that open() verified, got one to read")
+        self.core.require_allowed(self._trust.root, _policy(self._trust, self._key))
+        self._trust.require_current(self.package_id)
+        return self._trust
+
+    def _model(self, engine: str | None, threads: int | None) -> _core.Model:
+        self._require_allowed()
         require_arguments(engine, threads)
         payload, entry = self._payload, self.entry
         # What is copied into Python's memory stays there: no more than says nothing of the weights.
@@ -388,3 +402,8 @@ def _believed(
     elif not isinstance(key, _core.PrivateKey):
         key = _core.PrivateKey.read(os.fsdecode(key))
     return trust, key
+
+
+def _policy(trust: Trust, key: _core.PrivateKey | None) -> _core.Policy:
+    """What this device asks of a package now."""
+    return _core.Policy(machine(), key.public.id if key else None, trust.floors(), trust.now_s())
