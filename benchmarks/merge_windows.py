@@ -1,10 +1,13 @@
-"""How long windows of a fleet take to merge: python benchmarks/merge_windows.py
+"""How long windows of a fleet take to merge, and to judge: python benchmarks/merge_windows.py
 
 Windows of an input and an output of [1, 30] in the bins of a reference, a hundred devices; a file
-for each, in memory, so that the disk is not measured. Ends with 1 when they take more than 10 s.
+for each, in memory, so that the disk is not measured. Ends with 1 when they take more than 10 s to
+merge. With `--judged N` as many windows, of 100 devices, are judged by a reference afterwards, and
+the memory that this takes is said.
 """
 
 import argparse
+import resource
 import sys
 import tempfile
 import time
@@ -16,7 +19,11 @@ from results import Result, finish
 
 import edgeward as ew
 from edgeward import _core
+from edgeward.captures.drift import PartThresholds, Reference, Thresholds
+from edgeward.captures.judged_windows import judged
 from edgeward.captures.window import Counted, Window, window_bytes
+from edgeward.captures.windows import windows_below
+from edgeward.reports.drift_report import summaries
 
 MOST_S = 10.0
 DEVICES = 100
@@ -27,6 +34,7 @@ RUNS = 1000  # of a window
 def main() -> int:
     parser = argparse.ArgumentParser(description="How long windows of a fleet take to merge.")
     parser.add_argument("--windows", type=int, default=100_000)
+    parser.add_argument("--judged", type=int, default=0)
     parser.add_argument("--record", action="store_true", help="append rows to RESULTS.md")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
@@ -40,7 +48,37 @@ def main() -> int:
         f"{args.windows:,} windows of [1, 30], {size_bytes:,} bytes each: read and merged",
         f"{took_s:.2f} s, limit {MOST_S:g} s {'holds' if holds else 'does not hold'}",
     )
-    return finish("merge_windows.py", [result], is_recorded=args.record)
+    results = [result, *([judge_all(args.judged)] if args.judged else [])]
+    return finish("merge_windows.py", results, is_recorded=args.record)
+
+
+def judge_all(count: int) -> Result:
+    """As `captures stats --against` does, by thresholds that nothing passes."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        write(Path(folder), count)
+        first = next(windows_below(folder, None, []))
+        report = first.counted.statistics.report()
+        parts = sum(len(tensor["parts"]) for tensor in report["tensors"])
+        limits = PartThresholds((1.0,), (1.0,), (1.0,))
+        reference = Reference(report, Thresholds((RUNS,), 0.001, 1, (limits,) * parts))
+        before = peak_bytes()
+        begin = time.perf_counter()
+        windows = (
+            window._replace(wall_ns=_core.LEAST_WALL_NS + window.begin_ns)
+            for window in windows_below(folder, None, [])
+        )
+        devices = summaries(reference, judged(reference, first.counted.name, windows, None, []))
+        took_s = time.perf_counter() - begin
+    assert len(devices) == DEVICES + 1
+    grown = (peak_bytes() - before) >> 20
+    return Result(
+        f"{count:,} windows of [1, 30] of {DEVICES} devices: judged by device and together",
+        f"{grown:,} MiB of memory, {took_s:.1f} s",
+    )
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def write(folder: Path, count: int) -> int:

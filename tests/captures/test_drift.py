@@ -347,6 +347,17 @@ def test_what_was_counted_in_other_bins_is_judged_apart_and_named(columns):
     assert judge(columns.reference, reports[1:], ["0"]).has_drifted
 
 
+def test_parts_that_no_window_counted_are_said_to_be_absent(columns):
+    report = counted.report({X: columns.draw(columns.generator, SIZE)}, columns.reference.report)
+    for part in report["tensors"][0]["parts"]:
+        part["kind"] = part["kind"].replace("column", "values")  # as by version 1
+    judgement = judge(columns.reference, [report], ["0"])
+    assert judgement.notes == [
+        "30 of 34 parts: nothing was counted of them, as before this package ran; the package "
+        "that ran then judges better"
+    ]
+
+
 def test_nothing_counted_is_nothing_judged(columns):
     judgement = judge(columns.reference, [], [])
     assert not judgement.has_drifted
@@ -365,6 +376,13 @@ def test_a_threshold_between_two_sizes_falls_as_chance_does():
     assert limits["chi_square"][[1, 2, 3, 6]].tolist() == pytest.approx([0.3, 0.1, 0.1, 0.2])
     assert limits["ks"][[1, 2, 3, 6]].tolist() == pytest.approx([0.3, 0.1, 0.1, 0.05**0.5])
     assert limits["wasserstein"][1:4].tolist() == pytest.approx([0.2, 0.1, 0.1])
+
+
+def test_classes_that_the_reference_has_not_counted_are_not_judged(scores):
+    tensors = [row | {"class_counts": np.zeros(4)} for row in scores.reference.report["tensors"]]
+    bare = scores.reference._replace(report=scores.reference.report | {"tensors": tensors})
+    report = counted.report({Y: scores.draw(scores.generator, SIZE)}, bare.report)
+    assert not judge(bare, [report], ["0"]).has_drifted
 
 
 def test_a_threshold_that_no_distance_passes_is_no_warning():

@@ -124,3 +124,36 @@ def test_bins_that_counted_nothing_may_be_missing(reference):
     assert not x.series[0].has_range
     assert [other.window for other in x.series[0].others] == [1]
     assert x.series[1].has_range
+
+
+def test_columns_are_added_up_where_the_reference_has_all_values(reference):
+    """As one of version 1 has; bins that all columns have are kept."""
+    edges = np.array([-3.0, -1.0, 0.0, 1.0, 3.0])
+    values = np.random.default_rng(3).normal([0, 1, 2], 1, (60, 3)).clip(-2.9, 2.9)
+    values = values.astype(np.float32).astype(np.float64)
+    window = counted.report({X: values}, counted.report({X: values}))
+    for part, column in zip(window["tensors"][0]["parts"][:3], values.T, strict=True):
+        own = edges if part["name"] != "1" else np.array([-3.0, 0.0, 0.5, 1.0, 3.0])
+        part |= {"edges": own, "counts": counted.counts_of(column, own)}
+        part |= {"min": column.min(), "max": column.max()}
+    bare = reference["tensors"][0]
+    whole = bare["parts"][0] | {"kind": "values", "name": "", "edges": edges, "counts": np.ones(6)}
+    (tensor,) = tensors({"run_count": 500, "tensors": [bare | {"parts": [whole]}]}, [window])
+    (series,) = tensor.series
+    assert series.values["finite_count"].tolist() == [180]
+    assert series.values["mean"] == pytest.approx(values.mean())
+    assert series.values["variance"] == pytest.approx(values.var())
+    (other,) = series.others
+    assert other.edges.tolist() == [-3, 0, 1, 3]
+    assert other.counts.tolist() == counted.counts_of(values.ravel(), other.edges).tolist()
+
+
+def test_columns_of_which_nothing_was_counted_add_up_to_nothing(reference):
+    bare = reference["tensors"][0]
+    whole = bare["parts"][0] | {"kind": "values", "name": ""}
+    empty = window(reference, 1)
+    for part in empty["tensors"][0]["parts"]:
+        part |= {"finite_count": 0, "counts": np.zeros(0), "edges": np.zeros(0)}
+    (tensor,) = tensors({"run_count": 500, "tensors": [bare | {"parts": [whole]}]}, [empty])
+    assert tensor.series[0].others == []
+    assert tensor.series[0].values["finite_count"].tolist() == [0]

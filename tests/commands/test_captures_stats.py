@@ -11,10 +11,12 @@ import drifted
 import numpy as np
 import pytest
 import sealed
+from models.tflite_writer import NONE, Op, Subgraph, Tensor, model
 
 import edgeward as ew
 from edgeward import Contents
 from edgeward.captures.statistics_file import SUFFIX
+from edgeward.packages.reference_statistics import ReferenceStatistics
 
 SAMPLES = list(np.random.default_rng(8).normal(size=(400, 4)).astype(np.float32))
 AGAINST = "--against demo.ewp --trust trust"
@@ -118,6 +120,59 @@ def test_statistics_that_are_encrypted_are_judged_with_the_key(run):
     capture("sealed", 2, encrypt_to=archive.public)
     assert run(f"captures stats sealed {AGAINST}")[0] == 6
     assert run(f"captures stats sealed {AGAINST} --key archive.key")[0] == 1
+
+
+def first_version(reference):
+    """The bytes of what version 1 would hold of the calibration set."""
+    tensors = []
+    for tensor in reference.report["tensors"]:
+        values = np.array(SAMPLES) + np.arange(4) * (tensor["side"] == "output")
+        values = values.ravel()
+        edges = np.quantile(values, np.arange(1, 32) / 32)
+        bins = np.searchsorted(edges, values, side="right")
+        row = {field: tensor[field] for field in ("side", "name", "dtype")}
+        tensors.append(row | {
+            "finite_count": values.size, "nan_count": 0, "infinite_count": 0,
+            "min": float(values.min()), "max": float(values.max()), "mean": float(values.mean()),
+            "variance": float(values.var()), "edges": edges.tolist(),
+            "counts": np.bincount(bins, minlength=32).tolist(),
+            "class_counts": tensor["class_counts"].tolist(),
+        })  # fmt: skip
+    return json.dumps({"version": 1, "sample_count": len(SAMPLES), "tensors": tensors}).encode()
+
+
+def test_a_package_of_version_1_counts_and_judges(run, workplace, monkeypatch):
+    monkeypatch.setattr(ReferenceStatistics, "to_bytes", first_version)
+    contents = Contents(calibration=[{"x": sample} for sample in SAMPLES])
+    sealed.seal(workplace / "first.ewp", contents=contents)
+    monkeypatch.undo()
+    monkeypatch.setenv("EDGEWARD_RINGS", str(workplace / "rings"))
+    monkeypatch.chdir(workplace)
+    for directory, step, status in (("well", 0, 0), ("moved", 2, 1)):
+        capture(directory, step, "first.ewp")
+        got, out, _ = run(f"captures stats {directory} --against first.ewp --trust trust")
+        assert got == status, out
+        assert "note: the reference has no thresholds: PSI decides" in out
+        assert out.count("\n  all values ") == 2
+    assert '\n  input "x" has moved up by 2.0 of its deviation since ' in out
+    assert run("captures stats higher --against first.ewp --trust trust")[0] == 1  # other bins
+
+
+def test_a_tensor_that_is_an_input_and_an_output_is_judged_as_both(run, workplace):
+    tensors = [Tensor("x", "float32", (1, 4)), Tensor("y", "float32", (1, 4))]
+    add = Op("ADD", ["x", "x"], ["y"], {"activation": NONE})
+    contents = Contents(calibration=[{"x": sample[None]} for sample in SAMPLES])
+    tied = model([Subgraph(tensors, [add], ["x"], ["x", "y"])])
+    sealed.seal(workplace / "tied.ewp", contents=contents, model=tied)
+    with ew.Capture("tied") as opened:
+        loaded = ew.load("tied.ewp", trust="trust", key=sealed.DEVICE, capture=opened)
+        for sample in SAMPLES:
+            loaded.predict(sample[None] + 2)
+    status, out, _ = run("captures stats tied --against tied.ewp --trust trust --json")
+    assert status == 1
+    findings = json.loads(out)["drift"]["judged"][0]["findings"]
+    parts = {(part["side"], part["tensor"]) for each in findings for part in each["parts"]}
+    assert parts == {("input", "x"), ("output", "x"), ("output", "y")}
 
 
 # --- docs/drift.md -------------------------------------------------------------------------------

@@ -236,9 +236,10 @@ def _effects(leader: Series, block: int) -> tuple[Array, float]:
 
 def _counted(tensor: Tensor, runs: float, block: int) -> Iterator[_Share]:
     """What is judged as a share. A figure's are those of its tensor, but for its own range."""
+    leader_effects = _effects(tensor.leader, block)
     for series in tensor.series:
         sizes = series.totals * (runs / max(series.base_total, 1))
-        effects = _effects(series if series.base["pair_count"] else tensor.leader, block)
+        effects = _effects(series, block) if series.base["pair_count"] else leader_effects
         for what, count, base_count in _occurrences(series, effects[1] / max(runs, 1)):
             if series.part.kind == "figure" and what != "out of range":
                 continue
@@ -249,14 +250,16 @@ def _counted(tensor: Tensor, runs: float, block: int) -> Iterator[_Share]:
             yield _Share(series.part, what, share, base_count / max(base_total, 1), sizes, effects)
     totals = tensor.class_counts.sum(axis=-1)
     base_total = tensor.base_class_counts.sum()
+    if base_total == 0:
+        return  # scores that were no numbers, or that nobody counted
     for index, base_count in enumerate(tensor.base_class_counts):
         yield _Share(
             Part(tensor.side, tensor.name, "class", str(index)),
             "class",
             tensor.class_counts[:, index] / np.where(totals > 0, totals, np.nan),
-            float(base_count / max(base_total, 1)),
+            float(base_count / base_total),
             totals,
-            _effects(tensor.leader, block),
+            leader_effects,
         )
 
 
@@ -326,7 +329,13 @@ def _notes(
             "then judges better"
         )
     judged = [verdict for verdict in verdicts if verdict.what == DISTRIBUTION]
-    mute = [verdict for verdict in judged if np.isnan(verdict.ratios).all()]
+    absent = [verdict for verdict in judged if verdict.sizes.size and not verdict.sizes.any()]
+    if absent:
+        yield (
+            f"{len(absent):,} of {len(judged):,} parts: nothing was counted of them, as before "
+            "this package ran; the package that ran then judges better"
+        )
+    mute = [verdict for verdict in judged if verdict.telling_count == 0 and verdict.sizes.any()]
     if mute:
         least = f"{reference.thresholds.sizes[0]:,}" if reference.thresholds else "more"
         most = max(float(verdict.sizes.max(initial=0)) for verdict in mute)

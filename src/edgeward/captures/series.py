@@ -1,7 +1,8 @@
 """Series: what windows counted of one part, in time order, beside what the reference counted. Pure.
 
 Reports are those of Statistics.report(): `run_count`, and for each tensor its parts. A window that
-lacks a part has zeros there; what it counted in other bins than the reference's stays apart.
+lacks a part has zeros there; what it counted in other bins than the reference's stays apart. Where
+a reference of version 1 has all values of a tensor, columns are added up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ FIELDS = (
     "finite_count", "nan_count", "infinite_count", "mean", "variance", "clipped_count",
     "unchanged_count", "pair_count", "step_squares",
 )  # fmt: skip
+COUNTED = ("finite_count", "nan_count", "infinite_count", "clipped_count")
 NEIGHBOURS = ("step_squares", "pair_count", "variance")
 
 
@@ -117,10 +119,8 @@ def tensors(reference: Report, reports: Sequence[Report]) -> list[Tensor]:
 def _tensor(
     base: Mapping[str, Any], row_index: int, rows: Sequence[Mapping[str, Any] | None]
 ) -> Tensor:
-    parts = [
-        {} if row is None else {(part["kind"], part["name"]): part for part in row["parts"]}
-        for row in rows
-    ]
+    has_values = any(part["kind"] == "values" for part in base["parts"])
+    parts = [{} if row is None else _by_name(row["parts"], has_values) for row in rows]
     series = [
         _series(
             Part(base["side"], base["name"], part["kind"], part["name"]),
@@ -136,6 +136,42 @@ def _tensor(
         if row is not None and len(row["class_counts"]) == classes.size:
             counts[window] = row["class_counts"]
     return Tensor(base["side"], base["name"], series, classes, counts)
+
+
+def _by_name(
+    rows: Sequence[Mapping[str, Any]], has_values: bool
+) -> dict[tuple[str, str], Mapping[str, Any]]:
+    parts = {(row["kind"], row["name"]): row for row in rows}
+    columns = [row for row in rows if row["kind"] == "column"]
+    if has_values and columns:
+        parts[("values", "")] = _together(columns)
+    return parts
+
+
+def _together(columns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """All values of these columns, in the bins that all of them have. Neighbours say nothing."""
+    totals = {field: sum(row[field] for row in columns) for field in COUNTED}
+    sizes = np.array([row["finite_count"] for row in columns], np.float64)
+    means, variances = (np.array([row[name] for row in columns]) for name in ("mean", "variance"))
+    finite = max(float(sizes.sum()), 1.0)
+    mean = float(sizes @ means) / finite
+    bins = [
+        metrics.bounded(*_bins(row), row["min"], row["max"])
+        for row in columns
+        if row["finite_count"]
+    ]
+    edges, counts = bins[0] if bins else (np.zeros(0), np.zeros(1))
+    for other in bins[1:]:
+        edges, first, second = metrics.common_bins(edges, counts, *other)
+        counts = first + second
+    return totals | {
+        "mean": mean,
+        "variance": float(sizes @ (variances + np.square(means - mean))) / finite,
+        "min": min(row["min"] for row in columns),
+        "max": max(row["max"] for row in columns),
+        "unchanged_count": 0, "pair_count": 0, "step_squares": 0.0,
+        "edges": edges, "counts": counts,
+    }  # fmt: skip
 
 
 def _series(

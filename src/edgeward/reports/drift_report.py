@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -224,7 +225,9 @@ def _row(reference: Reference, verdict: Verdict) -> Row:
     cells = name, verdict.word + windows
     if verdict.what != DISTRIBUTION:
         share, expected = _mean(verdict, verdict.metrics["share"]), verdict.expected["share"]
-        occurs = f"{verdict.what} {_percent(share)}, was {_percent(expected)}"
+        # Nothing is out of the reference's range in itself: that is what chance makes of it.
+        base = "chance" if verdict.what == "out of range" else "was"
+        occurs = f"{verdict.what} {_percent(share)}, {base} {_percent(expected)}"
         return (*cells, "", "", occurs, "", "")
     metric = _strongest(verdict)
     moved, spread, psi, js = (
@@ -316,12 +319,11 @@ def sheet(devices: Sequence[Summary], title: str) -> Plot:
     shapes: list[Shape] = [Text(MARGIN, 36, title, INK, 20)]
     y, room = 56.0, MOST_ON_SHEET if drifted else MOST_CALM_PLOTS
 
-    def say(line: str) -> None:
+    def say(text: str) -> None:
         nonlocal y
-        y += LINE
-        most = int(2 * WIDTH / LETTER)
-        shown = line if len(line) <= most else line[: most - 1] + "…"
-        shapes.append(Text(MARGIN, y, shown, INK, 13))
+        for line in wrap(text, int(2 * WIDTH / LETTER), subsequent_indent=2 * INDENT):
+            y += LINE
+            shapes.append(Text(MARGIN, y, line, INK, 13))
 
     chosen = drifted or devices[:1]
     drawn_count = 0
