@@ -340,12 +340,15 @@ void bind_members(py::module_& module) {
 }
 
 void bind_package(py::module_& module) {
-  py::class_<Policy>(module, "Policy", "What this device asks of a package.")
-      .def(py::init([](std::string target, const std::optional<py::buffer>& device_id,
-                       std::map<std::string, uint64_t> floors, int64_t now_s) {
-             return Policy{std::move(target), optional_digest(device_id, "device_id"), std::move(floors), now_s};
-           }),
-           py::arg("target"), py::arg("device_id"), py::arg("floors"), py::arg("now_s"));
+  py::class_<Policy>(module, "Policy", "What this device asks of a package.");
+  module.def(
+      "make_policy",
+      [](std::string target, const std::optional<py::buffer>& device_id, std::map<std::string, uint64_t> floors,
+         int64_t now_s) {
+        return Policy{std::move(target), optional_digest(device_id, "device_id"), std::move(floors), now_s};
+      },
+      py::arg("target"), py::arg("device_id"), py::arg("floors"), py::arg("now_s"),
+      "A Policy: this machine, its key's id or None, its floors by model name, Unix seconds.");
   const auto facts = [](auto field) { return [field](const PackageReader& self) { return self.facts().*field; }; };
 
   py::class_<PackageReader>(module, "Package", "A package whose head was read. Any thread.")

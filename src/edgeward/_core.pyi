@@ -183,10 +183,7 @@ class TrustRoot:
     def expires_s(self) -> int: ...
     def require_current(self, now_s: int) -> None: ...
 
-class Policy:
-    def __init__(
-        self, target: str, device_id: Buffer | None, floors: Mapping[str, int], now_s: int
-    ) -> None: ...
+class Policy: ...
 
 class Member:
     @property
@@ -406,6 +403,9 @@ STATISTICS_SUFFIX: str
 JSON_STATISTICS_SUFFIX: str
 SEALED_STATISTICS_SUFFIX: str
 
+def make_policy(
+    target: str, device_id: Buffer | None, floors: Mapping[str, int], now_s: int
+) -> Policy: ...
 def make_statistics_counter(
     signature: Signature,
     edges: Mapping[tuple[str, str], Sequence[Sequence[float]]] | None = None,

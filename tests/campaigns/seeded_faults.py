@@ -511,13 +511,13 @@ PACKAGE_MODULE = [
         ATTACKS + "rollback",
     ),
     (
-        "            trust.floors(),\n",
-        "            {},\n",
+        "trust.floors(), trust.now_s()\n",
+        "{}, trust.now_s()\n",
         ATTACKS + "rollback",
     ),
     (
-        "            trust.now_s(),\n",
-        "            0,\n",
+        "trust.floors(), trust.now_s()\n",
+        "trust.floors(), 0\n",
         ATTACKS + "a_clock_ten_years_behind",
     ),
     (
@@ -531,17 +531,17 @@ PACKAGE_MODULE = [
         ATTACKS + "freeze",
     ),
     (
-        "            machine(),\n",
-        "            core.target,\n",
+        "_core.Package.verified(os.fsdecode(path), trust.root, _policy(trust, key))",
+        "_core.Package.authentic(os.fsdecode(path), trust.root)",
         ATTACKS + "wrong_target",
     ),
     (
-        "            key.public.id if key else None,\n",
-        "            _core.Package.unverified(os.fsdecode(path)).binding,\n",
+        "_core.Package.verified(os.fsdecode(path), trust.root, _policy(trust, key))",
+        "_core.Package.authentic(os.fsdecode(path), trust.root)",
         ATTACKS + "bound_to_another_device",
     ),
     (
-        "        if not self._is_allowed:\n",
+        "        if not self._is_allowed or self._trust is None:\n",
         "        if self._trust is None:\n",
         PACKAGE_TESTS + "a_package_that_may_not_run_here_can_be_read_and_not_run",
     ),

@@ -25,8 +25,8 @@ DUNDERS = {"__enter__", "__exit__"}  # the only ones whose presence is part of t
 
 PROPERTY, SETTER, METHOD = "property", "property that can be set", "method"
 STATIC = "static method"
-OPAQUE = {"ContentKey"}  # held and handed on, never looked into
-SMALL = {"Payload", "Policy", "Sealed"}  # two members are all they have
+OPAQUE = {"ContentKey", "Policy"}  # held and handed on, never looked into
+SMALL = {"Payload", "Sealed"}  # two members are all they have
 
 
 def is_told(name):

@@ -406,4 +406,6 @@ def _believed(
 
 def _policy(trust: Trust, key: _core.PrivateKey | None) -> _core.Policy:
     """What this device asks of a package now."""
-    return _core.Policy(machine(), key.public.id if key else None, trust.floors(), trust.now_s())
+    return _core.make_policy(
+        machine(), key.public.id if key else None, trust.floors(), trust.now_s()
+    )
