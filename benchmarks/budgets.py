@@ -46,6 +46,8 @@ def budgets(kind: Kind, engine: str) -> list[Budget]:
             return [Budget(run, bare, 1.10), Budget(predict, ONNX_RUN, 0.35)]
         case Kind.BIG, "litert":
             return [Budget(predict_empty, INTERPRETER, 0.75), Budget(run, INTERPRETER, 0.45)]
+        case Kind.STATEFUL, "litert":
+            return [Budget(predict, run, 1.30)]
         case Kind.REAL, _:
             return [Budget(predict, peer, 1.02) for peer in PEERS[engine]]
     return []

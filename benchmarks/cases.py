@@ -15,7 +15,7 @@ DIGITS = ROOT / "src" / "edgeward" / "digits"
 SHARED = ROOT.parent / "shared" / "models"
 
 sys.path.insert(0, str(ROOT / "tests"))
-from models import onnx_models, tflite_models  # noqa: E402
+from models import onnx_models, stateful_models, tflite_models  # noqa: E402
 
 
 class Kind(enum.Enum):
@@ -24,12 +24,17 @@ class Kind(enum.Enum):
     ONE_OP = "the cost of a call"
     BIG = "the cost of moving 150 kB in and out"
     REAL = "a network"
+    STATEFUL = "the cost of the initial state"
 
 
 class Case(NamedTuple):
     name: str  # of its file
     kind: Kind
     read: Callable[[], bytes]
+
+
+SPEECH = stateful_models.Sizes(time=32, width=40, cells=128)
+SEQUENCE = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 
 
 def cases() -> list[Case]:
@@ -46,6 +51,22 @@ def cases() -> list[Case]:
         Case("mobilenet.tflite", Kind.REAL, tflite_models.mobilenet),
         Case("mobilenet_int8.tflite", Kind.REAL, tflite_models.mobilenet_int8),
         Case("mobilenet.onnx", Kind.REAL, onnx_models.mobilenet),
+        Case(
+            "lstm.tflite",
+            Kind.STATEFUL,
+            partial(stateful_models.lstm, SEQUENCE, "float32", sizes=SPEECH),
+        ),
+        Case(
+            "lstm_hybrid.tflite",
+            Kind.STATEFUL,
+            partial(stateful_models.lstm, SEQUENCE, "int8", sizes=SPEECH),
+        ),
+        Case(
+            "lstm_int8.tflite", Kind.STATEFUL, partial(stateful_models.lstm_int8, SEQUENCE, SPEECH)
+        ),
+        Case(
+            "window.tflite", Kind.STATEFUL, partial(stateful_models.filtered_window, 15, 512, 512)
+        ),
     ]
     shipped = [DIGITS / "digits.tflite", DIGITS / "digits.onnx", *sorted(SHARED.glob("*.tflite"))]
     return generated + [Case(path.name, Kind.REAL, path.read_bytes) for path in shipped]

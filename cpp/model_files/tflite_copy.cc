@@ -16,11 +16,11 @@ namespace {
 
 namespace schema = tflite_schema;
 
-// Flatbuffer objects behind the end of a file. An offset leads forward, so what refers is appended before what it
+// Objects behind the end of a flatbuffer. An offset leads forward, so what refers is appended before what it
 // refers to. Positions are those in the file.
 class Appendix {
  public:
-  explicit Appendix(size_t file_bytes) : start_(static_cast<uint32_t>(round_up(file_bytes, kAlignment))) {}
+  explicit Appendix(size_t end) : start_(static_cast<uint32_t>(round_up(end, kAlignment))) {}
 
   uint32_t start() const { return start_; }
   Bytes bytes() const { return bytes_; }
@@ -140,11 +140,32 @@ uint32_t append_signatures(Appendix& appendix, const std::vector<TfliteSignature
   return vector;
 }
 
+constexpr size_t kBufferAlignment = 64;  // above what writers give to buffers behind the flatbuffer
+
+// Moves the offset in that field of `table`, of something behind the flatbuffer, on by `distance`.
+void move_on(Block& copy, const FlatTable& table, uint32_t field, uint64_t distance) {
+  const auto offset = table.scalar<uint64_t>(field, 0);
+  if (offset <= 1) return;  // nothing is there
+  const uint64_t moved = offset + distance;
+  std::memcpy(copy.data() + table.position(field), &moved, sizeof moved);
+}
+
+void move_on(Block& copy, const FlatTable& root, uint64_t distance) {
+  const FlatTables buffers = root.tables(schema::model::buffers);
+  for (uint32_t i = 0; i < buffers.size(); ++i) move_on(copy, buffers[i], schema::buffer::offset, distance);
+  const FlatTables subgraphs = root.tables(schema::model::subgraphs);
+  for (uint32_t i = 0; i < subgraphs.size(); ++i) {
+    const FlatTables operators = subgraphs[i].tables(schema::subgraph::operators);
+    for (uint32_t k = 0; k < operators.size(); ++k)
+      move_on(copy, operators[k], schema::operation::large_custom_options_offset, distance);
+  }
+}
+
 }  // namespace
 
 TfliteCopy copy_with_state(Bytes file, const TfliteFile& facts) {
-  const FlatTable root = read_flatbuffer(file, schema::kSchema).root;
-  Appendix appendix(file.size());
+  const auto [root, end] = read_flatbuffer(file, schema::kSchema);
+  Appendix appendix(end);
   std::vector<std::pair<uint32_t, uint32_t>> redirected;  // from the position of an offset to what it shall lead to
   std::set<int32_t> initializers;
   for (const TfliteSignature& signature : facts.signatures) {
@@ -160,9 +181,13 @@ TfliteCopy copy_with_state(Bytes file, const TfliteFile& facts) {
     redirected.emplace_back(root.position(schema::model::signature_defs),
                             append_signatures(appendix, facts.signatures, copy.initializers));
   }
-  copy.file = Block::secret(appendix.start() + appendix.bytes().size());
-  std::memcpy(copy.file.data(), file.data(), file.size());
+  const size_t distance = round_up(appendix.start() + appendix.bytes().size() - end, kBufferAlignment);
+  copy.file = Block::secret(file.size() + distance);
+  std::memset(copy.file.data() + end, 0, distance);
+  std::memcpy(copy.file.data(), file.data(), end);
   std::copy(appendix.bytes().begin(), appendix.bytes().end(), copy.file.data() + appendix.start());
+  std::copy(file.begin() + static_cast<ptrdiff_t>(end), file.end(), copy.file.data() + end + distance);
+  move_on(copy.file, root, distance);
   for (const auto& [slot, target] : redirected) {
     const uint32_t offset = target - slot;
     std::memcpy(copy.file.data() + slot, &offset, sizeof offset);

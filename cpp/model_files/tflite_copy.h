@@ -1,6 +1,6 @@
 // A copy of a .tflite that shows its state to an engine that only knows inputs and signatures: variable tensors are
 // inputs of their subgraph, and subgraphs that assign first values have signatures. What is new stands behind the
-// file's own bytes, which stay where they are but for the offsets that lead to it.
+// flatbuffer, whose bytes stay where they are but for the offsets that lead to it; what the file has there follows.
 #pragma once
 
 #include <cstdint>

@@ -495,14 +495,6 @@ class Reader {
     return signatures;
   }
 
-  bool has_outer_buffers() const {
-    const FlatTables buffers = root_.tables(schema::model::buffers);
-    for (uint32_t i = 0; i < buffers.size(); ++i) {
-      if (buffers[i].scalar<uint64_t>(schema::buffer::offset, 0) > 1) return true;
-    }
-    return false;
-  }
-
   // Returns false when the signature has state that it cannot describe, or a copy not show.
   bool try_add_state(TfliteSignature& signature) const {
     const std::vector<TfliteValue>& values = values_[signature.subgraph_index];
@@ -532,8 +524,7 @@ class Reader {
         is_described = is_described && !name.empty() && names.insert(name).second;
       }
     }
-    // What a copy adds stands behind the file, where buffers outside the flatbuffer must be the last.
-    return is_described && !has_outer_buffers() && (signature.variables.empty() || !inputs.empty()) &&
+    return is_described && (signature.variables.empty() || !inputs.empty()) &&
            (signature.initializers.empty() || root_.has(schema::model::signature_defs));
   }
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from .tflite_writer import (
     NONE,
+    VALID,
     Op,
     Quantization,
     Signature,
@@ -19,10 +21,22 @@ from .tflite_writer import (
     Tensor,
     constant,
     model,
+    model_with_outer_buffers,
 )
 
 RELU, TANH = 1, 4  # ActivationFunctionType
-TIME, WIDTH, CELLS = 3, 4, 5
+
+
+class Sizes(NamedTuple):
+    """Of a layer: steps of a sequence, elements of each, and cells."""
+
+    time: int
+    width: int
+    cells: int
+
+
+SMALL = Sizes(3, 4, 5)
+TIME, WIDTH, CELLS = SMALL
 
 _GATES = ("input", "forget", "cell", "output")
 
@@ -59,25 +73,31 @@ class _Weights:
         return name
 
 
-def _one(weights: _Weights, ops: Sequence[Op], outputs: Sequence[str] = ("y",)) -> bytes:
-    return model([Subgraph(weights.tensors, ops, ["x"], outputs)])
+def _one(
+    weights: _Weights,
+    ops: Sequence[Op],
+    outputs: Sequence[str] = ("y",),
+    write: Callable[..., bytes] = model,
+) -> bytes:
+    return write([Subgraph(weights.tensors, ops, ["x"], outputs)])
 
 
 def _cell(
-    weights: _Weights, before: str, outputs: int, batch: int, parts: frozenset[str]
+    weights: _Weights, before: str, outputs: int, parts: frozenset[str], sizes: Sizes = SMALL
 ) -> list[str]:
     """The inputs of one direction of an LSTM, from the first weights to the projection's bias."""
+    _, width, cells = sizes
     gates = ["" if gate == "input" and "cifg" in parts else gate for gate in _GATES]
     named = [f"{before}{gate}" if gate else "" for gate in gates]
-    inputs = [gate and weights.weight(f"{gate}/w", CELLS, WIDTH) for gate in named]
-    inputs += [gate and weights.weight(f"{gate}/r", CELLS, outputs) for gate in named]
+    inputs = [gate and weights.weight(f"{gate}/w", cells, width) for gate in named]
+    inputs += [gate and weights.weight(f"{gate}/r", cells, outputs) for gate in named]
     for gate in (named[0], named[1], named[3]):
         is_there = gate and "peephole" in parts
-        inputs.append(weights.weight(f"{gate}/p", CELLS) if is_there else "")
-    inputs += [gate and weights.weight(f"{gate}/b", CELLS, dtype="float32") for gate in named]
+        inputs.append(weights.weight(f"{gate}/p", cells) if is_there else "")
+    inputs += [gate and weights.weight(f"{gate}/b", cells, dtype="float32") for gate in named]
     if "projection" in parts:
         inputs += [
-            weights.weight(f"{before}projection", outputs, CELLS),
+            weights.weight(f"{before}projection", outputs, cells),
             weights.weight(f"{before}projection/b", outputs, dtype="float32"),
         ]
     else:
@@ -85,19 +105,20 @@ def _cell(
     return inputs
 
 
-def lstm(builtin: str, dtype: str, *parts: str, batch: int = 1) -> bytes:
+def lstm(builtin: str, dtype: str, *parts: str, batch: int = 1, sizes: Sizes = SMALL) -> bytes:
     """`dtype` is that of the weights; parts: cifg, peephole, projection, norm, time_major."""
     weights, chosen = _Weights(dtype), frozenset(parts)
-    outputs = 3 if "projection" in chosen else CELLS
+    time, width, cells = sizes
+    outputs = 3 if "projection" in chosen else cells
     is_sequence = builtin != "LSTM"
-    rows = (TIME, batch) if "time_major" in chosen else (batch, TIME)
+    rows = (time, batch) if "time_major" in chosen else (batch, time)
     shape = rows if is_sequence else (batch,)
-    x = weights.tensor("x", "float32", *shape, WIDTH)
-    inputs = [x, *_cell(weights, "", outputs, batch, chosen)]
+    x = weights.tensor("x", "float32", *shape, width)
+    inputs = [x, *_cell(weights, "", outputs, chosen, sizes)]
     inputs.append(weights.state("activation", "float32", batch, outputs))
-    inputs.append(weights.state("cells", "float32", batch, CELLS))
+    inputs.append(weights.state("cells", "float32", batch, cells))
     if "norm" in chosen:
-        inputs += [weights.weight(f"{gate}/n", CELLS, dtype="float32") for gate in _GATES]
+        inputs += [weights.weight(f"{gate}/n", cells, dtype="float32") for gate in _GATES]
     else:
         inputs += [""] * 4
     y = weights.tensor("y", "float32", *shape, outputs)
@@ -107,20 +128,21 @@ def lstm(builtin: str, dtype: str, *parts: str, batch: int = 1) -> bytes:
     return _one(weights, [Op(builtin, inputs, [y], options)])
 
 
-def lstm_int8(builtin: str) -> bytes:
+def lstm_int8(builtin: str, sizes: Sizes = SMALL) -> bytes:
     """Weights and activations of int8, a cell state of int16; five intermediates, as written."""
     weights = _Weights("int8")
-    shape = (1, WIDTH) if builtin == "LSTM" else (1, TIME, WIDTH)
+    time, width, cells = sizes
+    shape = (1, width) if builtin == "LSTM" else (1, time, width)
     inputs = [weights.tensor("x", "int8", *shape, scale=0.03, zero=3)]
-    inputs += [weights.weight(f"{gate}/w", CELLS, WIDTH) for gate in _GATES]
-    inputs += [weights.weight(f"{gate}/r", CELLS, CELLS) for gate in _GATES]
+    inputs += [weights.weight(f"{gate}/w", cells, width) for gate in _GATES]
+    inputs += [weights.weight(f"{gate}/r", cells, cells) for gate in _GATES]
     inputs += [""] * 3
-    inputs += [weights.weight(f"{gate}/b", CELLS, dtype="int32") for gate in _GATES]
+    inputs += [weights.weight(f"{gate}/b", cells, dtype="int32") for gate in _GATES]
     inputs += [""] * 2
-    inputs.append(weights.state("activation", "int8", 1, CELLS, scale=0.008, zero=-5))
-    inputs.append(weights.state("cells", "int16", 1, CELLS, scale=2.0**-12))
+    inputs.append(weights.state("activation", "int8", 1, cells, scale=0.008, zero=-5))
+    inputs.append(weights.state("cells", "int16", 1, cells, scale=2.0**-12))
     inputs += [""] * 4
-    y = weights.tensor("y", "int8", *shape[:-1], CELLS, scale=0.008, zero=-5)
+    y = weights.tensor("y", "int8", *shape[:-1], cells, scale=0.008, zero=-5)
     between = [weights.tensor(f"between{i}", "int8", 1, scale=0.004, zero=2) for i in range(5)]
     options = {"activation": TANH, "cell_clip": 10.0}
     mutates = [index in (18, 19) for index in range(24)]
@@ -167,7 +189,7 @@ def two_layers(signature: bool) -> bytes:
             {"rank": filters // WIDTH, "activation": RELU},
         )
     ]
-    inputs = ["middle", *_cell(weights, "", CELLS, 1, frozenset())]
+    inputs = ["middle", *_cell(weights, "", CELLS, frozenset())]
     inputs.append(weights.state("activation", "float32", 1, CELLS))
     inputs.append(weights.state("cells", "float32", 1, CELLS))
     inputs += [""] * 4
@@ -178,7 +200,7 @@ def two_layers(signature: bool) -> bytes:
     return model([graph], signatures)
 
 
-def svdf(dtype: str, rank: int = 1, batch: int = 1) -> bytes:
+def svdf(dtype: str, rank: int = 1, batch: int = 1, write: Callable[..., bytes] = model) -> bytes:
     """`dtype` is that of the weights; int16 weights over time mean integers throughout."""
     is_integer = dtype == "integer"
     weights = _Weights("int8" if is_integer else dtype)
@@ -193,7 +215,8 @@ def svdf(dtype: str, rank: int = 1, batch: int = 1) -> bytes:
         ),
     ]
     y = weights.tensor("y", "int8" if is_integer else "float32", batch, filters // rank, zero=-3)
-    return _one(weights, [Op("SVDF", inputs, [y], {"rank": rank, "activation": RELU})])
+    ops = [Op("SVDF", inputs, [y], {"rank": rank, "activation": RELU})]
+    return _one(weights, ops, write=write)
 
 
 def rnn(builtin: str, dtype: str, time_major: bool = False) -> bytes:
@@ -232,7 +255,7 @@ def bidirectional_lstm(dtype: str, merged: bool, time_major: bool = True) -> byt
     inputs = [weights.tensor("x", "float32", TIME, 1, WIDTH)]
     batch = 1 if time_major else TIME
     for way in ("f/", "b/"):
-        inputs += _cell(weights, way, CELLS, batch, frozenset())
+        inputs += _cell(weights, way, CELLS, frozenset())
     for way in ("f/", "b/"):
         inputs.append(weights.state(f"{way}activation", "float32", batch, CELLS))
         inputs.append(weights.state(f"{way}cells", "float32", batch, CELLS))
@@ -316,6 +339,37 @@ def window(count: int = 1) -> bytes:
     return model([Subgraph(tensors, ops, ["x"], ["y"]), _initializer(first)], [_SERVING])
 
 
+def filtered_window(
+    count: int, width: int, channels: int, write: Callable[..., bytes] = model
+) -> bytes:
+    """As `window`, with a filter of `channels` over the steps that are kept."""
+    shape = (1, 1, 1, width)
+    tensors, ops = _reading(count, shape, "float32")
+    weights = np.random.default_rng(4).normal(0, 0.1, (channels, 1, count + 1, width))
+    tensors += [
+        Tensor("x", "float32", shape),
+        Tensor("steps", "float32", (1, 1, count + 1, width)),
+        constant("filter", weights.astype(np.float32)),
+        constant("bias", np.zeros(channels, np.float32)),
+        Tensor("y", "float32", (1, 1, 1, channels)),
+    ]
+    ops.insert(0, Op("CALL_ONCE", [], [], {"subgraph": 1}))
+    olds = [f"old{index}" for index in range(count)]
+    ops.append(Op("CONCATENATION", [*olds, "x"], ["steps"], {"axis": 2, "activation": NONE}))
+    ops.append(
+        Op(
+            "CONV_2D",
+            ["steps", "filter", "bias"],
+            ["y"],
+            {"padding": VALID, "stride_w": 1, "stride_h": 1, "activation": RELU},
+        )
+    )
+    for index, source in enumerate([*olds[1:], "x"]):
+        ops.append(Op("ASSIGN_VARIABLE", [f"h{index}", source], []))
+    first = [np.zeros(shape, np.float32) for _ in range(count)]
+    return write([Subgraph(tensors, ops, ["x"], ["y"]), _initializer(first)], [_SERVING])
+
+
 def called_late() -> bytes:
     """As `accumulator`, but another variable is assigned before the first values are."""
     shape = (4,)
@@ -370,6 +424,7 @@ ALL: dict[str, Callable[[], bytes]] = {
     "two_layers_signature": partial(two_layers, True),
     "svdf": partial(svdf, "float32"),
     "svdf_rank_2": partial(svdf, "float32", 2, 3),
+    "svdf_outer_buffers": partial(svdf, "float32", write=model_with_outer_buffers),
     "svdf_hybrid": partial(svdf, "int8"),
     "svdf_int8": partial(svdf, "integer", 2),
     "rnn": partial(rnn, "RNN", "float32"),
@@ -386,5 +441,7 @@ ALL: dict[str, Callable[[], bytes]] = {
     "accumulator_no_signature": partial(accumulator, 0.25, False),
     "window": window,
     "window_of_three": partial(window, 3),
+    "filtered_window": partial(filtered_window, 2, 3, 4),
+    "filtered_window_outer_buffers": partial(filtered_window, 2, 3, 4, model_with_outer_buffers),
     "called_late": called_late,
 }

@@ -35,7 +35,7 @@ struct Saved {
   int32_t outputs = 1;
   uint8_t is_variadic = 0;
   int32_t variadic_inputs = 0;
-  std::string domain;  // of the node that it is about
+  std::string domain = "";  // of the node that it is about
 };
 
 std::string file(const Saved& saved) {

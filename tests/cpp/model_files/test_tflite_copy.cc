@@ -44,6 +44,32 @@ TEST_CASE("in the copy, variables follow the inputs") {
   CHECK(shown.signatures[0].outputs.size() == 1);
 }
 
+TEST_CASE("in the copy, what lies behind the flatbuffer is what it was") {
+  constexpr uint32_t kFeatures = 1;  // the buffer of the first weights
+  constexpr uint64_t kSize = 2 * 4 * sizeof(float);
+  const auto with_features_at = [&](uint64_t offset) {
+    FlatNode model = with_state();
+    at(model, schema::model::buffers).nodes[kFeatures] = {scalar(schema::buffer::offset, offset),
+                                                          scalar(schema::buffer::size, kSize)};
+    return file(model);
+  };
+  const size_t end = with_features_at(2).size();
+  std::string bytes = with_features_at(round_up(end, 16));
+  bytes.resize(round_up(end, 16));
+  const std::string features(kSize, '\x3f');
+  bytes += features + "appended";
+
+  const TfliteFile facts = read_tflite(view(bytes));
+  REQUIRE(facts.is_restorable);
+  const TfliteCopy copy = copy_with_state(view(bytes), facts);
+  const Bytes copied(copy.file.data(), copy.file.size_bytes());
+  const FlatTable buffer = read_flatbuffer(copied, schema::kSchema).root.tables(schema::model::buffers)[kFeatures];
+  const auto offset = buffer.scalar<uint64_t>(schema::buffer::offset, 0);
+  CHECK(offset % 16 == 0);
+  CHECK(std::memcmp(copied.data() + offset, features.data(), kSize) == 0);
+  CHECK(std::memcmp(copied.data() + copied.size() - 8, "appended", 8) == 0);
+}
+
 TEST_CASE("cleared marks are those of a file without state, and come back") {
   const std::string bytes = file(with_state());
   const TfliteFile facts = read_tflite(view(bytes));
