@@ -18,7 +18,7 @@ from race import FORMAT_ENGINES, Runners, runners
 from edgeward.engines.installed import all_installed
 from edgeward.measuring.timing import Way, alternate, ratio
 
-CALLS = {Kind.ONE_OP: 1000, Kind.BIG: 100, Kind.REAL: 1}
+CALLS = {Kind.ONE_OP: 1000, Kind.BIG: 100, Kind.REAL: 1, Kind.STATEFUL: 1}
 ROUNDS = 50
 RATIO_S = 0.2
 INSTALLED = [engine.name for engine in all_installed()]
