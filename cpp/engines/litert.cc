@@ -11,6 +11,7 @@
 #include "bytes/bytes.h"
 #include "engines/element_type.h"
 #include "engines/handle.h"
+#include "engines/lacking_operator.h"
 #include "engines/last_words.h"
 #include "engines/library.h"
 #include "error.h"
@@ -173,34 +174,13 @@ std::string_view status_name(Status status) {
   }
 }
 
-// The operator that the library's `lines` say it lacks; empty when they say none.
-std::string lacking_operator(const std::string& lines) {
-  struct Phrase {
-    std::string_view lack;    // what the library says
-    std::string_view before;  // the name
-    std::string_view after;
-  };
-  constexpr Phrase kPhrases[] = {{"Encountered unresolved custom op: ", "custom op: ", ".\n"},
-                                 {"Make sure you apply/link the Flex delegate", "(", ")"},
-                                 {"Didn't find op for builtin opcode ", "opcode '", "'"}};
-  for (const Phrase& phrase : kPhrases) {
-    const size_t lack = lines.find(phrase.lack);
-    const size_t before = lack == std::string::npos ? lack : lines.find(phrase.before, lack);
-    if (before == std::string::npos) continue;
-    const size_t start = before + phrase.before.size();
-    return lines.substr(start, lines.find(phrase.after, start) - start);
-  }
-  return "";
-}
-
 // `lines` are the library's own.
 void check(Status status, const char* doing, const std::string& lines = "") {
   if (status == 0) return;
   constexpr Status kOutOfMemory = 2;
   constexpr Status kUnsupported = 5;
   if (const std::string lacking = lacking_operator(lines); !lacking.empty()) {
-    throw Error(Code::unsupported_model, "litert: operator \"", lacking,
-                "\": expected one that the engine has, got one that it lacks", as_reason(lines));
+    throw Error(Code::unsupported_model, "litert: operator \"", lacking, "\": ", kLacksOperator, as_reason(lines));
   }
   const Code code = status == kOutOfMemory   ? Code::out_of_memory
                     : status == kUnsupported ? Code::unsupported_model

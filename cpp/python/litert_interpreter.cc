@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "bytes/bytes.h"
+#include "engines/lacking_operator.h"
 #include "engines/last_words.h"
 #include "engines/library.h"
 #include "error.h"
@@ -35,7 +36,12 @@ auto asking(Code code, const char* doing, const Function& function) -> decltype(
   try {
     return function();
   } catch (py::error_already_set& error) {
-    const std::string words = in_one_line(py::str(error.value()));
+    const std::string lines = py::str(error.value());
+    const std::string words = in_one_line(lines);
+    if (const std::string lacking = lacking_operator(lines); !lacking.empty()) {
+      throw Error(Code::unsupported_model, "litert-interpreter: operator \"", lacking, "\": ", kLacksOperator, ": ",
+                  words);
+    }
     throw Error(error.matches(PyExc_MemoryError) ? Code::out_of_memory : code, "litert-interpreter: ", doing,
                 ": expected success, got ", words.empty() ? "no reason" : words);
   } catch (const std::exception&) {

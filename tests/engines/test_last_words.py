@@ -51,12 +51,13 @@ def negation(**operator_code):
     ],
     ids=["custom", "dots", "flex", "version"],
 )
-@pytest.mark.parametrize("engine", [None, "litert"])
+@pytest.mark.parametrize("engine", [None, "litert", "litert-interpreter"])
 def test_an_operator_that_the_engine_lacks_is_named(operator_code, name, reason, engine, capfd):
     with pytest.raises(ew.UnsupportedModel) as caught:
         ew.load_unsigned(negation(**operator_code), engine=engine)
     message = str(caught.value)
-    assert message.startswith(f'litert: operator "{name}": expected one that the engine has')
+    said = f'{engine or "litert"}: operator "{name}": expected one that the engine has'
+    assert message.startswith(said)
     assert reason in message
     assert "\n" not in message
     assert capfd.readouterr().err == ""
