@@ -15,29 +15,50 @@ namespace {
   throw Error(Code::out_of_memory, "memory: expected ", size_bytes, " bytes, got none");
 }
 
-// Zeroed pages for `size_bytes` and the slack. `mapped_bytes` receives the size to unmap.
-void* map_pages(size_t size_bytes, size_t& mapped_bytes) {
+// What the system is asked for and gets back begins and ends at multiples of this: a multiple of the page of every
+// kernel, whatever its size.
+constexpr size_t kGreatestPageBytes = size_t{64} << 10;
+
+// Zeroed pages and where they begin; `reserved` of `reserved_bytes` are to be unmapped.
+struct Pages {
+  std::byte* data;
+  size_t size_bytes;
+  std::byte* reserved;
+  size_t reserved_bytes;
+};
+
+std::byte* map(size_t size_bytes) {
+  void* mapped = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return mapped == MAP_FAILED ? nullptr : static_cast<std::byte*>(mapped);
+}
+
+// For `size_bytes` and the slack, which adds a page when the last one has no room for it.
+Pages map_pages(size_t size_bytes) {
   const auto wanted = checked_add(size_bytes, kBlockSlack);
   if (!wanted) refuse(size_bytes);
-  constexpr size_t kPageBytes = 4096;
-  // The slack adds a page when the last one has no room for it.
-  mapped_bytes = (*wanted + kPageBytes - 1) / kPageBytes * kPageBytes;
-  if (mapped_bytes < kLargePageBytes) {
-    void* pages = mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == MAP_FAILED) refuse(size_bytes);
-    return pages;
+  if (*wanted < kLargePageBytes) {
+    constexpr size_t kLeastPageBytes = 4096;
+    const size_t mapped_bytes = round_up(*wanted, kLeastPageBytes);
+    std::byte* mapped = map(mapped_bytes);
+    if (mapped == nullptr) refuse(size_bytes);
+    return {mapped, mapped_bytes, mapped, mapped_bytes};
   }
   // Large pages begin at multiples of their size: map one more, and unmap what precedes and follows.
-  const auto reserved = checked_add(mapped_bytes, kLargePageBytes);
-  void* reserve = MAP_FAILED;
-  if (reserved) reserve = mmap(nullptr, *reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (reserve == MAP_FAILED) refuse(size_bytes);
-  auto* first = static_cast<std::byte*>(reserve);
-  const size_t before = (kLargePageBytes - reinterpret_cast<uintptr_t>(first) % kLargePageBytes) % kLargePageBytes;
-  std::byte* pages = first + before;
-  if (before != 0) munmap(first, before);
-  munmap(pages + mapped_bytes, kLargePageBytes - before);
-  madvise(pages, mapped_bytes, MADV_HUGEPAGE);
+  const auto reserved_bytes = checked_add(*wanted, kLargePageBytes + kGreatestPageBytes);
+  std::byte* reserved = reserved_bytes ? map(*reserved_bytes) : nullptr;
+  if (reserved == nullptr) refuse(size_bytes);
+  const size_t begin = reinterpret_cast<uintptr_t>(reserved);
+  Pages pages{reserved + (round_up(begin, kLargePageBytes) - begin), round_up(*wanted, kGreatestPageBytes), reserved,
+              *reserved_bytes};
+  const auto before = static_cast<size_t>(pages.data - reserved);
+  if (before != 0 && munmap(reserved, before) == 0) {
+    pages.reserved += before;
+    pages.reserved_bytes -= before;
+  }
+  std::byte* end = pages.data + pages.size_bytes;
+  const auto behind = static_cast<size_t>(pages.reserved + pages.reserved_bytes - end);
+  if (munmap(end, behind) == 0) pages.reserved_bytes -= behind;
+  madvise(pages.data, pages.size_bytes, MADV_HUGEPAGE);
   return pages;
 }
 
@@ -63,23 +84,21 @@ Block::Block(size_t size_bytes, void* (*allocate)(size_t)) : size_bytes_(size_by
 }
 
 Block Block::pages(size_t size_bytes) {
-  size_t mapped_bytes = 0;
-  void* pages = map_pages(size_bytes, mapped_bytes);
-  std::shared_ptr<void> allocation(pages, [mapped_bytes](void* mapped) { munmap(mapped, mapped_bytes); });
-  return {std::move(allocation), static_cast<std::byte*>(pages), size_bytes};
+  const Pages pages = map_pages(size_bytes);
+  std::shared_ptr<void> allocation(pages.data, [pages](void*) { munmap(pages.reserved, pages.reserved_bytes); });
+  return {std::move(allocation), pages.data, size_bytes};
 }
 
 Block Block::secret(size_t size_bytes) {
-  size_t mapped_bytes = 0;
-  void* pages = map_pages(size_bytes, mapped_bytes);
-  madvise(pages, mapped_bytes, MADV_DONTDUMP);
+  const Pages pages = map_pages(size_bytes);
+  madvise(pages.data, pages.size_bytes, MADV_DONTDUMP);
   // As far as RLIMIT_MEMLOCK allows; each page as it is first touched.
-  mlock2(pages, mapped_bytes, MLOCK_ONFAULT);
-  std::shared_ptr<void> allocation(pages, [mapped_bytes](void* mapped) {
-    explicit_bzero(mapped, mapped_bytes);
-    munmap(mapped, mapped_bytes);
+  mlock2(pages.data, pages.size_bytes, MLOCK_ONFAULT);
+  std::shared_ptr<void> allocation(pages.data, [pages](void*) {
+    explicit_bzero(pages.data, pages.size_bytes);
+    munmap(pages.reserved, pages.reserved_bytes);
   });
-  return {std::move(allocation), static_cast<std::byte*>(pages), size_bytes};
+  return {std::move(allocation), pages.data, size_bytes};
 }
 
 Block Block::part(size_t offset, size_t size_bytes) const { return {allocation_, data_ + offset, size_bytes}; }

@@ -1,7 +1,7 @@
 """Engine libraries that compute nothing, compiled from the C beside this file.
 
 Some tell the addresses they are given, which proves that nothing was copied; the others are broken,
-each in its way.
+each in its way. One is preloaded and plays another kernel.
 """
 
 import atexit
@@ -28,6 +28,7 @@ FAKES = {
     "crash_at_load": ("crash_at_load.c",),
     "exit_at_load": ("exit_at_load.c",),
     "hang_at_load": ("hang_at_load.c",),
+    "large_pages": ("large_pages.c",),
 }
 
 
