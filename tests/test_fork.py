@@ -61,7 +61,7 @@ def child():
     for use in (
         lambda: model.predict(x), lambda: model.predict({{"x": x}}),
         lambda: model.predict(x, out=y),
-        model.session, model.close, session.run, session.reset, session.close,
+        model.session, model.trim, model.close, session.run, session.reset, session.close,
         lambda: session.resize({{}}), lambda: session.time_bare_runs(1),
     ):
         forked(use)

@@ -629,7 +629,7 @@ def test_a_closed_model_refuses_work_and_still_describes_itself(load, engine_nam
     model.predict(X)
     model.close()
     model.close()
-    for use in (lambda: model.predict(X), lambda: model.predict({}), model.session):
+    for use in (lambda: model.predict(X), lambda: model.predict({}), model.session, model.trim):
         with pytest.raises(ew.Closed, match=CLOSED):
             use()
     assert model.inputs[0].name == "x"
@@ -642,6 +642,26 @@ def test_with_closes_also_when_the_block_fails(load):
         raise KeyError
     with pytest.raises(ew.Closed, match=CLOSED):
         model.predict(X)
+
+
+def test_the_first_session_starts_as_a_new_one_whatever_predict_was_asked(load):
+    for model in (load("add"), load("add")):
+        model.predict(X + 1)
+        session = model.session()
+        assert session.copies == 0
+        session.run()
+        np.testing.assert_array_equal(session.outputs["y"], np.arange(16, dtype=np.float32))
+
+
+def test_a_trimmed_model_goes_on(load):
+    model = load("add")
+    session, result = model.session(), model.predict(X)
+    model.trim()
+    np.testing.assert_array_equal(model.predict(X), Y)
+    session.inputs["x"][:] = X
+    session.run()
+    np.testing.assert_array_equal(session.outputs["y"], Y)
+    np.testing.assert_array_equal(result, Y)
 
 
 def test_a_session_outlives_the_model(load):

@@ -121,6 +121,24 @@ def test_sessions_of_a_model_run_in_a_thread_each(load):
     in_threads(work)
 
 
+def test_idle_sessions_may_be_trimmed_while_others_predict(load):
+    model = load("add")
+
+    def work(index):
+        x = np.full(16, index, np.float32)
+        for step in range(ROUNDS):
+            if step % 50 == index:
+                model.trim()
+            elif step % 50 == index + THREADS:
+                with model.session() as session:
+                    session.inputs["x"][:] = x
+                    session.run()
+                    assert (session.outputs["y"] == x + np.arange(16, dtype=np.float32)).all()
+            assert (model.predict(x) == x + np.arange(16, dtype=np.float32)).all()
+
+    in_threads(work)
+
+
 def test_the_first_predictions_may_come_together(run_child, engine_name):
     program = """
 import sys, threading

@@ -1,5 +1,6 @@
 #include "models/model.h"
 
+#include <algorithm>
 #include <iterator>
 
 #include "engines/litert.h"
@@ -38,7 +39,7 @@ Model::Model(EngineLibrary library, std::shared_ptr<const Engine> engine)
     : library_(std::move(library)), engine_(std::move(engine)) {
   signatures_ = engine_->signatures();
   // The first session is created here, so that what the engine cannot compile is an error of loading, not of predict().
-  idle_.push_back(make_session(0));
+  first_ = new_session(0);
 }
 
 Model::~Model() {
@@ -47,11 +48,23 @@ Model::~Model() {
 
 void Model::close() {
   fork_mark_.require_same_process("model");
+  std::unique_ptr<Session> first;
   std::vector<std::unique_ptr<Session>> sessions;
   std::shared_ptr<const Engine> engine;
   const std::lock_guard lock(mutex_);
+  first.swap(first_);
   sessions.swap(idle_);
   engine.swap(engine_);
+}
+
+void Model::trim() {
+  std::unique_ptr<Session> first;
+  std::vector<std::unique_ptr<Session>> sessions;
+  const auto engine = open_engine();
+  const std::lock_guard lock(mutex_);
+  first.swap(first_);
+  sessions.swap(idle_);
+  least_idle_ = 0;
 }
 
 std::shared_ptr<const Engine> Model::open_engine() const {
@@ -76,23 +89,43 @@ EngineReport Model::report() {
   return report;
 }
 
-std::unique_ptr<Session> Model::make_session(size_t signature_index) const {
+std::unique_ptr<Session> Model::new_session(size_t signature_index) const {
   auto session = std::make_unique<Session>(open_engine(), signature_index);
   bring_up_to_date(*session);
   return session;
 }
 
+std::unique_ptr<Session> Model::make_session(size_t signature_index) {
+  const auto engine = open_engine();
+  std::unique_ptr<Session> session;
+  if (signature_index == 0) {
+    const std::lock_guard lock(mutex_);
+    session = std::move(first_);
+  }
+  if (session == nullptr) return new_session(signature_index);
+  bring_up_to_date(*session);
+  return session;
+}
+
 void Model::attach(std::shared_ptr<Capture> capture) {
-  Loan session(*this);
-  session->attach(capture);
+  const auto engine = open_engine();
+  std::unique_ptr<Session> first;
   std::vector<std::unique_ptr<Session>> others;
   {
     const std::lock_guard lock(mutex_);
-    capture_ = std::move(capture);
+    first.swap(first_);
     others.swap(idle_);
+  }
+  if (first == nullptr && others.empty()) others.push_back(new_session(0));
+  (first != nullptr ? first : others.back())->attach(capture);
+  {
+    const std::lock_guard lock(mutex_);
+    capture_ = std::move(capture);
   }
   for (const auto& other : others) bring_up_to_date(*other);
   const std::lock_guard lock(mutex_);
+  if (engine_ == nullptr) return;
+  first_.swap(first);
   std::move(others.begin(), others.end(), std::back_inserter(idle_));
 }
 
@@ -119,10 +152,13 @@ Model::Loan::Loan(Model& model) : model_(model) {
     if (!model.idle_.empty()) {
       session_ = std::move(model.idle_.back());
       model.idle_.pop_back();
-      is_up_to_date = session_->capture() == model.capture_.get();
+    } else {
+      session_ = std::move(model.first_);
     }
+    if (session_ != nullptr) is_up_to_date = session_->capture() == model.capture_.get();
+    model.least_idle_ = std::min(model.least_idle_, model.idle_.size());
   }
-  if (session_ == nullptr) session_ = model.make_session(0);
+  if (session_ == nullptr) session_ = model.new_session(0);
   if (!is_up_to_date) model.bring_up_to_date(*session_);
   copies_before_ = session_->copies();
 }
@@ -132,8 +168,22 @@ Model::Loan::~Loan() {
   if (session_->copies() != copies_before_) {
     model_.copies_.fetch_add(session_->copies() - copies_before_, std::memory_order_relaxed);
   }
-  const std::lock_guard lock(model_.mutex_);
-  if (model_.engine_ != nullptr && session_->is_open()) model_.idle_.push_back(std::move(session_));
+  session_ = model_.take_back(std::move(session_));
+}
+
+std::unique_ptr<Session> Model::take_back(std::unique_ptr<Session> session) {
+  const std::lock_guard lock(mutex_);
+  if (engine_ == nullptr || !session->is_open()) return session;
+  idle_.push_back(std::move(session));
+  if (++loan_count_ < kIdleWindow) return nullptr;
+  // The last one lent comes back last, so the first has waited longest.
+  if (least_idle_ > 0) {
+    session = std::move(idle_.front());
+    idle_.erase(idle_.begin());
+  }
+  least_idle_ = idle_.size();
+  loan_count_ = 0;
+  return session;
 }
 
 }  // namespace edgeward

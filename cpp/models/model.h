@@ -1,4 +1,7 @@
 // Model: one set of weights and the idle sessions that predict() borrows. Any number of threads may use it at once.
+//
+// A session that predict() has made stays for the next call. It goes when kIdleWindow calls in a row did not need it,
+// since each holds memory for the tensors between the operators: docs/library.md, "Memory".
 #pragma once
 
 #include <atomic>
@@ -48,8 +51,11 @@ class Model {
   void attach(std::shared_ptr<Capture> capture);
   std::shared_ptr<Capture> capture() const;
 
-  // A session of the caller's own.
-  std::unique_ptr<Session> make_session(size_t signature_index) const;
+  // A session of the caller's own: the one that was created with the model, if nothing has used it, else a new one.
+  std::unique_ptr<Session> make_session(size_t signature_index);
+
+  // Ends every idle session. The next predict() makes one. Throws Error(closed).
+  void trim();
 
   // A session of the first signature, on loan until the end of a scope.
   class Loan {
@@ -66,11 +72,17 @@ class Model {
     uint64_t copies_before_;
   };
 
+  // How many loans in a row an idle session may be left over at before it goes.
+  static constexpr uint32_t kIdleWindow = 1024;
+
   // How many inputs and outputs predict() has copied.
   uint64_t copies() const { return copies_.load(std::memory_order_relaxed); }
 
  private:
   std::shared_ptr<const Engine> open_engine() const;
+  std::unique_ptr<Session> new_session(size_t signature_index) const;
+  // Takes back a session, and returns one that has been left over for long; null when there is none.
+  std::unique_ptr<Session> take_back(std::unique_ptr<Session> session);
   // Attaches the model's capture to a session that has another.
   void bring_up_to_date(Session& session) const noexcept;
 
@@ -78,9 +90,12 @@ class Model {
   EngineLibrary library_;
   std::vector<Signature> signatures_;
   std::atomic<uint64_t> copies_{0};
-  mutable std::mutex mutex_;              // guards what follows
-  std::shared_ptr<const Engine> engine_;  // null once closed
-  std::vector<std::unique_ptr<Session>> idle_;
+  mutable std::mutex mutex_;                    // guards what follows
+  std::shared_ptr<const Engine> engine_;        // null once closed
+  std::unique_ptr<Session> first_;              // created with the model; null once it is used
+  std::vector<std::unique_ptr<Session>> idle_;  // the last is lent first
+  size_t least_idle_ = 0;                       // left over in each of the last `loan_count_` loans
+  uint32_t loan_count_ = 0;
   std::shared_ptr<Capture> capture_;  // null: nothing is captured
   std::optional<EngineReport> report_;
 };

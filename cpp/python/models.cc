@@ -315,7 +315,11 @@ void bind_model_and_session(py::module_& module) {
           },
           py::arg("reference"), "The Judgement of what it has counted so far by a package's `reference`.")
       .def_property("gil", &gil<PyModel>, &set_gil<PyModel>, kGilText)
-      .def("session", &make_session, py::arg("signature") = py::none(), "A new session, for `signature` or the first.")
+      .def("session", &make_session, py::arg("signature") = py::none(),
+           "A session of the caller's own, for `signature` or the first.")
+      .def(
+          "trim", [](PyModel& self) { self.core->trim(); }, py::call_guard<Unlocked>(),
+          "End the sessions that predict keeps for its next calls, which give back their memory.")
       .def(
           "close", [](PyModel& self) { self.core->close(); }, py::call_guard<Unlocked>(),
           "Release the engine's memory. Existing sessions and arrays stay usable.")

@@ -97,6 +97,76 @@ TEST_CASE("predictions in a row use one session; those at once use one each") {
   CHECK(library->compilations == 2);
 }
 
+TEST_CASE("the session that was made with the model is handed out, once, unless it has predicted") {
+  const LitertLibrary library;
+  const auto model = open();
+  const auto first = model->make_session(0);
+  CHECK(library->compilations == 1);
+  const auto second = model->make_session(0);
+  CHECK(library->compilations == 2);
+  (void)predict(*model, filled(2, 1), 2);
+  CHECK(library->compilations == 3);
+  const auto third = model->make_session(0);
+  CHECK(library->compilations == 4);
+  CHECK(third->input_shape(0) == Shape{1, 4});
+
+  const auto other = open();
+  (void)predict(*other, filled(2, 1), 2);
+  CHECK(other->make_session(0)->input_shape(0) == Shape{1, 4});
+}
+
+TEST_CASE("trim ends what is idle, and nothing else") {
+  const LitertLibrary library;
+  const auto model = open();
+  const auto session = model->make_session(0);
+  const Lease result = predict(*model, filled(1, 1), 1);
+  {
+    const Model::Loan loan(*model);
+    const Model::Loan another(*model);
+    model->trim();
+    loan->argument(0) = rows_of(filled(1, 1), 1);
+  }
+  const auto compilations = library->compilations.load();
+  model->trim();
+  model->trim();
+  CHECK(is_all(result->view, 1, -1));
+  session->run();
+  CHECK(library->compilations == compilations);
+  CHECK(is_all(predict(*model, filled(1, 2), 1)->view, 1, -2));
+  CHECK(library->compilations == compilations + 1);
+
+  const auto idle = open();
+  const int with_first = library->live_objects;
+  idle->trim();
+  CHECK(library->live_objects < with_first);
+  CHECK(is_all(predict(*idle, filled(1, 3), 1)->view, 1, -3));
+  idle->close();
+  check_refusal(Code::closed, {"model", "close()"}, [&] { idle->trim(); });
+}
+
+TEST_CASE("idle sessions that no call needs go one by one; those that are needed stay") {
+  const LitertLibrary library;
+  const auto model = open();
+  const auto lend = [&](size_t at_once, uint32_t count) {
+    for (uint32_t i = 0; i < count; i += static_cast<uint32_t>(at_once)) {
+      std::vector<std::unique_ptr<Model::Loan>> loans;
+      while (loans.size() < at_once) loans.push_back(std::make_unique<Model::Loan>(*model));
+    }
+  };
+  lend(4, 4);
+  CHECK(library->compilations == 4);
+  const int with_four = library->live_objects;
+  lend(4, 4 * Model::kIdleWindow);
+  CHECK(library->live_objects == with_four);
+  CHECK(library->compilations == 4);
+  lend(1, 2 * Model::kIdleWindow);
+  CHECK(library->live_objects < with_four);
+  lend(1, 8 * Model::kIdleWindow);
+  CHECK(library->compilations == 4);
+  lend(2, 2);
+  CHECK(library->compilations == 5);
+}
+
 TEST_CASE("copies of all predictions are counted, whichever session made them") {
   const LitertLibrary library;
   const auto model = open();
