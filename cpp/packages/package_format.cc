@@ -5,6 +5,7 @@
 #include <set>
 
 #include "bytes/utf8.h"
+#include "packages/name.h"
 
 namespace edgeward {
 namespace package_format {
@@ -23,18 +24,6 @@ Digest digest_at(Bytes bytes, size_t offset) {
   Digest digest;
   std::memcpy(digest.data(), bytes.data() + offset, digest.size());
   return digest;
-}
-
-namespace {
-
-bool is_name_byte(char byte) {
-  return (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') || byte == '.' || byte == '_' || byte == '-';
-}
-
-}  // namespace
-
-bool is_name(std::string_view text) {
-  return !text.empty() && text[0] != '.' && std::all_of(text.begin(), text.end(), is_name_byte);
 }
 
 bool is_version(std::string_view text) {
@@ -196,7 +185,7 @@ PackageFacts PackageHead::facts() const {
     section.require_zero("salt and commitment", all.subspan(BodyAt::kSalt, BodyAt::kName - BodyAt::kSalt));
   facts.name = text_at(section, "name", all, BodyAt::kName, kNameBytes, is_name);
   facts.version = text_at(section, "version", all, BodyAt::kVersion, kTextBytes, is_version);
-  facts.target = text_at(section, "target", all, BodyAt::kTarget, kTextBytes, is_name);
+  facts.target = text_at(section, "target", all, BodyAt::kTarget, kTextBytes, is_target);
   facts.publisher = text_at(section, "publisher", all, BodyAt::kPublisher, kTextBytes, is_name);
   section.require_zero("bytes 352 to 415", all.subspan(BodyAt::kZeros, kZerosBytes));
   const Digest binding = digest_at(all, BodyAt::kBinding);
@@ -216,7 +205,7 @@ void PackageHead::read_members(PackageFacts& facts) const {
   const uint64_t metadata_offset = kRecordBytes + count * kMemberBytes;
   section.require_equal<uint64_t>("body length", metadata_offset + round_up(metadata_bytes, 8), all.size());
 
-  std::set<std::string_view> names;
+  std::set<std::string> names;  // folded
   uint64_t end = 0;
   size_t entry_count = 0;
   facts.members.reserve(count);
@@ -246,8 +235,9 @@ void PackageHead::read_members(PackageFacts& facts) const {
     member_section.require_zero("padding", row.subspan(MemberAt::kZeros));
     end = member.offset + member.size_bytes;
     facts.members.push_back(std::move(member));
-    if (!names.insert(facts.members.back().name).second)
-      member_section.malformed("name: expected one that no other member has, got \"", facts.members.back().name, "\"");
+    const std::string& name = facts.members.back().name;
+    if (!names.insert(folded(name)).second)
+      member_section.malformed("name: expected one that no other member has, in capitals or not, got \"", name, "\"");
   }
   section.require_equal<size_t>("entry count", 1, entry_count);
   section.require_equal("payload length", end, facts.payload_bytes);

@@ -143,8 +143,7 @@ size_t chunk_size_bytes(const PackageFacts& facts, uint64_t chunk);
 // The 32 bytes at `offset`, which must be there.
 Digest digest_at(Bytes bytes, size_t offset);
 
-// What names of models, targets, publishers and members look like, and what versions do.
-bool is_name(std::string_view text);
+// What the text of a version looks like.
 bool is_version(std::string_view text);
 // The text of a field that is padded with NULs; none when anything else follows the first NUL.
 std::optional<std::string> try_text(Bytes field);

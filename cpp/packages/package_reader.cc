@@ -9,6 +9,7 @@
 
 #include "error.h"
 #include "packages/dsse.h"
+#include "packages/name.h"
 
 namespace edgeward {
 

@@ -8,6 +8,7 @@
 #include "bytes/utf8.h"
 #include "error.h"
 #include "packages/dsse.h"
+#include "packages/name.h"
 
 namespace edgeward {
 
@@ -25,18 +26,21 @@ void put_text(std::span<std::byte> bytes, size_t offset, std::string_view text) 
   std::memcpy(bytes.data() + offset, text.data(), text.size());
 }
 
-void require_text(std::string_view what, std::string_view text, size_t most, bool (*is_allowed)(std::string_view)) {
+void require_text(std::string_view what, std::string_view text, size_t most, bool (*is_allowed)(std::string_view),
+                  std::string_view characters) {
   if (is_allowed(text) && text.size() <= most) return;
-  throw Error(Code::bad_input, what, ": expected 1 to ", most, " characters of ",
-              is_allowed == is_version ? "printable ASCII without spaces" : "a-z 0-9 . _ - and no dot first",
-              ", got \"", text, "\"");
+  throw Error(Code::bad_input, what, ": expected 1 to ", most, " characters of ", characters, ", got \"", text, "\"");
+}
+
+void require_name(std::string_view what, std::string_view text, size_t most) {
+  require_text(what, text, most, is_name, std::string(kNameCharacters) + " and no dot first");
 }
 
 void require_sealable(const PackageSource& source) {
-  require_text("name", source.name, kNameBytes, is_name);
-  require_text("version", source.version, kTextBytes, is_version);
-  require_text("target", source.target, kTextBytes, is_name);
-  require_text("publisher", source.publisher, kTextBytes, is_name);
+  require_name("name", source.name, kNameBytes);
+  require_text("version", source.version, kTextBytes, is_version, "printable ASCII without spaces");
+  require_text("target", source.target, kTextBytes, is_target, "a-z 0-9 . _ - and no dot first");
+  require_name("publisher", source.publisher, kTextBytes);
   const auto refuse = [](const auto&... parts) { throw Error(Code::bad_input, parts...); };
   if ((source.min_counter & kCountMask) == 0 || source.release_counter < source.min_counter) {
     refuse("counters: expected 1 <= min_counter <= release_counter, got ", source.min_counter & kCountMask, " and ",
@@ -53,10 +57,11 @@ void require_sealable(const PackageSource& source) {
     refuse("metadata: expected at most ", kMaxMetadataBytes, " bytes, got ", source.metadata.size());
   if (!is_utf8_name(source.metadata)) refuse("metadata: expected UTF-8, got other bytes");
   size_t entry_count = 0;
-  std::set<std::string_view> names;
+  std::set<std::string> names;  // folded
   for (const MemberSource& member : source.members) {
-    require_text("member name", member.name, kNameBytes, is_name);
-    if (!names.insert(member.name).second) refuse("member \"", member.name, "\": expected one of this name, got two");
+    require_name("member name", member.name, kNameBytes);
+    if (!names.insert(folded(member.name)).second)
+      refuse("member \"", member.name, "\": expected one of this name, in capitals or not, got two");
     if (member.bytes.empty()) refuse("member \"", member.name, "\": expected at least one byte, got none");
     if (!member.is_entry) continue;
     ++entry_count;

@@ -6,6 +6,7 @@
 #include "bytes/base64.h"
 #include "bytes/hex.h"
 #include "bytes/json.h"
+#include "packages/name.h"
 
 namespace edgeward {
 namespace {
@@ -21,10 +22,6 @@ constexpr size_t kMaxPublisherName = 32;  // the field of a package that names i
 template <class... Parts>
 [[noreturn]] void malformed(const Parts&... parts) {
   throw Error(Code::malformed_root, "trust root: ", parts...);
-}
-
-bool is_name_byte(char byte) {
-  return (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') || byte == '.' || byte == '_' || byte == '-';
 }
 
 // A JSON object that must have exactly these fields, read by name.
@@ -104,8 +101,8 @@ Role role_from(const Json& value, const std::string& name, const std::map<Digest
   if (!is_publisher) return role;
   for (const Json& prefix : fields.array("prefixes", kMaxPrefixes)) {
     role.prefixes.push_back(prefix.string(fields.path("prefixes")));
-    if (!std::all_of(role.prefixes.back().begin(), role.prefixes.back().end(), is_name_byte))
-      malformed(fields.path("prefixes"), ": expected characters of a-z 0-9 . _ -, got \"", role.prefixes.back(), "\"");
+    if (!std::all_of(role.prefixes.back().begin(), role.prefixes.back().end(), is_name_character))
+      malformed(fields.path("prefixes"), ": expected ", kNameCharacters, ", got \"", role.prefixes.back(), "\"");
   }
   if (role.prefixes.empty()) malformed(fields.path("prefixes"), ": expected at least one, got none");
   return role;
@@ -140,8 +137,7 @@ TrustRoot TrustRoot::parse(Bytes payload) {
       continue;
     }
     const std::string_view publisher = std::string_view(name).substr(std::min(name.size(), kPublisherWord.size()));
-    if (!name.starts_with(kPublisherWord) || publisher.empty() || publisher.size() > kMaxPublisherName ||
-        publisher[0] == '.' || !std::all_of(publisher.begin(), publisher.end(), is_name_byte))
+    if (!name.starts_with(kPublisherWord) || publisher.size() > kMaxPublisherName || !is_name(publisher))
       malformed("roles: expected \"root\" or \"publisher:NAME\", got \"", name, "\"");
     root.publishers_.emplace(publisher, role_from(value, name, root.keys_));
   }

@@ -51,6 +51,11 @@ KEY_TESTS = "tests/trust/test_device_key.py::test_"
 
 PACKAGE_FORMAT = [
     (
+        "if (!names.insert(folded(name)).second)",
+        "if (!names.insert(name).second)",
+        VECTORS,
+    ),
+    (
         "if (package_id_ != digest_at(preamble, PreambleAt::kPackageId))",
         "if (is_zero(digest_at(preamble, PreambleAt::kPackageId)))",
         ATTACKS + "mix_and_match",

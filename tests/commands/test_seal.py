@@ -182,7 +182,8 @@ def test_a_big_model_shows_progress(run):
 SEAL_MISTAKES = [
     ("seal none.tflite -o p.ewp --name a --version 1", 5, r"none\.tflite.*No such file"),
     ("seal card.md -o p.ewp --name a --version 1", 3, "malformed_model"),
-    (SEAL.replace("demo", "Demo"), 2, "name"),
+    (SEAL.replace("demo", ".demo"), 2, "name: expected 1 to 64 characters of A-Z a-z 0-9"),
+    (SEAL + " --target Linux-arm", 2, "target: expected 1 to 32 characters of a-z 0-9"),
     (SEAL.replace("1.0", "'1 0'"), 2, "version"),
     (SEAL.replace("p.ewp", "none/p.ewp"), 5, "none/p.ewp"),
     (SEAL + " --keys none", 2, 'expected a file "none/publisher.key".*edgeward keygen'),

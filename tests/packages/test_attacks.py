@@ -22,6 +22,7 @@ from sealed import (
     DAY_S,
     DEFAULT_ROLE,
     DEVICE,
+    MODEL,
     NOW_S,
     OWNER,
     PUBLISHER,
@@ -30,6 +31,7 @@ from sealed import (
     key,
     run,
     seal,
+    seal_unchecked,
     signed,
     successor,
     trust_at,
@@ -444,6 +446,25 @@ def test_wrong_name(tmp_path, directory):
     for name in ("demo", "lab", "xlab-demo"):
         with pytest.raises(UntrustedPackage, match=f'name: .* got "{name}"'):
             run(seal(tmp_path / "2.ewp", name=name, **facts), device)
+
+
+def test_names_that_differ_in_capitals(tmp_path, directory):
+    """They are other models, to prefixes and floors alike; one package holds no two such files."""
+    content = document()
+    root_document.add_key(content, publisher_role("Line-A"), SECOND.public, ["Line-A-"])
+    device = trust_at(directory, content)
+    facts = {"publisher": "Line-A", "keys": [SECOND]}
+    run(seal(tmp_path / "1.ewp", 9, min_counter=9, name="Line-A-Person", **facts), device)
+    for changed in ({"name": "line-a-person"}, {"name": "LINE-A-Person"}):
+        with pytest.raises(UntrustedPackage, match="name: "):
+            run(seal(tmp_path / "2.ewp", **facts, **changed), device)
+    with pytest.raises(UntrustedPackage, match=r'publisher: .* got "line-a"'):
+        run(seal(tmp_path / "3.ewp", **{**facts, "publisher": "line-a"}), device)
+    run(seal(tmp_path / "4.ewp", 1, name="line-a-person"), device)  # no floor of the first's
+    assert device.floors() == {"Line-A-Person": 9}
+    twins = [("W.bin", "auxiliary", False, b"1"), ("w.bin", "auxiliary", False, b"2")]
+    with pytest.raises(BadInput, match=r'"w\.bin": expected one of this name, in capitals or not'):
+        seal_unchecked(tmp_path / "5.ewp", ("model.tflite", "tflite", True, MODEL), *twins)
 
 
 def test_wrong_target(tmp_path, device):

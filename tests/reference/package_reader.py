@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 BODY_TYPE = "application/vnd.edgeward.ewp.body.v1"
 ROOT_TYPE = "application/vnd.edgeward.root.v1+json"
-NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]*\Z")
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\Z")
+TARGET = re.compile(r"[a-z0-9_-][a-z0-9._-]*\Z")
 VERSION = re.compile(r"[!-~]+\Z")
 KEY_BYTES = {1: 32, 2: 65, 0x20: 32}
 ALGORITHMS = {"ed25519": 1, "ecdsa-p256": 2}
@@ -219,7 +220,7 @@ class Root:
         threshold = whole_number(role["threshold"], 1, len(ids))
         prefixes = [] if name == "root" else listed(role["prefixes"], 1, 256)
         for prefix in prefixes:
-            is_prefix = isinstance(prefix, str) and re.fullmatch("[a-z0-9._-]*", prefix)
+            is_prefix = isinstance(prefix, str) and re.fullmatch("[A-Za-z0-9._-]*", prefix)
             require(is_prefix, "malformed_root", f"prefix {prefix!r}")
         return ids, threshold, prefixes
 
@@ -333,7 +334,7 @@ def read_package(path: Path, wraps_path: Path, root: Root, device: Device) -> di
     epochs = {facts.release >> 48, facts.least >> 48}  # 6
     require(epochs == {root.epoch}, "rollback_refused", "epoch")
     require(facts.release >= device.floor, "rollback_refused", "floor")
-    target = text(body[288:320], NAME, "malformed_package")
+    target = text(body[288:320], TARGET, "malformed_package")
     require(target in ("any", device.target), "wrong_target", target)
     binding = body[416:448]
     require(not any(binding) or binding == device.id, "wrong_target", "binding")
@@ -437,7 +438,7 @@ def parse_body(body: bytes, minor: int, file_length: int) -> Facts:
         malformed(end <= payload, "end of a member")
         members.append((name, offset, length, digest))
     malformed(end == payload and entries == 1, "members")
-    malformed(len({name for name, *_ in members}) == member_count, "names of members")
+    malformed(len({name.lower() for name, *_ in members}) == member_count, "names of members")
     metadata = body[metadata_at : metadata_at + metadata_bytes]
     try:
         malformed("\0" not in metadata.decode(), "metadata")

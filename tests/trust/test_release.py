@@ -41,7 +41,7 @@ def test_what_it_cannot_is_refused(release, says):
     "release",
     [
         {"name": ""},
-        {"name": "Upper"},
+        {"name": "with space"},
         {"name": ".hidden"},
         {"name": "x" * 65},
         {"version": ""},

@@ -42,7 +42,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_argument(
         "-o", "--output", metavar="OUT", type=Path, required=True, help="the package: a .ewp file"
     )
-    add_argument("--name", required=True, help="what devices know the model by: a-z 0-9 . _ -")
+    add_argument("--name", required=True, help="what devices know the model by: A-Z a-z 0-9 . _ -")
     add_argument("--version", required=True, help="what people know this release by")
     _add_contents(parser)
     _add_signers(parser)

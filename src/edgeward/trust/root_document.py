@@ -56,7 +56,7 @@ def add_key(
     `prefixes` are of the model names that a publisher made here may sign; "" is every name. Raises
     BadInput for another role, for a device's key, and for one that is revoked.
     """
-    if role != ROOT and not re.fullmatch(r"publisher:[a-z0-9_-][a-z0-9._-]*", role):
+    if role != ROOT and not re.fullmatch(r"publisher:[A-Za-z0-9_-][A-Za-z0-9._-]*", role):
         raise BadInput(f'role: expected "{ROOT}" or "publisher:NAME", got "{role}"')
     if key.algorithm == "x25519":
         raise BadInput("root: expected a key that signs (ed25519 or ecdsa-p256), got a device's")

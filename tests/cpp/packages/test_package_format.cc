@@ -101,6 +101,18 @@ TEST_CASE("a head of another version, or that is no head, is refused though it i
   }
 }
 
+TEST_CASE("a model of any name that Edge Manager gave can be sealed, and names differ where their bytes do") {
+  const PackageBench bench;
+  const auto model = demo_model(100);
+  // [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}
+  for (const std::string& name : {std::string("A"), std::string("Person-Detector--V2"), std::string(63, 'Z')}) {
+    auto source = demo_source(model, std::nullopt);
+    source.name = name;
+    bench.seal(source);
+    CHECK(PackageReader::unverified(bench.path()).facts().name == name);
+  }
+}
+
 TEST_CASE("a layout puts the payload on the first page behind the table") {
   using package_format::layout;
   const uint64_t fixed = 64 + 2304;  // preamble and slots

@@ -77,13 +77,14 @@ TEST_CASE("a source that the format cannot hold is refused, and nothing is writt
     const char* word;
     void (*change)(PackageSource&);
   } rows[] = {
-      {"name", [](PackageSource& s) { s.name = "Demo"; }},
+      {"name", [](PackageSource& s) { s.name = "demo 1"; }},
       {"name", [](PackageSource& s) { s.name = ""; }},
       {"name", [](PackageSource& s) { s.name = ".demo"; }},
       {"name", [](PackageSource& s) { s.name = std::string(65, 'a'); }},
       {"version", [](PackageSource& s) { s.version = "1 0"; }},
       {"version", [](PackageSource& s) { s.version = std::string(33, '1'); }},
       {"target", [](PackageSource& s) { s.target = "linux/arm"; }},
+      {"target", [](PackageSource& s) { s.target = "Linux-aarch64"; }},
       {"publisher", [](PackageSource& s) { s.publisher = ""; }},
       {"counters", [](PackageSource& s) { s.min_counter = 0; }},
       {"counters", [](PackageSource& s) { s.min_counter = 8; }},
@@ -93,6 +94,7 @@ TEST_CASE("a source that the format cannot hold is refused, and nothing is writt
       {"entry", [](PackageSource& s) { s.members[0].is_entry = false; }},
       {"entry", [](PackageSource& s) { s.members[1].is_entry = true; }},
       {"two", [](PackageSource& s) { s.members[1].name = s.members[0].name; }},
+      {"in capitals or not, got two", [](PackageSource& s) { s.members[1].name = "Model.TFLITE"; }},
       {"member name", [](PackageSource& s) { s.members[1].name = "../x"; }},
       {"at least one byte", [](PackageSource& s) { s.members[1].bytes = {}; }},
       {"UTF-8", [](PackageSource& s) { s.metadata = "\xff"; }},

@@ -83,6 +83,11 @@ def root_document() -> dict[str, Any]:
                 "threshold": 2,
                 "prefixes": [""],
             },
+            "publisher:Team-A": {
+                "keyids": [ids[SECOND]],
+                "threshold": 1,
+                "prefixes": ["Line-"],
+            },
         },
         "revoked": [ids[REVOKED]],
     }
@@ -265,11 +270,14 @@ BODIES: list[tuple[str, int, dict[str, Any], str]] = [
     ("no version", 0, {"version": ""}, "malformed_package"),
     ("bytes after the version", 0, {"change_body": at(285, b"x")}, "malformed_package"),
     ("target with a slash", 0, {"target": "linux/x"}, "malformed_package"),
+    ("target with a capital", 0, {"target": "Linux-test"}, "malformed_package"),
     ("reserved bytes of the body", 0, {"change_body": number(400, 1, 1)}, "malformed_package"),
     ("member name with a dot first", 0, {"change_body": at(448, b".")}, "malformed_package"),
     ("member name with a slash", 0, {"change_body": at(450, b"/")}, "malformed_package"),
     ("two members of one name", 0,
      {"members": [("a", 1, 1, SMALL), ("a", 4, 0, b"x")]}, "malformed_package"),
+    ("two members of one name but for capitals", 0,
+     {"members": [("a-Z", 1, 1, SMALL), ("A-z", 4, 0, b"x")]}, "malformed_package"),
     ("member of type 6", 0, {"members": [("a", 6, 1, SMALL)]}, "malformed_package"),
     ("no entry", 0, {"members": [("a", 1, 0, SMALL)]}, "malformed_package"),
     ("two entries", 0, {"members": [("a", 1, 1, SMALL), ("b", 2, 1, b"x")]}, "malformed_package"),
@@ -292,6 +300,9 @@ BODIES: list[tuple[str, int, dict[str, Any], str]] = [
     ("another tag", 1, {"change_table": number(40, 1, 1)}, "malformed_package"),
     ("no publisher of this name", 0, {"publisher": "nobody"}, "untrusted_package"),
     ("a model name outside the prefixes", 0, {"name": "cat"}, "untrusted_package"),
+    ("a model name outside the prefixes by a capital", 0, {"name": "Demo"}, "untrusted_package"),
+    ("a publisher's name with another capital", 0, {"publisher": "Publisher"}, "untrusted_package"),
+    ("a model name with a space", 0, {"name": "demo 1"}, "untrusted_package"),
     ("no model name", 0, {"name": ""}, "untrusted_package"),
     ("a stranger's signature", 0, {"signers": [STRANGER]}, "untrusted_package"),
     ("a signature of another role's key", 0, {"signers": [SECOND]}, "untrusted_package"),
@@ -335,6 +346,17 @@ ACCEPTED: list[tuple[str, int, dict[str, Any]]] = [
     ("before its day", 0, {"hard_expiry": NOW_S + 1}),
     ("no metadata to speak of", 0, {"metadata": b"{}      "}),
     ("chunks of 4 MiB", 2, {"chunk_bytes": 1 << 22}),
+    ("a model name with capitals and hyphens", 1, {"name": "demo-A-Z"}),
+    (
+        "members with capitals",
+        0,
+        {"members": [("Model.tflite", 1, 1, SMALL), ("W--0.DATA", 5, 0, b"x")]},
+    ),
+    (
+        "a publisher and prefixes with capitals",
+        0,
+        {"name": "Line-1-Z", "publisher": "Team-A", "signers": [SECOND]},
+    ),
 ]
 
 
@@ -414,6 +436,14 @@ def roots() -> dict[str, tuple[bytes, str | None]]:
         "a key twice": (changed(lambda d: d["keys"].append(d["keys"][0])), "malformed_root"),
         "an id twice in a role": (
             changed(lambda d: role(d)["keyids"].append(role(d)["keyids"][0])),
+            "malformed_root",
+        ),
+        "a prefix with a space": (
+            changed(lambda d: role(d).update(prefixes=["a b"])),
+            "malformed_root",
+        ),
+        "a publisher whose name begins with a dot": (
+            changed(lambda d: d["roles"].update({"publisher:.A": role(d)})),
             "malformed_root",
         ),
         "an unknown field": (changed(lambda d: d.update(more=1)), "malformed_root"),
