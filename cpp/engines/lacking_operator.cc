@@ -1,8 +1,25 @@
 #include "engines/lacking_operator.h"
 
+#include <algorithm>
 #include <string_view>
 
+#include "error.h"
+
 namespace edgeward {
+namespace {
+
+// All custom kernels of the wheels.
+constexpr std::string_view kCustomOperators[] = {"AudioSpectrogram",
+                                                 "Convolution2DTransposeBias",
+                                                 "MaxPoolingWithArgmax2D",
+                                                 "MaxUnpooling2D",
+                                                 "Mfcc",
+                                                 "NumericVerify",
+                                                 "TFLite_Detection_PostProcess",
+                                                 "aeq.hadamard_rotation",
+                                                 "odml.scaled_dot_product_attention"};
+
+}  // namespace
 
 std::string lacking_operator(const std::string& lines) {
   struct Phrase {
@@ -21,6 +38,17 @@ std::string lacking_operator(const std::string& lines) {
     return lines.substr(start, lines.find(phrase.after, start) - start);
   }
   return "";
+}
+
+void require_custom_operators(const char* engine, const TfliteFile& facts) {
+  if (std::all_of(facts.signatures.begin(), facts.signatures.end(),
+                  [](const TfliteSignature& signature) { return signature.open_operator.empty(); }))
+    return;
+  for (const std::string& name : facts.custom_operators) {
+    if (std::find(std::begin(kCustomOperators), std::end(kCustomOperators), name) != std::end(kCustomOperators))
+      continue;
+    throw Error(Code::unsupported_model, engine, ": operator \"", name, "\": ", kLacksOperator);
+  }
 }
 
 }  // namespace edgeward

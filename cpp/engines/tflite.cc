@@ -10,6 +10,7 @@
 #include "bytes/bytes.h"
 #include "engines/element_type.h"
 #include "engines/handle.h"
+#include "engines/lacking_operator.h"
 #include "engines/last_words.h"
 #include "engines/library.h"
 #include "error.h"
@@ -713,6 +714,7 @@ std::unique_ptr<Engine> open_tflite(const std::string& library_path, const std::
     throw Error(Code::unsupported_model, "tflite: ", facts.spreading_operator,
                 ": expected outputs that no other operator reads, because it leaves bytes of them unwritten");
   }
+  require_custom_operators("tflite", facts);
   const Api& api = opened<Api>(library_path);
   auto weights = std::make_shared<const Weights>(api, std::move(file), facts.signatures, threads, log);
   return std::make_unique<TfliteEngine>(std::move(weights), facts, version);

@@ -23,6 +23,8 @@ namespace {
 
 namespace schema = tflite_schema;
 
+constexpr int32_t kCustom = 32;  // the code of operators that go by a name
+
 // What produces a tensor when operators run in file order.
 enum class Source : uint8_t {
   none,
@@ -63,6 +65,7 @@ class Reader {
     file.marks = std::move(marks_);
     file.signatures = signatures();
     note_unwritten(file);
+    file.custom_operators = std::move(custom_operators_);
     if (root_.tables(schema::model::signature_defs).empty()) file.mistakable_names = mistakable_names();
     file.is_restorable = true;
     for (TfliteSignature& signature : file.signatures)
@@ -101,7 +104,6 @@ class Reader {
   }
 
   void check_operator_code(uint32_t index) const {
-    constexpr int32_t kCustom = 32;
     if (codes_[index].scalar<int8_t>(schema::operator_code::deprecated_builtin_code, 0) < 0 ||
         codes_[index].scalar<int32_t>(schema::operator_code::builtin_code, 0) < 0) {
       refuse("operator code ", index, ": a negative number");
@@ -339,9 +341,9 @@ class Reader {
 
   void check_details(size_t subgraph, size_t index, uint8_t member, const FlatTable& details, uint32_t tensor_count,
                      const TfliteValue& value) const {
-    constexpr uint8_t kCustom = 1;
+    constexpr uint8_t kCustomQuantization = 1;
     constexpr uint8_t kMultiAxis = 3;
-    if (member == kCustom) return;  // opaque bytes that no engine reads
+    if (member == kCustomQuantization) return;  // opaque bytes that no engine reads
     namespace block = schema::blockwise;
     const auto scales = details.scalar<int32_t>(block::scales, 0);
     const auto zero_points = details.scalar<int32_t>(block::zero_points, 0);
@@ -430,6 +432,7 @@ class Reader {
       source = Source::output;
     }
     check_operator(operation, values, interfaces_);
+    if (operation.code == kCustom) custom_operators_.emplace_back(operation.custom_name);
     unwritten_[subgraph].add(operation);
     state_.add(operation, values);
   }
@@ -691,6 +694,7 @@ class Reader {
   uint64_t stored_elements_ = 0;  // of the tensor that is being read, by its shape in the file
   TfliteState state_;
   std::vector<TfliteMark> marks_;
+  std::vector<std::string> custom_operators_;
 };
 
 }  // namespace

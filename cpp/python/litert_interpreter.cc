@@ -174,6 +174,15 @@ class Interpreter {
   py::object tensor_;
 };
 
+// The class takes preserved tensors for debugging, and warns of them. Python's filters are of the whole process: one
+// that is put back afterwards would be put back by another thread too, or by none after a failure. This one stays, and
+// is there once.
+void ignore_debugging_warning() {
+  py::module_::import("warnings")
+      .attr("filterwarnings")("ignore", py::arg("message") = "Warning: Enabling `experimental_preserve_all_tensors`",
+                              py::arg("module") = "ai_edge_litert\\.interpreter");
+}
+
 Interpreter::Interpreter(const Weights& weights, size_t subgraph_index) : subgraph_(subgraph_index), log_(weights.log) {
   const LastWords unasked(log_);  // the reasons come as exceptions
   asking(Code::unsupported_model, "opening the model", [&] {
@@ -182,14 +191,10 @@ Interpreter::Interpreter(const Weights& weights, size_t subgraph_index) : subgra
     const bool has_partial = std::any_of(signatures.begin(), signatures.end(), [](const TfliteSignature& signature) {
       return !signature.partial_tensors.empty();
     });
-    const py::object warnings = py::module_::import("warnings");
-    const py::object quiet = warnings.attr("catch_warnings")();
-    quiet.attr("__enter__")();
-    if (has_partial) warnings.attr("simplefilter")("ignore");  // it takes this for debugging
+    if (has_partial) ignore_debugging_warning();
     const py::object owner = weights.interpreter_class(py::arg("model_content") = weights.file.object(),
                                                        py::arg("num_threads") = weights.threads,
                                                        py::arg("experimental_preserve_all_tensors") = has_partial);
-    quiet.attr("__exit__")(py::none(), py::none(), py::none());
     wrapper_ = owner.attr("_interpreter");
     invoke_ = wrapper_.attr("Invoke");
     tensor_ = wrapper_.attr("tensor");
@@ -507,6 +512,7 @@ std::unique_ptr<Engine> open_litert_interpreter(const std::string& version, Bloc
   const Bytes bytes(file.data(), file.size_bytes());
   TfliteFile facts = read_tflite(bytes);
   require_version("ai-edge-litert", version, {2, 2}, {2, 4});
+  require_custom_operators(kLitertInterpreter, facts);
   const Locked locked;
   std::shared_ptr<const Weights> weights(new Weights(bytes, std::move(facts), threads, log), DeleteLocked());
   return std::make_unique<LitertInterpreterEngine>(std::move(weights), version);

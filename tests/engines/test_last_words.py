@@ -56,7 +56,7 @@ def test_an_operator_that_the_engine_lacks_is_named(operator_code, name, reason,
     with pytest.raises(ew.UnsupportedModel) as caught:
         ew.load_unsigned(negation(**operator_code), engine=engine)
     message = str(caught.value)
-    said = f'{engine or "litert"}: operator "{name}": expected one that the engine has'
+    said = f'{engine or "litert-interpreter"}: operator "{name}": expected one that the engine has'
     assert message.startswith(said)
     assert reason in message
     assert "\n" not in message

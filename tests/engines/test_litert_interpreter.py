@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import sealed
-from models import tflite_models, value_shapes
+from models import tflite_models, tflite_writer, unwritten_models, value_shapes
 from models.tflite_writer import Op, Subgraph, Tensor, constant, model
 
 import edgeward as ew
@@ -382,3 +384,47 @@ def test_labels_are_picked_from_strings_of_the_file() -> None:
         assert loaded.predict(ints(1, 1)).tolist() == ["", ""]
     with pytest.raises(ew.UnsupportedModel, match=r'output "y".*string.*"litert-interpreter"'):
         ew.load_unsigned(model([Subgraph(tensors, [op], ["best"], ["y"])]), engine="litert")
+
+
+def top_k_before(builtin: str) -> bytes:
+    """An operator behind a TOPK_V2 whose k is an input: no engine plans it before a run."""
+    tensors = [
+        Tensor("x", "float32", (2, 16)),
+        Tensor("k", "int32", ()),
+        Tensor("values", "float32", (2, 1), shape_signature=(2, -1)),
+        Tensor("places", "int32", (2, 1), shape_signature=(2, -1)),
+        Tensor("y", "float32", (2, 1), shape_signature=(2, -1)),
+    ]
+    ops = [Op("TOPK_V2", ["x", "k"], ["values", "places"]), Op(builtin, ["values"], ["y"])]
+    return model([Subgraph(tensors, ops, ["x", "k"], ["y", "places"])])
+
+
+@pytest.mark.parametrize("name", ["FlexErf", "MadeUp"])
+@pytest.mark.parametrize("engine", [None, "litert-interpreter"])
+def test_an_operator_that_the_engine_lacks_is_named_at_load_wherever_it_stands(name, engine):
+    with pytest.raises(ew.UnsupportedModel) as caught:
+        ew.load_unsigned(top_k_before(name), engine=engine)
+    assert str(caught.value).startswith(f'litert-interpreter: operator "{name}": expected one that')
+
+
+def test_a_custom_operator_that_the_engine_has_may_stand_there():
+    tensors, operator = unwritten_models.detector()
+    tensors.append(Tensor("k", "int32", ()))
+    for name, dtype in (("best", "float32"), ("places", "int32")):
+        tensors.append(Tensor(name, dtype, (1, 1), shape_signature=(1, -1)))
+    ops = [operator, Op("TOPK_V2", ["scores", "k"], ["best", "places"])]
+    content = model([Subgraph(tensors, ops, ["x", "k"], ["best", "count"])])
+    assert ew.load_unsigned(content).engine.name == "litert-interpreter"
+
+
+def test_a_model_whose_tensors_are_preserved_loads_in_silence_and_leaves_warnings_on(monkeypatch):
+    newer = dataclasses.replace(tflite_writer.BUILTINS["NEG"], version=99)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ew.load_unsigned(unwritten_models.negated_detections(), engine="litert-interpreter")
+        monkeypatch.setitem(tflite_writer.BUILTINS, "NEG", newer)
+        with pytest.raises(ew.UnsupportedModel, match="NEG"):
+            ew.load_unsigned(unwritten_models.negated_detections(), engine="litert-interpreter")
+        assert caught == []
+        warnings.warn("of the program's own", stacklevel=1)
+    assert [str(warning.message) for warning in caught] == ["of the program's own"]

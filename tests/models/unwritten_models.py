@@ -24,7 +24,7 @@ _DETECTIONS = {
 }
 
 
-def _detector() -> tuple[list[Tensor], Op]:
+def detector() -> tuple[list[Tensor], Op]:
     """Input "x" [1, anchors, 1 + classes], scores; a box for each anchor, none of which overlap."""
     boxes = np.zeros((1, ANCHOR_COUNT, 4), np.float32)
     anchors = np.array([[10 * i, 10 * i, 1, 1] for i in range(ANCHOR_COUNT)], np.float32)
@@ -56,13 +56,13 @@ def _detector() -> tuple[list[Tensor], Op]:
 
 def detections() -> bytes:
     """The rows of boxes, classes and scores past `count` are unwritten."""
-    tensors, op = _detector()
+    tensors, op = detector()
     return model([Subgraph(tensors, [op], ["x"], list(_DETECTIONS))])
 
 
 def negated_detections() -> bytes:
     """y = -scores: the unwritten rows reach the output through another operator."""
-    tensors, op = _detector()
+    tensors, op = detector()
     tensors.append(Tensor("y", "float32", _DETECTIONS["scores"]))
     return model([Subgraph(tensors, [op, Op("NEG", ["scores"], ["y"])], ["x"], ["y", "count"])])
 

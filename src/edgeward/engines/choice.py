@@ -75,10 +75,12 @@ def opened(
     engine that can run it.
 
     The file has `size_bytes` and begins with `head`. An engine is probed before it is asked. When
-    none can run the model, the first one says why. Raises BadInput, MalformedModel, EngineMissing,
+    none can run the model, the first package says why: by the last of its engines, because what the
+    others leave to that one is no reason. Raises BadInput, MalformedModel, EngineMissing,
     EngineMismatch, and what `open_model` raises.
     """
     failure: UnsupportedModel | EngineFailed | None = None
+    package = ""  # whose engine has failed first
     for engine in candidates(format_of(head), requested):
         try:
             ensure_usable(engine)
@@ -89,7 +91,9 @@ def opened(
             )
             return open_model(engine.name, str(engine.library), engine.version, count, shows_log())
         except (UnsupportedModel, EngineFailed) as error:
-            failure = failure or error
+            package = package or engine.package
+            if engine.package == package:
+                failure = error
         except EngineMismatch:
             if failure is None:
                 raise

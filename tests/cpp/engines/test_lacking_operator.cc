@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include "error.h"
+
 namespace edgeward {
 
 TEST_CASE("the operator is named however the engine says that it lacks it") {
@@ -21,6 +23,19 @@ TEST_CASE("other messages name none") {
 TEST_CASE("a message that is cut off gives what there is") {
   CHECK(lacking_operator("Encountered unresolved custom op: Fft") == "Fft");
   CHECK(lacking_operator("Make sure you apply/link the Flex delegate").empty());
+}
+
+TEST_CASE("a custom operator that no TFLite has is refused where an engine would say so in a run") {
+  TfliteFile facts{};
+  facts.signatures.resize(2);
+  facts.custom_operators = {"Mfcc", "FlexErf"};
+  CHECK_NOTHROW(require_custom_operators("litert-interpreter", facts));
+  facts.signatures[1].open_operator = "subgraph 1, operator 0 (WHERE)";
+  CHECK_THROWS_WITH_AS(
+      require_custom_operators("litert-interpreter", facts),
+      "litert-interpreter: operator \"FlexErf\": expected one that the engine has, got one that it lacks", Error);
+  facts.custom_operators.pop_back();
+  CHECK_NOTHROW(require_custom_operators("litert-interpreter", facts));
 }
 
 }  // namespace edgeward
