@@ -9,6 +9,7 @@ namespace {
 
 // The last dimension, when all others but the first are 1; 0 when the tensor is no rows, or their length is not known.
 size_t row_elements_of(const Shape& shape) {
+  if (shape.is_unknown()) return 0;
   if (shape.rank() == 0) return 1;
   const bool is_rows =
       shape.rank() < 3 || std::all_of(shape.begin() + 1, shape.end() - 1, [](int64_t dim) { return dim == 1; });

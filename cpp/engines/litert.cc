@@ -477,7 +477,8 @@ LitertSession::LitertSession(std::shared_ptr<const Weights> weights, size_t sign
       compiled_(compile(*weights_, profiling), weights_->api.destroy_compiled_model) {
   const Signature& signature = weights_->signatures[signature_index_];
   const auto is_dynamic = [](const TensorSpec& spec) { return spec.shape.is_dynamic(); };
-  const auto output = std::find_if(signature.outputs.begin(), signature.outputs.end(), is_dynamic);
+  const auto is_open = [](const TensorSpec& spec) { return !spec.shape.is_unknown() && spec.shape.is_dynamic(); };
+  const auto output = std::find_if(signature.outputs.begin(), signature.outputs.end(), is_open);
   if (output != signature.outputs.end() && std::none_of(signature.inputs.begin(), signature.inputs.end(), is_dynamic)) {
     refuse_value_shapes("output \"" + output->name + "\"");
   }

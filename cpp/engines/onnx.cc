@@ -285,7 +285,8 @@ Shape shape_of(const Api& api, Handle info, const char* side, const std::string&
   return Shape(dims);
 }
 
-GraphTensor read_tensor(const Api& api, Handle type, const char* side, const std::string& name) {
+GraphTensor read_tensor(const Api& api, const OnnxFacts& facts, Handle type, const char* side,
+                        const std::string& name) {
   Handle info = nullptr;  // owned by `type`
   api.check(api.tensor_info(type, &info));
   if (info == nullptr) {
@@ -296,6 +297,8 @@ GraphTensor read_tensor(const Api& api, Handle type, const char* side, const std
   int element = 0;
   api.check(api.element_type(info, &element));
   GraphTensor tensor{{name, dtype_of(element, side, name), shape_of(api, info, side, name), {}}, {}};
+  // The engine tells of a shape that it does not know what it tells of a scalar's.
+  if (tensor.spec.shape.rank() == 0 && facts.without_shape.count(name) != 0) tensor.spec.shape = Shape::unknown();
   std::vector<const char*> symbols(tensor.spec.shape.rank(), nullptr);
   api.check(api.symbolic_dims(info, symbols.data(), symbols.size()));
   // "?" is what exporters write for a dimension without a name.
@@ -304,7 +307,7 @@ GraphTensor read_tensor(const Api& api, Handle type, const char* side, const std
   return tensor;
 }
 
-std::vector<GraphTensor> read_tensors(const Api& api, Handle session, const char* side,
+std::vector<GraphTensor> read_tensors(const Api& api, const OnnxFacts& facts, Handle session, const char* side,
                                       decltype(Api::input_count) count_of, decltype(Api::input_name) name_of,
                                       decltype(Api::input_type) type_of) {
   std::vector<GraphTensor> tensors;
@@ -318,7 +321,7 @@ std::vector<GraphTensor> read_tensors(const Api& api, Handle session, const char
     Handle handle = nullptr;
     api.check(type_of(session, i, &handle));
     const Owned type(handle, api.release_type);
-    tensors.push_back(read_tensor(api, type.get(), side, name));
+    tensors.push_back(read_tensor(api, facts, type.get(), side, name));
   }
   return tensors;
 }
@@ -327,8 +330,8 @@ Weights::Weights(const Api& functions, OnnxFacts known, Block bytes, int threads
                  const std::vector<ExternalData>& external, EngineLog log)
     : api(functions), facts(std::move(known)), file(std::move(bytes)),
       session(make_session(api, {file.data(), file.size_bytes()}, threads, external, log), api.release_session),
-      inputs(read_tensors(api, session.get(), "input", api.input_count, api.input_name, api.input_type)),
-      outputs(read_tensors(api, session.get(), "output", api.output_count, api.output_name, api.output_type)) {
+      inputs(read_tensors(api, facts, session.get(), "input", api.input_count, api.input_name, api.input_type)),
+      outputs(read_tensors(api, facts, session.get(), "output", api.output_count, api.output_name, api.output_type)) {
   if (model_format({file.data(), file.size_bytes()}) == ModelFormat::onnx) file = Block();
   Signature signature{"main", {}, {}};
   for (const GraphTensor& tensor : inputs) {

@@ -533,11 +533,7 @@ void TfliteSession::settle_output(size_t index) {
   } else if (waits_for_values(placed, *context_)) {
     // The shape in the file is only a guess.
     slot.placement = Placement::by_engine;
-    slot.shape = slot.facts->shape;
-    if (!slot.shape.is_dynamic()) {
-      const std::vector<int64_t> unknown(std::max<size_t>(slot.shape.rank(), 1), -1);
-      slot.shape = Shape(unknown);
-    }
+    slot.shape = slot.facts->shape.is_dynamic() ? slot.facts->shape : Shape::unknown();
   } else {
     measure(slot, placed);
     const bool is_replaceable = placed.allocation_type == kArenaMemory && !placed.is_variable && slot.size_bytes != 0;

@@ -315,7 +315,7 @@ class Checker {
                         [&](uint64_t value) { result.integers.push_back(static_cast<int64_t>(value)); });
           break;
         case 14:
-        case 15: type(field.message(), "attribute type", depth + 1, false); break;
+        case 15: type(field.message(), "attribute type", depth + 1, {}); break;
         case 20: result.type = field.integer(); break;
         case 22:
         case 23:
@@ -352,12 +352,14 @@ class Checker {
       if (field.number == 4) check_onnx_entry(field.message());
     }
     const std::string named = std::string(what) + " \"" + std::string(name) + "\"";
-    if (of_type) type(*of_type, named, depth + 1, must_be_tensor);
+    if (of_type) type(*of_type, named, depth + 1, must_be_tensor ? name : std::string_view());
     if (!of_type && must_be_tensor) refuse(named, ": no type");
     return name;
   }
 
-  OnnxKind type(Bytes bytes, const std::string& named, int depth, bool must_be_tensor) {
+  // `endpoint` is the name of the model's input or output that has the type; empty for another value's.
+  OnnxKind type(Bytes bytes, const std::string& named, int depth, std::string_view endpoint) {
+    const bool must_be_tensor = !endpoint.empty();
     check_depth(depth);
     OnnxKind kind = OnnxKind::none;
     OnnxKind inner = OnnxKind::none;
@@ -367,7 +369,7 @@ class Checker {
       switch (field.number) {
         case 1:
           if (must_be_tensor && kind != OnnxKind::none) refuse(named, ": two types, expected one");
-          tensor_type(field.message(), named, must_be_tensor);
+          tensor_type(field.message(), named, endpoint);
           kind = OnnxKind::tensor;
           break;
         case 4:
@@ -382,7 +384,7 @@ class Checker {
         case 6: field.text(); break;
         case 8:
           kind = OnnxKind::sparse_tensor;
-          tensor_type(field.message(), named, false);
+          tensor_type(field.message(), named, {});
           break;
         default: break;
       }
@@ -398,7 +400,7 @@ class Checker {
     ProtobufField field;
     while (fields.next(field)) {
       if (field.number == number) {
-        kind = type(field.message(), named, depth + 1, false);
+        kind = type(field.message(), named, depth + 1, {});
       } else if (field.number == 1) {
         field.integer();
       }
@@ -406,7 +408,8 @@ class Checker {
     return kind;
   }
 
-  void tensor_type(Bytes bytes, const std::string& named, bool is_endpoint) {
+  void tensor_type(Bytes bytes, const std::string& named, std::string_view endpoint) {
+    const bool is_endpoint = !endpoint.empty();
     int64_t element_type = 0;
     std::optional<Bytes> shape;
     ProtobufFields fields(bytes, "TypeProto.Tensor");
@@ -419,6 +422,7 @@ class Checker {
     if (element_type != 0 && !element) throw Error(Code::unsupported_model, named, ": element type ", element_type);
     if (is_endpoint && element_type == 0) refuse(named, ": no element type");
     if (shape) check_shape(*shape, named, element ? element->bits : 8, is_endpoint);
+    if (is_endpoint && !shape) facts_.without_shape.emplace(endpoint);
   }
 
   void check_shape(Bytes bytes, const std::string& named, uint64_t bits, bool is_endpoint) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,6 +66,7 @@ std::string text(const OnnxNode& node);
 // What an engine must know of a model that has passed its check.
 struct OnnxFacts {
   std::string fatal_when_empty;  // an operator whose kernel ends the process when a tensor has no elements; or empty
+  std::set<std::string> without_shape;  // the graph's inputs and outputs of which the file tells no shape
 };
 
 // Throws Error(malformed_model).

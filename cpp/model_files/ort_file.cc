@@ -341,6 +341,7 @@ class Checker {
     const auto element_type = value.scalar<int32_t>(tensor_type::elem_type, 0);
     const std::optional<OnnxElement> element = onnx_element(element_type);
     if (!element) refuse(what, " \"", name, "\": element type ", element_type);
+    if (!value.has(tensor_type::shape)) facts_.without_shape.emplace(name);
     constexpr uint32_t kMaxRank = 8;
     if (value.table(tensor_type::shape).tables(0).size() > kMaxRank) {
       throw Error(Code::unsupported_model, what, " \"", name, "\": rank ",

@@ -653,8 +653,24 @@ class Reader {
       throw Error(Code::unsupported_model, where, ": ", what, " \"", name, "\" has elements of type ",
                   edgeward::name(value.type), ", expected numbers, booleans or strings");
     }
-    return {std::move(name),     static_cast<int32_t>(index),     *element,         value.shape,
-            quantization(value), plans_[subgraph].is_open[index], value.is_variable};
+    const bool is_output = what == "output";
+    return {std::move(name),
+            static_cast<int32_t>(index),
+            *element,
+            is_output ? output_shape(subgraph, index) : value.shape,
+            quantization(value),
+            plans_[subgraph].is_open[index],
+            value.is_variable};
+  }
+
+  // Where the file tells none, and where it tells a guess, the run does.
+  Shape output_shape(size_t subgraph, uint32_t index) const {
+    const TfliteValue& value = values_[subgraph][index];
+    const TflitePlan& plan = plans_[subgraph];
+    if (!value.has_shape) return Shape::unknown();
+    if (plan.open_operator.empty() || !plan.is_open[index] || value.shape.is_dynamic()) return value.shape;
+    const std::vector<int64_t> dims(value.shape.rank(), -1);
+    return dims.empty() ? Shape::unknown() : Shape(dims);
   }
 
   static Quantization quantization(const TfliteValue& value) {

@@ -11,7 +11,8 @@
 
 namespace edgeward {
 
-// An input or output of a signature. `shape` has -1 where the dimension is known only once shapes are given.
+// An input or output of a signature. `shape` has -1 where the dimension is known only once shapes are given, or after a
+// run; an output's is unknown where the file does not tell it.
 struct TfliteTensor {
   std::string name;      // the signature's name for it, or one of ours
   int32_t tensor_index;  // within the signature's subgraph

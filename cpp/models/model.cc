@@ -40,6 +40,7 @@ Model::Model(EngineLibrary library, std::shared_ptr<const Engine> engine)
   signatures_ = engine_->signatures();
   // The first session is created here, so that what the engine cannot compile is an error of loading, not of predict().
   first_ = new_session(0);
+  signatures_[0] = first_->signature();
 }
 
 Model::~Model() {

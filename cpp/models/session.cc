@@ -80,8 +80,13 @@ Session::Session(std::shared_ptr<const Engine> engine, size_t signature_index)
   for (const TensorSpec& spec : signature_.outputs) outputs_.emplace_back().spec = &spec;
   bound_inputs_.resize(inputs_.size());
   bound_outputs_.resize(outputs_.size());
+  if (std::any_of(first_shapes.begin(), first_shapes.end(), [](const Shape& shape) { return shape.is_unknown(); })) {
+    forget_shapes();
+    return;
+  }
   try {
     impose_shapes(first_shapes);
+    name_shapes();
   } catch (const Error& error) {
     const auto is_dynamic = [](const Input& input) { return input.spec->shape.is_dynamic(); };
     if (error.code() != Code::engine_failed || std::none_of(inputs_.begin(), inputs_.end(), is_dynamic)) throw;
@@ -169,6 +174,14 @@ void Session::forget_shapes() {
   for (Output& output : outputs_) output.shape = output.spec->shape;
 }
 
+void Session::name_shapes() {
+  if (std::any_of(inputs_.begin(), inputs_.end(), [](const Input& input) { return input.spec->shape.is_dynamic(); }))
+    return;
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    if (signature_.outputs[i].shape.is_unknown()) signature_.outputs[i].shape = outputs_[i].shape;
+  }
+}
+
 void Session::abandon() noexcept {
   release_bindings();
   engine_session_.reset();
@@ -229,8 +242,9 @@ void Session::resize(std::span<const Shape> input_shapes) {
     const TensorSpec& spec = *inputs_[i].spec;
     const Shape& shape = input_shapes[i];
     if (!takes(spec, shape)) {
-      throw Error(Code::bad_input, "input \"", spec.name, "\": expected ", text(spec.shape),
-                  " with every dimension at least ", rules_.least_dimension, ", got ", text(shape));
+      throw Error(Code::bad_input, "input \"", spec.name, "\": expected ",
+                  spec.shape.is_unknown() ? "a shape" : text(spec.shape), " with every dimension at least ",
+                  rules_.least_dimension, ", got ", text(shape));
     }
   }
   const Setting in_force = setting();
@@ -266,8 +280,14 @@ void Session::require_shapes() const {
   if (has_shapes_) return;
   const auto input = std::find_if(inputs_.begin(), inputs_.end(),
                                   [](const Input& candidate) { return candidate.spec->shape.is_dynamic(); });
-  throw Error(Code::bad_input, "session: expected resize() first, because the engine cannot plan input \"",
-              input->spec->name, "\" ", text(input->spec->shape), " with 1 for each -1");
+  const TensorSpec& spec = *input->spec;
+  if (spec.shape.is_unknown()) {
+    throw Error(Code::bad_input,
+                "session: expected resize() first, because the model does not tell the shape of input \"", spec.name,
+                "\"");
+  }
+  throw Error(Code::bad_input, "session: expected resize() first, because the engine cannot plan input \"", spec.name,
+              "\" ", text(spec.shape), " with 1 for each -1");
 }
 
 Session::Own Session::own_input(size_t index) {
@@ -430,8 +450,9 @@ void Session::adopt_argument_shapes() {
       continue;
     }
     throw Error(Code::bad_input, "input \"", spec.name, "\": expected ", name(spec.dtype),
-                is_packed(spec.dtype) ? " packed into uint8 " : " ", text(storage_shape(spec.dtype, spec.shape)),
-                ", got ", text(shape));
+                is_packed(spec.dtype) ? " packed into uint8 " : " ",
+                spec.shape.is_unknown() ? "of any shape" : text(storage_shape(spec.dtype, spec.shape)), ", got ",
+                text(shape));
   }
   if (!is_changed) return;
   std::vector<Shape> shapes;
@@ -443,9 +464,11 @@ void Session::adopt_argument_shapes() {
 void Session::check_target(const Output& output) const {
   const Shape wanted = storage_shape(output.spec->dtype, output.shape);
   if (output.pool == nullptr) {
-    throw Error(Code::bad_input, "output \"", output.spec->name, "\": expected no out=, because ",
-                output.spec->dtype == DType::string ? "strings have no memory of a known size"
-                                                    : "its shape " + text(output.shape) + " depends on values");
+    throw Error(
+        Code::bad_input, "output \"", output.spec->name, "\": expected no out=, because ",
+        output.spec->dtype == DType::string
+            ? "strings have no memory of a known size"
+            : (output.shape.is_unknown() ? "its shape" : "its shape " + text(output.shape)) + " depends on values");
   }
   if (!(output.target.shape == wanted) || !is_contiguous(output.target)) {
     throw Error(Code::bad_input, "output \"", output.spec->name, "\": expected a C-contiguous out= of ", text(wanted),

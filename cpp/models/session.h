@@ -17,13 +17,15 @@ namespace edgeward {
 
 class Session {
  public:
-  // Dynamic dimensions are 1 until the first resize. Where the engine cannot plan them so, no shapes are in force until
+  // Dynamic dimensions are 1 until the first resize. Where the engine cannot plan them so, or the whole shape of an
+  // input is unknown, no shapes are in force until
   // resize() or predict() brings some that it can; everything else throws Error(bad_input) until then.
   Session(std::shared_ptr<const Engine> engine, size_t signature_index);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
+  // The engine's, with the shapes of outputs that the file leaves unknown, where those of the inputs decide them.
   const Signature& signature() const { return signature_; }
 
   bool is_open() const { return engine_session_ != nullptr; }
@@ -115,6 +117,7 @@ class Session {
   // Throws Error(bad_input) when no shapes are in force.
   void require_shapes() const;
   void forget_shapes();
+  void name_shapes();
   // Shapes and own memory, to return to when the engine refuses others.
   struct Setting {
     bool has_shapes;

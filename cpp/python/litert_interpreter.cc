@@ -364,20 +364,13 @@ void LitertInterpreterSession::impose(std::span<const Shape> input_shapes) {
   interpreter_->allocate();
 }
 
-// `declared`, so that a dimension is known only after a run.
-Shape unknown(const Shape& declared) {
-  if (declared.is_dynamic()) return declared;
-  const std::vector<int64_t> dims(std::max<size_t>(declared.rank(), 1), -1);
-  return Shape(dims);
-}
-
 // The engine plans a graph up to the first node whose output's shape depends on values: a shape that it reports before
 // a run may be the file's, which is a guess.
 Shape LitertInterpreterSession::planned_shape(const TfliteTensor& output) const {
   if (facts_.open_operator.empty() || !(output.has_open_shape || output.shape.is_dynamic())) {
     return interpreter_->shape(output.tensor_index);
   }
-  return unknown(output.shape);
+  return output.shape;
 }
 
 // The engine's memory is as large as it says; we read and write as many bytes as dtype and shape say.
@@ -426,7 +419,7 @@ void LitertInterpreterSession::run(std::span<const Binding> inputs, std::span<Bi
     }
     const TensorView& target = bound(outputs[i]).view;
     if (!(region.shape == target.shape)) {
-      output_shapes_[i] = unknown(output.shape);
+      output_shapes_[i] = output.shape.is_dynamic() ? output.shape : Shape::unknown();
       throw OtherShapes(Code::engine_failed, "litert-interpreter: output \"", output.name, "\": expected ",
                         text(target.shape), ", got ", text(region.shape));
     }

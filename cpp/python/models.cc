@@ -167,7 +167,8 @@ double time_bare_runs(PySession& self, size_t count) {
 
 // ---- Values.
 
-py::tuple shape_tuple(const Shape& shape) {
+py::object shape_object(const Shape& shape) {
+  if (shape.is_unknown()) return py::none();
   py::tuple dims(shape.rank());
   for (size_t axis = 0; axis < shape.rank(); ++axis) dims[axis] = shape[axis];
   return dims;
@@ -215,7 +216,7 @@ std::string signature_text(const Signature& signature) {
   const auto join = [](const std::vector<TensorSpec>& specs) {
     std::string line;
     for (const TensorSpec& spec : specs)
-      line += (line.empty() ? "" : ", ") + spec.name + " " + std::string(name(spec.dtype)) + " " + text(spec.shape);
+      line += (line.empty() ? "" : ", ") + spec.name + " " + text(spec.dtype, spec.shape);
     return line;
   };
   return join(signature.inputs) + " -> " + join(signature.outputs);
@@ -257,7 +258,8 @@ void bind_values(py::module_& module) {
       .def_property_readonly(
           "dtype", [](const TensorSpec& spec) { return std::string(name(spec.dtype)); }, "For example \"float32\".")
       .def_property_readonly(
-          "shape", [](const TensorSpec& spec) { return shape_tuple(spec.shape); }, "-1: any size.")
+          "shape", [](const TensorSpec& spec) { return shape_object(spec.shape); },
+          "-1: any size. None: not even the number of dimensions is known before a run.")
       .def_property_readonly("quantization", &quantization_of, "A Quantization, or None.")
       .def("__repr__", &spec_text);
   add_value_methods(spec_class, {"name", "dtype", "shape", "quantization"});

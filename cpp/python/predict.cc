@@ -75,8 +75,10 @@ bool is_same_dtype(PyObject* numpy_dtype, DType wanted) {
 
 [[noreturn]] void refuse(const char* side, const TensorSpec& spec, const std::string& got) {
   const Shape shape = storage_shape(spec.dtype, spec.shape);
-  throw Error(Code::bad_input, side, " \"", spec.name, "\": expected ", name(spec.dtype),
-              is_packed(spec.dtype) ? " packed into uint8 " : " ", text(shape), ", got ", got);
+  throw Error(Code::bad_input, side, " \"", spec.name, "\": expected ",
+              is_packed(spec.dtype) ? std::string(name(spec.dtype)) + " packed into uint8 " + text(shape)
+                                    : text(spec.dtype, shape),
+              ", got ", got);
 }
 
 // Fills `view` from an array whose dtype and rank must be those of `spec`. The session compares shapes.
@@ -85,12 +87,13 @@ void read_array(PyObject* object, const char* side, const TensorSpec& spec, Stri
   if (array->descr != descriptor(spec.dtype) && !is_same_dtype(array->descr, spec.dtype)) {
     refuse(side, spec, py::str(py::handle(array->descr)).cast<std::string>() + " " + shape_text(array));
   }
-  if (static_cast<size_t>(array->nd) != storage_shape(spec.dtype, spec.shape).rank()) {
+  const auto rank = static_cast<size_t>(array->nd);
+  const Shape expected = storage_shape(spec.dtype, spec.shape);
+  if (rank != expected.rank() && !(expected.is_unknown() && rank <= Shape::kMaxRank)) {
     refuse(side, spec, py::str(py::handle(array->descr)).cast<std::string>() + " " + shape_text(array));
   }
   view.data = reinterpret_cast<std::byte*>(array->data);
   view.element_bytes = (bits(spec.dtype) + 7) / 8;
-  const auto rank = static_cast<size_t>(array->nd);
   int64_t dims[Shape::kMaxRank];
   for (size_t axis = 0; axis < rank; ++axis) {
     dims[axis] = array->dimensions[axis];

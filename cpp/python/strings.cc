@@ -21,8 +21,7 @@ std::string shape_text(const py::array& array) {
 }
 
 [[noreturn]] void refuse(const TensorSpec& spec, const std::string& got) {
-  throw Error(Code::bad_input, "input \"", spec.name, "\": expected ", name(spec.dtype), " ", text(spec.shape),
-              ", got ", got);
+  throw Error(Code::bad_input, "input \"", spec.name, "\": expected ", text(spec.dtype, spec.shape), ", got ", got);
 }
 
 // An array whose elements are Python objects.
@@ -106,7 +105,8 @@ py::tuple dims_of(const Shape& shape) {
 
 Strings strings_from(py::handle object, const TensorSpec& spec) {
   const py::array objects = objects_of(object, spec);
-  if (static_cast<size_t>(objects.ndim()) != spec.shape.rank())
+  const auto rank = static_cast<size_t>(objects.ndim());
+  if (spec.shape.is_unknown() ? rank > Shape::kMaxRank : rank != spec.shape.rank())
     refuse(spec, py::str(objects.dtype()).cast<std::string>() + " " + shape_text(objects));
   const std::vector<int64_t> dims(objects.shape(), objects.shape() + objects.ndim());
   const Shape shape{std::span(dims)};

@@ -66,16 +66,24 @@ Shape::Shape(std::span<const int64_t> dims) {
   rank_ = static_cast<uint8_t>(dims.size());
 }
 
+Shape Shape::unknown() {
+  Shape shape;
+  shape.is_unknown_ = true;
+  return shape;
+}
+
 bool Shape::is_dynamic() const {
-  return std::any_of(begin(), end(), [](int64_t dim) { return dim < 0; });
+  return is_unknown_ || std::any_of(begin(), end(), [](int64_t dim) { return dim < 0; });
 }
 
 bool Shape::admits(const Shape& actual) const {
+  if (is_unknown_ || actual.is_unknown_) return !actual.is_unknown_;
   return rank_ == actual.rank_ && std::equal(begin(), end(), actual.begin(),
                                              [](int64_t wanted, int64_t dim) { return wanted == dim || wanted < 0; });
 }
 
 std::string text(const Shape& shape) {
+  if (shape.is_unknown()) return "unknown";
   std::string line = "[";
   for (size_t axis = 0; axis < shape.rank(); ++axis) {
     if (axis > 0) line += ", ";
@@ -84,7 +92,12 @@ std::string text(const Shape& shape) {
   return line + "]";
 }
 
+std::string text(DType dtype, const Shape& shape) {
+  return std::string(name(dtype)) + (shape.is_unknown() ? " of unknown shape" : " " + text(shape));
+}
+
 std::optional<size_t> element_count(const Shape& shape) {
+  if (shape.is_unknown()) return std::nullopt;
   size_t count = 1;
   for (int64_t dim : shape) {
     if (dim < 0) return std::nullopt;

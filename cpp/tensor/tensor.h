@@ -51,7 +51,8 @@ size_t bits(DType dtype);
 // Elements smaller than a byte are packed from the low bits up; such a tensor is shown as one row of uint8.
 inline bool is_packed(DType dtype) { return bits(dtype) < 8; }
 
-// Dimensions, outermost first. -1 is a dimension that is not known before a resize or a run.
+// Dimensions, outermost first. -1 is a dimension that is not known before a resize or a run. Where not even the number
+// of dimensions is known, the whole shape is unknown, which is not the shape of a scalar.
 class Shape {
  public:
   static constexpr size_t kMaxRank = 8;
@@ -60,7 +61,10 @@ class Shape {
   Shape(std::initializer_list<int64_t> dims);
   // Throws Error(unsupported_model) past kMaxRank.
   explicit Shape(std::span<const int64_t> dims);
+  static Shape unknown();
 
+  bool is_unknown() const { return is_unknown_; }
+  // 0 when it is unknown.
   size_t rank() const { return rank_; }
   int64_t operator[](size_t axis) const { return dims_[axis]; }
   int64_t& operator[](size_t axis) { return dims_[axis]; }
@@ -69,11 +73,12 @@ class Shape {
   const int64_t* end() const { return dims_.data() + rank_; }
 
   bool is_dynamic() const;
-  // True when `actual` has this rank and agrees in every dimension that is not -1.
+  // True when `actual` is known, has this rank and agrees in every dimension that is not -1. An unknown one admits
+  // each.
   bool admits(const Shape& actual) const;
   // A loop, because a library call takes longer than comparing a few dimensions.
   friend bool operator==(const Shape& a, const Shape& b) {
-    if (a.rank_ != b.rank_) return false;
+    if (a.rank_ != b.rank_ || a.is_unknown_ != b.is_unknown_) return false;
     for (size_t axis = 0; axis < a.rank_; ++axis)
       if (a.dims_[axis] != b.dims_[axis]) return false;
     return true;
@@ -82,10 +87,13 @@ class Shape {
  private:
   std::array<int64_t, kMaxRank> dims_{};
   uint8_t rank_ = 0;
+  bool is_unknown_ = false;
 };
 
-// "[1, 96, 96, 3]", and "[-1, 10]" where a dimension is not known.
+// "[1, 96, 96, 3]", "[-1, 10]" where a dimension is not known, or "unknown".
 std::string text(const Shape& shape);
+// "float32 [1, 10]", or "float32 of unknown shape".
+std::string text(DType dtype, const Shape& shape);
 
 // Elements of a tensor, or nothing when a dimension is negative or the product overflows.
 std::optional<size_t> element_count(const Shape& shape);

@@ -20,7 +20,7 @@ def spec_report(spec: _core.TensorSpec) -> dict[str, Any]:
     return {
         "name": spec.name,
         "dtype": spec.dtype,
-        "shape": list(spec.shape),
+        "shape": None if spec.shape is None else list(spec.shape),
         "quantization": quantization_report(spec.quantization),
     }
 

@@ -187,6 +187,25 @@ def turned(shape: Dims, declared: Dims | None) -> bytes:
     return _model([node], [_value("x", "float32", shape)], [_value("y", "float32", declared)])
 
 
+def negated(shape: Dims | None, declared: Dims | None = None) -> bytes:
+    """y = -x, each of any shape where it is None."""
+    node = helper.make_node("Neg", ["x"], ["y"])
+    return _model([node], [_value("x", "float32", shape)], [_value("y", "float32", declared)])
+
+
+def same_strings(shape: Dims | None) -> bytes:
+    """y = x, strings of any shape where it is None."""
+    node = helper.make_node("Identity", ["x"], ["y"])
+    return _model([node], [_value("x", "string", shape)], [_value("y", "string", shape)])
+
+
+def reshaped() -> bytes:
+    """y = x in the shape `sizes`, so that not even its number of dimensions is declared."""
+    node = helper.make_node("Reshape", ["x", "sizes"], ["y"])
+    inputs = [_value("x", "float32", (40,)), _value("sizes", "int64", ("rank",))]
+    return _model([node], inputs, [_value("y", "float32", None)])
+
+
 def pair_of_rows(symbol: str) -> bytes:
     """c = 2 * a and d = 2 * b, rows of one symbol; e is both rows in one, of that symbol, too."""
     nodes = [

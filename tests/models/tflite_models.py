@@ -170,6 +170,27 @@ def dynamic_batch() -> bytes:
     return model([Subgraph(tensors, [op], ["x"], ["y"])])
 
 
+def negated(
+    shape: tuple[int, ...], signature: tuple[int, ...] | None = None, *declared: int
+) -> bytes:
+    """y = -x; the file tells no shape of y, unless one is `declared`."""
+    tensors = [
+        Tensor("x", "float32", shape, shape_signature=signature),
+        Tensor("y", "float32", declared),
+    ]
+    return model([Subgraph(tensors, [Op("NEG", ["x"], ["y"])], ["x"], ["y"])])
+
+
+def reshaped() -> bytes:
+    """y = x in the shape `sizes`; the file tells no shape of y."""
+    tensors = [
+        Tensor("x", "float32", (40,)),
+        Tensor("sizes", "int32", (3,)),
+        Tensor("y", "float32", ()),
+    ]
+    return model([Subgraph(tensors, [Op("RESHAPE", ["x", "sizes"], ["y"])], ["x", "sizes"], ["y"])])
+
+
 def frames() -> bytes:
     """y = x [-1] in rows of four. Engines plan it for 4, 8, 12 and so on, and not for 1."""
     tensors = [

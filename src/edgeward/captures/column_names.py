@@ -19,7 +19,8 @@ def require_columns(columns: ColumnNames, signatures: Iterable[_core.Signature])
     counts: dict[str, set[int]] = {}
     for signature in signatures:
         for spec in (*signature.inputs, *signature.outputs):
-            counts.setdefault(spec.name, set()).add(spec.shape[-1] if spec.shape else 0)
+            shape = (-1,) if spec.shape is None else spec.shape
+            counts.setdefault(spec.name, set()).add(shape[-1] if shape else 0)
     for tensor, names in columns.items():
         if tensor not in counts:
             known = ", ".join(f'"{name}"' for name in counts)

@@ -36,6 +36,7 @@ from edgeward.measuring.timing import (
 )
 from edgeward.outcome import Outcome
 from edgeward.reports import inspection
+from edgeward.schema import spec_report
 from edgeward.terminal import chart
 from edgeward.terminal.picture import pillow_image
 from edgeward.terminal.progress import announce
@@ -92,7 +93,7 @@ def random_inputs(model: Model) -> dict[str, Array]:
     """
     with model.session() as session:
         try:
-            session.inputs  # noqa: B018 - there are none without shapes
+            shapes = {name: view.shape for name, view in session.inputs.items()}
         except BadInput as error:
             raise BadInput(
                 "bench: expected a model that runs with 1 for each -1, "
@@ -103,8 +104,8 @@ def random_inputs(model: Model) -> dict[str, Array]:
     for spec in model.inputs:
         if spec.dtype == "string":
             raise UnsupportedModel(f'bench: input "{spec.name}": expected numbers, got string')
-        like = empty([1 if dim < 0 else dim for dim in spec.shape], spec.dtype)
-        inputs[spec.name] = ordinary(random_values(like.dtype, like.shape, generator))
+        dtype = empty((), spec.dtype).dtype
+        inputs[spec.name] = ordinary(random_values(dtype, shapes[spec.name], generator))
     return inputs
 
 
@@ -114,8 +115,6 @@ def our_ways(model: Model, inputs: Mapping[str, Array]) -> list[Way]:
     Where the shape of an output depends on values, the bare engine call and out= are left out.
     """
     session = model.session()
-    if any(-1 in spec.shape for spec in model.inputs):
-        session.resize({name: values.shape for name, values in inputs.items()})
     for name, values in inputs.items():
         session.inputs[name][...] = values
     arguments = ", ".join(f"x{index}" for index in range(len(inputs)))
@@ -336,7 +335,9 @@ def report(
             "cores": usable_cpus(),
             "kernel": platform.release(),
         },
-        inputs=[{"name": s.name, "dtype": s.dtype, "shape": list(s.shape)} for s in specs],
+        inputs=[
+            {name: spec_report(spec)[name] for name in ("name", "dtype", "shape")} for spec in specs
+        ],
         load=load,
         runs=runs,
     )

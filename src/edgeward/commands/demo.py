@@ -184,8 +184,7 @@ def measure(model: Model, digits: Digits) -> Run:
 
     The copy of a digit into memory that the engine uses in place is not part of the call.
     """
-    spec = model.inputs[0]
-    image = empty(spec.shape, spec.dtype)
+    image = empty(image_of(digits.pictures[0]).shape, model.inputs[0].dtype)
     image[:] = 0
     model.predict(image)
     count = len(digits.labels)

@@ -103,7 +103,7 @@ def _outputs_of_session(
     if set(tensors) != set(names):
         raise BadInput(f"signature {signature.name}: expected inputs {names}, got {list(tensors)}")
     with model.session(signature.name) as session:
-        dynamic = [spec.name for spec in signature.inputs if -1 in spec.shape]
+        dynamic = [spec.name for spec in signature.inputs if spec.shape is None or -1 in spec.shape]
         session.resize({name: tensors[name].shape for name in dynamic})
         for name, view in session.inputs.items():
             tensor = tensors[name]

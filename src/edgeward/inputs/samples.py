@@ -2,7 +2,8 @@
 
 An .npz holds an array for each tensor, by its name; an .npy holds the only input's. Samples lie
 along the first axis: one of their own, or the model's, where that is a batch of one or of any size.
-An array in the model's own shape is one sample.
+An array in the model's own shape is one sample. Where the model tells no shape, samples always lie
+along an axis of their own.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ def read_cases(path: Path, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> l
 
 def samples_of(path: Path, array: Tensor, spec: Spec) -> list[Tensor]:
     """The samples of one tensor in `array`, each in the shape that `spec` asks for."""
+    if spec.shape is None:
+        return list(array) if array.ndim else [array]
     is_batch = bool(spec.shape) and spec.shape[0] in (1, -1)
     if not is_batch and _fits(array.shape, spec.shape):
         return [array]

@@ -37,7 +37,7 @@ class Spec(Protocol):
     @property
     def dtype(self) -> str: ...
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...] | None: ...
 
 
 def read(
@@ -91,10 +91,11 @@ def picture_tensor(path: Path, spec: Spec) -> Tensor:
     them as they are, a float 0 to 1, and an int8 the value less 128: black is then the least that
     the input's quantization can hold and white the most. Raises BadInput or OSError.
     """
-    axes = picture_axes(spec.shape)
-    if axes is None:
+    axes = None if spec.shape is None else picture_axes(spec.shape)
+    if axes is None or spec.shape is None:
+        shape = "of unknown shape" if spec.shape is None else list(spec.shape)
         raise BadInput(
-            f'input "{spec.name}": expected {spec.dtype} {list(spec.shape)}, '
+            f'input "{spec.name}": expected {spec.dtype} {shape}, '
             f"which has no place for a picture, got {path}"
         )
     if spec.dtype not in PICTURE_DTYPES:
@@ -179,7 +180,12 @@ def _tensor(
     if suffix == ".npy":
         return _npy_tensor(path)
     if suffix in RAW_SUFFIXES:
-        return _raw_tensor(path, raw_dtype or spec.dtype, raw_shape or spec.shape)
+        shape = raw_shape or spec.shape
+        if shape is None:
+            raise BadInput(
+                f'{path}: expected --shape, since the model tells none of input "{spec.name}"'
+            )
+        return _raw_tensor(path, raw_dtype or spec.dtype, shape)
     if suffix in PICTURE_SUFFIXES:
         return picture_tensor(path, spec)
     if suffix == ".npz":

@@ -56,7 +56,13 @@ def text(report: Mapping[str, Any]) -> str:
     parts = [f"{quoted(report['model'])}  {title}, {size(report['size_bytes'])}", ""]
     parts += [f"engine  {engine_text(report['engine'])}", f"nodes   {nodes_text(report['engine'])}"]
     rows = [
-        (side, spec["name"], spec["dtype"], str(spec["shape"]), real_text(spec["quantization"]))
+        (
+            side,
+            spec["name"],
+            spec["dtype"],
+            shape_text(spec["shape"]),
+            real_text(spec["quantization"]),
+        )
         for signature in report["signatures"].values()
         for side in ("input", "output")
         for spec in signature[f"{side}s"]
@@ -84,6 +90,11 @@ def nodes_text(engine: Mapping[str, Any]) -> str:
     if fallback_count == 0:
         return f"{count}, all run by {engine['delegate']}"
     return f"{count}, of which {fallback_count} fell back to the engine's reference kernels"
+
+
+def shape_text(shape: Sequence[int] | None) -> str:
+    """The shape of a spec; that of some tensors is known only after a run."""
+    return "unknown" if shape is None else str(list(shape))
 
 
 def real_text(quantization: Mapping[str, Any] | None) -> str:

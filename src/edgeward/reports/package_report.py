@@ -13,7 +13,7 @@ from edgeward.errors import MalformedKey, MalformedPackage, WrongKey
 from edgeward.packages import key_wraps
 from edgeward.packages.package import Package
 from edgeward.packages.thresholds import least_shifts
-from edgeward.reports.inspection import aligned, real_text, size
+from edgeward.reports.inspection import aligned, real_text, shape_text, size
 from edgeward.terminal.quoting import quoted
 
 COUNT_MASK = (1 << _core.EPOCH_SHIFT) - 1
@@ -173,7 +173,12 @@ def _schema_lines(schema: Mapping[str, Any]) -> list[str]:
     try:
         for name, signature in schema.items():
             rows = [
-                (side, *map(str, (spec["name"], spec["dtype"], spec["shape"])), _real(spec))
+                (
+                    side,
+                    *map(str, (spec["name"], spec["dtype"])),
+                    shape_text(spec["shape"]),
+                    _real(spec),
+                )
                 for side in ("input", "output")
                 for spec in signature[f"{side}s"]
             ]

@@ -63,8 +63,8 @@ struct Model {
   std::string bytes() const { return ir_version + opset + text(7, nodes + initializers + inputs + outputs) + rest; }
 };
 
-void check(const std::string& bytes) {
-  check_onnx({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}, {});
+OnnxFacts check(const std::string& bytes) {
+  return check_onnx({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}, {});
 }
 
 template <class Edit>
@@ -307,6 +307,16 @@ TEST_CASE("inputs and outputs are tensors within rank and memory") {
   refused(Code::unsupported_model, {"rank 9"}, value("x", std::vector<int64_t>(9, 1)));
   refused(Code::malformed_model, {"dimension -7"}, value("x", {-7}));
   refused(Code::unsupported_model, {"declared tensors need"}, value("x", {1 << 15, 1 << 15}));
+}
+
+TEST_CASE("inputs and outputs without a shape are named, and scalars are not") {
+  Model model;
+  CHECK(check(model.bytes()).without_shape.empty());
+  model.outputs = text(12, value("y", {}));
+  CHECK(check(model.bytes()).without_shape.empty());
+  model.outputs = text(12, text(1, "y") + text(2, text(1, number(1, kFloat))));
+  model.rest = text(13, text(1, "w") + text(2, text(1, number(1, kFloat))));
+  CHECK(check(model.bytes()).without_shape == std::set<std::string>{"y"});
 }
 
 TEST_CASE("a subgraph sees the names around it, and nests 32 deep at most") {

@@ -63,6 +63,17 @@ TEST_CASE("an open dimension is -1, and quantization is told") {
   CHECK(file.signatures[0].inputs[0].quantization.zero_points == std::vector<int64_t>{3});
 }
 
+TEST_CASE("an output without a shape has an unknown one, unless the file says that it is a scalar") {
+  FlatNode model = one_op({kNeg}, {floats({2})}, {floats({})});
+  CHECK(read(model).signatures[0].outputs[0].shape == Shape::unknown());
+  set(tensor_of(model, 1), scalar<uint8_t>(schema::tensor::has_rank, 1));
+  check_refusal(Code::malformed_model, {"output 0"}, [&] { read(model); });
+  model = one_op({kNeg}, {floats({})}, {floats({})});
+  CHECK(read(model).signatures[0].inputs[0].shape == Shape{});
+  set(tensor_of(model, 1), scalar<uint8_t>(schema::tensor::has_rank, 1));
+  CHECK(read(model).signatures[0].outputs[0].shape == Shape{});
+}
+
 TEST_CASE("without signatures, tensors whose names tell too little have names of ours") {
   const FlatNode sum = one_op({kAdd, 11}, {floats({4}), floats({4})}, {floats({4})});
   const auto names = [&](const std::vector<std::optional<std::string>>& labels) {

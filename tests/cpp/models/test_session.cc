@@ -90,6 +90,30 @@ FakeModel with_two_of_each(const Shape& second_output = {4}) {
 
 }  // namespace
 
+// ---- Unknown shapes.
+
+TEST_CASE("an output of unknown shape has the one that inputs decide, unless they are open") {
+  FakeModel model;
+  model.outputs[0].shape = Shape::unknown();
+  Bench closed(model);
+  CHECK(closed->signature().outputs[0].shape == Shape{2, 3});
+  model.inputs[0].shape = {-1, 3};
+  Bench open(model);
+  CHECK(open->signature().outputs[0].shape == Shape::unknown());
+}
+
+TEST_CASE("an input of unknown shape has one from the first resize or call on") {
+  FakeModel model;
+  model.inputs[0].shape = model.outputs[0].shape = Shape::unknown();
+  Bench bench(model);
+  check_refusal(Code::bad_input, {"does not tell the shape of input \"x\""}, [&] { bench->own_input(0); });
+  check_refusal(Code::bad_input, {"expected a shape with", "got unknown"},
+                [&] { bench->resize(std::vector<Shape>{Shape::unknown()}); });
+  bench->resize(std::vector<Shape>{{6}});
+  CHECK(bench->own_input(0).view.shape == Shape{6});
+  CHECK(bench->own_output(0).view.shape == Shape{6});
+}
+
 // ---- Own memory.
 
 TEST_CASE("a session runs on memory of its own, in place") {

@@ -74,6 +74,9 @@ TEST_CASE("a shape is written as a list") {
   CHECK(text(Shape{}) == "[]");
   CHECK(text(Shape{3}) == "[3]");
   CHECK(text(Shape{-1, 96, 96, 3}) == "[-1, 96, 96, 3]");
+  CHECK(text(DType::int8, Shape{-1, 3}) == "int8 [-1, 3]");
+  CHECK(text(Shape::unknown()) == "unknown");
+  CHECK(text(DType::int8, Shape::unknown()) == "int8 of unknown shape");
 }
 
 TEST_CASE("shapes are equal when rank and every dimension are") {
@@ -82,6 +85,8 @@ TEST_CASE("shapes are equal when rank and every dimension are") {
   CHECK_FALSE(Shape{2, 3} == Shape{2, 4});
   CHECK_FALSE(Shape{2} == Shape{2, 1});
   CHECK_FALSE(Shape{} == Shape{0});
+  CHECK(Shape::unknown() == Shape::unknown());
+  CHECK_FALSE(Shape::unknown() == Shape{});
 }
 
 TEST_CASE("a wanted shape admits what agrees where it is known") {
@@ -89,10 +94,20 @@ TEST_CASE("a wanted shape admits what agrees where it is known") {
     Shape wanted, dims;
     bool is_admitted;
   };
-  const Row rows[] = {
-      {{}, {}, true},          {{2, 3}, {2, 3}, true},    {{-1, 3}, {7, 3}, true}, {{-1, -1}, {1, 9}, true},
-      {{2, 3}, {3, 2}, false}, {{-1, 3}, {7, 4}, false},  {{-1, 3}, {3}, false},   {{-1}, {}, false},
-      {{3}, {-1}, false},      {{2, 3}, {2, 3, 1}, false}};
+  const Row rows[] = {{{}, {}, true},
+                      {{2, 3}, {2, 3}, true},
+                      {{-1, 3}, {7, 3}, true},
+                      {{-1, -1}, {1, 9}, true},
+                      {{2, 3}, {3, 2}, false},
+                      {{-1, 3}, {7, 4}, false},
+                      {{-1, 3}, {3}, false},
+                      {{-1}, {}, false},
+                      {{3}, {-1}, false},
+                      {{2, 3}, {2, 3, 1}, false},
+                      {Shape::unknown(), {}, true},
+                      {Shape::unknown(), {2, 3}, true},
+                      {Shape::unknown(), Shape::unknown(), false},
+                      {{}, Shape::unknown(), false}};
   for (const Row& row : rows) {
     CAPTURE(text(row.wanted));
     CAPTURE(text(row.dims));
@@ -101,6 +116,9 @@ TEST_CASE("a wanted shape admits what agrees where it is known") {
   CHECK(Shape{2, -1}.is_dynamic());
   CHECK_FALSE(Shape{2, 0}.is_dynamic());
   CHECK_FALSE(Shape{}.is_dynamic());
+  CHECK(Shape::unknown().is_dynamic());
+  CHECK_FALSE(element_count(Shape::unknown()));
+  CHECK_FALSE(size_bytes(DType::int8, Shape::unknown()));
 }
 
 TEST_CASE("a tensor's size is its elements', rounded up to whole bytes, or nothing") {
