@@ -103,8 +103,9 @@ void hold_against_policy(const PackageFacts& facts, const std::string& path, con
   }
   if (facts.binding && facts.binding != policy.device_id)
     refuse(Code::wrong_target, "device: expected one that is bound to this device's key, got one bound to another");
-  if (facts.hard_expiry_s != 0 && static_cast<uint64_t>(std::max<int64_t>(policy.now_s, 0)) >= facts.hard_expiry_s) {
-    refuse(Code::expired_package, "hard_expiry: expected a time after ", policy.now_s, ", got ", facts.hard_expiry_s);
+  const int64_t now_s = policy.now_s_for(facts.publisher);
+  if (facts.hard_expiry_s != 0 && static_cast<uint64_t>(std::max<int64_t>(now_s, 0)) >= facts.hard_expiry_s) {
+    refuse(Code::expired_package, "hard_expiry: expected a time after ", now_s, ", got ", facts.hard_expiry_s);
   }
 }
 
@@ -173,6 +174,11 @@ class ChunkOpener {
 };
 
 }  // namespace
+
+int64_t Policy::now_s_for(const std::string& publisher) const {
+  const auto shown = publisher_times_s.find(publisher);
+  return shown == publisher_times_s.end() ? now_s : std::max(now_s, shown->second);
+}
 
 PackageReader::PackageReader(std::unique_ptr<File> file, const PackageHead& head)
     : file_(std::move(file)), facts_(head.facts()), body_(head.body().begin(), head.body().end()) {}

@@ -23,6 +23,11 @@ struct Policy {
   std::optional<Digest> device_id;         // key id of its device key
   std::map<std::string, uint64_t> floors;  // by model name: the lowest release_counter it accepts
   int64_t now_s = 0;                       // Unix seconds
+  // By publisher, Unix seconds: what its packages that ran have shown the time to be. It holds for its own packages.
+  std::map<std::string, int64_t> publisher_times_s = {};
+
+  // The time to judge a package of `publisher` by: the later of the two.
+  int64_t now_s_for(const std::string& publisher) const;
 };
 
 class PackageReader {

@@ -344,11 +344,13 @@ void bind_package(py::module_& module) {
   module.def(
       "make_policy",
       [](std::string target, const std::optional<py::buffer>& device_id, std::map<std::string, uint64_t> floors,
-         int64_t now_s) {
-        return Policy{std::move(target), optional_digest(device_id, "device_id"), std::move(floors), now_s};
+         int64_t now_s, std::map<std::string, int64_t> publisher_times_s) {
+        return Policy{std::move(target), optional_digest(device_id, "device_id"), std::move(floors), now_s,
+                      std::move(publisher_times_s)};
       },
-      py::arg("target"), py::arg("device_id"), py::arg("floors"), py::arg("now_s"),
-      "A Policy: this machine, its key's id or None, its floors by model name, Unix seconds.");
+      py::arg("target"), py::arg("device_id"), py::arg("floors"), py::arg("now_s"), py::arg("publisher_times_s"),
+      "A Policy: this machine, its key's id or None, its floors by model name, Unix seconds, and the latest time that "
+      "each publisher's packages have shown.");
   const auto facts = [](auto field) { return [field](const PackageReader& self) { return self.facts().*field; }; };
 
   py::class_<PackageReader>(module, "Package", "A package whose head was read. Any thread.")

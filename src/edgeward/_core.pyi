@@ -405,7 +405,11 @@ JSON_STATISTICS_SUFFIX: str
 SEALED_STATISTICS_SUFFIX: str
 
 def make_policy(
-    target: str, device_id: Buffer | None, floors: Mapping[str, int], now_s: int
+    target: str,
+    device_id: Buffer | None,
+    floors: Mapping[str, int],
+    now_s: int,
+    publisher_times_s: Mapping[str, int],
 ) -> Policy: ...
 def make_statistics_counter(
     signature: Signature,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from models import tflite_models
 from PIL import Image
+from sealed import DAY_S, NOW_S
 
 import edgeward as ew
 from edgeward import cli
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 SEAL = "seal model.tflite -o p.ewp --name demo --version 1.0"
 ENCRYPTED = SEAL + " --encrypt-to edgeward-keys/device.pub"
 TRUSTED = " --trust edgeward-keys/trust"
+YEAR_S = 365 * DAY_S
 
 
 # --- from a bare model to a prediction ---------------------------------------------------------
@@ -151,6 +153,32 @@ def test_lines_name_the_columns_of_a_model_with_one_input(run):
 def test_a_release_that_ends_the_ones_before_it(done):
     done(SEAL + " --counter 9 --min-counter this")
     assert done("inspect p.ewp")["min_counter"] == 9
+
+
+@pytest.mark.parametrize(
+    ("clock_s", "is_refused"),
+    [
+        (0, True),
+        (NOW_S - DAY_S - 1, True),
+        (NOW_S - DAY_S, False),  # of another machine than the root's
+        (NOW_S + YEAR_S - 1, False),
+        (NOW_S + YEAR_S, True),
+        (NOW_S + 10 * YEAR_S, True),
+    ],
+)
+def test_a_clock_that_is_plainly_wrong_seals_nothing(run, clock, clock_s, is_refused):
+    """Without --any-clock: devices would judge by the time that it says."""
+    assert run("keygen there --days 365")[0] == 0
+    clock(clock_s)
+    counted = SEAL + " --keys there --counter 1"
+    status, _, err = run(counted)
+    if is_refused:
+        assert (status, Path("p.ewp").exists()) == (2, False)
+        assert "clock: expected a time within" in err
+        assert "2033-05-18 03:33:20+00:00 to 2034-05-18" in err
+        assert run(counted + " --any-clock")[0] == 0
+    else:
+        assert (status, err) == (0, "")
 
 
 def test_the_counter_is_the_time_so_that_later_is_higher(done):

@@ -199,6 +199,39 @@ def test_a_clock_ten_years_ahead(tmp_path, directory, device, clock):
     run(dated, device)
 
 
+@pytest.mark.parametrize("clock_s", [NOW_S, 0], ids=["a clock", "a dead clock"])
+def test_a_publisher_from_the_future(tmp_path, directory, clock, clock_s):
+    """A stolen key, or a wrong clock where packages are sealed, expires no other's packages."""
+    content = document()
+    root_document.add_key(content, publisher_role("lab"), SECOND.public, ["cam-"])
+    device = trust_at(directory, content)
+    soon = {"not_after_s": NOW_S + 500, "encrypt_to": [DEVICE.public]}
+    genuine = seal(tmp_path / "1.ewp", **soon)
+    wrap_until_s = NOW_S + 500
+    Package.open(genuine, trust=device).add_recipients([DEVICE.public], not_after_s=wrap_until_s)
+    lab = {"publisher": "lab", "keys": [SECOND], "name": "cam-1"}
+    dated = seal(tmp_path / "2.ewp", not_after_s=NOW_S + 500, **lab)
+    for index, ahead_s in enumerate([600, 50 * DAY_S, TEN_YEARS_S]):
+        clock(NOW_S + ahead_s)
+        path = seal(tmp_path / f"ahead{index}.ewp", 2 + index, **lab)
+        clock(clock_s)
+        run(path, device)
+        run(genuine, device)
+        run(seal(tmp_path / f"new{index}.ewp", 10 + index), device)  # the root has not expired
+        with pytest.raises(ExpiredPackage):  # its own packages alone
+            run(dated, device)
+
+
+def test_a_clock_ten_years_ahead_where_packages_are_sealed(tmp_path, device, clock):
+    """It does not expire what the same publisher seals with the right clock."""
+    clock(NOW_S + TEN_YEARS_S)
+    path = seal(tmp_path / "1.ewp", 1)
+    clock(NOW_S)
+    for _ in range(2):
+        run(path, device)
+        run(seal(tmp_path / "2.ewp", 2, not_after_s=NOW_S + 10), device)
+
+
 def test_a_clock_ten_years_ahead_while_a_root_comes(tmp_path, directory, device, clock):
     clock(NOW_S + 60)
     second = signed(successor(document()))

@@ -34,7 +34,7 @@ def by_core(path: Path, root: bytes, now_s: int = NOW_S) -> dict[str, str] | str
     key = _core.PrivateKey.parse(b"edgeward-private-key x25519 " + DEVICE_KEY.hex().encode())
     try:
         trust = _core.TrustRoot.first(root)
-        policy = _core.make_policy(TARGET, key.public.id, {"demo": FLOOR}, now_s)
+        policy = _core.make_policy(TARGET, key.public.id, {"demo": FLOOR}, now_s, {})
         package = _core.Package.verified(str(path), trust, policy)
         trust.require_current(now_s)
         content_key = None

@@ -12,7 +12,19 @@ import time
 from pathlib import Path
 
 import pytest
-from sealed import DAY_S, NOW_S, OWNER, PUBLISHER, document, run, seal, signed, successor, trust_at
+from sealed import (
+    DAY_S,
+    NOW_S,
+    OWNER,
+    PUBLISHER,
+    ROOT_DAYS,
+    document,
+    run,
+    seal,
+    signed,
+    successor,
+    trust_at,
+)
 
 from edgeward import (
     BadInput,
@@ -126,12 +138,13 @@ def test_the_time_is_the_clocks_but_never_before_what_is_certain(clock, director
     later = package(device)
     assert device.now_s() == NOW_S + 50
     clock(0)
-    assert device.now_s() == NOW_S  # a package that has not run tells nothing
+    assert device.publisher_times_s() == {}  # a package that has not run tells nothing
     device.accept(later)
-    assert device.now_s() == NOW_S + 50
+    assert device.publisher_times_s() == {"default": NOW_S + 50}
+    assert device.now_s() == NOW_S  # it tells nothing to others
     clock(NOW_S + 60)
     assert device.now_s() == NOW_S + 60
-    assert state_of(directory)["time_floor_s"] == NOW_S + 50  # the clock's word is not kept
+    assert state_of(directory)["time_floor_s"] == NOW_S  # the clock's word is not kept
 
 
 def test_a_successor_tells_the_time_too(clock, directory):
@@ -143,32 +156,82 @@ def test_a_successor_tells_the_time_too(clock, directory):
     assert device.now_s() == NOW_S + 70
 
 
-def test_a_publisher_cannot_push_the_time_past_the_roots_own_day(clock, directory):
+@pytest.mark.parametrize(
+    ("clock_s", "created_s", "is_believed"),
+    [
+        (NOW_S, NOW_S + DAY_S, True),
+        (NOW_S, NOW_S + DAY_S + 1, False),
+        (NOW_S - 1, NOW_S + DAY_S + 1, True),  # no root can have been issued at this time
+        (0, NOW_S + ROOT_DAYS * DAY_S - 1, True),
+        (0, NOW_S + ROOT_DAYS * DAY_S, False),
+        (NOW_S + ROOT_DAYS * DAY_S - 2, NOW_S + ROOT_DAYS * DAY_S - 1, True),
+        (NOW_S + ROOT_DAYS * DAY_S - 2, NOW_S + ROOT_DAYS * DAY_S, False),
+    ],
+)
+def test_a_publisher_is_believed_one_day_ahead_or_to_the_roots_end(
+    clock, directory, package, clock_s, created_s, is_believed
+):
     device = trust_at(directory)
-    clock(NOW_S + 1000 * DAY_S)
+    clock(created_s)
     path = seal(directory.parent / "ahead.ewp")
-    clock(NOW_S)
+    clock(clock_s)
     run(path, device)
-    assert device.now_s() == device.root.expires_s - 1
-    device.root.require_current(device.now_s())
+    assert device.publisher_times_s() == ({"default": created_s} if is_believed else {})
+    assert device.now_s() == max(clock_s, NOW_S)
+    before = files(directory)
+    run(path, device)
+    assert files(directory) == before
+
+
+def test_a_publishers_time_never_goes_back(clock, directory, package):
+    device = trust_at(directory)
+    earlier = package(device, 1)
+    clock(NOW_S + 50)
+    device.accept(package(device, 2))
+    device.accept(earlier)
+    assert device.publisher_times_s() == {"default": NOW_S + 50}
 
 
 def test_a_new_epoch_voids_the_time_that_packages_told(clock, directory):
     first = document()
     device = trust_at(directory, first)
-    clock(NOW_S + 1000 * DAY_S)
+    clock(NOW_S + DAY_S)
     path = seal(directory.parent / "ahead.ewp")
     clock(NOW_S)
     run(path, device)
-    assert device.now_s() > NOW_S
     second = successor(first)
     device.update(signed(second))
-    assert device.now_s() > NOW_S, "the same epoch: what is certain stays"
+    assert device.publisher_times_s() == {"default": NOW_S + DAY_S}, "the same epoch"
     third = successor(second)
     root_document.raise_epoch(third)
     device.update(signed(third))
-    assert device.now_s() == NOW_S
+    assert device.publisher_times_s() == {}
     run(seal(directory.parent / "next.ewp", epoch=1), device)
+    assert device.publisher_times_s() == {"default": NOW_S}
+
+
+def test_a_state_of_version_1_is_read_and_rewritten(clock, directory, package):
+    """Its one time, of roots and packages, holds on for everything, until a new epoch."""
+    first = document()
+    device = trust_at(directory, first)
+    accepted = package(device, 3, min_counter=3)
+    device.accept(accepted)
+    state = state_of(directory)
+    del state["publisher_times_s"]
+    old = json.dumps({**state, "version": 1, "time_floor_s": NOW_S + 70})
+    (directory / "state.json").write_text(old)
+    assert device.now_s() == NOW_S + 70
+    assert device.floors() == {"demo": 3}
+    device.accept(accepted)
+    assert state_of(directory) == {
+        **state,
+        "version": 2,
+        "time_floor_s": NOW_S + 70,
+        "publisher_times_s": {"default": NOW_S},
+    }
+    second = successor(first)
+    root_document.raise_epoch(second)
+    device.update(signed(second))
     assert device.now_s() == NOW_S
 
 
@@ -356,10 +419,11 @@ def test_a_state_that_is_cut_anywhere_is_refused(directory, device, package):
 
 
 FINE = {
-    "version": 1,
+    "version": 2,
     "root_version": 1,
     "epoch": 0,
     "time_floor_s": 5,
+    "publisher_times_s": {"default": 7},
     "floors": {"demo": 3},
     "accepted": {"demo": ["00"]},
 }
@@ -368,7 +432,8 @@ FINE = {
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
+        {"version": 3},
+        {"version": 1, "further": 1},
         {"version": 0},
         {"version": "1"},
         {"further": 1},
@@ -380,6 +445,10 @@ FINE = {
         {"epoch": -1},
         {"time_floor_s": "5"},
         {"time_floor_s": 1 << 63},
+        {"publisher_times_s": []},
+        {"publisher_times_s": {"default": -1}},
+        {"publisher_times_s": {"default": 1 << 63}},
+        {"publisher_times_s": {"default": None}},
         {"floors": []},
         {"floors": {"demo": -1}},
         {"floors": {"demo": 1 << 64}},
@@ -433,20 +502,23 @@ reset()
 
 
 def test_a_kill_at_any_step_of_accept_leaves_the_old_floor_or_the_new(
-    directory, device, package, run_child
+    directory, device, package, run_child, monkeypatch
 ):
     device.accept(package(device, 3, min_counter=3))
+    later_s = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: later_s)
     newer = package(device, 5, min_counter=5)
     output = run_child(
         KILLED
         + """
 core = Package.open(sys.argv[3], trust=template).core
-before = Trust(place).floors()
 trust = Trust(place)
+earlier, later = trust.publisher_times_s(), {"default": core.created_s}
+assert later["default"] > earlier["default"]
 for step in each_kill(lambda: trust.accept(core)):
     floor = Trust(place).floors()["demo"]
-    ids = state()["accepted"]["demo"]
-    assert (floor, len(ids)) in [(3, 1), (5, 2)], (step, floor, ids)
+    ids, times = state()["accepted"]["demo"], Trust(place).publisher_times_s()
+    assert (floor, len(ids), times) in [(3, 1, earlier), (5, 2, later)], (step, floor, ids, times)
     # Nothing is in the way of the next.
     Trust(place).accept(core)
     assert Trust(place).floors() == {"demo": 5}, step

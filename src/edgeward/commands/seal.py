@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import time
@@ -31,6 +32,7 @@ from edgeward.packages import key_wraps
 from edgeward.terminal.progress import Progress
 from edgeward.trust import keys, root_document
 from edgeward.trust.release import DEFAULT_PUBLISHER
+from edgeward.trust.trust_directory import MOST_AHEAD_S
 
 THIS = "this"
 MAX_COUNTER = (1 << _core.EPOCH_SHIFT) - 1
@@ -71,6 +73,8 @@ def run(args: argparse.Namespace) -> Outcome:
     root_path = args.root or args.keys / keys.TRUST / keys.ROOT_FILE
     root = _root(root_path)
     _require_publisher(root_path, root, args.publisher, signers)
+    if not args.any_clock:
+        _require_plausible_clock(root_path, root)
     release = _release(args, root["epoch"])
     devices = [PublicKey.read(str(path)) for path in args.encrypt_to]
     with _Steps() as steps:
@@ -160,6 +164,25 @@ def _add_signers(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _require_plausible_clock(path: Path, root: root_document.Document) -> None:
+    """Raises BadInput for a clock at which this root cannot be in force.
+
+    A package carries the time, and devices judge its publisher's packages by it.
+    """
+    now_s = int(time.time())
+    if root["issued"] - MOST_AHEAD_S <= now_s < root["expires"]:
+        return
+    now, issued, expires = (
+        datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat(" ")
+        for seconds in (now_s, root["issued"], root["expires"])
+    )
+    raise BadInput(
+        f'clock: expected a time within that of trust root "{path}", {issued} to {expires}, got '
+        f"{now}: set the clock, or renew the root with edgeward root rotate (--any-clock seals "
+        "all the same)"
+    )
+
+
 def _add_release(parser: argparse.ArgumentParser) -> None:
     """The options that say where, when and in which order the release may run."""
     add_argument = parser.add_argument
@@ -190,6 +213,11 @@ def _add_release(parser: argparse.ArgumentParser) -> None:
         metavar="DATE",
         type=date,
         help="its expiry: devices do not load it from this day on",
+    )
+    add_argument(
+        "--any-clock",
+        action="store_true",
+        help="seal though the clock is outside of the trust root's time",
     )
 
 

@@ -278,12 +278,16 @@ class Package:
             )
         wraps = key_wraps.read(self.core.path)
         try:
-            return _core.unwrap(wraps, self.core.package_id, self._key, self._trust.now_s())
+            return _core.unwrap(wraps, self.core.package_id, self._key, self._now_s(self._trust))
         except WrongKey as error:
             wraps_path, device = key_wraps.path_of(self.core.path), self._key.public.id.hex()
             raise WrongKey(
                 f'"{wraps_path}": {error}; this device is {device}: add it with edgeward wrap'
             ) from None
+
+    def _now_s(self, trust: Trust) -> int:
+        """The time to judge this package's wrapped keys by."""
+        return max(trust.now_s(), trust.publisher_times_s().get(self.core.publisher, 0))
 
     # --- Running --------------------------------------------------------------------------------
 
@@ -406,6 +410,6 @@ def _believed(
 
 def _policy(trust: Trust, key: _core.PrivateKey | None) -> _core.Policy:
     """What this device asks of a package now."""
-    return _core.make_policy(
-        machine(), key.public.id if key else None, trust.floors(), trust.now_s()
-    )
+    device_id = key.public.id if key else None
+    times = trust.publisher_times_s()
+    return _core.make_policy(machine(), device_id, trust.floors(), trust.now_s(), times)

@@ -2,7 +2,7 @@
 
     root.json   who may sign packages, and who may replace this file: signed, written by `root`
     state.json  the floors below which no release runs, the packages that have run here, and the
-                latest time that is certain
+                latest time that trust roots, and each publisher's packages, have shown
     lock        held by the process that writes
 
 Only this module writes there, one process at a time, each file in one step. The directory itself is
@@ -24,15 +24,17 @@ from edgeward.regular_file import open_regular
 
 DEFAULT_DIRECTORY = "/var/lib/edgeward/trust"
 DIRECTORY_VARIABLE = "EDGEWARD_TRUST"
-STATE_VERSION = 1
+STATE_VERSION = 2
 NEW_STATE: dict[str, Any] = {
     "version": STATE_VERSION,
     "root_version": 0,
-    "epoch": 0,  # of the root that was in force when the time below was recorded
-    "time_floor_s": 0,
+    "epoch": 0,  # of the root that was in force when the times below were recorded
+    "time_floor_s": 0,  # when the latest root was issued
+    "publisher_times_s": {},  # by publisher: when the latest of its packages that ran was sealed
     "floors": {},  # by model name: the lowest release_counter
     "accepted": {},  # by model name: package ids, the latest last
 }
+MOST_AHEAD_S = 86_400  # that a publisher's clock may be ahead of this device's and be believed
 MOST_ACCEPTED = 8  # of one model
 ROOT, STATE, LOCK = "root.json", "state.json", "lock"
 MOST_WAIT_S = 10.0  # for a process that writes, which takes milliseconds
@@ -59,13 +61,21 @@ class Trust:
         return self._read()[0]
 
     def now_s(self) -> int:
-        """The time to judge by, Unix seconds: the clock's, but no earlier than what is certain.
+        """The time to judge by, Unix seconds: the clock's, but no earlier than a root was issued.
 
-        A clock that was set back makes nothing valid again that a later signature outdates.
+        A clock that was set back makes nothing valid again that a later root outdates.
         """
         root, state = self._read()
         certain_s: int = _under(root, state)["time_floor_s"]
         return max(int(time.time()), certain_s)
+
+    def publisher_times_s(self) -> dict[str, int]:
+        """By publisher, Unix seconds: the time that its packages which ran here have shown.
+
+        Its own packages are judged by no earlier time; no other publisher's are, nor the root.
+        """
+        root, state = self._read()
+        return dict(_under(root, state)["publisher_times_s"])
 
     def require_current(self, package_id: str) -> None:
         """Raises ExpiredRoot when the root is past its day, unless the package has run here before.
@@ -213,6 +223,9 @@ class Trust:
             state = json.loads(text)
         except (ValueError, RecursionError):
             state = None
+        if isinstance(state, dict) and state.get("version") == 1:
+            # Version 1 has one time, of roots and all packages: it holds on as the roots'.
+            state = {"publisher_times_s": {}, **state, "version": STATE_VERSION}
         if not _is_state(state):
             raise MalformedRoot(
                 f'trust state "{self._state_path}": expected what this program writes there, got '
@@ -229,15 +242,17 @@ class Trust:
 def _under(root: _core.TrustRoot, state: dict[str, Any]) -> dict[str, Any]:
     """What is remembered while `root` is in force.
 
-    A new epoch voids the time that packages of the old epoch set, as it voids their floors: a
+    A new epoch voids the times that packages of the old epoch set, as it voids their floors: a
     stolen publisher key may have set a time far ahead.
     """
-    told_s = 0 if root.epoch > state["epoch"] else state["time_floor_s"]
+    is_new_epoch = root.epoch > state["epoch"]
+    certain_s = 0 if is_new_epoch else state["time_floor_s"]
     return {
         **state,
         "root_version": max(state["root_version"], root.version),
         "epoch": max(state["epoch"], root.epoch),
-        "time_floor_s": max(told_s, root.issued_s),
+        "time_floor_s": max(certain_s, root.issued_s),
+        "publisher_times_s": {} if is_new_epoch else state["publisher_times_s"],
     }
 
 
@@ -261,17 +276,29 @@ def _after(root: _core.TrustRoot, state: dict[str, Any], package: _core.Package)
         for accepted_id in state["accepted"].get(package.name, [])
         if accepted_id != package_id
     ]
-    # A publisher may not push the time past the root's expiry, which would expire the root.
-    certain_s = min(package.created_s, root.expires_s - 1)
+    times = state["publisher_times_s"]
+    if times.get(package.publisher, 0) < package.created_s <= _latest_s(root, int(time.time())):
+        times = {**times, package.publisher: package.created_s}
     return {
         **state,
-        "time_floor_s": max(state["time_floor_s"], certain_s),
+        "publisher_times_s": times,
         "floors": floors,
         "accepted": {
             **state["accepted"],
             package.name: [*earlier, package_id][-MOST_ACCEPTED:],
         },
     }
+
+
+def _latest_s(root: _core.TrustRoot, clock_s: int) -> int:
+    """The latest time of sealing that is believed.
+
+    A clock that can be right, since the root was issued before, is believed more than a publisher.
+    When it cannot, the root says until when the time can be.
+    """
+    if clock_s < root.issued_s:
+        return root.expires_s - 1
+    return min(clock_s + MOST_AHEAD_S, root.expires_s - 1)
 
 
 def _counter_text(counter: int) -> str:
@@ -281,11 +308,14 @@ def _counter_text(counter: int) -> str:
 def _is_state(state: object) -> bool:
     if not isinstance(state, dict) or set(state) != set(NEW_STATE):
         return False
-    floors, accepted = state["floors"], state["accepted"]
-    if state["version"] != STATE_VERSION or not isinstance(floors, dict):
+    floors, times, accepted = state["floors"], state["publisher_times_s"], state["accepted"]
+    if state["version"] != STATE_VERSION:
+        return False
+    if not isinstance(floors, dict) or not isinstance(times, dict):
         return False
     limits = [(state["root_version"], 63), (state["epoch"], 16), (state["time_floor_s"], 63)]
     limits += [(floor, 64) for floor in floors.values()]
+    limits += [(seconds, 63) for seconds in times.values()]
     return (
         all(type(number) is int and 0 <= number < 1 << bits for number, bits in limits)
         and isinstance(accepted, dict)
