@@ -26,6 +26,7 @@ NO_INSTRUCTION = "the wheel uses instructions this CPU lacks"
 def cache(monkeypatch, tmp_path):
     """The cache file of a user who has none yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     return tmp_path / "cache" / "edgeward" / "engines.json"
 
 
@@ -110,6 +111,8 @@ def test_where_no_child_can_be_started_the_engine_is_taken_on_trust(monkeypatch,
     [
         (0, "opening\nran a small model\n", "INFO: hello", RAN),
         (1, "", "no module", (True, "taken on trust: the probe did not start (no module)")),
+        (0, "hello\n", "", (True, "taken on trust: the probe did not start (it printed nothing)")),
+        (0, "hello\nopening\nran a small model\n", "", RAN),
         (
             -9,
             "opening\n",
@@ -277,6 +280,35 @@ def test_without_xdg_the_cache_is_in_the_home_directory(monkeypatch, here, probe
     assert (tmp_path / "home" / ".cache" / "edgeward" / "engines.json").exists()
 
 
+@pytest.mark.parametrize("home", ["/dev/null", ""])
+def test_a_service_without_a_home_has_its_verdicts_in_its_run_time_directory(
+    monkeypatch, here, probed, tmp_path, home
+):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: home or path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    probe.ensure_usable(here)
+    probe.ensure_usable(here)
+    assert probed == [here]
+    cache = tmp_path / "edgeward" / "engines.json"
+    assert list(json.loads(cache.read_text())) == [here.library]
+    assert cache.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("runtime", ["", "not/absolute", "/no/such/directory", "another's"])
+def test_without_a_place_each_load_probes(monkeypatch, here, probed, tmp_path, runtime):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    if runtime == "another's":
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    probe.ensure_usable(here)
+    probe.ensure_usable(here)
+    assert probed == [here, here]
+    assert not (tmp_path / "edgeward").exists()
+
+
 def test_libraries_that_are_gone_are_forgotten(here, probed, cache, tmp_path):
     other_library = tmp_path / "other.so"
     other_library.touch()
@@ -294,6 +326,36 @@ def test_a_frozen_program_is_not_started_for_a_probe(monkeypatch):
     assert probe.probe(
         Installed("litert", "ai-edge-litert", "2.3.0", "no_such.so")
     ).reason.startswith("taken on trust: this program has no Python")
+
+
+@pytest.mark.parametrize(("mark", "starts"), [("sys.frozen = True", 1), ("pass", 2)])
+def test_a_program_that_is_its_own_python_does_not_start_itself_without_end(tmp_path, mark, starts):
+    """As a frozen program that is called python: it runs itself, whatever its arguments say."""
+    app, program, log = tmp_path / "app.py", tmp_path / "python-app", tmp_path / "starts.txt"
+    model = Path(ew.__file__).parent / "digits" / "digits.tflite"
+    app.write_text(
+        f"import sys; open({str(log)!r}, 'a').write('.'); sys.executable = {str(program)!r}\n"
+        f"sys.path[:] = {sys.path!r}\n{mark}\n"
+        f"import edgeward as ew; print(ew.load_unsigned({str(model)!r}, engine='litert').threads)\n"
+    )
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} {app}\n")
+    program.chmod(0o755)
+    subprocess.run([str(program)], check=True, timeout=60)
+    assert len(log.read_text()) == starts
+
+
+def test_a_program_without_an_environment_loads_a_model():
+    program = (
+        f"import sys; sys.path[:] = {sys.path!r}\n"
+        "import edgeward as ew\n"
+        "from edgeward.engines import installed\n"
+        "from importlib.resources import files\n"
+        "engine = installed.all_installed()[0]\n"
+        "kind = installed.KINDS[engine.name].formats[0]\n"
+        "model = ew.load_unsigned(files('edgeward') / 'digits' / f'digits.{kind}')\n"
+        "assert model.predict(ew.empty((1, 8, 8, 1))).shape == (1, 10)"
+    )
+    subprocess.run([sys.executable, "-c", program], env={}, check=True, timeout=60)
 
 
 def test_a_probe_starts_no_other(monkeypatch):

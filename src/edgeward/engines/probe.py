@@ -27,6 +27,7 @@ class Verdict(NamedTuple):
 
 
 _RAN = Verdict(True, "ran a small model")
+_OPENING = "opening"  # what a probe says first
 
 # What kills an engine, by signal name; any other signal is explained by the engine's last words.
 _CAUSES = {
@@ -102,7 +103,7 @@ def answer_probe(name: str, version: str, library: str) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answer = os.dup(1)
     os.dup2(2, 1)  # the engine may print to standard output
-    os.write(answer, b"opening\n")
+    os.write(answer, f"{_OPENING}\n".encode())
     model = str(files("edgeward") / "digits" / f"digits.{KINDS[name].formats[0]}")
     try:
         _core.open_model(model, name, library, version, 1).session().run()
@@ -118,12 +119,13 @@ def judge(returncode: int, answer: str, noise: str) -> Verdict:
 
     answers = answer.splitlines()
     last_words = (noise.strip().splitlines() or ["it printed nothing"])[-1]
-    if not answers:  # it ended before it opened the engine
+    if _OPENING not in answers:  # it ended before, or is another program than Python
         return Verdict(True, f"taken on trust: the probe did not start ({last_words})")
     if returncode < 0:
         names = {number.value: number.name for number in signal.Signals}
         killer = names.get(-returncode, f"signal {-returncode}")
         return Verdict(False, f"killed by {killer}: {_CAUSES.get(killer, last_words)}")
+    answers = answers[answers.index(_OPENING) :]
     has_run = answers[-1] == _RAN.reason
     if has_run and returncode == 0:
         return _RAN
@@ -163,12 +165,24 @@ def _identity(engine: Installed) -> str | None:
     return " ".join([engine.version, *map(str, stamps), cpu_flags()])
 
 
-def _cache_path() -> str | None:
-    """The file that holds the verdicts; None when this user has no cache directory."""
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(root):
-        root = os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(root, "edgeward", "engines.json") if os.path.isabs(root) else None
+def _cache_paths() -> list[str]:
+    """Files that may hold verdicts, the first of which that can be written gets new ones.
+
+    That of this user's cache directory, and for a service that has none that of its run-time
+    directory, which lasts until it ends or the machine does.
+    """
+    cache, runtime = os.environ.get("XDG_CACHE_HOME", ""), os.environ.get("XDG_RUNTIME_DIR", "")
+    if not os.path.isabs(cache):
+        cache = os.path.join(os.path.expanduser("~"), ".cache")
+    roots = [cache, *([runtime] if _is_own(runtime) else ())]
+    return [os.path.join(root, "edgeward", "engines.json") for root in roots if os.path.isabs(root)]
+
+
+def _is_own(directory: str) -> bool:
+    try:
+        return os.stat(directory).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _is_remembered(library: str, identity: str) -> bool:
@@ -178,22 +192,27 @@ def _is_remembered(library: str, identity: str) -> bool:
     escapes a quotation mark or a backslash, so that a library with one in its path is probed at
     each load.
     """
-    path = _cache_path()
-    return path is not None and f'"{library}": "{identity}"' in text_of(path)
+    return any(f'"{library}": "{identity}"' in text_of(path) for path in _cache_paths())
 
 
 def _remember(library: str, identity: str) -> None:
+    """Adds this entry to a cache. Where none can be written, the next load probes again."""
+    for path in _cache_paths():
+        try:
+            return _add(path, library, identity)
+        except OSError:
+            continue
+
+
+def _add(path: str, library: str, identity: str) -> None:
     """Replaces the cache in one step: adds this entry, drops those of libraries that do not exist.
 
-    Where the cache cannot be written, nothing happens: the next load probes again.
+    Raises OSError.
     """
     import json
 
     from edgeward.durable import replace_file
 
-    path = _cache_path()
-    if path is None:
-        return
     try:
         known = json.loads(text_of(path))
     except (ValueError, RecursionError):
@@ -202,8 +221,5 @@ def _remember(library: str, identity: str) -> None:
     entries = {name: value for name, value in kept if os.path.exists(name)}
     entries[library] = identity
     text = json.dumps(entries, ensure_ascii=False, indent=1)
-    try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        replace_file(path, text.encode("utf-8", "surrogateescape"))
-    except OSError:
-        return
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    replace_file(path, text.encode("utf-8", "surrogateescape"))
