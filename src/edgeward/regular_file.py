@@ -2,13 +2,13 @@
 
 import os
 import stat
-from typing import BinaryIO
+from io import BufferedReader
 
 from edgeward.errors import BadInput
 from edgeward.paths import PathLike
 
 
-def open_regular(kind: str, path: PathLike) -> BinaryIO:
+def open_regular(kind: str, path: PathLike) -> BufferedReader:
     """The file at `path`, to be read; `kind` names it in the message: "trust root".
 
     Raises OSError, BadInput when it is a pipe, socket or device.

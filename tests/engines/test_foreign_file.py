@@ -89,6 +89,7 @@ CONVERTED = {
     },
 }
 NAMED = {
+    "zeros": (bytes(4096), "one that begins with zeros"),
     "text": ("Ein Satz über nichts.\n".encode(), "text"),
     "json": (b'{"modelTopology": {"layers": []}}\n' * 500, "text"),
     "cut character": (("ü" * 4000).encode()[: HEAD_BYTES - 1], "text"),
@@ -123,7 +124,7 @@ def test_any_other_file_is_named(case):
         ew.load_unsigned(content)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x08", bytes(4096), b"\xfe\xff" * 99, bytes(range(99))])
+@pytest.mark.parametrize("content", [b"", b"\x08", bytes(63), b"\xfe\xff" * 99, bytes(range(99))])
 def test_bytes_that_are_nothing_known_are_none_of_the_three(content):
     message = r"\Amodel: expected a .tflite, .onnx or .ort file, got one that is none of these \("
     with pytest.raises(ew.MalformedModel, match=message):

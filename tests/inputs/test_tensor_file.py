@@ -1,8 +1,11 @@
 """Files that `edgeward predict` reads and writes: arrays as they are, pictures as documented."""
 
 import io
+import os
+import struct
 import sys
 import zipfile
+import zlib
 from typing import NamedTuple
 
 import hypothesis
@@ -266,6 +269,90 @@ def test_sixteen_bits_are_refused_not_clipped(tmp_path):
     path = png(tmp_path / "p.png", np.full((4, 6), 40_000, np.uint16))
     with pytest.raises(BadInput, match="expected 8 bits a channel, got a picture of mode I;16"):
         picture_tensor(path, Spec("x", "uint8", (4, 6)))
+
+
+# Prints what comes of each picture for an input of 24 x 24, and by how many MiB the process grew.
+MEASURED = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+import PIL.JpegImagePlugin, PIL.PngImagePlugin
+from edgeward.errors import BadInput
+from edgeward.inputs.tensor_file import picture_tensor
+
+def peak_mib():
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return int(status["VmHWM"].split()[0]) >> 10
+
+spec = SimpleNamespace(name="x", dtype="uint8", shape=(1, 24, 24, 3))
+before = peak_mib()
+for name in sys.argv[1:]:
+    try:
+        tensor = picture_tensor(Path(name), spec)
+        print(tensor.min(), tensor.max())
+    except BadInput as error:
+        print(error)
+print(peak_mib() - before)
+"""
+
+
+def black_png(width, height):
+    """A PNG of one bit a pixel, which is a thousandth of what it decodes to."""
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes((1 + (width + 7) // 8) * height))),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+def test_a_small_file_of_a_vast_picture_takes_no_memory(tmp_path, run_child):
+    (tmp_path / "vast.png").write_bytes(black_png(12_000, 12_000))
+    assert (tmp_path / "vast.png").stat().st_size < 100_000
+    Image.new("L", (12_000, 10_000)).save(tmp_path / "vast.jpg")
+    Image.new("L", (8_000, 6_000), 77).save(tmp_path / "photo.jpg")
+    paths = [tmp_path / name for name in ("vast.png", "vast.jpg", "photo.jpg")]
+    *lines, grown_mib = run_child(MEASURED, *paths, PYTHONWARNINGS="ignore").splitlines()
+    assert "at most 33,554,432 pixels, got 144,000,000" in lines[0]
+    assert "at most 33,554,432 pixels, got 120,000,000" in lines[1]
+    assert lines[2] == "77 77"  # decoded at an eighth
+    assert int(grown_mib) < 64
+
+
+def test_a_large_input_takes_a_large_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgeward.inputs.tensor_file.MOST_PIXELS", 100)
+    values = pixels(20, 30)
+    png(tmp_path / "a.png", values)
+    tensor = picture_tensor(tmp_path / "a.png", Spec("x", "uint8", (20, 30, 3)))
+    assert np.array_equal(tensor, values)
+    for shape in ((10, 10, 3), (-1, -1, 3)):
+        with pytest.raises(BadInput, match="expected a picture of at most"):
+            picture_tensor(tmp_path / "a.png", Spec("x", "uint8", shape))
+
+
+def test_a_file_that_other_programs_would_decode_is_refused(tmp_path):
+    """Pillow starts Ghostscript for this one, whatever its name ends in."""
+    Image.fromarray(pixels()).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    with pytest.raises(BadInput, match="expected a picture"):
+        picture_tensor(tmp_path / "a.png", IMAGE)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.bin", "a.png"])
+def test_a_pipe_keeps_nobody_waiting(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(BadInput, match="expected a regular file"):
+        read([str(tmp_path / name)], [IMAGE])
+
+
+def test_a_sparse_raw_file_is_measured_before_it_is_read(tmp_path):
+    with open(tmp_path / "a.bin", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(BadInput, match=r"expected 8 bytes for float32 \[2\], got 1099511627776"):
+        read([str(tmp_path / "a.bin")], [A])
 
 
 def test_a_picture_without_pillow_says_how_to_get_it(tmp_path, monkeypatch):

@@ -78,3 +78,26 @@ def test_what_is_refused_leaves_no_file(tmp_path, options, error, says):
     with pytest.raises(error, match=says):
         seal(tmp_path / "p.ewp", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_vast_file_that_is_no_model_is_refused_before_it_is_read(tmp_path, run_child):
+    """Nor is one in the place of a trust root read whole."""
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(8 << 30)
+    program = """
+import resource, sys
+from pathlib import Path
+import edgeward as ew
+from edgeward.packages.sealing import model_members
+from edgeward.trust import root_document
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+for read in (
+    lambda: model_members(sys.argv[1], False, False),
+    lambda: root_document.read_file(Path(sys.argv[1])),
+):
+    try:
+        read()
+    except (ew.MalformedModel, ew.MalformedRoot) as error:
+        print(type(error).__name__)
+"""
+    assert run_child(program, tmp_path / "sparse").split() == ["MalformedModel", "MalformedRoot"]

@@ -22,6 +22,6 @@ def run(args: argparse.Namespace) -> Outcome:
     versions = sorted((root_document.read_file(path)["version"], path) for path in args.root)
     following = [pair for pair in versions if pair[0] > trust.root.version]
     for _, path in following or versions[-1:]:
-        trust.update(path.read_bytes())
+        trust.update(root_document.read_envelope(path))
     report = {"trust": trust.directory, "version": trust.root.version, "epoch": trust.root.epoch}
     return Outcome(report, f"{trust.directory}: trust root version {trust.root.version}")

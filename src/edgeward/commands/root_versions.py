@@ -44,7 +44,8 @@ def succeed(
 
 def write(path: Path, document: root_document.Document, signers: list[PrivateKey]) -> Outcome:
     envelope = root_document.sign(document, signers)
-    root_document.require_followable(envelope, path.read_bytes() if path.exists() else None)
+    previous = root_document.read_envelope(path) if path.exists() else None
+    root_document.require_followable(envelope, previous)
     # Keep each version under its own name: a device that missed some needs each in turn.
     kept = path.with_name(f"{document['version']}.{path.name}")
     replace_file(kept, envelope)

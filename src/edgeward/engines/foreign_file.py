@@ -25,6 +25,7 @@ _GGUF = "optimum-cli export onnx converts the model that it was made from"
 _BEGINNINGS = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes (.h5)", _KERAS),
     (b"GGUF", "a GGUF file", _GGUF),
+    (bytes(64), "one that begins with zeros", ""),
     (b"ftrt", "a TensorRT engine", _TENSORRT),
     (b"ptrt", "a TensorRT engine", _TENSORRT),
     (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "a PyTorch file (.pt)", _TORCH),

@@ -6,19 +6,25 @@ a picture is converted, by the one rule that picture_tensor() states. For users:
 
 from __future__ import annotations
 
+import os
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeward import empty
 from edgeward.errors import BadInput
+from edgeward.inputs.array_file import read_npy, read_npz, refusing
+from edgeward.regular_file import open_regular
 from edgeward.string_array import fixed_width, is_string_array
 from edgeward.terminal.picture import pillow_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Tensor = NDArray[Any]
 
@@ -26,6 +32,9 @@ PICTURE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 )
 PICTURE_DTYPES = ("uint8", "int8", "float16", "float32", "float64")
+# By their content, whatever their name: Pillow would start other programs for further formats.
+PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+MOST_PIXELS = 1 << 25  # decoded; a JPEG may have twice as many, and is then decoded at a fraction
 RAW_SUFFIXES = frozenset((".bin", ".raw"))
 
 
@@ -56,7 +65,7 @@ def read(
     for argument in arguments:
         spec, path = _addressed(argument, specs)
         if spec is None and path.suffix.lower() == ".npz":
-            named = _npz_tensors(path)
+            named = read_npz(path)
         else:
             if spec is None:
                 if unnamed_count == len(specs):
@@ -77,9 +86,9 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
     """The arrays of an .npz by name, or the one of an .npy as "". Raises BadInput or OSError."""
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        return _npz_tensors(path)
+        return read_npz(path)
     if suffix == ".npy":
-        return {"": _npy_tensor(path)}
+        return {"": read_npy(path)}
     raise BadInput(f'{path}: expected .npz or .npy, got "{suffix}"')
 
 
@@ -178,7 +187,7 @@ def _tensor(
 ) -> Tensor:
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return _npy_tensor(path)
+        return read_npy(path)
     if suffix in RAW_SUFFIXES:
         shape = raw_shape or spec.shape
         if shape is None:
@@ -193,53 +202,33 @@ def _tensor(
     raise BadInput(f'{path}: expected .npy, .npz, .bin, .raw or a picture, got "{suffix}"')
 
 
-def _npy_tensor(path: Path) -> Tensor:
-    with path.open("rb") as file, _refusing(path, "an array file"):
-        return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def _npz_tensors(path: Path) -> dict[str, Tensor]:
-    tensors = {}
-    with path.open("rb") as file, _refusing(path, "a .npz file"), zipfile.ZipFile(file) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as member:
-                tensor = np.lib.format.read_array(member, allow_pickle=False)
-            tensors[name.removesuffix(".npy")] = tensor
-    return tensors
-
-
-@contextmanager
-def _refusing(path: Path, kind: str) -> Iterator[None]:
-    """Turns what a decoder makes of damaged bytes, which can be any exception, into BadInput."""
-    try:
-        yield
-    except (BadInput, MemoryError):
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadInput(f"{path}: expected {kind}, got bytes that are not: {reason}") from None
-
-
 def _raw_tensor(path: Path, dtype: str, shape: tuple[int, ...]) -> Tensor:
-    with path.open("rb") as file:
-        content = file.read()
+    with open_regular("raw file", path) as file:
+        return _read_raw(file, path, dtype, shape)
+
+
+def _read_raw(file: BufferedReader, path: Path, dtype: str, shape: tuple[int, ...]) -> Tensor:
+    size_bytes = os.fstat(file.fileno()).st_size
     try:
         unit_bytes = empty([1 if size == -1 else size for size in shape], dtype).nbytes
     except TypeError:
         raise BadInput(f'{path}: expected a dtype such as float32, got "{dtype}"') from None
     if -1 in shape:
-        count, rest = divmod(len(content), unit_bytes or 1)
+        count, rest = divmod(size_bytes, unit_bytes or 1)
         is_whole = rest == 0 and count >= 1 and shape.count(-1) == 1
     else:
-        count, is_whole = 1, len(content) == unit_bytes
+        count, is_whole = 1, size_bytes == unit_bytes
     if not is_whole:
         expected = f"{'a multiple of ' if -1 in shape else ''}{unit_bytes} bytes"
         raise BadInput(
-            f"{path}: expected {expected} for {dtype} {list(shape)}, got {len(content)}; "
+            f"{path}: expected {expected} for {dtype} {list(shape)}, got {size_bytes}; "
             "--dtype and --shape tell what is in the file"
         )
     tensor = empty([count if size == -1 else size for size in shape], dtype)
-    tensor[...] = np.frombuffer(content, tensor.dtype).reshape(tensor.shape)
+    # Read in place: a file of any length is in memory once.
+    elements: Any = tensor.reshape(-1).view(np.uint8)
+    if file.readinto(elements) != size_bytes:
+        raise BadInput(f"{path}: expected {size_bytes} bytes, got fewer: it has changed meanwhile")
     return tensor
 
 
@@ -248,12 +237,36 @@ def _pixels(path: Path, height: int, width: int, channel_count: int) -> NDArray[
     image = pillow_image()
     from PIL import ImageOps
 
-    with path.open("rb") as file, _refusing(path, "a picture"), image.open(file) as opened:
-        mode = opened.mode
-        upright = ImageOps.exif_transpose(opened)
-        picture = upright.convert("RGB" if channel_count == 3 else "L")
-    if mode.startswith(("I", "F")):
-        raise BadInput(f"{path}: expected 8 bits a channel, got a picture of mode {mode}")
+    wanted_mode = "RGB" if channel_count == 3 else "L"
+    with (
+        open_regular("picture", path) as file,
+        refusing(path, "a picture"),
+        image.open(file, formats=PICTURE_FORMATS) as opened,
+    ):
+        if opened.mode.startswith(("I", "F")):
+            raise BadInput(
+                f"{path}: expected 8 bits a channel, got a picture of mode {opened.mode}"
+            )
+        _require_decodable(path, opened, height, width)
+        ImageOps.exif_transpose(opened, in_place=True)
+        picture = opened if opened.mode == wanted_mode else opened.convert(wanted_mode)
+        picture.load()
     size = (width if width > 0 else picture.width, height if height > 0 else picture.height)
     fitted = ImageOps.fit(picture, size, image.Resampling.BILINEAR)
     return np.asarray(fitted).reshape(size[1], size[0], channel_count)
+
+
+def _require_decodable(path: Path, picture: Image, height: int, width: int) -> None:
+    """Raises BadInput for more pixels than an input of this size has use for.
+
+    A large JPEG is made to decode at a half, a quarter or an eighth, no smaller than the input.
+    """
+    most = max(MOST_PIXELS, 4 * height * width)
+    pixel_count = picture.width * picture.height
+    if most < pixel_count <= 2 * most and height > 0 and width > 0:
+        picture.draft(None, (max(height, width),) * 2)  # either way up
+    if picture.width * picture.height > most:
+        raise BadInput(
+            f"{path}: expected a picture of at most {most:,} pixels, got {pixel_count:,}: scale it "
+            "down"
+        )

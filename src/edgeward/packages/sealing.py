@@ -110,7 +110,7 @@ def model_members(model: "PathLike | Buffer", converts: bool, keeps_original: bo
     """
     is_path = isinstance(model, (str, os.PathLike))
     path = os.fsdecode(model) if isinstance(model, (str, os.PathLike)) else ""
-    content = _read(path) if is_path else bytes(memoryview(model).cast("B"))  # type: ignore[arg-type]
+    content = _read_model(path) if is_path else bytes(memoryview(model).cast("B"))  # type: ignore[arg-type]
     model_format = choice.format_of(content[: choice.HEAD_BYTES])
     if model_format != "onnx":
         kind = "tflite" if model_format == "tflite" else "onnx"
@@ -138,6 +138,14 @@ def _external_data(model: bytes, path: str) -> list[Member]:
         content = _read(os.path.join(os.path.dirname(path), name))
         members.append(Member(name, "onnx-external", False, content))
     return members
+
+
+def _read_model(path: str) -> bytes:
+    with open_regular("model file", path) as file:
+        # A file that is no model is refused before the rest of it is read.
+        choice.format_of(file.read(choice.HEAD_BYTES))
+        file.seek(0)
+        return file.read()
 
 
 def _read(path: str) -> bytes:

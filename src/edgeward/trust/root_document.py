@@ -1,8 +1,8 @@
 """The trust root as its owner writes it: made, changed and signed, one version after another.
 
-Pure: a document is a dict, a root file its signed form; reads no file and no clock. The core
-(cpp/packages/trust_root.h) decides what a root means and when it is trusted. The format is
-docs/package-format.md.
+A document is a dict, a root file its signed form. Pure, but for the two functions that read a file;
+reads no clock. The core (cpp/packages/trust_root.h) decides what a root means and when it is
+trusted. The format is docs/package-format.md.
 """
 
 import base64
@@ -14,6 +14,7 @@ from typing import Any
 
 from edgeward import _core
 from edgeward.errors import BadInput, MalformedRoot
+from edgeward.regular_file import open_regular
 
 ROOT = "root"
 SECONDS_PER_DAY = 86_400
@@ -147,9 +148,18 @@ def read(envelope: bytes) -> Document:
 def read_file(path: Path) -> Document:
     """The same for the file at `path`, which the message names. Raises MalformedRoot, OSError."""
     try:
-        return read(path.read_bytes())
+        return read(read_envelope(path))
     except MalformedRoot as error:
         raise MalformedRoot(f'trust root "{path}": {error}') from None
+
+
+def read_envelope(path: Path) -> bytes:
+    """The bytes of the root file at `path`. Raises OSError, BadInput when it is a pipe or device.
+
+    No more than one byte beyond what a root may have: it is then refused when it is parsed.
+    """
+    with open_regular("trust root", path) as file:
+        return file.read(_core.MAX_ROOT_BYTES + 1)
 
 
 def sign(document: Mapping[str, Any], keys: Sequence[_core.PrivateKey]) -> bytes:
