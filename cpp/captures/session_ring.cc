@@ -19,9 +19,9 @@ constexpr uint64_t kRetryAfter_ns = 1'000'000'000;
 constexpr std::chrono::milliseconds kMaxWriting(1000);
 
 std::string no_room(const RingPlan& plan, uint64_t free) {
-  return "rings \"" + plan.directory + "\": expected room for a ring of " + std::to_string(plan.bytes) +
-         " bytes, got " + std::to_string(free) +
-         ": give a smaller ring_bytes, or name a larger directory by $EDGEWARD_RINGS";
+  return "rings \"" + plan.directory + "\": expected " + std::to_string(kRingDataOffset + plan.bytes) +
+         " bytes for a ring, got " + std::to_string(free) +
+         " free: give a smaller ring_bytes, or name a larger directory by $EDGEWARD_RINGS";
 }
 
 }  // namespace
