@@ -91,4 +91,4 @@ def test_the_commands_on_such_a_model(tmp_path: Path, typed: Callable[[str], Any
     assert " with ," not in text
     status, _, errors = typed(f"bench --engine litert --seconds 0.01 {path}")
     assert status != 0
-    assert "bench: expected a model that runs with 1 for each -1, got one that does not" in errors
+    assert 'bench: expected --input for "x", of a shape that the model runs on, got none' in errors

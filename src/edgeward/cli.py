@@ -64,7 +64,9 @@ COMMANDS = (
     Command(
         "bench",
         "Measure a model: latency, throughput and memory.",
-        "edgeward bench model.tflite --vs\nedgeward bench model.onnx --threads 1,2 --png chart.png",
+        "edgeward bench model.tflite --vs\n"
+        "edgeward bench model.onnx --threads 1,2 --png chart.png\n"
+        "edgeward bench model.onnx --input images=batch_of_4.npy",
         "edgeward.commands.bench",
     ),
     Command(

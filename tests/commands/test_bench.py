@@ -6,8 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+import sealed
 from models import onnx_models, tflite_models
 
+import edgeward as ew
 from edgeward.commands import bench
 from edgeward.measuring import peers
 
@@ -90,6 +92,44 @@ def test_outputs_of_no_fixed_shape_leave_out_what_needs_one(tmp_path):
     names = [way["name"] for way in part["ways"]]
     assert names == [bench.RUN, bench.PREDICT, bench.PREDICT_EMPTY]
     assert part["ratios"] == []
+
+
+def test_a_file_gives_the_shape_and_the_values_of_an_input(model_path, tmp_path):
+    rows = tmp_path / "rows.npy"
+    np.save(rows, np.ones((3, 4), np.float32))
+    path = model_path("dynamic.tflite")
+    (name,) = [spec.name for spec in ew.load_unsigned(path).inputs]
+    for argument in (str(rows), f"{name}={rows}"):
+        done = run_bench(path, "--input", argument, "--vs", "--json")
+        assert done.returncode == 0, done.stderr
+        document = json.loads(done.stdout)
+        assert document["inputs"] == [{"name": name, "dtype": "float32", "shape": [3, 4]}]
+        assert document["runs"][0]["failures"] == {}
+    assert f"\n{name}  float32 [3, 4]\n" in run_bench(path, "--input", str(rows)).stdout
+
+
+def test_a_model_that_does_not_run_on_ones_asks_for_a_file(tmp_path):
+    path, sound = tmp_path / "front_end.tflite", tmp_path / "sound.npy"
+    path.write_bytes(tflite_models.frames())
+    done = run_bench(str(path))
+    assert done.returncode == 2
+    assert 'expected --input for "x"' in done.stderr
+    np.save(sound, np.zeros(8, np.float32))
+    done = run_bench(str(path), "--input", str(sound))
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_file_that_does_not_fit_is_bad_input(model_path, tmp_path):
+    np.save(tmp_path / "wide.npy", np.ones((3, 5), np.float32))
+    done = run_bench(model_path("dynamic.tflite"), "--input", str(tmp_path / "wide.npy"))
+    assert done.returncode == 2
+    assert "expected float32 [-1, 4], got [3, 5]" in done.stderr
+
+
+def test_a_package_is_no_bare_model(tmp_path):
+    done = run_bench(str(sealed.seal(tmp_path / "demo.ewp")))
+    assert done.returncode == 2
+    assert "demo.ewp: expected the bare model that is in it, got a package" in done.stderr
 
 
 def test_each_thread_count_is_measured(model_path):

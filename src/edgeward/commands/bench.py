@@ -1,7 +1,7 @@
 """`edgeward bench`: what one model costs here, and the engine's own Python API beside it.
 
-Inputs are random, valid and the same on every run. Each part is announced on standard error; the
-result is a table or a document, and a chart if asked for.
+Inputs come from files, or are random, valid and the same on every run. Each part is announced on
+standard error; the result is a table or a document, and a chart if asked for.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeward import Model, UnsupportedModel, __version__, empty, load_unsigned
+from edgeward import Model, TensorSpec, UnsupportedModel, __version__, empty, load_unsigned
 from edgeward.commands.options import add_engine
 from edgeward.engines.choice import MAX_THREADS
 from edgeward.engines.processors import usable_cpus
-from edgeward.errors import BadInput
+from edgeward.errors import BadInput, EngineFailed
+from edgeward.inputs import tensor_file
 from edgeward.measuring import peers
 from edgeward.measuring.timing import (
     Latency,
@@ -35,11 +36,12 @@ from edgeward.measuring.timing import (
     statement_way,
 )
 from edgeward.outcome import Outcome
+from edgeward.packages.package import is_package
 from edgeward.reports import inspection
-from edgeward.schema import spec_report
 from edgeward.terminal import chart
 from edgeward.terminal.picture import pillow_image
 from edgeward.terminal.progress import announce
+from edgeward.terminal.quoting import quoted
 
 Array = NDArray[Any]
 
@@ -86,27 +88,49 @@ def in_place(values: Array) -> Array:
     return copy
 
 
-def random_inputs(model: Model) -> dict[str, Array]:
-    """An ordinary array for each input, in the model's order; 1 for an unknown dimension.
+class Inputs(NamedTuple):
+    """What is measured with: an ordinary array for each input, in the model's order."""
 
-    Raises BadInput when the engine cannot plan that.
+    arrays: Mapping[str, Array]
+    guessed: Sequence[str]  # inputs that have 1 for an unknown dimension, since no file says more
+
+
+def inputs_for(model: Model, files: Sequence[str]) -> Inputs:
+    """The values in `files`, each FILE or NAME=FILE, and random ones for the other inputs.
+
+    Raises BadInput or OSError for a file.
     """
-    with model.session() as session:
-        try:
-            shapes = {name: view.shape for name, view in session.inputs.items()}
-        except BadInput as error:
-            raise BadInput(
-                "bench: expected a model that runs with 1 for each -1, "
-                f"got one that does not ({error})"
-            ) from None
+    tensors = tensor_file.read(files, model.inputs)
     generator = np.random.default_rng(SEED)
-    inputs = {}
+    arrays, guessed = {}, []
     for spec in model.inputs:
         if spec.dtype == "string":
             raise UnsupportedModel(f'bench: input "{spec.name}": expected numbers, got string')
-        dtype = empty((), spec.dtype).dtype
-        inputs[spec.name] = ordinary(random_values(dtype, shapes[spec.name], generator))
-    return inputs
+        if spec.name in tensors:
+            arrays[spec.name] = ordinary(tensors[spec.name])
+            continue
+        guessed += [spec.name] if _is_open(spec) else []
+        like = empty([1 if dim < 0 else dim for dim in spec.shape or ()], spec.dtype)
+        arrays[spec.name] = ordinary(random_values(like.dtype, like.shape, generator))
+    return Inputs(arrays, guessed)
+
+
+def _is_open(spec: TensorSpec) -> bool:
+    return spec.shape is None or -1 in spec.shape
+
+
+def first_run(model: Model, inputs: Inputs) -> None:
+    """Runs `model` once. Raises BadInput when it does not run on sizes that no file gave."""
+    try:
+        model.predict(dict(inputs.arrays))
+    except EngineFailed as error:
+        if not inputs.guessed:
+            raise
+        names = ", ".join(f'"{name}"' for name in inputs.guessed)
+        raise BadInput(
+            f"bench: expected --input for {names}, of a shape that the model runs on, "
+            f"got none, and it does not run with 1 for each -1 ({error})"
+        ) from None
 
 
 def our_ways(model: Model, inputs: Mapping[str, Array]) -> list[Way]:
@@ -115,6 +139,8 @@ def our_ways(model: Model, inputs: Mapping[str, Array]) -> list[Way]:
     Where the shape of an output depends on values, the bare engine call and out= are left out.
     """
     session = model.session()
+    if any(map(_is_open, model.inputs)):
+        session.resize({name: values.shape for name, values in inputs.items()})
     for name, values in inputs.items():
         session.inputs[name][...] = values
     arguments = ", ".join(f"x{index}" for index in range(len(inputs)))
@@ -206,22 +232,26 @@ def median_of(samples: Sequence[float]) -> float:
     return float(np.median(samples))
 
 
-def load_report(path: str, engine: str | None, threads: int) -> LoadReport:
+def load_report(
+    path: str, engine: str | None, threads: int, files: Sequence[str]
+) -> tuple[LoadReport, Inputs]:
+    """What the first load, the next ones and the first run cost, and what was run."""
     before_bytes, start_s = resident_bytes(), time.perf_counter()
     with load_unsigned(path, engine=engine, threads=threads) as model:
         first_s, loaded_bytes = time.perf_counter() - start_s, resident_bytes()
-        inputs = random_inputs(model).values()
+        inputs = inputs_for(model, files)
         start_s = time.perf_counter()
-        model.predict(*inputs)
+        first_run(model, inputs)
         run_s, run_bytes = time.perf_counter() - start_s, resident_bytes()
     again_s = []
     for _ in range(LOADS_AGAIN):
         start_s = time.perf_counter()
         load_unsigned(path, engine=engine, threads=threads).close()
         again_s.append(time.perf_counter() - start_s)
-    return LoadReport(
+    load = LoadReport(
         first_s * 1e3, median_of(again_s) * 1e3, run_s * 1e3, before_bytes, loaded_bytes, run_bytes
     )
+    return load, inputs
 
 
 def copies_per_call(model: Model, inputs: Sequence[Array]) -> float:
@@ -267,13 +297,13 @@ def predictions_per_s(model: Model, inputs: Sequence[Array], callers: int, secon
 
 def threads_report(
     model: Model,
+    inputs: Mapping[str, Array],
     path: str,
     threads: int,
     seconds: float,
     with_peers: bool,
     say: Callable[[str], None],
 ) -> ThreadsReport:
-    inputs = random_inputs(model)
     arrays = list(inputs.values())
     ways = our_ways(model, inputs)
     rivals: list[Way] = []
@@ -310,19 +340,25 @@ def threads_report(
 
 def report(
     path: str,
+    files: Sequence[str],
     engine: str | None,
     thread_counts: Sequence[int],
     seconds: float,
     with_peers: bool,
     say: Callable[[str], None],
 ) -> Report:
-    """All that `edgeward bench` shows of the model file at `path`; calls `say` before each step."""
+    """All that `edgeward bench` shows of the model file at `path`, run on what `files` hold.
+
+    Calls `say` before each step.
+    """
     say("load and first run")
-    load = load_report(path, engine, thread_counts[0])
+    load, inputs = load_report(path, engine, thread_counts[0], files)
     runs = []
     for threads in thread_counts:
         with load_unsigned(path, engine=engine, threads=threads) as model:
-            runs.append(threads_report(model, path, threads, seconds, with_peers, say))
+            runs.append(
+                threads_report(model, inputs.arrays, path, threads, seconds, with_peers, say)
+            )
             engine_report, specs = inspection.engine_report(model), model.inputs
     del engine_report["threads"]  # each of the runs has its own
     return Report(
@@ -336,7 +372,8 @@ def report(
             "kernel": platform.release(),
         },
         inputs=[
-            {name: spec_report(spec)[name] for name in ("name", "dtype", "shape")} for spec in specs
+            {"name": s.name, "dtype": s.dtype, "shape": list(inputs.arrays[s.name].shape)}
+            for s in specs
         ],
         load=load,
         runs=runs,
@@ -384,6 +421,7 @@ def table(full: Report) -> str:
         f"{engine['name']} {engine['version']} with {engine['delegate']};"
         f" nodes: {inspection.nodes_text(engine)}",
         f"{machine['cpu']}, {machine['cores']} usable cores, kernel {machine['kernel']}",
+        *(f"{quoted(str(x['name']))}  {x['dtype']} {x['shape']}" for x in full.inputs),
         "",
         *columns(
             [
@@ -464,6 +502,14 @@ def _seconds(text: str) -> float:
 def add(parser: argparse.ArgumentParser) -> None:
     add_argument = parser.add_argument
     add_argument("model", metavar="MODEL", help="a .tflite, .onnx or .ort file")
+    add_argument(
+        "--input",
+        dest="inputs",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="FILE or NAME=FILE, as predict takes it, once for each input (default: random)",
+    )
     add_argument("--vs", action="store_true", help="measure the engine's own Python API beside it")
     add_engine(parser, "the one for this kind of file")
     add_argument(
@@ -484,7 +530,9 @@ def run(args: argparse.Namespace) -> Outcome:
     def say(step: str) -> None:
         announce(f"bench: {step}")
 
-    full = report(args.model, args.engine, args.threads, args.seconds, args.vs, say)
+    if is_package(args.model):
+        raise BadInput(f"{args.model}: expected the bare model that is in it, got a package")
+    full = report(args.model, args.inputs, args.engine, args.threads, args.seconds, args.vs, say)
     if args.png is not None:
         write_chart(full, args.png)
     return Outcome(document(full), table(full))
