@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import sealed
-from models import stateful_models
+from models import stateful_models, tflite_models
 
 import edgeward
+from edgeward.reports import inspection
 
 pytest.importorskip("ai_edge_litert")
 from ai_edge_litert.interpreter import Interpreter
@@ -25,6 +26,17 @@ Arrays = dict[str, npt.NDArray[Any]]
 @pytest.fixture(params=sorted(stateful_models.ALL))
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return written(tmp_path, stateful_models.ALL[request.param]())
+
+
+def test_a_model_says_whether_it_has_state(path: Path) -> None:
+    assert edgeward.load_unsigned(path).is_stateful
+    assert "until reset()" in inspection.text(
+        inspection.report(str(path), edgeward.load_unsigned(path))
+    )
+    stateless = written(path.parent, tflite_models.add())
+    assert not edgeward.load_unsigned(stateless).is_stateful
+    report = inspection.report(str(stateless), edgeward.load_unsigned(stateless))
+    assert "reset()" not in inspection.text(report)
 
 
 def written(directory: Path, content: bytes) -> Path:

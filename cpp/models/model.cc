@@ -36,7 +36,7 @@ Model::Model(const EngineLibrary& library, Block file, int threads, std::vector<
     : Model(library, open(library, std::move(file), threads, std::move(external))) {}
 
 Model::Model(EngineLibrary library, std::shared_ptr<const Engine> engine)
-    : library_(std::move(library)), engine_(std::move(engine)) {
+    : library_(std::move(library)), is_stateful_(engine->is_stateful()), engine_(std::move(engine)) {
   signatures_ = engine_->signatures();
   // The first session is created here, so that what the engine cannot compile is an error of loading, not of predict().
   first_ = new_session(0);

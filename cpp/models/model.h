@@ -78,6 +78,9 @@ class Model {
   // How many inputs and outputs predict() has copied.
   uint64_t copies() const { return copies_.load(std::memory_order_relaxed); }
 
+  // Whether a run of a session may depend on earlier ones.
+  bool is_stateful() const { return is_stateful_; }
+
  private:
   std::shared_ptr<const Engine> open_engine() const;
   std::unique_ptr<Session> new_session(size_t signature_index) const;
@@ -89,6 +92,7 @@ class Model {
   ForkMark fork_mark_;
   EngineLibrary library_;
   std::vector<Signature> signatures_;
+  bool is_stateful_;
   std::atomic<uint64_t> copies_{0};
   mutable std::mutex mutex_;                    // guards what follows
   std::shared_ptr<const Engine> engine_;        // null once closed

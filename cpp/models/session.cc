@@ -204,7 +204,16 @@ void Session::impose_shapes(std::span<const Shape> input_shapes) {
   }
   release_bindings();
   has_shapes_ = false;
-  engine_session_->resize(input_shapes);
+  try {
+    engine_session_->resize(input_shapes);
+  } catch (const Error& error) {
+    if (error.code() != Code::engine_failed) throw;
+    std::string refused;
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      refused += (i == 0 ? "\"" : ", \"") + inputs_[i].spec->name + "\" " + text(input_shapes[i]);
+    }
+    throw Error(error.code(), error.what(), " (planning for ", refused, ")");
+  }
   for (size_t i = 0; i < inputs_.size(); ++i) {
     inputs_[i].shape = input_shapes[i];
     inputs_[i].size_bytes = *first_bytes(inputs_[i].spec->dtype, input_shapes[i]);

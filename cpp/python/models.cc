@@ -300,6 +300,7 @@ void bind_model_and_session(py::module_& module) {
           "An EngineReport. The first call may run the model once to determine it.")
       .def_property_readonly(
           "threads", [](const PyModel& self) { return self.threads; }, "Threads that one run may use.")
+      .def_property_readonly("is_stateful", [](const PyModel& self) { return self.core->is_stateful(); })
       .def_property_readonly(
           "copies", [](const PyModel& self) { return self.core->copies(); },
           "How many inputs and outputs predict has copied.")

@@ -33,6 +33,7 @@ def report(path: str, model: Model) -> dict[str, Any]:
         "format": _core.model_format(head),
         "size_bytes": file.stat().st_size,
         "engine": engine_report(model),
+        "is_stateful": model.is_stateful,
         "signatures": signatures_report(model),
     }
 
@@ -55,6 +56,10 @@ def text(report: Mapping[str, Any]) -> str:
     title = FORMAT_TITLES[report["format"]]
     parts = [f"{quoted(report['model'])}  {title}, {size(report['size_bytes'])}", ""]
     parts += [f"engine  {engine_text(report['engine'])}", f"nodes   {nodes_text(report['engine'])}"]
+    if report["is_stateful"]:
+        parts.append(
+            "state   kept from run to run of a session, until reset(); predict starts anew"
+        )
     rows = [
         (
             side,
