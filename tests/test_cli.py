@@ -253,6 +253,7 @@ FAILURES = {
         "bad_input",
         2,
     ),
+    "no package": (["predict", "no.ewp", "digit.npy", "--trust", "."], "system", 5),
     "bench of no file": (["bench", "none.tflite"], "system", 5),
     "wrong use": (["predict", "digits.tflite"], "bad_input", 2),
 }

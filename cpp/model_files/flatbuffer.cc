@@ -58,9 +58,15 @@ class Proof {
     return *value;
   }
 
+  std::string at_offset(uint64_t position) const {
+    const bool is_behind = position >= file_.size();
+    return "at offset " + std::to_string(position) + " of " + std::to_string(file_.size()) +
+           (is_behind ? " (is the file cut short?)" : "");
+  }
+
   uint32_t position_of_table(uint64_t position, std::string_view what) const {
     if (position % 4 != 0 || position < 4 || !contains(file_, position, 4)) {
-      throw Error(Code::malformed_model, what, ": no table can be at offset ", position, " of ", file_.size());
+      throw Error(Code::malformed_model, what, ": no table can be ", at_offset(position));
     }
     return static_cast<uint32_t>(position);
   }
@@ -88,8 +94,7 @@ class Proof {
   // Checks the vector at `position` with elements of `width` bytes; returns its element count.
   uint32_t check_vector(const Layout& layout, size_t field, uint64_t position, uint32_t width, uint32_t alignment) {
     if (position % 4 != 0 || !contains(file_, position, 4)) {
-      refuse(layout, field,
-             "no vector can be at offset " + std::to_string(position) + " of " + std::to_string(file_.size()));
+      refuse(layout, field, "no vector can be " + at_offset(position));
     }
     const auto count = at<uint32_t>(position);
     if (!contains(file_, position + 4, uint64_t{count} * width)) {
@@ -129,8 +134,7 @@ class Proof {
 
   void push(const Layout& layout, size_t field, uint64_t position, size_t child, const Pending& parent) {
     if (position % 4 != 0 || position < 4 || !contains(file_, position, 4)) {
-      refuse(layout, field,
-             "no table can be at offset " + std::to_string(position) + " of " + std::to_string(file_.size()));
+      refuse(layout, field, "no table can be " + at_offset(position));
     }
     if (parent.depth >= kMaxFlatDepth) {
       refuse(layout, field, "nested deeper than " + std::to_string(kMaxFlatDepth) + " tables");

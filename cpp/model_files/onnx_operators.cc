@@ -100,7 +100,10 @@ void require_tensor(const std::string& named, OnnxKind kind, OnnxKind inner) {
   if (kind == OnnxKind::none) got += " of no type";
   if (kind == OnnxKind::sequence) got += " of " + std::string(kNames[static_cast<size_t>(inner)]) + "s";
   if (kind == OnnxKind::optional) got = "an optional " + std::string(kNames[static_cast<size_t>(inner)]);
-  throw Error(Code::unsupported_model, named, ": expected a tensor, got ", got);
+  // What converters of classifiers add unless they are told not to.
+  const bool is_zip_map = kind == OnnxKind::sequence && inner == OnnxKind::map;
+  throw Error(Code::unsupported_model, named, ": expected a tensor, got ", got,
+              is_zip_map ? " (convert with zipmap=False)" : "");
 }
 
 std::string text(const OnnxNode& node) {

@@ -120,7 +120,10 @@ py::object as_array(PyObject* object, const TensorSpec& spec) {
     std::replace(reason.begin(), reason.end(), '\n', ' ');
     refuse("input", spec, std::string("a ") + Py_TYPE(object)->tp_name + " that numpy cannot read: " + reason);
   }
-  refuse("input", spec, std::string("a ") + Py_TYPE(object)->tp_name + ", which is no array");
+  const bool is_plain = PyLong_Check(object) || PyFloat_Check(object) || PyList_Check(object) || PyTuple_Check(object);
+  refuse("input", spec,
+         std::string("a ") + Py_TYPE(object)->tp_name + ", which is no array" +
+             (is_plain ? " (numpy.asarray makes one)" : ""));
 }
 
 // ---- Arrays out.

@@ -86,13 +86,13 @@ def load_unsigned(
     require_arguments(engine, threads)
     if isinstance(source, (str, os.PathLike)):
         source = os.fsdecode(source)
-        with open_regular("model file", source) as file:
-            head = file.read(HEAD_BYTES)
-            size_bytes = os.fstat(file.fileno()).st_size
+        head, size_bytes = _head_of(source)
         if source.endswith(".onnx"):
             size_bytes = _size_with_data(source)
         if head.startswith(_core.PACKAGE_MAGIC):
-            raise BadInput(f'model file "{source}": expected a bare model, got a package: use load')
+            from edgeward.engines.foreign_file import PACKAGE
+
+            raise BadInput(f'model file "{source}": expected a bare model, got {PACKAGE}')
     else:
         try:
             content = memoryview(source).cast("B")
@@ -105,6 +105,18 @@ def load_unsigned(
         name = os.path.basename(source) if isinstance(source, str) else ""
         capture.attach(model, name=name)
     return model
+
+
+def _head_of(path: str) -> tuple[bytes, int]:
+    """What the model file at `path` begins with, and its size in bytes."""
+    try:
+        with open_regular("model file", path) as file:
+            return file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size
+    except IsADirectoryError:
+        from edgeward.engines.foreign_file import require_file
+
+        require_file(path)
+        raise
 
 
 def _size_with_data(path: str) -> int:

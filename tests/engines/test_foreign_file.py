@@ -57,6 +57,11 @@ CONVERTED = {
     "keras": (archive("metadata.json", "config.json", "model.weights.h5"), ".keras", "tf2onnx"),
     "pt": (archive("archive/data.pkl", "archive/data/0"), "PyTorch", "torch.onnx.export"),
     "torchscript": (archive("net/code/net.py", "net/data.pkl"), "PyTorch", "torch.onnx.export"),
+    "torchscript of torch": (archive("net/data/0", "net/data.pkl"), "PyTorch", "torch.onnx.export"),
+    "cbm": (b"CBM1\x10\0\0\0" + bytes(99), "CatBoost", 'format="onnx"'),
+    "ubj": (b"{L" + struct.pack(">Q", 7) + b"learner{L" + bytes(99), "XGBoost", "onnxmltools"),
+    "xgboost json": (b'{"learner":{"attributes":{}}}', "XGBoost", "onnxmltools"),
+    "lightgbm": (b"tree\nversion=v4\nnum_class=1\n", "LightGBM", "onnxmltools"),
     "old pt": (
         pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2),
         "PyTorch",
@@ -90,6 +95,7 @@ CONVERTED = {
 }
 NAMED = {
     "zeros": (bytes(4096), "one that begins with zeros"),
+    "nothing": (b"", "an empty file"),
     "text": ("Ein Satz über nichts.\n".encode(), "text"),
     "json": (b'{"modelTopology": {"layers": []}}\n' * 500, "text"),
     "cut character": (("ü" * 4000).encode()[: HEAD_BYTES - 1], "text"),
@@ -124,11 +130,20 @@ def test_any_other_file_is_named(case):
         ew.load_unsigned(content)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x08", bytes(63), b"\xfe\xff" * 99, bytes(range(99))])
+@pytest.mark.parametrize("content", [b"\x08", bytes(63), b"\xfe\xff" * 99, bytes(range(99))])
 def test_bytes_that_are_nothing_known_are_none_of_the_three(content):
     message = r"\Amodel: expected a .tflite, .onnx or .ort file, got one that is none of these \("
     with pytest.raises(ew.MalformedModel, match=message):
         ew.load_unsigned(content)
+
+
+@pytest.mark.parametrize("name", ["saved_model.pb", "Manifest.json"])
+def test_a_folder_that_holds_a_model_of_another_kind_is_named(tmp_path, name):
+    with pytest.raises(IsADirectoryError):
+        ew.load_unsigned(tmp_path)
+    (tmp_path / name).write_bytes(b"\x08\x01")
+    with pytest.raises(ew.MalformedModel, match=r"got a (SavedModel|Core ML model).* \(.+\)"):
+        ew.load_unsigned(tmp_path)
 
 
 def test_the_words_of_another_engine_do_not_matter():
@@ -139,7 +154,7 @@ def test_the_words_of_another_engine_do_not_matter():
 def test_a_package_is_for_load(tmp_path):
     package = sealed.seal(tmp_path / "demo.ewp")
     for source in (package, package.read_bytes()):
-        with pytest.raises(ew.BadInput, match="expected a bare model, got a package: use load"):
+        with pytest.raises(ew.BadInput, match="expected a bare model, got a package"):
             ew.load_unsigned(source)
 
 

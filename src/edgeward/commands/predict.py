@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -74,6 +75,7 @@ def _opened(args: argparse.Namespace) -> Model:
             args.model, trust=args.trust, key=args.key, engine=args.engine, threads=args.threads
         )
     if args.trust is not None or args.key is not None:
+        os.stat(args.model)  # one that is not there is no bare model
         raise BadInput(f"{args.model}: expected a package with --trust or --key, got a bare model")
     return load_unsigned(args.model, engine=args.engine, threads=args.threads)
 

@@ -5,12 +5,14 @@ know is read as one, and the check of that format has the last word.
 """
 
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 from edgeward import _core
 from edgeward.errors import BadInput, MalformedModel
 
 FORMATS = "a .tflite, .onnx or .ort file"
+PACKAGE = "a package (edgeward.load opens it)"
 
 _KERAS = "tf.lite.TFLiteConverter.from_keras_model or tf2onnx converts the model in it"
 _TENSORFLOW = "tf.lite.TFLiteConverter or tf2onnx converts it"
@@ -19,6 +21,8 @@ _PICKLE = "torch.onnx.export or skl2onnx converts the model in it"
 _WEIGHTS = "weights without a graph: export the model that they belong to, with torch.onnx.export"
 _TENSORRT = "built for one kind of GPU: use the .onnx that it was built from"
 _CORE_ML = "onnxmltools converts it, or export the model that it was made from"
+_BOOSTED = "onnxmltools converts the model in it"
+_CATBOOST = 'save_model(path, format="onnx") writes the model in it as .onnx'
 _GGUF = "optimum-cli export onnx converts the model that it was made from"
 
 # What files begin with. No field of an .onnx has the first byte of any of them.
@@ -29,6 +33,10 @@ _BEGINNINGS = (
     (b"ftrt", "a TensorRT engine", _TENSORRT),
     (b"ptrt", "a TensorRT engine", _TENSORRT),
     (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "a PyTorch file (.pt)", _TORCH),
+    (b"CBM1", "a CatBoost file (.cbm)", _CATBOOST),
+    (b"{L\0\0\0\0\0\0\0\x07learner", "an XGBoost file (.ubj)", _BOOSTED),
+    (b'{"learner":', "an XGBoost file (.json)", _BOOSTED),
+    (b"tree\nversion=", "a LightGBM file (.txt)", _BOOSTED),
     (b"\x1f\x8b", "a gzip file", "unpack it"),
     (b"\x93NUMPY", "an array of numpy (.npy)", ""),
     (b"\xff\xd8\xff", "a JPEG picture", ""),
@@ -53,17 +61,35 @@ class Foreign(NamedTuple):
     conversion: str
 
 
+# Folders are told by a file in them.
+_FOLDERS = {
+    "saved_model.pb": Foreign("a SavedModel of TensorFlow (a folder)", _TENSORFLOW),
+    "Manifest.json": Foreign("a Core ML model (.mlpackage)", _CORE_ML),
+}
+
+
 def require_model(head: bytes) -> None:
     """Raises MalformedModel for a file that begins with `head` and is of another kind.
 
     BadInput when it is a package.
     """
     if head.startswith(_core.PACKAGE_MAGIC):
-        raise BadInput("model: expected a bare model, got a package: use load")
+        raise BadInput(f"model: expected a bare model, got {PACKAGE}")
     foreign = recognised(head)
     if foreign is not None:
-        hint = f" ({foreign.conversion})" if foreign.conversion else ""
-        raise MalformedModel(f"model: expected {FORMATS}, got {foreign.noun}{hint}")
+        raise _refusal(foreign)
+
+
+def require_file(path: str) -> None:
+    """Raises MalformedModel for a folder that holds a model of another kind."""
+    for name, foreign in _FOLDERS.items():
+        if Path(path, name).is_file():
+            raise _refusal(foreign)
+
+
+def _refusal(foreign: Foreign) -> MalformedModel:
+    hint = f" ({foreign.conversion})" if foreign.conversion else ""
+    return MalformedModel(f"model: expected {FORMATS}, got {foreign.noun}{hint}")
 
 
 def recognised(head: bytes) -> Foreign | None:
@@ -71,6 +97,8 @@ def recognised(head: bytes) -> Foreign | None:
 
     `head` is the whole file, or enough of it: 4 KiB.
     """
+    if not head:
+        return Foreign("an empty file", "")
     for beginning, noun, conversion in _BEGINNINGS:
         if head.startswith(beginning):
             return Foreign(noun, conversion)
@@ -90,7 +118,9 @@ def recognised(head: bytes) -> Foreign | None:
 def _archive(head: bytes) -> Foreign:
     """A ZIP archive by the name of its first file."""
     name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
-    if re.fullmatch(rb"[^/]+/(data\.pkl|version|byteorder|\..+|code/.+|constants\.pkl)", name):
+    if re.fullmatch(
+        rb"[^/]+/(data\.pkl|data/\d+|version|byteorder|\..+|code/.+|constants\.pkl)", name
+    ):
         return Foreign("a PyTorch file (.pt)", _TORCH)
     if name in (b"metadata.json", b"config.json", b"model.weights.h5"):
         return Foreign("a Keras file (.keras)", _KERAS)
