@@ -445,7 +445,10 @@ Status try_compile(const Weights& weights, Profiling profiling, Reporter reporte
   check(api.create_options(&handle), "creating options");
   const Owned options(handle, api.destroy_options);
   check(api.set_accelerators(options.get(), kCpu), "choosing the CPU");
-  add_options(api, options.get(), "xnnpack", "num_threads = " + std::to_string(weights.threads));
+  std::string kernels = "num_threads = " + std::to_string(weights.threads);
+  // XNNPACK would pack the zeroes.
+  if (weights.copy.file.is_sparse()) kernels += "\nkernel_mode = \"builtin\"";
+  add_options(api, options.get(), "xnnpack", kernels);
   std::string text = "error_reporter_mode = " + std::to_string(static_cast<int>(reporter));
   if (profiling == Profiling::on) text += "\nenable_profiling = true";
   add_options(api, options.get(), "runtime_options_string", text);

@@ -62,7 +62,7 @@ void require_sealable(const PackageSource& source) {
     require_name("member name", member.name, kNameBytes);
     if (!names.insert(folded(member.name)).second)
       refuse("member \"", member.name, "\": expected one of this name, in capitals or not, got two");
-    if (member.bytes.empty()) refuse("member \"", member.name, "\": expected at least one byte, got none");
+    if (member.size_bytes() == 0) refuse("member \"", member.name, "\": expected at least one byte, got none");
     if (!member.is_entry) continue;
     ++entry_count;
     if (member.type != MemberType::tflite && member.type != MemberType::onnx)
@@ -71,33 +71,52 @@ void require_sealable(const PackageSource& source) {
   if (entry_count != 1) refuse("members: expected one entry, got ", entry_count);
 }
 
-// The layout of the payload, which is never assembled in memory.
+// The payload, which is never assembled in memory: read once, from its beginning to its end.
 class Payload {
  public:
   explicit Payload(const std::vector<MemberSource>& members) : members_(members) {
     for (const MemberSource& member : members) {
       offsets_.push_back(round_up(size_bytes_, kMemberAlignment));
-      size_bytes_ = offsets_.back() + member.bytes.size();
+      size_bytes_ = offsets_.back() + member.size_bytes();
     }
   }
   uint64_t size_bytes() const { return size_bytes_; }
   uint64_t offset(size_t member) const { return offsets_[member]; }
+  // Of a member's bytes as they were read; known once all of the payload was.
+  const Digest& digest(size_t member) const { return digests_[member]; }
 
-  // Copies the payload's bytes from `offset` on.
-  void copy(uint64_t offset, std::span<std::byte> out) const {
+  // Fills `out` with what follows the bytes that were read before.
+  void read(std::span<std::byte> out) {
     std::fill(out.begin(), out.end(), std::byte{0});
-    for (size_t i = 0; i < members_.size(); ++i) {
-      const Bytes bytes = members_[i].bytes;
-      const uint64_t first = std::max(offset, offsets_[i]);
-      const uint64_t last = std::min(offset + out.size(), offsets_[i] + bytes.size());
-      if (first < last) std::memcpy(out.data() + (first - offset), bytes.data() + (first - offsets_[i]), last - first);
+    const uint64_t end = position_ + out.size();
+    while (digests_.size() < members_.size()) {
+      const size_t i = digests_.size();
+      const uint64_t first = std::max(position_, offsets_[i]);
+      const uint64_t member_end = offsets_[i] + members_[i].size_bytes();
+      const uint64_t last = std::min(end, member_end);
+      if (first < last) copy(i, first - offsets_[i], out.subspan(first - position_, last - first));
+      if (end < member_end) break;
+      digests_.push_back(hash_.finish());
     }
+    position_ = end;
   }
 
  private:
+  void copy(size_t member, uint64_t offset, std::span<std::byte> out) {
+    if (const File* file = members_[member].file) {
+      file->read_at(offset, out);
+    } else {
+      std::memcpy(out.data(), members_[member].bytes.data() + offset, out.size());
+    }
+    hash_.add(out);
+  }
+
   const std::vector<MemberSource>& members_;
   std::vector<uint64_t> offsets_;
   uint64_t size_bytes_ = 0;
+  uint64_t position_ = 0;
+  Sha256 hash_;  // of the member that is being read
+  std::vector<Digest> digests_;
 };
 
 std::vector<std::byte> write_body(const PackageSource& source, const Payload& payload, const PackageFacts& facts) {
@@ -132,8 +151,8 @@ std::vector<std::byte> write_body(const PackageSource& source, const Payload& pa
     put(row, MemberAt::kType, member.type);
     put(row, MemberAt::kFlags, member.is_entry ? kEntryFlag : uint16_t{0});
     put(row, MemberAt::kOffset, payload.offset(i));
-    put(row, MemberAt::kSize, static_cast<uint64_t>(member.bytes.size()));
-    put(row, MemberAt::kDigest, sha256(member.bytes));
+    put(row, MemberAt::kSize, member.size_bytes());
+    put(row, MemberAt::kDigest, payload.digest(i));
   }
   put_text(body, metadata_offset, source.metadata);
   return body;
@@ -187,7 +206,7 @@ Digest seal_package_with(const Secret* content_key, const Digest& salt, const Pa
                          const std::vector<const PrivateKey*>& signers, const std::string& path,
                          const SealProgress& progress) {
   require_sealable(source);
-  const Payload payload(source.members);
+  Payload payload(source.members);
   PackageFacts facts;
   facts.name = source.name;
   facts.aead = source.aead;
@@ -201,8 +220,6 @@ Digest seal_package_with(const Secret* content_key, const Digest& salt, const Pa
   if (facts.payload_bytes > kMaxPayloadBytes || facts.chunk_count > kMaxChunks) {
     throw Error(Code::bad_input, "payload: expected at most ", kMaxChunks, " chunks, got ", facts.chunk_count);
   }
-  std::vector<std::byte> body = write_body(source, payload, facts);
-
   std::optional<Derived> derived;
   std::optional<Aead> cipher;
   if (source.aead) {
@@ -220,17 +237,18 @@ Digest seal_package_with(const Secret* content_key, const Digest& salt, const Pa
     const auto chunk = std::span(stored).first(size);
     if (cipher) {
       Tag tag;
-      payload.copy(offset, std::span(plain).first(size));
+      payload.read(std::span(plain).first(size));
       cipher->seal(nonce_of(i, facts.chunk_count), {}, Bytes(plain).first(size), chunk, tag);
       put(table, i * kRowBytes + RowAt::kTag, tag);
     } else {
-      payload.copy(offset, chunk);
+      payload.read(chunk);
     }
     put(table, i * kRowBytes + RowAt::kDigest, sha256(chunk));
     file.write_at(facts.payload_offset + offset, chunk);
     if (progress) progress(offset + size, facts.payload_bytes);
   }
   wipe(plain);
+  std::vector<std::byte> body = write_body(source, payload, facts);
   put(body, BodyAt::kTableDigest, sha256(Bytes(table).first(kRowBytes * facts.chunk_count)));
   if (source.aead) {
     put(body, BodyAt::kSalt, salt);

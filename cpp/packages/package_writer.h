@@ -10,15 +10,19 @@
 #include "crypto/crypto.h"
 #include "packages/package_format.h"
 #include "packages/package_reader.h"
+#include "system/file.h"
 
 namespace edgeward {
 
-// A member that is to be sealed. The bytes are borrowed.
+// A member that is to be sealed: bytes, or a file that is read while it is sealed. Either is borrowed.
 struct MemberSource {
   std::string name;
   MemberType type;
   bool is_entry;
   Bytes bytes;
+  const File* file = nullptr;
+
+  uint64_t size_bytes() const { return file != nullptr ? file->size_bytes() : bytes.size(); }
 };
 
 // What is to be sealed; the fields mean what they mean in PackageFacts.
@@ -46,8 +50,9 @@ struct Sealed {
 // Called with payload bytes done and to do, from the calling thread. What it throws ends the sealing.
 using SealProgress = std::function<void(uint64_t done_bytes, uint64_t total_bytes)>;
 
-// Writes a package at `path` under a fresh content key. Throws Error(bad_input) for a source that the format cannot
-// hold, std::filesystem::filesystem_error.
+// Writes a package at `path` under a fresh content key, in as much memory as its table and a few chunks take. Throws
+// Error(bad_input) for a source that the format cannot hold or a file that has become shorter,
+// std::filesystem::filesystem_error.
 Sealed seal_package(const PackageSource& source, const std::vector<const PrivateKey*>& signers, const std::string& path,
                     const SealProgress& progress);
 

@@ -13,6 +13,7 @@
 #include "model_files/external_data.h"
 #include "model_files/model_format.h"
 #include "model_files/onnx_file.h"
+#include "model_files/tflite_outline.h"
 #include "python/arrays.h"
 #include "python/litert_interpreter.h"
 #include "python/strings.h"
@@ -77,6 +78,11 @@ Block copy_of(const py::buffer& buffer) {
 }
 
 Block read_source(const py::object& source) {
+  if (py::isinstance<File>(source)) {
+    const File& file = source.cast<const File&>();
+    const Unlocked released;
+    return read_file(file);
+  }
   if (!py::isinstance<py::str>(source)) return copy_of(py::reinterpret_borrow<py::buffer>(source));
   const std::string path = path_of(source);
   const Unlocked released;
@@ -94,9 +100,9 @@ std::unique_ptr<Model> opened(Block file, const EngineLibrary& library, int thre
 
 std::unique_ptr<PyModel> make_model(const py::object& source, const std::string& engine,
                                     const std::string& library_path, const std::string& version, int threads,
-                                    bool shows_log, const std::map<std::string, py::buffer>& files) {
+                                    bool shows_log, const std::map<std::string, py::object>& files) {
   std::vector<ExternalData> external;
-  for (const auto& [name, bytes] : files) external.push_back({name, copy_of(bytes)});
+  for (const auto& [name, content] : files) external.push_back({name, read_source(content)});
   Block file = read_source(source);
   const Bytes content{file.data(), file.size_bytes()};
   if (py::isinstance<py::str>(source) && model_format(content) == ModelFormat::onnx) {
@@ -106,6 +112,23 @@ std::unique_ptr<PyModel> make_model(const py::object& source, const std::string&
   }
   return model_of(std::move(file), {engine, library_path, version, shows_log ? EngineLog::shown : EngineLog::quiet},
                   threads, std::move(external));
+}
+
+std::unique_ptr<PyModel> make_outline(const File& file, const std::string& engine, const std::string& library_path,
+                                      const std::string& version, int threads, bool shows_log) {
+  Block outline;
+  {
+    const Unlocked released;
+    outline = read_tflite_outline(file);
+  }
+  return model_of(std::move(outline), {engine, library_path, version, shows_log ? EngineLog::shown : EngineLog::quiet},
+                  threads);
+}
+
+py::bytes head_of(const File& file, size_t size_bytes) {
+  std::string head(std::min<uint64_t>(size_bytes, file.size_bytes()), '\0');
+  file.read_at(0, std::as_writable_bytes(std::span(head)));
+  return head;
 }
 
 std::unique_ptr<PySession> make_session(const PyModel& model, const std::optional<std::string>& signature) {
@@ -355,11 +378,28 @@ void bind_model_and_session(py::module_& module) {
   for (const py::handle type : {py::handle(model), py::handle(session)}) {
     reinterpret_cast<PyTypeObject*>(type.ptr())->tp_new = nullptr;
   }
+}
+
+void bind_opening(py::module_& module) {
+  py::class_<File, std::shared_ptr<File>>(module, "ModelFile", "A model file, opened once and read as it is needed.")
+      .def_static(
+          "open",
+          [](const py::object& path) {
+            const std::string name = path_of(path);
+            const Unlocked released;
+            return std::make_shared<File>("model file", name, File::Links::followed);
+          },
+          py::arg("path"), "Raises OSError, BadInput when it is no regular file.")
+      .def_property_readonly("size_bytes", &File::size_bytes, "When it was opened.")
+      .def("head", &head_of, py::arg("size_bytes"), "The first bytes of it, as many as there are.");
   module.def("open_model", &make_model, py::arg("source"), py::arg("engine"), py::arg("library"), py::arg("version"),
              py::arg("threads"), py::arg("shows_log") = false, py::arg("external") = py::dict(),
-             "A Model from a path (str) or bytes, in the engine whose library is located at `library`.\n\n"
+             "A Model from a path (str), a ModelFile or bytes, in the engine whose library is located at `library`.\n\n"
              "With `shows_log` what the engine writes comes to standard error, beside the reasons of failures. "
-             "`external` are the bytes of the files that an .onnx keeps tensors in, by name.");
+             "`external` are the files that an .onnx keeps tensors in, by name, each a ModelFile or bytes.");
+  module.def("open_outline", &make_outline, py::arg("file"), py::arg("engine"), py::arg("library"), py::arg("version"),
+             py::arg("threads"), py::arg("shows_log") = false,
+             "A Model of a .tflite without its large weights, to be described and not to be run.");
 }
 
 }  // namespace
@@ -397,6 +437,7 @@ void set_session_strings(PySession& self) {
 void bind_models(py::module_& module) {
   bind_values(module);
   bind_model_and_session(module);
+  bind_opening(module);
   module.def(
       "model_format",
       [](const py::bytes& head) {

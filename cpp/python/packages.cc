@@ -157,11 +157,25 @@ std::unique_ptr<PyModel> open_entry(const Payload& payload, const std::string& e
                   threads, std::move(external));
 }
 
+py::list list_of(const std::vector<std::string>& texts) {
+  py::list list;
+  for (const std::string& text : texts) list.append(text);
+  return list;
+}
+
 py::list external_data_of(const py::buffer& model) {
   const Borrowed file(model);
-  py::list names;
-  for (const std::string& name : external_data_names(file.bytes())) names.append(name);
-  return names;
+  return list_of(external_data_names(file.bytes()));
+}
+
+py::list external_data_of_file(const File& file) {
+  std::vector<std::string> names;
+  {
+    const Unlocked released;
+    const Block block = read_file(file);
+    names = external_data_names({block.data(), block.size_bytes()});
+  }
+  return list_of(names);
 }
 
 using Signers = std::vector<const PrivateKey*>;
@@ -174,10 +188,11 @@ const Signers& checked(const Signers& signers) {
   return signers;
 }
 
-// What Python fills to have it sealed. The members' bytes stay pinned as long as this lives.
+// What Python fills to have it sealed. The members' bytes stay pinned, and their files open, as long as this lives.
 struct PySource {
   PackageSource source;
   std::vector<std::unique_ptr<Borrowed>> pinned;
+  std::vector<std::shared_ptr<const File>> files;
 };
 
 void add_member(PySource& self, const std::string& name, const std::string& type, bool is_entry,
@@ -185,6 +200,13 @@ void add_member(PySource& self, const std::string& name, const std::string& type
   const MemberType member_type = value_of(kMemberTypes, type, "member type");
   self.pinned.push_back(std::make_unique<Borrowed>(bytes));
   self.source.members.push_back({name, member_type, is_entry, self.pinned.back()->bytes()});
+}
+
+void add_member_file(PySource& self, const std::string& name, const std::string& type, bool is_entry,
+                     std::shared_ptr<File> file) {
+  const MemberType member_type = value_of(kMemberTypes, type, "member type");
+  self.files.push_back(std::move(file));
+  self.source.members.push_back({name, member_type, is_entry, {}, self.files.back().get()});
 }
 
 struct PySealed {
@@ -456,7 +478,9 @@ void bind_sealing(py::module_& module) {
           },
           "One of CIPHERS, or None: not encrypted.")
       .def("add_member", &add_member, py::arg("name"), py::arg("type"), py::arg("is_entry"), py::arg("bytes"),
-           "Adds a file, by a type that Member.type may be. Its bytes are pinned, not copied.");
+           "Adds a file, by a type that Member.type may be. Its bytes are pinned, not copied.")
+      .def("add_file", &add_member_file, py::arg("name"), py::arg("type"), py::arg("is_entry"), py::arg("file"),
+           "The same out of a ModelFile, which is read when it is sealed.");
 
   py::class_<PySealed>(module, "Sealed", "A package that was written.")
       .def_property_readonly(
@@ -468,6 +492,7 @@ void bind_sealing(py::module_& module) {
   module.def("seal_package", &seal, py::arg("path"), py::arg("source"), py::arg("signers"), py::arg("progress"),
              "Writes a package, whole or not at all, and tells what was Sealed. `progress` is called with payload "
              "bytes done and to do. Raises OSError, BadInput.");
+  module.def("external_data_of_file", &external_data_of_file, py::arg("file"), "The same of a ModelFile.");
   module.def("external_data_of", &external_data_of, py::arg("model"),
              "The names of the files that an .onnx keeps tensors in. Raises MalformedModel, UnsupportedModel.");
 }

@@ -86,13 +86,14 @@ void File::read_at(uint64_t offset, std::span<std::byte> out) const {
   }
 }
 
-Block read_file(const std::string& path) {
-  const File file("model file", path, File::Links::followed);
+Block read_file(const File& file) {
   const bool is_large = file.size_bytes() >= kLargePageBytes;
   Block block = is_large ? Block::pages(file.size_bytes()) : Block::uninitialized(file.size_bytes());
   file.read_at(0, {block.data(), block.size_bytes()});
   return block;
 }
+
+Block read_file(const std::string& path) { return read_file(File("model file", path, File::Links::followed)); }
 
 void sync_directory_of(const std::string& path) {
   const size_t slash = path.rfind('/');

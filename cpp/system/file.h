@@ -55,7 +55,8 @@ class File {
   uint32_t permissions_;
 };
 
-// Reads a whole model file. Throws as File does.
+// Reads a whole model file. Both throw as File does.
+Block read_file(const File& file);
 Block read_file(const std::string& path);
 
 // Makes durable that the name `path` exists, or that it does not. Throws std::filesystem::filesystem_error.

@@ -89,6 +89,13 @@ Block Block::pages(size_t size_bytes) {
   return {std::move(allocation), pages.data, size_bytes};
 }
 
+Block Block::sparse(size_t size_bytes) {
+  Block block = pages(size_bytes);
+  madvise(block.data_, size_bytes, MADV_NOHUGEPAGE);
+  block.is_sparse_ = true;
+  return block;
+}
+
 Block Block::secret(size_t size_bytes) {
   const Pages pages = map_pages(size_bytes);
   madvise(pages.data, pages.size_bytes, MADV_DONTDUMP);

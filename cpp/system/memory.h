@@ -33,6 +33,9 @@ class Block {
   static Block zeroed(size_t size_bytes);
   // Zeroed pages, beginning at a page. From kLargePageBytes on, large pages where the system has them.
   static Block pages(size_t size_bytes);
+  // The same in pages of the smallest size, for a file of which something is left out: zeroes that nobody writes take
+  // no memory.
+  static Block sparse(size_t size_bytes);
   // The same for secrets: left out of core dumps, not swapped as far as the process may lock memory, and wiped before
   // the pages return to the system.
   static Block secret(size_t size_bytes);
@@ -47,6 +50,8 @@ class Block {
   std::byte* data() const { return data_; }
   size_t size_bytes() const { return size_bytes_; }
   explicit operator bool() const { return data_ != nullptr; }
+  // Whether it was made by sparse().
+  bool is_sparse() const { return is_sparse_; }
 
  private:
   Block(size_t size_bytes, void* (*allocate)(size_t));
@@ -56,6 +61,7 @@ class Block {
   std::shared_ptr<void> allocation_;  // shared by the parts of one block
   std::byte* data_ = nullptr;         // inside the allocation
   size_t size_bytes_ = 0;
+  bool is_sparse_ = false;
 };
 
 }  // namespace edgeward

@@ -321,6 +321,27 @@ def _layer_nodes(
             return [helper.make_node("Softmax", [source], [target], axis=1)]
 
 
+def dense(width: int, count: int = 1) -> onnx.ModelProto:
+    """`count` layers of `width` by `width` random weights each: as large as is wanted."""
+    rng = np.random.default_rng(1)
+    nodes, weights = [], []
+    for i in range(count):
+        weight = rng.standard_normal((width, width), np.float32) / np.float32(width)
+        weights.append(_constant(f"w{i}", weight))
+        nodes.append(helper.make_node("MatMul", [f"y{i - 1}" if i else "x", f"w{i}"], [f"z{i}"]))
+        nodes.append(helper.make_node("Relu", [f"z{i}"], [f"y{i}"]))
+    graph = helper.make_graph(
+        nodes,
+        "dense",
+        [_value("x", "float32", (1, width))],
+        [_value(f"y{count - 1}", "float32", (1, width))],
+        weights,
+    )
+    return helper.make_model(
+        graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
+    )
+
+
 def conv() -> bytes:
     """Input "image" [1, 8, 8, 2], output "scores" [1, 5]: convolution, pooling, dense, softmax."""
     return network(nets.small_conv())

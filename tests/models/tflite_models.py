@@ -380,6 +380,19 @@ def _layer_op(layer: nets.Layer, inputs: list[str], target: str) -> Op:
             return Op("SOFTMAX", inputs, [target], {"beta": 1.0})
 
 
+def dense(width: int, count: int = 1) -> bytes:
+    """`count` layers of `width` by `width` random weights each: as large as is wanted."""
+    rng = np.random.default_rng(1)
+    tensors = [Tensor("x", "float32", (1, width))]
+    ops = []
+    for i in range(count):
+        weights = rng.standard_normal((width, width), np.float32) / np.float32(width)
+        inputs = [tensors[-1].name, f"w{i}", ""]
+        tensors += [constant(f"w{i}", weights), Tensor(f"y{i}", "float32", (1, width))]
+        ops.append(Op("FULLY_CONNECTED", inputs, [f"y{i}"], {"activation": NONE}))
+    return model([Subgraph(tensors, ops, ["x"], [f"y{count - 1}"])])
+
+
 def conv() -> bytes:
     """Input "image" [1, 8, 8, 2], output "scores" [1, 5]: convolution, pooling, dense, softmax."""
     return network(nets.small_conv())

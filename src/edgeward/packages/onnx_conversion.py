@@ -7,14 +7,15 @@ import importlib
 import os
 from typing import Any
 
+from edgeward import _core
 from edgeward.errors import EngineMissing, UnsupportedModel
 
 
-def to_ort(model: bytes | str) -> bytes:
+def to_ort(model: bytes | str) -> _core.ModelFile:
     """The .ort of an .onnx file: its path, or its bytes when all of its data is in them.
 
-    Optimised as far as every CPU can run it. Nothing is written to a path. Raises EngineMissing
-    without onnxruntime, UnsupportedModel when it cannot convert this model.
+    Optimised as far as every CPU can run it. It is a file without a name, in memory. Raises
+    EngineMissing without onnxruntime, UnsupportedModel when it cannot convert this model.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when the package is imported
     try:
@@ -30,7 +31,7 @@ def to_ort(model: bytes | str) -> bytes:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.add_session_config_entry("session.save_model_format", "ORT")
     number = os.memfd_create("converted.ort", os.MFD_CLOEXEC)
-    with open(number, "rb") as converted:
+    with open(number, "rb"):
         options.optimized_model_filepath = f"/proc/self/fd/{number}"
         try:
             onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -40,4 +41,4 @@ def to_ort(model: bytes | str) -> bytes:
                 f"model: expected one that converts to .ort, got one that does not ({reason}): "
                 "seal it as it is"
             ) from None
-        return converted.read()
+        return _core.ModelFile.open(options.optimized_model_filepath)

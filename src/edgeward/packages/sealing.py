@@ -5,19 +5,19 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeward import _core
 from edgeward.captures.column_names import require_columns
 from edgeward.engines import choice
-from edgeward.errors import BadInput
+from edgeward.errors import BadInput, EdgewardError
 from edgeward.packages import columns_file, key_wraps
 from edgeward.packages.calibration import calibrated
 from edgeward.packages.contents import CARD, COLUMNS, GOLDEN, LABELS, ORIGINAL, REFERENCE, Contents
 from edgeward.packages.golden import Golden
 from edgeward.packages.onnx_conversion import to_ort
 from edgeward.paths import PathLike
-from edgeward.regular_file import open_regular
 from edgeward.schema import signatures_report
 from edgeward.trust.release import Release
 
@@ -31,12 +31,12 @@ SEALED_BYTES, CALIBRATION_RUNS = "sealed bytes", "calibration runs"  # what prog
 
 
 class Member(NamedTuple):
-    """A file to be sealed; its type is one that _core.Member.type may be."""
+    """What is to be sealed: bytes, or a file that is read then. Types are those of _core.Member."""
 
     name: str
     type: str
     is_entry: bool
-    content: "Buffer"
+    content: "Buffer | _core.ModelFile"
 
 
 def require_sealable(
@@ -60,9 +60,10 @@ def package_source(
     engine: str | None,
     progress: Progress | None,
 ) -> _core.PackageSource:
-    """All that a package says and holds, not encrypted. Runs the model; raises as Package.seal."""
+    """All that a package says and holds, not encrypted. Opens the model; raises as Package.seal."""
     members = model_members(model, converts, contents.keeps_original)
-    with _opened(members, engine) as opened:
+    runs = bool(contents.golden or contents.calibration)
+    with _opened(members, engine) if runs else _described(members, engine) as opened:
         metadata = {"schema": signatures_report(opened)}
         members += _further_members(opened, contents, progress)
     epoch = release.epoch << _core.EPOCH_SHIFT
@@ -77,8 +78,11 @@ def package_source(
     source.hard_expiry_s = release.not_after_s or 0
     source.binding = release.device_id
     source.metadata = json.dumps(metadata, ensure_ascii=False, sort_keys=True)
-    for member in members:
-        source.add_member(*member)
+    for name, kind, is_entry, content in members:
+        if isinstance(content, _core.ModelFile):
+            source.add_file(name, kind, is_entry, content)
+        else:
+            source.add_member(name, kind, is_entry, content)
     return source
 
 
@@ -106,58 +110,62 @@ def model_members(model: "PathLike | Buffer", converts: bool, keeps_original: bo
     """The model in the form that a package holds, and the files that belong to it.
 
     The entry comes first, page-aligned. With `converts` an .onnx becomes an .ort, in which its
-    external data is; else they are members each. Raises BadInput, OSError, and as to_ort.
+    external data is; else they are members each. Files are opened, and read when they are sealed.
+    Raises BadInput, OSError, and as to_ort.
     """
-    is_path = isinstance(model, (str, os.PathLike))
     path = os.fsdecode(model) if isinstance(model, (str, os.PathLike)) else ""
-    content = _read_model(path) if is_path else bytes(memoryview(model).cast("B"))  # type: ignore[arg-type]
-    model_format = choice.format_of(content[: choice.HEAD_BYTES])
+    content: bytes | _core.ModelFile
+    if isinstance(model, (str, os.PathLike)):
+        content = _core.ModelFile.open(path)
+    else:
+        content = model if isinstance(model, bytes) else bytes(memoryview(model).cast("B"))
+    model_format = choice.format_of(_head(content))
     if model_format != "onnx":
         kind = "tflite" if model_format == "tflite" else "onnx"
         return [Member(ENTRY_NAMES[model_format], kind, True, content)]
     external = _external_data(content, path)
     if not converts:
         return [Member(ENTRY_NAMES["onnx"], "onnx", True, content), *external]
-    members = [Member(ENTRY_NAMES["ort"], "onnx", True, to_ort(path if external else content))]
+    source = content if isinstance(content, bytes) else path
+    members = [Member(ENTRY_NAMES["ort"], "onnx", True, to_ort(source))]
     if keeps_original:
         members.append(Member(ORIGINAL, "auxiliary", False, content))
         members += [member._replace(type="auxiliary") for member in external]
     return members
 
 
-def _external_data(model: bytes, path: str) -> list[Member]:
+def _external_data(model: bytes | _core.ModelFile, path: str) -> list[Member]:
     """The files beside the .onnx at `path` that hold its tensors."""
+    if isinstance(model, _core.ModelFile):
+        names = _core.external_data_of_file(model)
+    else:
+        names = _core.external_data_of(model)
     members = []
-    for name in _core.external_data_of(model):
+    for name in names:
         if os.path.basename(name) != name or name in (".", ".."):
             raise BadInput(
                 f'model: external data: expected the name of a file beside it, got "{name}"'
             )
         if not path:
             raise BadInput(f'model: expected its path, since its data lies in "{name}", got bytes')
-        content = _read(os.path.join(os.path.dirname(path), name))
+        content = _core.ModelFile.open(os.path.join(os.path.dirname(path), name))
         members.append(Member(name, "onnx-external", False, content))
     return members
 
 
-def _read_model(path: str) -> bytes:
-    with open_regular("model file", path) as file:
-        # A file that is no model is refused before the rest of it is read.
-        choice.format_of(file.read(choice.HEAD_BYTES))
-        file.seek(0)
-        return file.read()
+def _head(model: "Buffer | _core.ModelFile") -> bytes:
+    if isinstance(model, _core.ModelFile):
+        return model.head(choice.HEAD_BYTES)
+    return bytes(memoryview(model)[: choice.HEAD_BYTES])
 
 
-def _read(path: str) -> bytes:
-    with open_regular("model file", path) as file:
-        return file.read()
+def _size_bytes(model: "Buffer | _core.ModelFile") -> int:
+    return model.size_bytes if isinstance(model, _core.ModelFile) else len(memoryview(model))
 
 
 def _opened(members: Sequence[Member], engine: str | None) -> _core.Model:
     """The entry, able to run, as a device will have it."""
     entry = members[0].content
-    content = memoryview(entry)
-    head = bytes(content[: choice.HEAD_BYTES])
     external = {member.name: member.content for member in members if member.type == "onnx-external"}
 
     def open_model(
@@ -165,7 +173,20 @@ def _opened(members: Sequence[Member], engine: str | None) -> _core.Model:
     ) -> _core.Model:
         return _core.open_model(entry, name, library, version, threads, shows_log, external)
 
-    return choice.opened(open_model, head, len(content), engine, None)
+    return choice.opened(open_model, _head(entry), _size_bytes(entry), engine, None)
+
+
+def _described(members: Sequence[Member], engine: str | None) -> _core.Model:
+    """The entry, which need not be able to run: a .tflite without its large weights."""
+    entry = members[0].content
+    if not isinstance(entry, _core.ModelFile) or members[0].type != "tflite":
+        return _opened(members, engine)
+    try:
+        return choice.opened(
+            partial(_core.open_outline, entry), _head(entry), entry.size_bytes, engine, None
+        )
+    except EdgewardError:
+        return _opened(members, engine)  # to be refused as a device would, if it is
 
 
 def _further_members(

@@ -36,6 +36,28 @@ TEST_CASE("the published vectors come out byte for byte") {
         "8a08d96e56c187d7061fd8b8c3f582727c2d0d0297cb3c6a22083c68cc9486fe");
 }
 
+TEST_CASE("a member out of a file is sealed as its bytes are") {
+  const PackageBench bench;
+  const auto model = demo_model(70'000);
+  const std::string path = write_file(bench.directory.at("model"), std::string(text_of(model)));
+  const File file("model file", path, File::Links::followed);
+  for (const auto aead : {std::optional<AeadAlgorithm>(), std::optional(AeadAlgorithm::aes_256_gcm)}) {
+    auto source = demo_source(model, aead);
+    const Digest expected = bench.seal(source);
+    const std::string content = content_of(bench.path());
+    source.members[0].bytes = {};
+    source.members[0].file = &file;
+    CHECK(bench.seal(source) == expected);
+    CHECK(content_of(bench.path()) == content);
+  }
+  auto source = demo_source(model, std::nullopt);
+  source.members[0].file = &file;
+  std::filesystem::resize_file(path, 60'000);
+  const std::string before = content_of(bench.path());
+  check_refusal(Code::bad_input, {path, "it changed while it was read"}, [&] { bench.seal(source); });
+  CHECK(content_of(bench.path()) == before);
+}
+
 TEST_CASE("two packages of one source have different keys") {
   const PackageBench bench;
   const auto model = demo_model(5000);

@@ -1,6 +1,7 @@
 #include "system/memory.h"
 
 #include <doctest/doctest.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstring>
@@ -92,8 +93,24 @@ TEST_CASE("the slack that is promised can be read, up to the last byte before a 
   CHECK(readable_slack(pages.end(), 0) == 0);
 }
 
+TEST_CASE("a sparse block has only the pages that were written, of the smallest size, and says that it is sparse") {
+  constexpr size_t kBytes = 3 * kLargePageBytes;
+  Block block = Block::sparse(kBytes);
+  block.data()[kLargePageBytes] = std::byte{1};
+  const auto mapping = try_mapping_of(block.data());
+  REQUIRE(mapping.has_value());
+  CHECK(mapping->flags.count("nh") == 1);
+  std::vector<unsigned char> resident(kBytes / kPage);
+  REQUIRE(mincore(block.data(), kBytes, resident.data()) == 0);
+  CHECK(std::count_if(resident.begin(), resident.end(), [](unsigned char page) { return (page & 1) != 0; }) == 1);
+  CHECK(block.is_sparse());
+  const Block moved = std::move(block);
+  CHECK(moved.is_sparse());
+  CHECK_FALSE(Block::pages(kBytes).is_sparse());
+}
+
 TEST_CASE("a block of pages is zeros that begin a page, with readable bytes behind them") {
-  for (const auto& make : {Block::pages, Block::secret}) {
+  for (const auto& make : {Block::pages, Block::sparse, Block::secret}) {
     for (const size_t size : interesting_sizes()) {
       CAPTURE(size);
       const Block block = make(size);
