@@ -44,6 +44,7 @@ struct TfliteOperator {
   size_t index;
   int32_t code;
   std::string_view custom_name;
+  Bytes custom_options;
   uint8_t options_type;  // member of BuiltinOptions, 0: none
   FlatTable options;
   uint8_t options_2_type;
@@ -75,15 +76,17 @@ class TfliteCheck {
       : operation_(operation), name_(name), tensors_(tensors), subgraphs_(subgraphs) {}
 
   const TfliteOperator& operation() const { return operation_; }
+  // What messages begin with.
+  std::string where() const { return text(operation_, name_); }
 
   template <class... Parts>
   [[noreturn]] void refuse(const Parts&... parts) const {
-    throw Error(Code::malformed_model, text(operation_, name_), ": ", parts...);
+    throw Error(Code::malformed_model, where(), ": ", parts...);
   }
   // For what the format allows and the kernels cannot handle.
   template <class... Parts>
   [[noreturn]] void unsupported(const Parts&... parts) const {
-    throw Error(Code::unsupported_model, text(operation_, name_), ": ", parts...);
+    throw Error(Code::unsupported_model, where(), ": ", parts...);
   }
 
   // ---- What the operator has.

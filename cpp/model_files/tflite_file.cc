@@ -373,6 +373,7 @@ class Reader {
     operation.index = index;
     operation.code = builtin_code(code);
     operation.custom_name = codes_[code].string(schema::operator_code::custom_code);
+    operation.custom_options = custom_options(table, operation);
     operation.options_type = table.scalar<uint8_t>(schema::operation::builtin_options_type, 0);
     operation.options = table.table(schema::operation::builtin_options);
     operation.options_2_type = table.scalar<uint8_t>(schema::operation::builtin_options_2_type, 0);
@@ -383,14 +384,20 @@ class Reader {
     return operation;
   }
 
+  // Those inside the flatbuffer, if there are any, even of no bytes: engines look behind it only where there are none.
+  Bytes custom_options(const FlatTable& table, const TfliteOperator& operation) const {
+    const auto options = table.vector<uint8_t>(schema::operation::custom_options);
+    Bytes bytes(options.data(), options.size());
+    const auto offset = table.scalar<uint64_t>(schema::operation::large_custom_options_offset, 0);
+    if (offset <= 1) return bytes;
+    const auto size = table.scalar<uint64_t>(schema::operation::large_custom_options_size, 0);
+    const Bytes behind = bytes_behind(file_, end_, offset, size, text(operation) + ": options");
+    return table.has(schema::operation::custom_options) ? bytes : behind;
+  }
+
   void check_operator_at(uint32_t subgraph, uint32_t index, const FlatTable& table, std::vector<Source>& sources) {
     std::vector<TfliteValue>& values = values_[subgraph];
     const TfliteOperator operation = operation_at(subgraph, index, table);
-    const auto options_offset = table.scalar<uint64_t>(schema::operation::large_custom_options_offset, 0);
-    if (options_offset > 1) {
-      const auto size = table.scalar<uint64_t>(schema::operation::large_custom_options_size, 0);
-      bytes_behind(file_, end_, options_offset, size, text(operation) + ": options");
-    }
     for (uint32_t i = 0; i < operation.inputs.size(); ++i) {
       const int32_t input = operation.inputs[i];
       if (input == -1 && is_optional_input(operation, i)) continue;

@@ -5,6 +5,7 @@
 
 #include "model_files/tflite_arithmetic.h"
 #include "model_files/tflite_control_flow.h"
+#include "model_files/tflite_custom.h"
 #include "model_files/tflite_layers.h"
 #include "model_files/tflite_recurrent.h"
 #include "model_files/tflite_shaping.h"
@@ -288,6 +289,10 @@ const Rule* find_rule(int32_t code) {
   return rule != std::end(kRules) && rule->code == code ? rule : nullptr;
 }
 
+constexpr int32_t kCustom = 32;
+
+std::string custom_text(const TfliteOperator& operation) { return "CUSTOM " + std::string(operation.custom_name); }
+
 void check_counts_and_options(const TfliteCheck& check, const Rule& rule) {
   const TfliteOperator& operation = check.operation();
   check.expect_count("inputs", operation.inputs.size(), rule.min_inputs, rule.max_inputs);
@@ -301,9 +306,7 @@ void check_counts_and_options(const TfliteCheck& check, const Rule& rule) {
 }  // namespace
 
 std::string text(const TfliteOperator& operation) {
-  constexpr int32_t kCustom = 32;
-  if (operation.code == kCustom && !operation.custom_name.empty())
-    return text(operation, "CUSTOM " + std::string(operation.custom_name));
+  if (operation.code == kCustom && !operation.custom_name.empty()) return text(operation, custom_text(operation));
   const Rule* rule = find_rule(operation.code);
   return rule != nullptr ? text(operation, rule->name)
                          : text(operation, "operator code " + std::to_string(operation.code));
@@ -312,6 +315,7 @@ std::string text(const TfliteOperator& operation) {
 bool is_optional_input(const TfliteOperator& operation, uint32_t index) {
   const Rule* rule = find_rule(operation.code);
   if (rule == nullptr) return true;
+  if (operation.code == kCustom) return !tflite_custom::has_rule(operation.custom_name);
   return index < 64 && (rule->optional_inputs & input_bit(index)) != 0;
 }
 
@@ -319,6 +323,9 @@ void check_operator(const TfliteOperator& operation, std::span<TfliteValue> tens
                     std::span<const TfliteInterface> subgraphs) {
   const Rule* rule = find_rule(operation.code);
   if (rule == nullptr) return;
+  if (operation.code == kCustom) {
+    return tflite_custom::check_custom(TfliteCheck(operation, custom_text(operation), tensors, subgraphs));
+  }
   const TfliteCheck check(operation, rule->name, tensors, subgraphs);
   check_counts_and_options(check, *rule);
   if (rule->check != nullptr) rule->check(check);

@@ -34,7 +34,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from models import onnx_models, stateful_models, tflite_models, unwritten_models
+from models import custom_models, onnx_models, stateful_models, tflite_models, unwritten_models
 from models.value_shapes import ALL as VALUE_SHAPES
 
 REAL_MODELS = Path(__file__).resolve().parents[3] / "shared" / "models"
@@ -104,7 +104,7 @@ def seeds(engine: str) -> tuple[tuple[Seed, ...], ...]:
             small.append(Seed(f"{name}.with_runtime_opt.ort", data))
         networks += [Seed(f"{seed.name}>ort", onnx_models.to_ort(seed.data)) for seed in networks]
     else:
-        makers = tflite_models.ALL | tflite_models.ALIKE | stateful_models.ALL
+        makers = tflite_models.ALL | tflite_models.ALIKE | stateful_models.ALL | custom_models.ALL
         makers |= {"frames": tflite_models.frames, **unwritten_models.of(engine)}
         small = [Seed(f"{name}.tflite", make()) for name, make in makers.items()]
         if engine == "litert-interpreter":

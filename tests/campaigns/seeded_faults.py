@@ -47,6 +47,7 @@ JUDGED_TESTS = "tests/captures/test_judged_windows.py::test_"
 LEDGER_TESTS = "tests/captures/test_statistics_ledger.py::test_"
 WINDOWS_TESTS = "tests/captures/test_windows.py::test_"
 VECTORS = "tests/packages/test_package_vectors.py::test_a_package_gets_the_answer_it_must"
+FLEXBUFFER_TESTS = "tests/cpp/model_files/test_flexbuffer.cc::"
 KEY_TESTS = "tests/trust/test_device_key.py::test_"
 
 PACKAGE_FORMAT = [
@@ -928,6 +929,33 @@ LITERT_INTERPRETER = [
     ),
 ]
 
+FLEXBUFFER = [
+    (
+        "if (length == limit) refuse(",
+        "if (false) refuse(",
+        FLEXBUFFER_TESTS + "what leaves its bytes is named",
+    ),
+    (
+        "if (count > (bytes_.size() - position) / bytes_each)",
+        "if (count > bytes_.size())",
+        FLEXBUFFER_TESTS + "no cut, flip or byte more makes it read outside",
+    ),
+    (
+        "if (offset > position) refuse(",
+        "if (false) refuse(",
+        FLEXBUFFER_TESTS + "no cut, flip or byte more makes it read outside",
+    ),
+]
+
+TFLITE_CUSTOM = [
+    (
+        "if (boxes && numbers && *numbers < ",
+        "if (boxes && numbers && *numbers < 0 * ",
+        "tests/cpp/model_files/test_tflite_custom.cc::"
+        "custom operators that kernels cannot bear are refused",
+    ),
+]
+
 FAULTS = [
     Fault(file, *fault)
     for file, faults in {
@@ -960,6 +988,8 @@ FAULTS = [
         "src/edgeward/captures/ticker.py": TICKER,
         "src/edgeward/packages/reference_statistics.py": REFERENCE_STATISTICS,
         "cpp/python/litert_interpreter.cc": LITERT_INTERPRETER,
+        "cpp/model_files/flexbuffer.cc": FLEXBUFFER,
+        "cpp/model_files/tflite_custom.cc": TFLITE_CUSTOM,
         "cpp/bytes/json.cc": JSON,
         "cpp/bytes/base64.cc": BASE64,
         "cpp/packages/key_wrap.cc": KEY_WRAP,

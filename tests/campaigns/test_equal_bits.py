@@ -13,7 +13,7 @@ import equal_bits
 import numpy as np
 import pytest
 from equal_bits import EXCEPTIONS, Verdict, compare_in_child, reason, same_bits
-from models import single_operators, tflite_models
+from models import custom_models, single_operators, tflite_models
 from models.tflite_writer import BUILTINS
 
 ELSEWHERE = {
@@ -51,6 +51,11 @@ def test_other_models_give_equal_bits(name: str) -> None:
 @pytest.mark.parametrize("name", tflite_models.ALIKE)
 def test_models_of_tensors_that_are_alike_give_equal_bits(name: str) -> None:
     assert compare_in_child(name, tflite_models.ALIKE[name]()).verdict == Verdict.EQUAL
+
+
+@pytest.mark.parametrize("name", custom_models.ALL)
+def test_models_of_custom_operators_give_equal_bits(name: str) -> None:
+    assert compare_in_child(name, custom_models.ALL[name]()).verdict == Verdict.EQUAL
 
 
 def test_a_file_that_only_the_interpreter_runs_is_unexpected(tmp_path: Path) -> None:

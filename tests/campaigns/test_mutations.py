@@ -12,6 +12,7 @@ from pathlib import Path
 import mutations
 import numpy as np
 import pytest
+from models import custom_models, unwritten_models
 from models.tflite_writer import (
     NONE,
     VALID,
@@ -91,6 +92,16 @@ def depthwise(*bias: str) -> bytes:
     return model([Subgraph(tensors, [op], ["x"], ["y"])])
 
 
+def changed(file: bytes, source: bytes, replacement: bytes) -> bytes:
+    assert file.count(source) == 1
+    return file.replace(source, replacement)
+
+
+DETECTIONS = unwritten_models.detections()
+# The keys' offset and width in its options, and how many keys there are.
+KEYS = b"\x0c\0\0\0\1\0\0\0\t"
+FAR_KEYS = b"\xff\xff\xff\x7f\1\0\0\0\t"
+
 # Files that each end the process of an engine given them unchecked; then their like that run.
 KILLERS = {
     "output scale far below the inputs'": (int8_sum(0.5, 0.5, 8.5e-22), "out of range"),
@@ -98,8 +109,19 @@ KILLERS = {
     "scale that is no normal number": (int8_sum(0.5, 2.8e-45, 0.5), "normal positive number"),
     "integers added without a scale": (int8_sum(None, None, None), "without a scale"),
     "no place for a bias": (depthwise(), "2 inputs, expected 3"),
+    "options whose keys are far away": (
+        changed(DETECTIONS, KEYS, FAR_KEYS),
+        "an offset of 2147483647 bytes back",
+    ),
+    "rotation of size 0": (custom_models.rotation(0), "hadamard_size 0"),
 }
-SOUND = {"sum": int8_sum(0.5, 0.5, 0.5), "depthwise": depthwise("bias")}
+SOUND = {
+    "sum": int8_sum(0.5, 0.5, 0.5),
+    "depthwise": depthwise("bias"),
+    "detections": DETECTIONS,
+    "spectrogram": custom_models.spectrogram(),
+    "rotation": custom_models.rotation(),
+}
 
 
 @pytest.mark.parametrize("name", KILLERS)
@@ -113,4 +135,6 @@ def test_a_known_killer_is_refused(name: str) -> None:
 def test_the_sound_model_beside_it_runs(name: str) -> None:
     with ew.load_unsigned(SOUND[name], engine="litert", threads=1) as sound:
         inputs = {spec.name: np.ones(spec.shape, spec.dtype) for spec in sound.inputs}
-        assert np.asarray(sound.predict(inputs)).shape == sound.outputs[0].shape
+        outputs = sound.predict(inputs)
+        first = outputs[sound.outputs[0].name] if isinstance(outputs, dict) else outputs
+        assert first.shape == sound.outputs[0].shape

@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from models import onnx_models, stateful_models, tflite_models, unwritten_models
+from models import custom_models, onnx_models, stateful_models, tflite_models, unwritten_models
 
 
 def string_block(words: list[str]) -> bytes:
@@ -22,7 +22,7 @@ def string_block(words: list[str]) -> bytes:
 
 def write_corpora(directory: Path) -> int:
     """Returns how many files it wrote."""
-    tflite = tflite_models.ALL | tflite_models.ALIKE | stateful_models.ALL
+    tflite = tflite_models.ALL | tflite_models.ALIKE | stateful_models.ALL | custom_models.ALL
     tflite |= unwritten_models.of("litert-interpreter") | {"frames": tflite_models.frames}
     onnx = onnx_models.ALL | onnx_models.SIZES | {"frames": onnx_models.frames}
     corpora = {

@@ -6,27 +6,24 @@
 #include <string>
 #include <vector>
 
-#include "rigs/tflite_model.h"
+#include "rigs/custom_model.h"
 
 namespace edgeward {
 namespace {
 
 using namespace testing;
 
-constexpr int32_t kDequantize = 6, kCustom = 32, kIf = 118;
+constexpr int32_t kDequantize = 6, kIf = 118;
 
-FlatNode custom(const std::string& name) {
-  FlatNode model = one_op({kCustom}, {floats({1, 4})}, {floats({1, 4})});
-  set(at(model, schema::model::operator_codes).nodes[0], string(schema::operator_code::custom_code, name));
-  return model;
-}
-FlatNode detector() { return custom("TFLite_Detection_PostProcess"); }
+FlatNode unknown_custom() { return custom("Unheard", {}, {floats({1, 4})}, {floats({1, 4})}); }
+FlatNode verifier() { return custom("NumericVerify", {}, {int8s({1, 4}, {0.5f}), floats({1, 4})}, {floats({1, 4})}); }
 
 // An IF of which both branches are the detector's subgraph.
 FlatNode branch() {
   Value condition{TfliteType::boolean, {1}};
-  FlatNode model =
-      one_op({kIf, 92, {scalar<int32_t>(0, 1), scalar<int32_t>(1, 1)}}, {condition, floats({1, 4})}, {floats({1, 4})});
+  FlatNode model = one_op({kIf, 92, {scalar<int32_t>(0, 1), scalar<int32_t>(1, 1)}},
+                          {condition, floats({1, 6, 4}), floats({1, 6, 4}), floats({6, 4})},
+                          {floats({1, 2, 4}), floats({1, 2}), floats({1, 2}), floats({1})});
   FlatNode callee = detector();
   FlatNode& subgraph = subgraph_of(callee);
   set(operator_of(callee), scalar<uint32_t>(schema::operation::opcode_index, 1));
@@ -37,7 +34,7 @@ FlatNode branch() {
 
 TEST_CASE("a detector's rows past its count stay unwritten") {
   CHECK(read(detector()).leaves_unwritten);
-  CHECK_FALSE(read(custom("Mfcc")).leaves_unwritten);
+  CHECK_FALSE(read(unknown_custom()).leaves_unwritten);
   CHECK_FALSE(read(neg_model()).leaves_unwritten);
   CHECK_FALSE(read(conv_model()).leaves_unwritten);
 }
@@ -45,11 +42,11 @@ TEST_CASE("a detector's rows past its count stay unwritten") {
 TEST_CASE("unwritten bytes that another operator reads are named by who leaves them") {
   FlatNode model = detector();
   CHECK(read(model).spreading_operator.empty());
-  add_neg(model, {1, 4});
+  add_neg(model, {1, 2, 4});
   const TfliteFile file = read(model);
   CHECK(file.spreading_operator == "subgraph 0, operator 0 (CUSTOM TFLite_Detection_PostProcess)");
   CHECK_FALSE(file.leaves_unwritten);
-  FlatNode harmless = custom("Mfcc");
+  FlatNode harmless = unknown_custom();
   add_neg(harmless, {1, 4});
   CHECK(read(harmless).spreading_operator.empty());
 }
@@ -67,8 +64,7 @@ TEST_CASE("an output of the model that is computed once is refused") {
   stored.data = std::string(4, '\1');
   FlatNode model = one_op({kDequantize}, {stored}, {floats({1, 4})});
   check_refusal(Code::unsupported_model, {"operator 0 (DEQUANTIZE)", expected}, [&] { read(model); });
-  check_refusal(Code::unsupported_model, {"operator 0 (CUSTOM NumericVerify)", expected},
-                [] { read(custom("NumericVerify")); });
+  check_refusal(Code::unsupported_model, {"operator 0 (CUSTOM NumericVerify)", expected}, [] { read(verifier()); });
   add_neg(model, {1, 4});
   CHECK_NOTHROW(read(model));  // the output is another operator's
 }

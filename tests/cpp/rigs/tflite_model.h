@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -125,18 +126,22 @@ inline FlatNode& tensor_of(FlatNode& model, size_t index) {
 }
 inline FlatNode& operator_of(FlatNode& model) { return at(subgraph_of(model), schema::subgraph::operators).nodes[0]; }
 
-// Adds a NEG of tensor 1, the only operator's output of `shape`, whose output is tensor 2 and the graph's.
+// Adds a NEG of the only operator's first output, of `shape`, whose output is the last tensor and the graph's.
 inline void add_neg(FlatNode& model, Ints shape) {
   at(model, schema::model::operator_codes)
       .nodes.push_back({scalar<int32_t>(schema::operator_code::builtin_code, kNeg)});
   FlatNode& subgraph = subgraph_of(model);
+  int32_t first = 0;
+  std::memcpy(&first, at(subgraph, schema::subgraph::outputs).bytes.data(), sizeof(first));
   std::vector<FlatNode> none;
-  at(subgraph, schema::subgraph::tensors).nodes.push_back(tensor_node(floats(std::move(shape)), 2, none));
+  std::vector<FlatNode>& tensors = at(subgraph, schema::subgraph::tensors).nodes;
+  const auto last = static_cast<int32_t>(tensors.size());
+  tensors.push_back(tensor_node(floats(std::move(shape)), tensors.size(), none));
   at(subgraph, schema::subgraph::operators)
       .nodes.push_back({scalar<uint32_t>(schema::operation::opcode_index, 1),
-                        vector<int32_t>(schema::operation::inputs, {1}),
-                        vector<int32_t>(schema::operation::outputs, {2})});
-  set(subgraph, vector<int32_t>(schema::subgraph::outputs, {2}));
+                        vector<int32_t>(schema::operation::inputs, {first}),
+                        vector<int32_t>(schema::operation::outputs, {last})});
+  set(subgraph, vector<int32_t>(schema::subgraph::outputs, {last}));
 }
 
 template <class Edit>
