@@ -143,15 +143,35 @@ void hadamard_rotation(const TfliteCheck& check) {
   if (check.output_shape(0) != input) check.refuse("an output of another shape than ", text(*input), ", the input's");
 }
 
+// A mask is as large as the scores, or 1 where it is shared. The delegate asks that its last dimension is theirs.
+void expect_mask(const TfliteCheck& check, const Shape& scores) {
+  const TfliteCheck::Dims mask = check.shape(3);
+  if (!mask) check.unsupported("a mask of unknown rank");
+  bool fits = mask->rank() >= 1 && mask->rank() <= scores.rank();
+  for (size_t i = 0; fits && i < mask->rank(); ++i) {
+    const int64_t dim = (*mask)[i];
+    const int64_t score = scores[scores.rank() - mask->rank() + i];
+    fits = !is_known(dim) || !is_known(score) || dim == score || dim == 1;
+  }
+  if (!fits) check.refuse("a mask of ", text(*mask), " for scores ", text(scores));
+}
+
 void attention(const TfliteCheck& check) {
   options_of(check);  // of which the delegate finds keys, and passes on where their values stand
-  for (const uint32_t input : {0u, 1u, 2u}) {
+  const TfliteCheck::Dims queries = check.expect_rank(0, 4);
+  const TfliteCheck::Dims keys = check.expect_rank(1, 4);
+  if (!queries || !keys) check.unsupported("an input of unknown rank");
+  if ((*keys)[2] == 0) check.refuse("input 1 ", text(*keys), ", expected heads");
+  // A batch of another size would grow the output, which the file has as large as the queries.
+  const Shape keys_of_queries{(*queries)[0], (*keys)[1], (*keys)[2], (*queries)[3]};
+  for (const uint32_t input : {1u, 2u}) {
     const TfliteCheck::Dims dims = check.expect_rank(input, 4);
-    if (dims && (*dims)[2] == 0) check.refuse("input ", input, " ", text(*dims), ", expected heads");
+    if (dims && !agrees(*dims, keys_of_queries))
+      check.refuse("input ", input, " ", text(*dims), ", expected ", text(keys_of_queries));
   }
-  const TfliteCheck::Dims mask = check.operation().inputs.size() > 3 ? check.shape(3) : TfliteCheck::Dims();
-  if (mask && mask->rank() == 0) check.refuse("a mask without dimensions");
-  check.expect_output(0, check.shape(0));
+  if (check.operation().inputs.size() > 3)
+    expect_mask(check, Shape{(*queries)[0], (*queries)[2], (*queries)[1], (*keys)[1]});
+  check.expect_output(0, queries);
 }
 
 void mixture_of_experts(const TfliteCheck& check) {

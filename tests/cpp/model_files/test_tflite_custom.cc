@@ -49,10 +49,10 @@ FlatNode rotation(int32_t size, Ints input, Ints output) {
                 {floats(std::move(output))});
 }
 
-FlatNode attention(Ints query, Ints key) {
+FlatNode attention(Ints query, Ints key, Ints mask = {1, 1, 5, 5}) {
   const Value keys = floats(std::move(key));
-  return custom("odml.scaled_dot_product_attention", {{"scale", 1}}, {floats(query), keys, keys, floats({1, 1, 5, 5})},
-                {floats(query)});
+  return custom("odml.scaled_dot_product_attention", {{"scale", 1}},
+                {floats(query), keys, keys, floats(std::move(mask))}, {floats(query)});
 }
 
 FlatNode experts(const FlexNumbers& options) {
@@ -126,6 +126,8 @@ TEST_CASE("custom operators that kernels cannot bear are refused") {
       {rotation(4, {3, 8}, {2, 8}), {"an output of another shape than [3, 8]"}},
       {attention({1, 5, 4, 8}, {1, 5, 0, 8}), {"input 1 [1, 5, 0, 8], expected heads"}},
       {attention({5, 4, 8}, {1, 5, 2, 8}), {"input 0 [5, 4, 8], expected rank 4"}},
+      {attention({1, 5, 4, 8}, {2, 5, 2, 8}), {"input 1 [2, 5, 2, 8], expected [1, 5, 2, 8]"}},
+      {attention({1, 5, 4, 8}, {1, 5, 2, 8}, {3, 1, 5, 5}), {"a mask of [3, 1, 5, 5] for scores [1, 4, 5, 5]"}},
       {experts({{"num_experts", 0}}), {"num_experts 0, expected 1 to"}},
       {experts(
            {{"num_experts", 2}, {"num_active_experts", 1}, {"model_dim", 4}, {"hidden_dim", 4}, {"weight_type", 1}}),
