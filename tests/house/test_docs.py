@@ -115,6 +115,17 @@ def test_each_public_name_is_documented():
     assert described >= set(ew.__all__) - {"EngineReport", "Model", "Quantization"}
 
 
+def test_each_error_has_a_remedy():
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    codes = {getattr(ew, name).code for name in ew.__all__ if _is_error(getattr(ew, name))}
+    assert len(codes) >= 20
+    assert {code for code in codes if f"`{code}`" not in text} == set()
+
+
+def _is_error(value):
+    return isinstance(value, type) and issubclass(value, ew.EdgewardError) and "code" in vars(value)
+
+
 def test_each_defence_names_a_test_that_is_there():
     text = (ROOT / "docs" / "security.md").read_text()
     table = text.split("## Defences")[1].split("\n## ")[0]
