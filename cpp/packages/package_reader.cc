@@ -272,6 +272,11 @@ Block PackageReader::open_payload(const Secret* content_key, int threads) const 
   return payload;
 }
 
+void PackageReader::check_payload(const Block& payload) const {
+  for (const Member& member : facts_.members)
+    require_digest(member, sha256(Bytes(payload.data() + member.offset, member.size_bytes)));
+}
+
 Block PackageReader::read_member(const Member& member, const Secret* content_key) const {
   const Opening opening = this->opening(content_key);
   ChunkOpener opener(*file_, facts_, opening.rows, opening.derived);
@@ -286,6 +291,7 @@ Block PackageReader::read_member(const Member& member, const Secret* content_key
     const uint64_t last = std::min(offset + size_bytes, end);
     std::memcpy(bytes.data() + (first - member.offset), chunk.data() + (first - offset), last - first);
   }
+  require_digest(member, sha256(Bytes(bytes.data(), member.size_bytes)));
   return bytes;
 }
 
@@ -312,8 +318,7 @@ void PackageReader::check_members(const Secret* content_key) const {
       }
       hash.add(bytes);
       if (offset < until) continue;
-      if (hash.finish() != member->digest)
-        Section(path(), "member \"" + member->name + "\"").malformed("expected the digest in its row, got another");
+      require_digest(*member, hash.finish());
       ++member;
     }
   }
@@ -326,6 +331,11 @@ Block PackageReader::new_block(uint64_t size_bytes) const {
 // Package-format 2: the bytes between members are zero, so that nothing can be hidden there.
 void PackageReader::require_padding(Bytes between) const {
   Section(path(), "payload").require_zero("between members", between);
+}
+
+void PackageReader::require_digest(const Member& member, const Digest& digest) const {
+  if (digest != member.digest)
+    Section(path(), "member \"" + member.name + "\"").malformed("expected the digest in its row, got another");
 }
 
 }  // namespace edgeward

@@ -62,7 +62,11 @@ class PackageReader {
   // when it is not. Throws Error(malformed_package), Error(wrong_key), Error(out_of_memory).
   Block open_payload(const Secret* content_key, int threads) const;
 
-  // One member alone, likewise, of the chunks that it lies in.
+  // Requires that every member of the payload that open_payload gave has the digest in its row. That is so or not for a
+  // package id, whoever asks. Throws Error(malformed_package).
+  void check_payload(const Block& payload) const;
+
+  // One member alone, likewise, of the chunks that it lies in; its digest is the one in its row.
   Block read_member(const Member& member, const Secret* content_key) const;
 
   // Requires that the payload opens and that every member has the digest in its row, chunk by chunk: as much memory as
@@ -78,6 +82,7 @@ class PackageReader {
   // For what the payload holds.
   Block new_block(uint64_t size_bytes) const;
   void require_padding(Bytes between) const;
+  void require_digest(const Member& member, const Digest& digest) const;
 
   std::unique_ptr<File> file_;
   PackageFacts facts_;

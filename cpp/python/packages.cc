@@ -112,6 +112,11 @@ std::unique_ptr<Payload> open_payload(const PackageReader& package, const Conten
   return std::make_unique<Payload>(Payload{package.open_payload(secret_of(key), threads), package.facts()});
 }
 
+void check_payload(const PackageReader& package, const Payload& payload) {
+  const Unlocked released;
+  package.check_payload(payload.block);
+}
+
 const Member& member_of(const PackageFacts& facts, const std::string& wanted) {
   const auto member =
       std::find_if(facts.members.begin(), facts.members.end(), [&](const Member& row) { return row.name == wanted; });
@@ -361,16 +366,18 @@ void bind_members(py::module_& module) {
            py::arg("shows_log") = false, "The entry as a Model, in the engine whose library is at `library`.");
 }
 
+Policy make_policy(std::string target, const std::optional<py::buffer>& device_id,
+                   std::map<std::string, uint64_t> floors, int64_t now_s,
+                   std::map<std::string, int64_t> publisher_times_s) {
+  return {std::move(target), optional_digest(device_id, "device_id"), std::move(floors), now_s,
+          std::move(publisher_times_s)};
+}
+
 void bind_package(py::module_& module) {
   py::class_<Policy>(module, "Policy", "What this device asks of a package.");
   module.def(
-      "make_policy",
-      [](std::string target, const std::optional<py::buffer>& device_id, std::map<std::string, uint64_t> floors,
-         int64_t now_s, std::map<std::string, int64_t> publisher_times_s) {
-        return Policy{std::move(target), optional_digest(device_id, "device_id"), std::move(floors), now_s,
-                      std::move(publisher_times_s)};
-      },
-      py::arg("target"), py::arg("device_id"), py::arg("floors"), py::arg("now_s"), py::arg("publisher_times_s"),
+      "make_policy", &make_policy, py::arg("target"), py::arg("device_id"), py::arg("floors"), py::arg("now_s"),
+      py::arg("publisher_times_s"),
       "A Policy: this machine, its key's id or None, its floors by model name, Unix seconds, and the latest time that "
       "each publisher's packages have shown.");
   const auto facts = [](auto field) { return [field](const PackageReader& self) { return self.facts().*field; }; };
@@ -438,6 +445,8 @@ void bind_package(py::module_& module) {
            "The bytes of one member alone. Raises as open_payload does, BadInput.")
       .def("open_payload", &open_payload, py::arg("key"), py::arg("threads"),
            "The Payload, with its ContentKey when it is encrypted. Raises MalformedPackage, WrongKey.")
+      .def("check_payload", &check_payload, py::arg("payload"),
+           "Raises MalformedPackage when a member of its Payload has not the digest in its row.")
       .def("resign", &resign_package, py::arg("path"), py::arg("signers"), py::arg("keeps_signatures"),
            "A copy at `path` with other signatures. Raises OSError, MalformedPackage, BadInput.");
 }

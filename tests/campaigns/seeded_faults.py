@@ -463,9 +463,14 @@ TRUST = [
         ATTACKS + "a_clock_ten_years_behind",
     ),
     (
-        "        if not any(package_id in ids for ids in",
-        "        if True or any(package_id in ids for ids in",
+        "        if not self.has_run(package_id):",
+        "        if True or self.has_run(package_id):",
         ATTACKS + "freeze",
+    ),
+    (
+        "if status.st_mode & (stat.S_IWOTH",
+        "if status.st_mode & (0",
+        TRUST_TESTS + "a_file_that_others_can_write_to_is_named",
     ),
     (
         "            raise MalformedRoot(\n                f'trust state",
@@ -550,6 +555,11 @@ PACKAGE_MODULE = [
         "self._key, self._now_s(self._trust))",
         "self._key, 2_000_000_000)",
         ATTACKS + "a_wrap_outside_its_time",
+    ),
+    (
+        "            self.core.check_payload(self._payload)\n",
+        "            pass\n",
+        ATTACKS + "a_publisher_who_signs_another_digest_of_a_member",
     ),
     (
         "        trust.require_current(core.package_id.hex())\n",

@@ -3,8 +3,10 @@
 Each fails when its defence is taken away: tests/campaigns/seeded_faults.py does that, one by one.
 """
 
+import base64
 import hashlib
 import itertools
+import json
 import os
 import shutil
 import struct
@@ -55,12 +57,14 @@ from edgeward import (
     _core,
     load,
 )
+from edgeward.packages import key_wraps
 from edgeward.packages.package import machine
 from edgeward.trust import root_document
 from edgeward.trust.root_document import publisher_role
 
 TEN_YEARS_S = 3652 * DAY_S
 LAST_COUNTER = (1 << 48) - 1
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 SECOND, STRANGER = key("second"), key("stranger")
 OTHER_DEVICE = key("other device", "x25519")
 
@@ -653,6 +657,77 @@ def test_an_insider_with_the_content_key(tmp_path, device):
     path.write_bytes(content)
     with pytest.raises(MalformedPackage, match="chunk 0: expected the bytes that were signed"):
         Package.open(path, trust=device).load()
+
+
+def with_signed_body(path, offset, content):
+    """Changes bytes of the package's body, and signs it again as its publisher."""
+    data = bytearray(path.read_bytes())
+    size = struct.unpack_from("<I", data, 12)[0]
+    data[64 + offset : 64 + offset + len(content)] = content
+    body = bytes(data[64 : 64 + size])
+    envelope = json.loads(_core.sign_document(package_reader.BODY_TYPE, body, [PUBLISHER]))
+    signature = base64.b64decode(envelope["signatures"][0]["sig"])
+    data[32:64] = hashlib.sha256(body).digest()
+    data[64 + size + 40 : 64 + size + 104] = signature
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("recipients", [[], [DEVICE.public]], ids=["signed", "encrypted"])
+def test_a_publisher_who_signs_another_digest_of_a_member(tmp_path, directory, device, recipients):
+    """What inspect shows of a package is what runs."""
+    path = seal(tmp_path / "1.ewp", contents=Contents(card="# A card"), encrypt_to=recipients)
+    content_key = None
+    if recipients:
+        wraps = wraps_of(path).read_bytes()
+        opened = Package.open(path, trust=device)
+        content_key = _core.unwrap(wraps, opened.core.package_id, DEVICE, NOW_S)
+    with_signed_body(path, 448 + 160 + 88, bytes(32))  # of the card
+    if content_key is not None:
+        core = Package.open(path, trust=device).core
+        key_wraps.add(core, content_key, recipients)
+    for attempt in (
+        lambda: run(path, device),
+        lambda: Package.open(path, trust=device).load(commit=False),
+        lambda: Package.open(path, trust=device).commit(),
+        lambda: Package.open(path, trust=device).verify(),
+        lambda: Package.open(path, trust=device).card,
+    ):
+        with pytest.raises(MalformedPackage, match=r'member "card\.md": expected the digest in'):
+            attempt()
+    assert not (directory / "state.json").exists()
+    with_signed_body(path, 448 + 160 + 88, hashlib.sha256(b"# A card").digest())
+    if content_key is not None:
+        core = Package.open(path, trust=device).core
+        key_wraps.add(core, content_key, recipients)
+    run(path, device)
+
+
+def test_what_can_be_changed_about_signatures(tmp_path, directory):
+    """Signatures that do not count, and none that does, but for the other root of an ECDSA's."""
+    p256 = key("p256", "ecdsa-p256")
+    device = trust_at(directory, document(publishers=[PUBLISHER, p256]))
+    path = seal(tmp_path / "1.ewp", keys=[p256, STRANGER])
+    whole = path.read_bytes()
+    slots = 64 + struct.unpack_from("<I", whole, 12)[0]
+
+    def answer(offset, content):
+        data = bytearray(whole)
+        data[offset : offset + len(content)] = content
+        path.write_bytes(data)
+        try:
+            run(path, device)
+        except (UntrustedPackage, MalformedPackage) as error:
+            return error.code
+        return None
+
+    first, second = (range(slots + at + 8, slots + at + 104) for at in (0, 144))
+    for offset in [*first, *second]:
+        expected = "untrusted_package" if offset in first else None
+        for bit in range(8):
+            assert answer(offset, bytes([whole[offset] ^ 1 << bit])) == expected, (offset, bit)
+    s = int.from_bytes(whole[slots + 72 : slots + 104], "big")
+    assert answer(slots + 72, (P256_ORDER - s).to_bytes(32, "big")) is None
+    assert answer(slots + 72, (P256_ORDER - s + 1).to_bytes(32, "big")) == "untrusted_package"
 
 
 def test_a_package_that_changes_after_it_was_opened(tmp_path, device):

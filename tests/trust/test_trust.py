@@ -3,12 +3,14 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -876,3 +878,52 @@ def test_drafts_of_killed_writers_are_removed_and_nothing_else(directory, device
     device.accept(package(device, 3, min_counter=3))
     assert not any(path.exists() for path in drafts)
     assert all(path.exists() for path in others)
+
+
+# --- What is said of a directory ----------------------------------------------------------------
+
+
+def warnings_of(directory):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Trust(directory)
+    return [str(warning.message) for warning in caught]
+
+
+def test_nothing_is_said_of_a_directory_as_keygen_and_running_leave_it(directory, device, package):
+    assert warnings_of(directory) == []
+    device.accept(package(device))
+    assert warnings_of(directory) == []
+    (directory / "root.json").chmod(0o664)  # as a umask of 002 leaves it: the group is one's own
+    assert warnings_of(directory) == []
+
+
+@pytest.mark.parametrize("name", ["", "root.json", "state.json", "lock"])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda path: path.chmod(0o777), "written by its owner alone, got mode 0777"),
+        (lambda path: path.chmod(0o702), "written by its owner alone, got mode 0702"),
+        (lambda path: (os.chown(path, 0, 12345), path.chmod(0o770)), "got mode 0770"),
+        (lambda path: os.chown(path, 12345, -1), r"to this user \(0\), got 12345"),
+    ],
+    ids=["777", "702", "another group", "another owner"],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_that_others_can_write_to_is_named(directory, device, package, name, change, says):
+    device.accept(package(device))
+    change(directory / name)
+    [message] = warnings_of(directory)
+    assert re.search(rf'expected "{directory / name}" to be.* {says}', message)
+
+
+def test_a_state_that_is_missing_where_packages_have_run_is_said(directory, device, package):
+    with pytest.raises(MalformedRoot):
+        device.update(b"")
+    assert warnings_of(directory) == []  # a lock alone says nothing
+    device.accept(package(device, 3, min_counter=3))
+    (directory / "state.json").unlink()
+    [message] = warnings_of(directory)
+    assert message.startswith(f'trust state: expected "{directory}/state.json", which was there')
+    device.accept(package(device, 3, min_counter=3))
+    assert warnings_of(directory) == []

@@ -63,6 +63,7 @@ class Package:
         self._trust = trust
         self._key = key
         self._is_allowed = is_allowed  # to run here
+        self._has_right_digests = False  # as far as was looked
 
     @classmethod
     def open(
@@ -314,7 +315,9 @@ class Package:
         Raises as `open` does, OSError when a floor that must rise cannot be stored, BadInput for a
         package that `open` did not give.
         """
-        self._require_allowed().accept(self.core)
+        trust = self._require_allowed()
+        self._require_digests(trust)
+        trust.accept(self.core)
 
     def _require_allowed(self) -> Trust:
         """Whom this device believes now; raises when that is no longer this package's signers."""
@@ -324,10 +327,24 @@ class Package:
         self._trust.require_current(self.package_id)
         return self._trust
 
+    def _require_digests(self, trust: Trust) -> None:
+        """Raises MalformedPackage when a member has not the digest in its row.
+
+        It is looked at once on a device: the id of the package that ran says what is in it.
+        """
+        if self._has_right_digests or trust.has_run(self.package_id):
+            return
+        if "_payload" in self.__dict__:
+            self.core.check_payload(self._payload)
+        else:
+            self.core.check_members(self._content_key())
+        self._has_right_digests = True
+
     def _model(self, engine: str | None, threads: int | None) -> _core.Model:
-        self._require_allowed()
+        trust = self._require_allowed()
         require_arguments(engine, threads)
         payload, entry = self._payload, self.entry
+        self._require_digests(trust)
         # What is copied into Python's memory stays there: no more than says nothing of the weights.
         head = payload.read(entry.name)[:IDENTIFIER_BYTES].tobytes()
         return opened(payload.open_model, head, entry.size_bytes, engine, threads)

@@ -3,16 +3,18 @@
     root.json   who may sign packages, and who may replace this file: signed, written by `root`
     state.json  the floors below which no release runs, the packages that have run here, and the
                 latest time that trust roots, and each publisher's packages, have shown
-    lock        held by the process that writes
+    lock        held by the process that writes; not empty once there was a state
 
 Only this module writes there, one process at a time, each file in one step. The directory itself is
 the anchor of trust: who can write to it decides what the device runs.
 """
 
 import os
+import stat
 import time
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from edgeward import _core
@@ -37,6 +39,7 @@ NEW_STATE: dict[str, Any] = {
 MOST_AHEAD_S = 86_400  # that a publisher's clock may be ahead of this device's and be believed
 MOST_ACCEPTED = 8  # of one model
 ROOT, STATE, LOCK = "root.json", "state.json", "lock"
+HAS_STATE = b"state.json\n"  # what the lock holds
 MOST_WAIT_S = 10.0  # for a process that writes, which takes milliseconds
 LOCK_PAUSE_S = 0.01
 
@@ -46,7 +49,8 @@ class Trust:
 
     What another process changes there holds here from the next call on. Raises, as every method
     does, OSError when there is no root, MalformedRoot, UntrustedRoot, and RollbackRefused when the
-    root is older than one that was in force here.
+    root is older than one that was in force here. Warns of a directory that others can write to,
+    and of a state that is missing where packages have run.
     """
 
     def __init__(self, directory: PathLike | None = None) -> None:
@@ -54,6 +58,8 @@ class Trust:
         self.directory = os.fsdecode(chosen)
         self._parsed: tuple[bytes, _core.TrustRoot] | None = None
         self._read()
+        for oddity in self._oddities():
+            warnings.warn(oddity, stacklevel=2)
 
     @property
     def root(self) -> _core.TrustRoot:
@@ -83,9 +89,13 @@ class Trust:
         An expired root stops new packages, not the ones in service: a device that restarts without
         an operator, or with a dead clock battery, continues with the model it had.
         """
-        root, state = self._read()
-        if not any(package_id in ids for ids in state["accepted"].values()):
-            root.require_current(self.now_s())
+        if not self.has_run(package_id):
+            self.root.require_current(self.now_s())
+
+    def has_run(self, package_id: str) -> bool:
+        """Whether this very package is among the last eight of its model that ran here."""
+        accepted = self._read()[1]["accepted"]
+        return any(package_id in ids for ids in accepted.values())
 
     def floors(self) -> dict[str, int]:
         """By model name: the lowest release_counter that a package may have here.
@@ -105,10 +115,10 @@ class Trust:
         if after == state:
             return
         try:
-            with self._locked():
+            with self._locked() as lock:
                 root, state = self._read()
                 after = _after(root, state, package)
-                self._write_state(after)
+                self._write_state(after, lock)
         except OSError:
             if after["floors"] != state["floors"]:
                 raise
@@ -119,7 +129,7 @@ class Trust:
         Raises MalformedRoot, UntrustedRoot, RollbackRefused; the root is then as it was. After an
         OSError or a crash it is the old one or the successor, and the same update may be repeated.
         """
-        with self._locked():
+        with self._locked() as lock:
             # What is in force now: another process may have gone ahead.
             root, state = self._read()
             if envelope != self._root_bytes():
@@ -127,7 +137,33 @@ class Trust:
                 # From here on it holds; until the state says so too, _under() and accept() do.
                 replace_file(self._root_path, envelope)
             if (after := _under(root, state)) != state:
-                self._write_state(after)
+                self._write_state(after, lock)
+
+    def _oddities(self) -> Iterator[str]:
+        """Who else can write here, and what is missing, a sentence each."""
+        lock_path = os.path.join(self.directory, LOCK)
+        for path in (self.directory, self._root_path, self._state_path, lock_path):
+            try:
+                status = os.stat(path)
+            except FileNotFoundError:
+                continue
+            if status.st_uid not in (0, os.geteuid()):
+                yield (
+                    f'trust directory: expected "{path}" to belong to root or to this user '
+                    f"({os.geteuid()}), got {status.st_uid}: its owner decides what runs here"
+                )
+            is_own_group = status.st_gid == os.getegid()
+            if status.st_mode & (stat.S_IWOTH | (0 if is_own_group else stat.S_IWGRP)):
+                yield (
+                    f'trust directory: expected "{path}" to be written by its owner alone, got '
+                    f"mode {stat.S_IMODE(status.st_mode):04o}: whoever can write decides what runs "
+                    "here"
+                )
+        if not os.path.exists(self._state_path) and _size_bytes(lock_path) > 0:
+            yield (
+                f'trust state: expected "{self._state_path}", which was there, got no such file: '
+                "restore it; without it, older releases can come back"
+            )
 
     @property
     def _root_path(self) -> str:
@@ -172,8 +208,8 @@ class Trust:
             raise FileNotFoundError(missing.errno, message, self._root_path) from None
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Holds the directory's lock until the end of the block or of the process.
+    def _locked(self) -> Iterator[int]:
+        """Holds the directory's lock, a descriptor, until the end of the block or of the process.
 
         The lock is a file that only this directory's owner can open: a user who can read the
         directory could hold a lock on it for ever. Drafts that killed writers left are removed.
@@ -187,7 +223,7 @@ class Trust:
             for draft in sorted(os.listdir(self.directory)):
                 if is_draft_of(draft, (ROOT, STATE)):
                     os.unlink(os.path.join(self.directory, draft))
-            yield
+            yield number
         finally:
             # Unlock explicitly: a forked child shares the descriptor and would keep the lock.
             fcntl.flock(number, fcntl.LOCK_UN)
@@ -233,10 +269,19 @@ class Trust:
             )
         return dict(state)
 
-    def _write_state(self, state: dict[str, Any]) -> None:
+    def _write_state(self, state: dict[str, Any], lock: int) -> None:
         import json
 
         replace_file(self._state_path, json.dumps(state, indent=1, sort_keys=True).encode())
+        with suppress(OSError):  # the state is stored, whatever becomes of this
+            os.pwrite(lock, HAS_STATE, 0)
+
+
+def _size_bytes(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _under(root: _core.TrustRoot, state: dict[str, Any]) -> dict[str, Any]:
