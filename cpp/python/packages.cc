@@ -3,6 +3,8 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 
 #include "error.h"
@@ -366,6 +368,12 @@ void bind_members(py::module_& module) {
            py::arg("shows_log") = false, "The entry as a Model, in the engine whose library is at `library`.");
 }
 
+// The block of memory that a process gets its environment in stays readable in /proc when a variable is unset.
+void wipe_variable(const char* name) {
+  char* value = std::getenv(name);
+  if (value != nullptr) wipe(std::as_writable_bytes(std::span(value, std::strlen(value))));
+}
+
 Policy make_policy(std::string target, const std::optional<py::buffer>& device_id,
                    std::map<std::string, uint64_t> floors, int64_t now_s,
                    std::map<std::string, int64_t> publisher_times_s) {
@@ -518,6 +526,8 @@ void bind_wraps(py::module_& module) {
   module.def("remove_wrap", &remove_wrap_bytes, py::arg("wraps"), py::arg("device_id"),
              "The bytes of a .ewk file without one device. Raises MalformedKey, BadInput.");
   module.def("read_wraps", &list_wraps, py::arg("wraps"), "A KeyWrap for each device. Raises MalformedKey.");
+  module.def("wipe_variable", &wipe_variable, py::arg("name"),
+             "Overwrites the value of an environment variable where this process got it.");
   module.def("unwrap", &unwrap_key, py::arg("wraps"), py::arg("package_id"), py::arg("device"), py::arg("now_s"),
              "The ContentKey of a package, by the device's PrivateKey. Raises MalformedKey, WrongKey.");
 }

@@ -7,6 +7,7 @@ import pytest
 from sealed import key, key_text
 
 from edgeward import BadInput, MalformedKey
+from edgeward.trust import device_key
 from edgeward.trust.device_key import CREDENTIAL, FILE, VARIABLE, find_device_key, places
 
 IN_FILE, IN_CREDENTIALS, IN_ENVIRONMENT = (key(name, "x25519") for name in "abc")
@@ -17,6 +18,7 @@ def environment(monkeypatch):
     """As nothing else has set it."""
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr(device_key, "_kept", None)
 
 
 @pytest.fixture
@@ -40,8 +42,8 @@ def credentials(tmp_path, monkeypatch):
 
 
 def found_id(directory):
-    device_key = find_device_key(str(directory))
-    return None if device_key is None else device_key.public.id
+    key_here = find_device_key(str(directory))
+    return None if key_here is None else key_here.public.id
 
 
 def test_without_a_key_anywhere_there_is_none(tmp_path, monkeypatch):
@@ -59,7 +61,7 @@ def test_credentials_come_before_the_environment_and_that_before_the_file(
     assert found_id(directory) == IN_CREDENTIALS.public.id
     (credentials / CREDENTIAL).unlink()
     assert found_id(directory) == IN_ENVIRONMENT.public.id
-    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setattr(device_key, "_kept", None)
     assert found_id(directory) == IN_FILE.public.id
 
 
@@ -109,6 +111,53 @@ def test_a_key_that_is_there_and_is_none_is_refused_without_showing_it(
     if text:
         monkeypatch.setenv(VARIABLE, text)
         check(VARIABLE)
+        check(VARIABLE)  # though it has been taken out of the environment
+
+
+def test_the_environments_key_is_taken_out_and_stays_with_forked_children(directory, run_child):
+    """No program that is started sees it, nor who may read /proc; this process's loads go on."""
+    text = key_text("c", "x25519")
+    output = run_child(
+        """
+import ctypes, mmap, multiprocessing, os, re, subprocess, sys
+from pathlib import Path
+from edgeward.trust import device_key
+
+directory, name, secret = sys.argv[1], device_key.VARIABLE, sys.argv[2]
+
+def key_id():
+    return device_key.find_device_key(directory).public.id.hex()
+
+environ = Path("/proc/self/environ")
+assert secret.encode() in environ.read_bytes()
+print(key_id())
+assert name not in os.environ
+assert secret.encode() not in environ.read_bytes()
+print(key_id())
+if os.fork() == 0:
+    print(key_id(), flush=True)
+    os._exit(0)
+assert os.wait()[1] == 0
+print(subprocess.run(["env"], capture_output=True, text=True).stdout.count(name))
+
+address = ctypes.addressof(ctypes.c_char.from_buffer(device_key._kept))
+for entry in re.split(r"\\n(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text()):
+    first, last = (int(part, 16) for part in entry.split()[0].split("-"))
+    if first <= address < last:
+        print("dd" in entry.split("VmFlags:")[1].split())
+
+os.environ[name] = secret.replace(secret[-64:], "22" * 32)  # given anew
+assert key_id() != sys.argv[3]
+assert name not in os.environ
+print(multiprocessing.get_context("spawn").Pool(1).apply(os.getenv, (name,)))
+""",
+        directory,
+        text,
+        IN_ENVIRONMENT.public.id.hex(),
+        **{VARIABLE: text},
+    )
+    key_id = IN_ENVIRONMENT.public.id.hex()
+    assert output.split() == [key_id, key_id, key_id, "0", "True", "None"]
 
 
 def test_every_place_is_named(directory):

@@ -1,13 +1,22 @@
-"""Where a device's private key comes from: its service's credentials or a file."""
+"""Where a device's private key comes from: its service's credentials, the environment or a file.
+
+What the environment has is taken out of it: programs that this process starts would inherit it, and
+other processes of the same user could read it. Forked children still have it.
+"""
 
 import os
+from mmap import MADV_DONTDUMP, MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
-from edgeward._core import PrivateKey
+from edgeward._core import PrivateKey, wipe_variable
 from edgeward.errors import EdgewardError
 
 CREDENTIAL = "edgeward-device.key"  # its name in systemd's LoadCredential=
-VARIABLE = "EDGEWARD_DEVICE_KEY"  # the key's text itself: for tests, since others can read it
+VARIABLE = "EDGEWARD_DEVICE_KEY"  # the key's text itself
 FILE = "device.key"
+
+# What the environment had. A PrivateKey would not do: it is of no use in a forked child. Threads
+# that come here at once keep the same text.
+_kept: mmap | None = None
 
 
 def find_device_key(directory: str) -> PrivateKey | None:
@@ -22,10 +31,10 @@ def find_device_key(directory: str) -> PrivateKey | None:
         path = os.path.join(credentials, CREDENTIAL)
         if os.path.exists(path):
             return PrivateKey.read_credential(path)
-    text = os.environ.get(VARIABLE)
-    if text:
+    text = _environment_text()
+    if text is not None:
         try:
-            return PrivateKey.parse(os.fsencode(text))
+            return PrivateKey.parse(text)
         except EdgewardError as error:
             raise type(error)(f"environment variable {VARIABLE}: {error}") from None
     path = os.path.join(directory, FILE)
@@ -35,4 +44,22 @@ def find_device_key(directory: str) -> PrivateKey | None:
 def places(directory: str) -> str:
     """Where a key was looked for, as a phrase."""
     file = os.path.join(directory, FILE)
-    return f"{file}, ${VARIABLE}, or {CREDENTIAL} among the service's credentials"
+    return (
+        f"{file}, ${VARIABLE} (which a process that has read it does not hand on), or {CREDENTIAL} "
+        "among the service's credentials"
+    )
+
+
+def _environment_text() -> mmap | None:
+    """The key's text that the environment has or had, in memory that no core dump contains."""
+    global _kept
+    text = os.environ.get(VARIABLE)
+    if text:
+        content = os.fsencode(text)
+        kept = mmap(-1, len(content), flags=MAP_PRIVATE | MAP_ANONYMOUS)
+        kept.madvise(MADV_DONTDUMP)
+        kept[:] = content
+        _kept = kept
+        wipe_variable(VARIABLE)
+        os.environ.pop(VARIABLE, None)
+    return _kept
