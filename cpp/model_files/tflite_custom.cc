@@ -1,5 +1,7 @@
 #include "model_files/tflite_custom.h"
 
+#include <iterator>
+
 #include "model_files/flexbuffer.h"
 
 namespace edgeward::tflite_custom {
@@ -73,9 +75,14 @@ void detections(const TfliteCheck& check) {
        {"use_regular_nms", "nms_score_threshold", "nms_iou_threshold", "y_scale", "x_scale", "h_scale", "w_scale"}) {
     options.expect_number(key);
   }
-  expect_memory(check, Shape{check.multiplied(max_detections, per_box), 4});
+  const int64_t rows = check.multiplied(max_detections, per_box);
+  expect_memory(check, Shape{rows, 4});
   expect_boxes(check, class_count);
-  for (const uint32_t output : {0u, 1u, 2u, 3u}) check.set_type(output, TfliteType::float32);
+  const Shape outputs[] = {{1, rows, 4}, {1, rows}, {1, rows}, {1}};
+  for (uint32_t i = 0; i < std::size(outputs); ++i) {
+    check.set_type(i, TfliteType::float32);
+    check.expect_output(i, outputs[i]);
+  }
 }
 
 void spectrogram(const TfliteCheck& check) {

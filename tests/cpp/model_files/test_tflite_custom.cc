@@ -101,6 +101,7 @@ TEST_CASE("custom operators that kernels cannot bear are refused") {
       {detector(with(kDetectorOptions, "max_detections", 1 << 28)), {"an output of [268435456, 4] elements"}},
       {detector(with(with(kDetectorOptions, "max_detections", 1 << 30), "max_classes_per_detection", 1 << 30)),
        {"a shape of more than 2^40 elements"}},
+      {detector(with(kDetectorOptions, "max_detections", 3)), {"output 0 [1, 2, 4], expected [1, 3, 4]"}},
       {detector(with(kDetectorOptions, "detections_per_class", -1)), {"detections_per_class -1, expected 0 to"}},
       {boxes(kDetectorOptions, {1, 6, 3}, {1, 6, 4}, {6, 4}), {"boxes [1, 6, 3], expected 4 numbers"}},
       {boxes(kDetectorOptions, {1, 6, 4}, {1, 6, 4}, {5, 4}), {"anchors [5, 4] for boxes [1, 6, 4]"}},
