@@ -191,12 +191,18 @@ void TfliteCheck::expect_positive_dims(std::string_view what, const Shape& dims)
   }
 }
 
-const TfliteInterface& TfliteCheck::expect_subgraph(int64_t index) const {
+const TfliteInterface& TfliteCheck::expect_other_subgraph(int64_t index) const {
   if (index < 0 || static_cast<size_t>(index) >= subgraphs_.size()) {
     refuse("subgraph ", index, ", but the model has ", subgraphs_.size());
   }
-  if (static_cast<size_t>(index) <= operation_.subgraph_index) refuse("subgraph ", index, " calls itself");
+  if (static_cast<size_t>(index) == operation_.subgraph_index) refuse("subgraph ", index, " calls itself");
   return subgraphs_[static_cast<size_t>(index)];
+}
+
+const TfliteInterface& TfliteCheck::expect_subgraph(int64_t index) const {
+  const TfliteInterface& subgraph = expect_other_subgraph(index);
+  if (static_cast<size_t>(index) < operation_.subgraph_index) refuse("subgraph ", index, " calls itself");
+  return subgraph;
 }
 
 void TfliteCheck::expect_output(uint32_t index, const Dims& expected) const {

@@ -147,8 +147,9 @@ class TfliteCheck {
   void expect_amount(std::string_view what, int64_t value) const;
   int64_t expect_block(int64_t block) const;
   void expect_positive_dims(std::string_view what, const Shape& dims) const;
-  // Requires a subgraph behind the operator's own: converters write a caller before what it calls, and the other order
-  // is endless recursion.
+  // Requires a subgraph other than the operator's own.
+  const TfliteInterface& expect_other_subgraph(int64_t index) const;
+  // Requires a subgraph behind the operator's own: converters write a caller before what it calls.
   const TfliteInterface& expect_subgraph(int64_t index) const;
 
   // ---- Shapes computed.

@@ -29,6 +29,22 @@ void call_while(const TfliteCheck& check) {
   }
 }
 
+// Its options are in the second of the unions: name, subgraph, attributes.
+void call_composite(const TfliteCheck& check) {
+  constexpr int kOptions = 21;
+  const TfliteOperator& operation = check.operation();
+  if (operation.options_2_type != kOptions)
+    check.refuse("options of type ", int{operation.options_2_type}, ", expected ", kOptions);
+  if (!operation.options_2.has(0)) check.refuse("no name");
+  if (!operation.options_2.has(2)) check.refuse("no attributes");
+  const auto index = operation.options_2.scalar<int32_t>(1, 0);
+  const TfliteInterface& subgraph = check.expect_other_subgraph(index);
+  if (subgraph.input_count != operation.inputs.size() || subgraph.output_count != operation.outputs.size()) {
+    check.refuse("subgraph ", index, " has ", subgraph.input_count, " inputs and ", subgraph.output_count,
+                 " outputs, expected ", operation.inputs.size(), " and ", operation.outputs.size());
+  }
+}
+
 void call_once(const TfliteCheck& check) { check.expect_subgraph(check.option(0, 4, 0)); }
 
 }  // namespace edgeward::tflite_control_flow

@@ -9,5 +9,6 @@ namespace edgeward::tflite_control_flow {
 void call_if(const TfliteCheck& check);
 void call_while(const TfliteCheck& check);
 void call_once(const TfliteCheck& check);
+void call_composite(const TfliteCheck& check);
 
 }  // namespace edgeward::tflite_control_flow

@@ -3,6 +3,7 @@
 #include <iterator>
 
 #include "model_files/flexbuffer.h"
+#include "model_files/tflite_control_flow.h"
 
 namespace edgeward::tflite_custom {
 namespace {
@@ -19,6 +20,8 @@ struct Rule {
   int32_t output_count;
   void (*check)(const TfliteCheck&);
 };
+
+constexpr std::string_view kAttention = "odml.scaled_dot_product_attention";
 
 Flexbuffer options_of(const TfliteCheck& check) {
   return {check.operation().custom_options, check.where() + ": options"};
@@ -164,21 +167,41 @@ void expect_mask(const TfliteCheck& check, const Shape& scores) {
 }
 
 void attention(const TfliteCheck& check) {
-  options_of(check);  // of which the delegate finds keys, and passes on where their values stand
   const TfliteCheck::Dims queries = check.expect_rank(0, 4);
   const TfliteCheck::Dims keys = check.expect_rank(1, 4);
-  if (!queries || !keys) check.unsupported("an input of unknown rank");
+  if (!queries || !keys || !check.shape(2)) check.unsupported("an input of unknown rank");
   if ((*keys)[2] == 0) check.refuse("input 1 ", text(*keys), ", expected heads");
   // A batch of another size would grow the output, which the file has as large as the queries.
   const Shape keys_of_queries{(*queries)[0], (*keys)[1], (*keys)[2], (*queries)[3]};
   for (const uint32_t input : {1u, 2u}) {
     const TfliteCheck::Dims dims = check.expect_rank(input, 4);
-    if (dims && !agrees(*dims, keys_of_queries))
+    if (!agrees(*dims, keys_of_queries))
       check.refuse("input ", input, " ", text(*dims), ", expected ", text(keys_of_queries));
   }
   if (check.operation().inputs.size() > 3)
     expect_mask(check, Shape{(*queries)[0], (*queries)[2], (*queries)[1], (*keys)[1]});
   check.expect_output(0, queries);
+}
+
+// Of which the delegate finds keys, and passes on where their values stand.
+void custom_attention(const TfliteCheck& check) {
+  options_of(check);
+  attention(check);
+}
+
+// The delegate leaves what it does not run to the composite's own subgraph: what is not of floats, or of other depths.
+bool is_of_delegate(const TfliteCheck& check) {
+  const TfliteCheck::Dims queries = check.shape(0);
+  if (!queries || queries->rank() == 0) return true;
+  for (uint32_t input = 0; input < check.operation().inputs.size(); ++input) {
+    const TfliteCheck::Dims dims = check.shape(input);
+    if (!dims || dims->rank() == 0) return true;
+    if (check.type(input) != TfliteType::float32) return false;
+    const int64_t depth = (*dims)[dims->rank() - 1];
+    const int64_t wanted = (*queries)[queries->rank() - 1];
+    if (input < 3 && is_known(depth) && is_known(wanted) && depth != wanted) return false;
+  }
+  return true;
 }
 
 void mixture_of_experts(const TfliteCheck& check) {
@@ -202,7 +225,7 @@ constexpr Rule kRules[] = {
     {"TFLite_Detection_PostProcess", 3, 3, 4, detections},
     {"aeq.hadamard_rotation", 1, 1, 1, hadamard_rotation},
     {"moe", 7, 10, 1, mixture_of_experts},
-    {"odml.scaled_dot_product_attention", 3, 4, 1, attention},
+    {kAttention, 3, 4, 1, custom_attention},
 };
 
 const Rule* find_rule(std::string_view name) {
@@ -222,6 +245,17 @@ void check_custom(const TfliteCheck& check) {
   check.expect_count("inputs", check.operation().inputs.size(), rule->min_inputs, rule->max_inputs);
   check.expect_count("outputs", check.operation().outputs.size(), rule->output_count, rule->output_count);
   rule->check(check);
+}
+
+void check_composite(const TfliteCheck& check) {
+  tflite_control_flow::call_composite(check);
+  const FlatTable& options = check.operation().options_2;
+  if (options.string(0) != kAttention) return;
+  const auto attributes = options.vector<uint8_t>(2);
+  const Flexbuffer map({attributes.data(), attributes.size()}, check.where() + ": attributes");
+  check.expect_count("inputs", check.operation().inputs.size(), 3, TfliteCheck::kAnyCount);
+  check.expect_count("outputs", check.operation().outputs.size(), 1, TfliteCheck::kAnyCount);
+  if (is_of_delegate(check)) attention(check);
 }
 
 }  // namespace edgeward::tflite_custom

@@ -11,6 +11,7 @@
 #include "error.h"
 #include "model_files/flatbuffer.h"
 #include "model_files/tflite_buffers.h"
+#include "model_files/tflite_calls.h"
 #include "model_files/tflite_operators.h"
 #include "model_files/tflite_plan.h"
 #include "model_files/tflite_schema.h"
@@ -57,7 +58,9 @@ class Reader {
     }
     TfliteFile file;
     file.node_count = subgraphs_[0].tables(schema::subgraph::operators).size();
+    calls_ = TfliteCalls(subgraphs_.size());
     for (uint32_t i = 0; i < subgraphs_.size(); ++i) check_subgraph(i);
+    calls_.check();
     plan();
     state_.check_variables();
     file.has_named_variables = state_.has_named_variables();
@@ -439,6 +442,7 @@ class Reader {
       source = Source::output;
     }
     check_operator(operation, values, interfaces_);
+    calls_.add(operation);
     if (operation.code == kCustom) custom_operators_.emplace_back(operation.custom_name);
     unwritten_[subgraph].add(operation);
     state_.add(operation, values);
@@ -715,6 +719,7 @@ class Reader {
   std::vector<TfliteUnwritten> unwritten_;        // by subgraph
   uint64_t activation_bytes_ = 0;
   uint64_t stored_elements_ = 0;  // of the tensor that is being read, by its shape in the file
+  TfliteCalls calls_{0};
   TfliteState state_;
   std::vector<TfliteMark> marks_;
   std::vector<std::string> custom_operators_;

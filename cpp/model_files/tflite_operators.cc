@@ -272,7 +272,7 @@ constexpr Rule kRules[] = {
     rule(203, "DILATE", no_options(), exactly(3), exactly(1), arithmetic::like_first),
     named(204, "STABLEHLO_RNG_BIT_GENERATOR"),
     named(205, "REDUCE_WINDOW"),
-    named(206, "STABLEHLO_COMPOSITE"),
+    rule(206, "STABLEHLO_COMPOSITE", no_options(), at_least(1), at_least(0), tflite_custom::check_composite, ~kNone),
     named(207, "STABLEHLO_SHIFT_LEFT"),
     named(208, "STABLEHLO_CBRT"),
     named(209, "STABLEHLO_CASE"),
