@@ -76,7 +76,7 @@ def test_a_new_epoch_voids_every_package(run, done, device):
     accepted = done(f"root accept {ROOT} --trust {device}")
     assert accepted == {"trust": device, "version": 2, "epoch": 1}
     assert run(f"verify p.ewp --trust {device}")[0] == 6
-    done(SEAL)
+    done(SEAL + " --overwrite")
     assert done("inspect p.ewp")["epoch"] == 1
     done(f"verify p.ewp --trust {device}")
 
@@ -117,7 +117,7 @@ def test_two_of_three_owners(run, done):
     os.makedirs("field", mode=0o700)
     Path("field/root.json").write_bytes(Path("root.json").read_bytes())
     done("verify t.ewp --trust field")
-    done(f"{sealing} --publisher team --name toaster")
+    done(f"{sealing} --publisher team --name toaster --overwrite")
     status, _, err = run("verify t.ewp --trust field")
     assert status == 6
     assert "toaster" in err

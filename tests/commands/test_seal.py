@@ -116,7 +116,7 @@ def test_inspect_says_what_a_reference_can_tell(run, done):
     shifts = [shift["deviations"] for shift in report["least_shifts"]]
     assert 0.1 < shifts[-1] < shifts[0] < 1.5
     assert re.search(r"^  1,000 inferences +0\.\d\d deviations$", run("inspect p.ewp")[1], re.M)
-    assert run(SEAL + " --reference inputs.npy")[0] == 0
+    assert run(SEAL + " --overwrite --reference inputs.npy")[0] == 0
     out = run("inspect p.ewp")[1]
     assert "reference of 3 samples\n  note: expected a calibration set of at least 1,000" in out
     assert done("verify p.ewp --trust edgeward-keys/trust")["reference"]["least_shifts"] == []
@@ -127,9 +127,9 @@ def test_names_of_columns_are_lines_or_a_list_for_each_tensor(run, done):
     assert done("inspect p.ewp")["columns"] == {"x": ["a", "b", "c", "d"]}
     assert re.search(r"columns\n  x +a, b, c, d\n", run("inspect p.ewp")[1])
     Path("columns.json").write_text(json.dumps({"x": list("efgh"), "y": list("ijkl")}))
-    done(SEAL + " --columns columns.json")
+    done(SEAL + " --overwrite --columns columns.json")
     assert done("inspect p.ewp")["columns"] == {"x": list("efgh"), "y": list("ijkl")}
-    done(ENCRYPTED + " --columns columns.txt")
+    done(ENCRYPTED + " --overwrite --columns columns.txt")
     assert done("inspect p.ewp")["columns"] is None
     assert done("verify p.ewp --trust edgeward-keys/trust")["columns"] == {"x": list("abcd")}
 
@@ -181,9 +181,46 @@ def test_a_clock_that_is_plainly_wrong_seals_nothing(run, clock, clock_s, is_ref
         assert (status, err) == (0, "")
 
 
+def test_a_release_whose_day_is_past_is_not_sealed(run, done):
+    line = SEAL + " --not-after 2020-01-31"
+    status, _, err = run(line)
+    assert (status, Path("p.ewp").exists()) == (2, False)
+    assert "--not-after: expected a time after now" in err
+    assert "got 2020-01-31 00:00:00+00:00: no device would load it" in err
+    done(line + " --expired")
+    assert run("verify p.ewp" + TRUSTED)[0] == 6
+
+
+@pytest.mark.parametrize("name", ["p.ewp", "p.ewk"])
+def test_a_file_that_is_there_is_not_replaced(run, done, name):
+    Path(name).write_bytes(b"mine")
+    status, _, err = run(ENCRYPTED)
+    assert status == 2
+    assert f"{name}: expected a name that no file has" in err
+    assert [path.read_bytes() for path in Path().glob("p.ew*")] == [b"mine"]
+    done(ENCRYPTED + " --overwrite")
+    assert Path(name).read_bytes() != b"mine"
+
+
+def test_one_release_is_not_sealed_twice(run, done):
+    """Beside OUT, where a publisher keeps its packages; another target or counter is another."""
+    done(SEAL + " --counter 7")
+    Path("damaged.ewp").write_bytes(Path("p.ewp").read_bytes()[:100])
+    again = SEAL.replace("p.ewp", "q.ewp") + " --counter 7"
+    status, _, err = run(again)
+    assert (status, Path("q.ewp").exists()) == (2, False)
+    assert "got demo 1.0 with counter 7 as in p.ewp" in err
+    assert run(SEAL + " --counter 7 --overwrite")[0] == 2
+    for index, other in enumerate(
+        [" --counter 8", " --target linux-other", " --name demo-2", " --version 1.1", " --again"]
+    ):
+        done(again.replace("q.ewp", f"q{index}.ewp") + other)
+    done(SEAL + " --counter 7 --overwrite --again")
+
+
 def test_the_counter_is_the_time_so_that_later_is_higher(done):
     first = done(SEAL)["release_counter"]
-    assert done(SEAL)["release_counter"] >= first > 1_700_000_000
+    assert done(SEAL + " --overwrite")["release_counter"] > first > 1_700_000_000
 
 
 @pytest.mark.parametrize(

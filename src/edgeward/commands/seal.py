@@ -28,7 +28,7 @@ from edgeward.commands.signing_keys import read_signing_key
 from edgeward.errors import BadInput
 from edgeward.inputs.samples import read_cases
 from edgeward.outcome import Outcome
-from edgeward.packages import key_wraps
+from edgeward.packages import key_wraps, siblings
 from edgeward.terminal.progress import Progress
 from edgeward.trust import keys, root_document
 from edgeward.trust.release import DEFAULT_PUBLISHER
@@ -44,6 +44,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_argument(
         "-o", "--output", metavar="OUT", type=Path, required=True, help="the package: a .ewp file"
     )
+    add_argument("--overwrite", action="store_true", help="replace OUT where it is there")
     add_argument("--name", required=True, help="what devices know the model by: A-Z a-z 0-9 . _ -")
     add_argument("--version", required=True, help="what people know this release by")
     _add_contents(parser)
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> Outcome:
     if not args.any_clock:
         _require_plausible_clock(root_path, root)
     release = _release(args, root["epoch"])
+    _require_new(args, release)
     devices = [PublicKey.read(str(path)) for path in args.encrypt_to]
     with _Steps() as steps:
         package_id = Package.seal(
@@ -164,6 +166,34 @@ def _add_signers(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _require_new(args: argparse.Namespace, release: Release) -> None:
+    """Raises BadInput for a package that would be of no use, or in the place of another."""
+    now_s = int(time.time())
+    if release.not_after_s is not None and release.not_after_s <= now_s and not args.expired:
+        raise BadInput(
+            f"--not-after: expected a time after now, {_date(now_s)}, got "
+            f"{_date(release.not_after_s)}: no device would load it (--expired seals all the same)"
+        )
+    written = [args.output, *([Path(key_wraps.path_of(args.output))] if args.encrypt_to else [])]
+    for path in written:
+        if os.path.lexists(path) and not args.overwrite:
+            raise BadInput(
+                f"{path}: expected a name that no file has, got one that is there and stays as it "
+                "is: choose another (--overwrite replaces it)"
+            )
+    twin = None if args.again else siblings.twin_of(release, args.output.parent)
+    if twin is not None:
+        raise BadInput(
+            f"{args.output}: expected a release that no package beside it is, got {release.name} "
+            f"{release.version} with counter {release.counter} as in {twin}: devices cannot tell "
+            "which is later; give it another --counter (--again seals all the same)"
+        )
+
+
+def _date(unix_s: int) -> str:
+    return datetime.datetime.fromtimestamp(unix_s, datetime.timezone.utc).isoformat(" ")
+
+
 def _require_plausible_clock(path: Path, root: root_document.Document) -> None:
     """Raises BadInput for a clock at which this root cannot be in force.
 
@@ -172,14 +202,10 @@ def _require_plausible_clock(path: Path, root: root_document.Document) -> None:
     now_s = int(time.time())
     if root["issued"] - MOST_AHEAD_S <= now_s < root["expires"]:
         return
-    now, issued, expires = (
-        datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat(" ")
-        for seconds in (now_s, root["issued"], root["expires"])
-    )
     raise BadInput(
-        f'clock: expected a time within that of trust root "{path}", {issued} to {expires}, got '
-        f"{now}: set the clock, or renew the root with edgeward root rotate (--any-clock seals "
-        "all the same)"
+        f'clock: expected a time within that of trust root "{path}", {_date(root["issued"])} to '
+        f"{_date(root['expires'])}, got {_date(now_s)}: set the clock, or renew the root with "
+        "edgeward root rotate (--any-clock seals all the same)"
     )
 
 
@@ -219,11 +245,19 @@ def _add_release(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="seal though the clock is outside of the trust root's time",
     )
+    add_argument(
+        "--expired", action="store_true", help="seal though the day of --not-after is past"
+    )
+    add_argument(
+        "--again",
+        action="store_true",
+        help="seal though a package beside OUT has this name, version and counter",
+    )
 
 
 def _release(args: argparse.Namespace, epoch: int) -> Release:
     counter = int(time.time()) if args.counter is None else args.counter
-    return Release(
+    release = Release(
         args.name,
         args.version,
         counter,
@@ -234,6 +268,12 @@ def _release(args: argparse.Namespace, epoch: int) -> Release:
         args.not_after,
         PublicKey.read(str(args.bind_to)).id if args.bind_to else None,
     )
+    while args.counter is None and siblings.twin_of(release, args.output.parent):
+        # Sealed within the same second.
+        counter = release.counter + 1
+        least = counter if args.min_counter == THIS else release.min_counter
+        release = release._replace(counter=counter, min_counter=least)
+    return release
 
 
 def _contents(args: argparse.Namespace) -> Contents:
