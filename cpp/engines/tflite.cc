@@ -710,6 +710,11 @@ std::unique_ptr<Engine> open_tflite(const std::string& library_path, const std::
     throw Error(Code::unsupported_model, "tflite: ", facts.spreading_operator,
                 ": expected outputs that no other operator reads, because it leaves bytes of them unwritten");
   }
+  // It passes over what its schema lacks, and computes with scales that are not there.
+  if (!facts.blockwise_tensor.empty()) {
+    throw Error(Code::unsupported_model, "tflite: ", facts.blockwise_tensor,
+                ": expected one scale, or one for each channel, got blockwise quantization");
+  }
   require_custom_operators("tflite", facts);
   const Api& api = opened<Api>(library_path);
   auto weights = std::make_shared<const Weights>(api, std::move(file), facts.signatures, threads, log);

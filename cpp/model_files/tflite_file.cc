@@ -69,6 +69,7 @@ class Reader {
     file.signatures = signatures();
     note_unwritten(file);
     file.custom_operators = std::move(custom_operators_);
+    file.blockwise_tensor = std::move(blockwise_tensor_);
     if (root_.tables(schema::model::signature_defs).empty()) file.mistakable_names = mistakable_names();
     file.is_restorable = true;
     for (TfliteSignature& signature : file.signatures)
@@ -303,10 +304,11 @@ class Reader {
   }
 
   void check_quantization(size_t subgraph, size_t index, const FlatTable& quantization, uint32_t tensor_count,
-                          TfliteValue& value) const {
+                          TfliteValue& value) {
     if (!quantization) return;
     const auto details = quantization.scalar<uint8_t>(schema::quantization::details_type, 0);
     if (details != 0) {
+      if (blockwise_tensor_.empty()) blockwise_tensor_ = tensor_text(subgraph, index);
       check_details(subgraph, index, details, quantization.table(schema::quantization::details), tensor_count, value);
       return;
     }
@@ -723,6 +725,7 @@ class Reader {
   TfliteState state_;
   std::vector<TfliteMark> marks_;
   std::vector<std::string> custom_operators_;
+  std::string blockwise_tensor_;
 };
 
 }  // namespace

@@ -57,8 +57,10 @@ struct TfliteFile {
   // zeroed. Empty when there is none.
   std::string spreading_operator;
   std::vector<std::string> custom_operators;  // the names of those that subgraphs use; one may stand there twice
-  bool is_stateful;                           // a run may depend on earlier ones
-  bool has_named_variables;                   // some of it is in what operators hold by name
+  // The first tensor that is quantized otherwise than as a whole or by one dimension; empty when none is.
+  std::string blockwise_tensor;
+  bool is_stateful;          // a run may depend on earlier ones
+  bool has_named_variables;  // some of it is in what operators hold by name
   // Whether a signature has its initial state again once its `variables` have theirs, which is that of zeroes, and each
   // of its `initializers` is run. tflite_copy.h makes a file in which both can be reached.
   bool is_restorable;

@@ -16,7 +16,17 @@ import fakes
 import numpy as np
 import pytest
 from models import tflite_models, tflite_writer
-from models.tflite_writer import NONE, Builtin, Op, Signature, Subgraph, Tensor, constant, model
+from models.tflite_writer import (
+    NONE,
+    Blockwise,
+    Builtin,
+    Op,
+    Signature,
+    Subgraph,
+    Tensor,
+    constant,
+    model,
+)
 
 import edgeward as ew
 from edgeward.engines import choice, installed
@@ -150,6 +160,18 @@ def test_an_operator_the_engine_lacks_is_refused_in_its_own_words(monkeypatch):
     tensors = [Tensor("x", "float32", (4,)), Tensor("y", "float32", (4,))]
     content = model([Subgraph(tensors, [Op("DELEGATE", ["x"], ["y"])], ["x"], ["y"])])
     with pytest.raises(UnsupportedModel, match="DELEGATE"):
+        load(content)
+
+
+@needs_wheel
+def test_blockwise_quantization_is_refused():
+    """The engine's schema lacks it: it computes with scales that are not there, or ends."""
+    weights = Tensor("w", "int8", (2, 4), np.ones((2, 4), np.int8), quantization=Blockwise(2, 2))
+    scales = constant("s", np.ones((2, 2), np.float16))
+    tensors = [Tensor("x", "float32", (1, 4)), weights, scales, Tensor("y", "float32", (1, 2))]
+    layer = Op("FULLY_CONNECTED", ["x", "w", NONE], ["y"])
+    content = model([Subgraph(tensors, [layer], ["x"], ["y"])])
+    with pytest.raises(UnsupportedModel, match=r"tensor 1: .* got blockwise quantization"):
         load(content)
 
 

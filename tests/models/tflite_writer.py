@@ -212,6 +212,14 @@ class Quantization:
 
 
 @dataclass(frozen=True)
+class Blockwise:
+    """Scales, in a tensor of their own, for each `block_size` elements of the last dimension."""
+
+    scales_index: int
+    block_size: int
+
+
+@dataclass(frozen=True)
 class Sparsity:
     """Which elements a constant's data holds, by level in the order of traversal.
 
@@ -232,7 +240,7 @@ class Tensor:
     shape: Sequence[int]
     data: npt.NDArray[Any] | bytes | None = None
     shape_signature: Sequence[int] | None = None
-    quantization: Quantization | None = None
+    quantization: Quantization | Blockwise | None = None
     is_variable: bool = False
     sparsity: Sparsity | None = None
     label: str | None = ""
@@ -397,7 +405,11 @@ def _buffer(builder: Any, data: npt.NDArray[Any] | bytes, outside: Outside | Non
     return _table(builder, {0: Place(builder.EndVector())})
 
 
-def _quantization(builder: Any, quantization: Quantization) -> Place:
+def _quantization(builder: Any, quantization: Quantization | Blockwise) -> Place:
+    if isinstance(quantization, Blockwise):
+        index, size = quantization.scales_index, quantization.block_size
+        fields = {0: (Int32Flags, index), 1: (Int32Flags, -1), 2: (Int32Flags, size)}
+        return _table(builder, {4: (Uint8Flags, 2), 5: _table(builder, fields)})
     scales = Place(builder.CreateNumpyVector(np.array(quantization.scales, "<f4")))
     zero_points = Place(builder.CreateNumpyVector(np.array(quantization.zero_points, "<i8")))
     axis = (Int32Flags, quantization.axis)
