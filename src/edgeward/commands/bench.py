@@ -418,8 +418,7 @@ def table(full: Report) -> str:
     engine, machine, load = full.engine, full.machine, full.load
     lines = [
         f"{full.model}, {inspection.size(full.size_bytes)}",
-        f"{engine['name']} {engine['version']} with {engine['delegate']};"
-        f" nodes: {inspection.nodes_text(engine)}",
+        f"{inspection.engine_name(engine)}; nodes: {inspection.nodes_text(engine)}",
         f"{machine['cpu']}, {machine['cores']} usable cores, kernel {machine['kernel']}",
         *(f"{quoted(str(x['name']))}  {x['dtype']} {x['shape']}" for x in full.inputs),
         "",

@@ -82,8 +82,13 @@ def text(report: Mapping[str, Any]) -> str:
 
 def engine_text(engine: Mapping[str, Any]) -> str:
     threads = "1 thread" if engine["threads"] == 1 else f"{engine['threads']} threads"
-    delegate = engine["delegate"]
-    return f"{engine['name']} {engine['version']}{delegate and f' with {delegate}'}, {threads}"
+    return f"{engine_name(engine)}, {threads}"
+
+
+def engine_name(engine: Mapping[str, Any]) -> str:
+    """With its version and the delegate that runs a part of the model, if one does."""
+    delegate = "" if engine["delegate"] in ("", "none") else f" with {engine['delegate']}"
+    return f"{engine['name']} {engine['version']}{delegate}"
 
 
 def nodes_text(engine: Mapping[str, Any]) -> str:
