@@ -7,7 +7,9 @@ import sys
 import numpy as np
 import pytest
 import sealed
-from models import onnx_models, tflite_models
+from models import onnx_models, stateful_models, tflite_models
+from models.tflite_writer import Op, Subgraph, Tensor, constant
+from models.tflite_writer import model as tflite_file
 
 import edgeward as ew
 from edgeward.commands import bench
@@ -80,6 +82,26 @@ def test_the_document_is_complete_and_sane(model_path, name):
     callers = [throughput["callers"] for throughput in part["throughput"]]
     assert callers == bench.caller_counts(document["machine"]["cores"])
     assert all(throughput["per_s"] > 0 for throughput in part["throughput"])
+
+
+def test_a_peer_that_refuses_the_model_prints_nothing(tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(stateful_models.ALL["lstm"]())
+    done = run_bench(str(path), "--vs")
+    lines = done.stderr.splitlines()
+    assert (done.returncode, [line for line in lines if not line.startswith("bench: ")]) == (0, [])
+
+
+def test_a_model_without_inputs_is_measured(tmp_path):
+    constants = [constant(name, np.ones(3, np.float32)) for name in "ab"]
+    graph = Subgraph(
+        [*constants, Tensor("y", "float32", (3,))], [Op("ADD", ["a", "b"], ["y"])], [], ["y"]
+    )
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tflite_file([graph]))
+    done = run_bench(str(path), "--json", "--vs")
+    assert done.returncode == 0, done.stderr
+    assert set(OUR_WAYS) <= {way["name"] for way in json.loads(done.stdout)["runs"][0]["ways"]}
 
 
 def test_outputs_of_no_fixed_shape_leave_out_what_needs_one(tmp_path):

@@ -143,7 +143,8 @@ def our_ways(model: Model, inputs: Mapping[str, Array]) -> list[Way]:
         session.resize({name: values.shape for name, values in inputs.items()})
     for name, values in inputs.items():
         session.inputs[name][...] = values
-    arguments = ", ".join(f"x{index}" for index in range(len(inputs)))
+    names = [f"x{index}" for index in range(len(inputs))]
+    arguments = ", ".join(names)
     copied = {f"x{index}": values for index, values in enumerate(inputs.values())}
     shared = {name: in_place(values) for name, values in copied.items()}
     predict, fresh = model.predict, f"y = predict({arguments})"
@@ -158,7 +159,7 @@ def our_ways(model: Model, inputs: Mapping[str, Array]) -> list[Way]:
         return ways
     outputs = {name: in_place(view) for name, view in session.outputs.items()}
     target = outputs if len(outputs) > 1 else next(iter(outputs.values()))
-    reused = f"predict({arguments}, out=y)"
+    reused = f"predict({', '.join([*names, 'out=y'])})"
     return [
         Way(BARE, True, session.time_bare_runs),
         *ways,
@@ -321,13 +322,16 @@ def threads_report(
         throughput.append(Throughput(callers, predictions_per_s(model, arrays, callers, seconds)))
     pairs = [(RUN, way.name) for way in ways if way.name == BARE]
     pairs += [(way.name, rival.name) for way in ways for rival in rivals]
+    measured = [
+        WayReport(way.name, way.is_ours, median_of(rounds[way.name]), single[way.name])
+        for way in ways + rivals
+    ]
+    with peers.silenced():  # what the packages print when their models go
+        rivals.clear()
     return ThreadsReport(
         threads=threads,
         rounds=len(rounds[RUN]),
-        ways=[
-            WayReport(way.name, way.is_ours, median_of(rounds[way.name]), single[way.name])
-            for way in ways + rivals
-        ],
+        ways=measured,
         ratios=[ratio(rounds, ours, theirs) for ours, theirs in pairs],
         failures=failures,
         copies_per_call={

@@ -11,7 +11,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,19 +40,23 @@ def ways(engine: str, task: Task) -> tuple[list[Way], dict[str, str]]:
     failures: dict[str, str] = {}
     for name, make in PEERS[engine].items():
         # The package may be missing or refuse the model, with any exception: that is a result too.
-        try:
-            with nullcontext() if shows_log() else _silenced():
+        with silenced():
+            try:
                 way = make(name, task)
                 way.seconds(1)
-        except Exception as error:
-            failures[name] = f"{type(error).__name__}: {error}".splitlines()[0]
-        else:
-            able.append(way)
+            except Exception as error:
+                failures[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+            else:
+                able.append(way)
     return able, failures
 
 
 @contextmanager
-def _silenced() -> Iterator[None]:
+def silenced() -> Iterator[None]:
+    """Standard error is switched off inside, unless EDGEWARD_ENGINE_LOG=1."""
+    if shows_log():
+        yield
+        return
     sys.stderr.flush()
     usual = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
