@@ -31,6 +31,7 @@ uint64_t stored_bytes(const OnnxTensor& tensor) {
   return element ? (elements * element->bits + 7) / 8 : 0;
 }
 
+// `raw_bytes` are those of its field raw_data, or of its part of another file.
 void check_tensor(OnnxTensor& tensor, std::string_view what, std::optional<uint64_t> raw_bytes, const uint64_t* counts,
                   uint64_t string_count) {
   const std::string named = std::string(what) + " \"" + std::string(tensor.name) + "\"";
@@ -61,7 +62,7 @@ void check_tensor(OnnxTensor& tensor, std::string_view what, std::optional<uint6
   if (raw_bytes) {
     const uint64_t expected = (tensor.elements * element->bits + 7) / 8;
     if (typed != 0) refuse(named, ": raw_data beside ", typed, " typed elements");
-    if (*raw_bytes != expected) refuse(named, ": ", *raw_bytes, " bytes of raw_data, expected ", expected);
+    if (*raw_bytes != expected) refuse(named, ": ", *raw_bytes, " bytes of data, expected ", expected);
     return;
   }
   // Elements below a byte share an int32 as they share a byte; a complex number takes two.
@@ -153,7 +154,8 @@ OnnxTensorReader::Elsewhere OnnxTensorReader::read_elsewhere(const std::vector<B
     } else if (key == "offset") {
       elsewhere.offset = number(key, value);
     } else if (key == "length") {
-      elsewhere.size_bytes = number(key, value);
+      // 0 is what the engine takes for no length, too.
+      if (const uint64_t size_bytes = number(key, value); size_bytes != 0) elsewhere.size_bytes = size_bytes;
     } else if (key != "checksum") {
       refuse("initializer \"", name, "\": external data: expected location, offset, length or checksum, got \"", key,
              "\"");
@@ -168,7 +170,8 @@ uint64_t OnnxTensorReader::outside_bytes(const OnnxTensor& tensor, const Elsewhe
   const std::optional<OnnxElement> element = onnx_element(tensor.type);
   if (element && element->store == kOnnxStringStore)
     refuse("initializer \"", tensor.name, "\": strings in another file, expected them here");
-  if (external_ == nullptr) return elsewhere.size_bytes.value_or(stored_bytes(tensor));
+  const uint64_t size_bytes = elsewhere.size_bytes.value_or(stored_bytes(tensor));
+  if (external_ == nullptr) return size_bytes;
   const auto file = std::find_if(external_->begin(), external_->end(),
                                  [&](const ExternalData& data) { return data.name == elsewhere.location; });
   if (file == external_->end()) {
@@ -177,7 +180,6 @@ uint64_t OnnxTensorReader::outside_bytes(const OnnxTensor& tensor, const Elsewhe
         "\", expected it in the model's own file, or beside it (load the model by its path, or from a package)");
   }
   const uint64_t left = file->bytes.size_bytes() - std::min<uint64_t>(elsewhere.offset, file->bytes.size_bytes());
-  const uint64_t size_bytes = elsewhere.size_bytes.value_or(left);
   if (size_bytes > left) {
     refuse("initializer \"", tensor.name, "\": ", size_bytes, " bytes at ", elsewhere.offset, " of \"",
            elsewhere.location, "\", which has ", file->bytes.size_bytes());

@@ -44,7 +44,7 @@ class OnnxTensorReader {
   struct Elsewhere {
     std::string_view location;
     uint64_t offset = 0;
-    std::optional<uint64_t> size_bytes;  // none: to the end
+    std::optional<uint64_t> size_bytes;  // none: those of the tensor
   };
 
   static Elsewhere read_elsewhere(const std::vector<Bytes>& entries, std::string_view name);

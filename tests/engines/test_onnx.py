@@ -176,6 +176,20 @@ def test_data_that_is_missing_short_or_elsewhere_is_refused(outside: Path) -> No
         ew.load_unsigned(outside)
 
 
+def test_data_without_a_length_is_as_long_as_its_tensor(outside: Path) -> None:
+    model = onnx.load(outside, load_external_data=False)
+    for tensor in model.graph.initializer:
+        kept = [entry for entry in tensor.external_data if entry.key != "length"]
+        del tensor.external_data[:]
+        tensor.external_data.extend(kept)
+    outside.write_bytes(model.SerializeToString())
+    with open(outside.parent / "model.onnx.data", "ab") as file:
+        file.write(b"of another model")
+    x = np.ones(4096, np.float32)
+    with ew.load_unsigned(outside) as loaded:
+        np.testing.assert_array_equal(loaded.predict(x), x + np.arange(4096, dtype=np.float32))
+
+
 def test_data_counts_for_the_threads_that_a_model_gets(outside: Path) -> None:
     with ew.load_unsigned(outside) as model:
         assert model.threads == 1

@@ -182,6 +182,9 @@ def test_external_data_names_only_a_file_beside_the_model(outside, tmp_path):
             sealed_at(renamed, tmp_path / "no.ewp")
     with pytest.raises(FileNotFoundError):
         sealed_at(outside, tmp_path / "no.ewp")
+    (outside.parent / "weights.bin").symlink_to(secret)
+    with pytest.raises(BadInput, match="in the same folder, got a link to"):
+        sealed_at(outside, tmp_path / "no.ewp")
     with pytest.raises(BadInput, match="expected its path"):
         sealed_at(outside.read_bytes(), tmp_path / "no.ewp")
     assert not (tmp_path / "no.ewp").exists()

@@ -148,7 +148,14 @@ def _external_data(model: bytes | _core.ModelFile, path: str) -> list[Member]:
             )
         if not path:
             raise BadInput(f'model: expected its path, since its data lies in "{name}", got bytes')
-        content = _core.ModelFile.open(os.path.join(os.path.dirname(path), name))
+        real = os.path.realpath(os.path.join(os.path.dirname(path), name))
+        folders = (os.path.realpath(os.path.dirname(path)), os.path.dirname(os.path.realpath(path)))
+        if os.path.dirname(real) not in folders:
+            raise BadInput(
+                f'model: external data "{name}": expected a file in the same folder, '
+                f'got a link to "{real}"'
+            )
+        content = _core.ModelFile.open(real)
         members.append(Member(name, "onnx-external", False, content))
     return members
 

@@ -170,7 +170,7 @@ TEST_CASE("an initializer has exactly its elements") {
   const auto refused = [](Code code, const std::vector<std::string_view>& words, const std::string& tensor) {
     check_edit(code, words, [&](Model& model) { model.initializers = text(5, tensor); });
   };
-  refused(Code::malformed_model, {"initializer \"w\": 15 bytes of raw_data, expected 16"},
+  refused(Code::malformed_model, {"initializer \"w\": 15 bytes of data, expected 16"},
           raw_tensor("w", {4}, kFloat, 15));
   refused(Code::malformed_model, {"expected 2"}, raw_tensor("w", {3}, kInt4, 3));
   refused(Code::malformed_model, {"dimension -4"}, raw_tensor("w", {-4}, kFloat, 16));
@@ -228,7 +228,11 @@ TEST_CASE("data in another file is found among those that came along, and nowher
   const std::string location = entry("location", "weights.bin");
   CHECK_NOTHROW(check_outside(outside(location + entry("length", "16")), files));
   CHECK_NOTHROW(check_outside(outside(location + entry("offset", "24") + entry("length", "16")), files));
-  CHECK_NOTHROW(check_outside(outside(location + entry("offset", "24")), files));  // to the end
+  // Without a length it is the tensor's, whatever follows.
+  CHECK_NOTHROW(check_outside(outside(location + entry("offset", "24")), files));
+  CHECK_NOTHROW(check_outside(outside(location + entry("offset", "8")), files));
+  CHECK_NOTHROW(check_outside(outside(location), files));
+  CHECK_NOTHROW(check_outside(outside(location + entry("length", "0")), files));
   CHECK_NOTHROW(check_outside(outside(location + entry("offset", "24") + entry("checksum", "00")), files));
 
   const auto refused = [&](Code code, const std::vector<std::string_view>& words, const std::string& initializer) {
@@ -248,13 +252,13 @@ TEST_CASE("data in another file is found among those that came along, and nowher
   }
   const std::string whole = entry("length", "16");
   refused(Code::malformed_model, {"16 bytes at 25", "40"}, outside(location + whole + entry("offset", "25")));
+  refused(Code::malformed_model, {"16 bytes at 25", "40"}, outside(location + entry("offset", "25")));
   refused(Code::malformed_model, {"16 bytes at 41", "40"}, outside(location + whole + entry("offset", "41")));
   refused(Code::malformed_model, {"18446744073709551615"},
           outside(location + whole + entry("offset", "18446744073709551615")));
   refused(Code::malformed_model, {"18446744073709551615"},
           outside(location + entry("length", "18446744073709551615") + entry("offset", "1")));
   refused(Code::malformed_model, {"15 bytes", "expected 16"}, outside(location + entry("length", "15")));
-  refused(Code::malformed_model, {"40 bytes", "expected 16"}, outside(location));
   refused(Code::malformed_model, {"here and in another file"},
           outside(location + whole) + text(9, std::string(16, '\0')));
   refused(Code::malformed_model, {"strings"}, outside(location + whole, kString));
