@@ -58,6 +58,8 @@ void resolve(Rule& rule, const Signature& signature, size_t depth) {
       for (const TensorSpec& spec : signature.outputs) known += (known.empty() ? "\"" : ", \"") + spec.name + "\"";
       refuse("output: expected one of ", known, ", got \"", rule.output, "\"");
     }
+    if (!has_elements(output->dtype))
+      refuse("output \"", rule.output, "\": expected real numbers, got ", name(output->dtype));
     rule.output_index = static_cast<size_t>(output - signature.outputs.begin());
   }
   for (Rule& part : rule.parts) resolve(part, signature, depth + 1);

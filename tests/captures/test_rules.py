@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from models import tflite_models
+from models import onnx_models, tflite_models
 
 import edgeward as ew
 from edgeward.captures import rules
@@ -96,3 +96,20 @@ def test_what_means_nothing_is_refused_at_once(make):
 def test_what_does_not_fit_the_model_is_refused_when_it_is_attached(chosen, rule, says):
     with pytest.raises(ew.BadInput, match=says):
         chosen(rule, [])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"when": rules.above("y", 1)}, 'output "y": expected real numbers, got string'),
+        ({"tensors": ["y"]}, 'tensors: "y": expected a tensor of numbers, got one of strings'),
+    ],
+    ids=["a rule", "tensors"],
+)
+def test_what_names_a_tensor_of_strings_is_refused(chosen, message, tmp_path):
+    """Neither a rule nor a record could ever have it."""
+    with (
+        ew.Capture(tmp_path / "captures", **chosen) as capture,
+        pytest.raises(ew.BadInput, match=message),
+    ):
+        ew.load_unsigned(onnx_models.strings(), capture=capture)

@@ -183,6 +183,7 @@ class Capture:
         self._require_open()
         signatures = model.signatures.values()
         _require_names("tensors", self._plan.tensors or (), signatures)
+        _require_numbers_in("tensors", self._plan.tensors or (), signatures)
         _require_names("redact", [rule.tensor for rule in self._redactions], signatures)
         require_columns(columns, signatures)
         identity = {"name": name, "version": version, "package_id": package_id}
@@ -459,6 +460,18 @@ def _require_names(
             f"{option}: expected names of the model's, {_listed(sorted(known))}, got "
             f"{_listed(unknown)}"
         )
+
+
+def _require_numbers_in(
+    option: str, names: Iterable[str], signatures: Iterable[_core.Signature]
+) -> None:
+    for signature in signatures:
+        for spec in (*signature.inputs, *signature.outputs):
+            if spec.dtype == "string" and spec.name in names:
+                raise BadInput(
+                    f'{option}: "{spec.name}": expected a tensor of numbers, got one of strings, '
+                    "which records leave out"
+                )
 
 
 def _require_recipient(key: _core.PublicKey | None) -> None:

@@ -554,6 +554,17 @@ TEST_CASE("what some rule replaces is said when any of several keeps") {
 
 // ---- What means nothing.
 
+TEST_CASE("a rule about an output without real numbers is refused") {
+  for (const DType dtype : {DType::string, DType::complex64}) {
+    Signature signature = two_outputs();
+    signature.outputs[1].dtype = dtype;
+    Rule rule = limited(RuleKind::below, 1);
+    rule.output = signature.outputs[1].name;
+    const std::string words = "output \"y\": expected real numbers, got " + std::string(name(dtype));
+    check_refusal(Code::bad_input, {words}, [&] { (void)resolved(rule, signature); });
+  }
+}
+
 TEST_CASE("a rule that means nothing is refused, and says what was expected") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   Rule elsewhere = limited(RuleKind::below, 1);
