@@ -38,6 +38,7 @@ struct EngineReport {
   std::string delegate;  // "XNNPACK", "CPUExecutionProvider", "none"; "" when that depends on shapes
   int64_t node_count = -1;
   int64_t fallback_count = -1;  // nodes that the delegate leaves to the engine's own kernels
+  bool shares_weights = false;  // as Engine::shares_weights(); filled in by Model
 };
 
 // What run() throws when an output has another shape than output_shape() said, since the model declares a wrong one:
@@ -75,6 +76,9 @@ class EngineSession {
 
   // Restores the initial state. Does nothing for a model without variable tensors.
   virtual void reset() = 0;
+
+  // True when a session that is made now shares memory which this one has for itself. Any thread.
+  virtual bool is_outdated() const { return false; }
 };
 
 // One model's weights, opened by one engine. Any thread; immutable after construction.
@@ -90,6 +94,8 @@ class Engine {
   virtual bool leaves_unwritten() const = 0;
   // May run the model once to find out. Throws Error(engine_failed).
   virtual EngineReport report() const = 0;
+  // Whether sessions run on one copy of the weights as they are packed for the processor, as far as is known.
+  virtual bool shares_weights() const = 0;
   virtual std::unique_ptr<EngineSession> make_session(size_t signature_index) const = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "engines/litert.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +15,7 @@
 #include "engines/lacking_operator.h"
 #include "engines/last_words.h"
 #include "engines/library.h"
+#include "engines/weight_cache.h"
 #include "error.h"
 #include "model_files/tflite_copy.h"
 #include "model_files/tflite_file.h"
@@ -204,8 +206,51 @@ struct State {
   std::vector<size_t> initializers;     // signatures to run
 };
 
+// Of a file. Below, packed weights are not worth the time that sharing takes.
+constexpr size_t kMinPackedBytes = size_t{1} << 20;
+
+constexpr Version kFirstWithPack = {2, 3};  // the first that was tested
+
+// The weights as they are packed for all sessions, once a second one needs them: docs/decisions/0022. Any thread.
+class SharedPack {
+ public:
+  explicit SharedPack(bool is_possible) : is_possible_(is_possible) {}
+
+  // False when every session packs for itself.
+  bool is_possible() const { return is_possible_.load(std::memory_order_relaxed); }
+  bool exists() const { return exists_.load(std::memory_order_acquire); }
+
+  std::shared_ptr<const WeightCache> cache() const {
+    const std::lock_guard lock(mutex_);
+    return cache_;
+  }
+  // `pack` returns a cache, or null when there cannot be any. Other threads wait for the one that calls it.
+  template <class Pack>
+  void pack_once(Pack pack) {
+    if (!is_possible() || exists()) return;
+    const std::lock_guard lock(mutex_);
+    if (!is_possible() || exists()) return;
+    cache_ = pack();
+    exists_ = cache_ != nullptr;
+    is_possible_ = cache_ != nullptr;
+  }
+  void give_up() {
+    const std::lock_guard lock(mutex_);
+    is_possible_ = false;
+    exists_ = false;
+    cache_.reset();
+  }
+
+ private:
+  std::atomic<bool> is_possible_;
+  std::atomic<bool> exists_{false};
+  mutable std::mutex mutex_;
+  std::shared_ptr<const WeightCache> cache_;
+};
+
 struct Weights {
-  Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count, EngineLog shown);
+  Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count, EngineLog shown,
+          bool may_share);
   void read_signature(size_t index, const TfliteFile& facts);
 
   const Api& api;
@@ -222,6 +267,7 @@ struct Weights {
   std::vector<Signature> signatures;
   std::vector<std::vector<Alias>> output_aliases;  // by signature
   std::vector<State> states;  // of each signature; empty when there is none, or none can be reached
+  mutable SharedPack pack;
 };
 
 int severity(EngineLog log) { return log == EngineLog::shown ? kLogInformation : kLogNothing; }
@@ -353,12 +399,15 @@ void Weights::read_signature(size_t index, const TfliteFile& facts) {
   }
 }
 
-Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count, EngineLog shown)
+Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count, EngineLog shown,
+                 bool may_share)
     : api(functions), is_stateful(facts.is_stateful), is_restorable(facts.is_restorable),
       copy(adopt(std::move(bytes), facts)), threads(thread_count), log(shown), node_count(facts.node_count),
       leaves_unwritten(facts.leaves_unwritten),
       environment(make_environment(api, severity(log)), api.destroy_environment),
-      model(make_model(api, environment.get(), copy.file, facts), api.destroy_model) {
+      model(make_model(api, environment.get(), copy.file, facts), api.destroy_model),
+      // The library asks the kernel to swap out what it has packed.
+      pack(may_share && !copy.file.may_be_swapped()) {
   size_t count = 0;
   check(api.signature_count(model.get(), &count), "counting signatures");
   if (count != facts.signatures.size() + copy.initializers.size()) {
@@ -386,6 +435,7 @@ class LitertSession final : public EngineSession {
   void run(std::span<const Binding> inputs, std::span<Binding> outputs) override;
   TensorView view(Binding, Block&) const override;
   void reset() override;
+  bool is_outdated() const override { return cache_ == nullptr && weights_->pack.exists() && !weights_->is_stateful; }
 
   // Nodes that the engine's own kernels ran since the profiler was started; -1 when the library does not report them.
   void start_profiler();
@@ -407,6 +457,7 @@ class LitertSession final : public EngineSession {
   size_t signature_index_;
   Profiling profiling_;
   const State& state_;
+  std::shared_ptr<const WeightCache> cache_;  // that `compiled_` may map; null when there was none
   Owned compiled_;
   std::vector<Shape> input_shapes_;
   std::vector<Shape> output_shapes_;
@@ -438,28 +489,63 @@ void add_options(const Api& api, Handle options, const char* kind, const std::st
               "that depends on values (such a model runs on engine=\"litert-interpreter\")");
 }
 
-// The model compiled with errors reported to `reporter`, or null and a status.
-Status try_compile(const Weights& weights, Profiling profiling, Reporter reporter, Handle* compiled) {
+struct Compilation {
+  Profiling profiling;
+  Reporter reporter;
+  std::string cache_path;  // where the library looks for packed weights, and writes them if there are none; or empty
+};
+
+// The model compiled, or null and a status.
+Status try_compile(const Weights& weights, const Compilation& compilation, Handle* compiled) {
   const Api& api = weights.api;
   Handle handle = nullptr;
   check(api.create_options(&handle), "creating options");
   const Owned options(handle, api.destroy_options);
   check(api.set_accelerators(options.get(), kCpu), "choosing the CPU");
   std::string kernels = "num_threads = " + std::to_string(weights.threads);
+  if (!compilation.cache_path.empty()) kernels += "\nweight_cache_file_path = \"" + compilation.cache_path + "\"";
   // XNNPACK would pack the zeroes.
   if (weights.copy.file.is_sparse()) kernels += "\nkernel_mode = \"builtin\"";
   add_options(api, options.get(), "xnnpack", kernels);
-  std::string text = "error_reporter_mode = " + std::to_string(static_cast<int>(reporter));
-  if (profiling == Profiling::on) text += "\nenable_profiling = true";
+  std::string text = "error_reporter_mode = " + std::to_string(static_cast<int>(compilation.reporter));
+  if (compilation.profiling == Profiling::on) text += "\nenable_profiling = true";
   add_options(api, options.get(), "runtime_options_string", text);
   return api.create_compiled_model(weights.environment.get(), weights.model.get(), options.get(), compiled);
 }
 
-Handle compile(const Weights& weights, Profiling profiling) {
+// Has the library pack the weights of a model into a cache; null when it does not. The compiled model that does so goes
+// at once: it would go on writing to the cache when it plans anew, and ends the process when it cannot.
+std::shared_ptr<const WeightCache> packed(const Weights& weights) {
+  std::unique_ptr<WeightCache> cache = WeightCache::try_make();
+  if (cache == nullptr) return nullptr;
+  {
+    const LastWords unasked(weights.log);
+    Handle compiled = nullptr;
+    if (try_compile(weights, {Profiling::off, Reporter::kept, cache->path()}, &compiled) != 0) return nullptr;
+    weights.api.destroy_compiled_model(compiled);
+  }
+  const bool is_sealed = weights.copy.file.is_secret() ? cache->try_seal_secret() : cache->try_seal();
+  return is_sealed ? std::move(cache) : nullptr;
+}
+
+// The model compiled on the weights in `cache`, which must outlive it; null when the library does not take them.
+Handle try_compile_packed(const Weights& weights, Profiling profiling, const WeightCache& cache) {
+  const std::string path = cache.path();
+  if (path.empty()) return nullptr;
+  const LastWords unasked(weights.log);
   Handle compiled = nullptr;
+  if (try_compile(weights, {profiling, Reporter::kept, path}, &compiled) != 0) return nullptr;
+  if (!cache.try_keep_from_dumps()) weights.pack.give_up();
+  return compiled;
+}
+
+// `cache` may be null.
+Handle compile(const Weights& weights, Profiling profiling, const WeightCache* cache) {
+  Handle compiled = cache == nullptr ? nullptr : try_compile_packed(weights, profiling, *cache);
+  if (compiled != nullptr) return compiled;
   const Status status = [&] {
     const LastWords unasked(weights.log);
-    return try_compile(weights, profiling, Reporter::kept, &compiled);
+    return try_compile(weights, {profiling, Reporter::kept, ""}, &compiled);
   }();
   if (status == 0) return compiled;
   // What the library has kept is lost with the model that did not come to be.
@@ -467,7 +553,7 @@ Handle compile(const Weights& weights, Profiling profiling) {
   const Api& api = weights.api;
   const LastWords words(weights.log);
   const Owned logs_errors(make_environment(api, std::min(severity(weights.log), kLogErrors)), api.destroy_environment);
-  const Status again = try_compile(weights, profiling, Reporter::standard_error, &compiled);
+  const Status again = try_compile(weights, {profiling, Reporter::standard_error, ""}, &compiled);
   const Owned logs_as_before(make_environment(api, severity(weights.log)), api.destroy_environment);
   if (again == 0) return compiled;
   check(status, "compiling the model", words.text());
@@ -476,8 +562,8 @@ Handle compile(const Weights& weights, Profiling profiling) {
 
 LitertSession::LitertSession(std::shared_ptr<const Weights> weights, size_t signature_index, Profiling profiling)
     : weights_(std::move(weights)), signature_index_(signature_index), profiling_(profiling),
-      state_(weights_->states[signature_index]),
-      compiled_(compile(*weights_, profiling), weights_->api.destroy_compiled_model) {
+      state_(weights_->states[signature_index]), cache_(weights_->pack.cache()),
+      compiled_(compile(*weights_, profiling, cache_.get()), weights_->api.destroy_compiled_model) {
   const Signature& signature = weights_->signatures[signature_index_];
   const auto is_dynamic = [](const TensorSpec& spec) { return spec.shape.is_dynamic(); };
   const auto is_open = [](const TensorSpec& spec) { return !spec.shape.is_unknown() && spec.shape.is_dynamic(); };
@@ -680,7 +766,10 @@ void LitertSession::reset() {
     for (const size_t initializer : state_.initializers)
       check(run_signature(initializer, {}, {}), "assigning first values");
   } else {
-    compiled_ = Owned(compile(*weights_, profiling_), weights_->api.destroy_compiled_model);
+    weights_->pack.pack_once([&] { return packed(*weights_); });
+    std::shared_ptr<const WeightCache> cache = weights_->pack.cache();
+    compiled_ = Owned(compile(*weights_, profiling_, cache.get()), weights_->api.destroy_compiled_model);
+    cache_ = std::move(cache);  // after what maps the old one has gone
     resize_inputs();
     read_output_shapes();
   }
@@ -713,13 +802,17 @@ class LitertEngine final : public Engine {
   bool is_stateful() const override { return weights_->is_stateful; }
   bool leaves_unwritten() const override { return weights_->leaves_unwritten; }
   EngineReport report() const override;
+  bool shares_weights() const override { return weights_->pack.is_possible(); }
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override {
+    if (!is_first_.exchange(false, std::memory_order_relaxed))
+      weights_->pack.pack_once([&] { return packed(*weights_); });
     return std::make_unique<LitertSession>(weights_, signature_index, Profiling::off);
   }
 
  private:
   std::shared_ptr<const Weights> weights_;
   std::string version_;
+  mutable std::atomic<bool> is_first_{true};  // of the sessions: a single one would share with nobody
 };
 
 // Compiles the model once more, with the profiler, and runs it on zeros: the library has no other way to report which
@@ -796,8 +889,10 @@ std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::
                 ": expected outputs that no other operator reads, because it leaves bytes of them unwritten");
   }
   const Api& api = opened<Api>(library_path);
-  return std::make_unique<LitertEngine>(std::make_shared<const Weights>(api, std::move(file), facts, threads, log),
-                                        version);
+  const bool may_share =
+      file.size_bytes() >= kMinPackedBytes && facts.is_pack_told_by_buffers && parse_version(version) >= kFirstWithPack;
+  auto weights = std::make_shared<const Weights>(api, std::move(file), facts, threads, log, may_share);
+  return std::make_unique<LitertEngine>(std::move(weights), version);
 }
 
 }  // namespace edgeward

@@ -567,6 +567,7 @@ class OnnxEngine final : public Engine {
   bool is_stateful() const override { return false; }
   bool leaves_unwritten() const override { return false; }
   EngineReport report() const override { return {"onnx", version_, "CPUExecutionProvider", -1, 0}; }
+  bool shares_weights() const override { return true; }
   std::unique_ptr<EngineSession> make_session(size_t) const override { return std::make_unique<OnnxSession>(weights_); }
 
  private:

@@ -646,6 +646,7 @@ class TfliteEngine final : public Engine {
   bool is_stateful() const override { return is_stateful_; }
   bool leaves_unwritten() const override { return leaves_unwritten_; }
   EngineReport report() const override { return report_; }
+  bool shares_weights() const override { return false; }
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override;
 
  private:

@@ -13,6 +13,7 @@
 #include "model_files/tflite_buffers.h"
 #include "model_files/tflite_calls.h"
 #include "model_files/tflite_operators.h"
+#include "model_files/tflite_packing.h"
 #include "model_files/tflite_plan.h"
 #include "model_files/tflite_schema.h"
 #include "model_files/tflite_sparsity.h"
@@ -63,6 +64,7 @@ class Reader {
     calls_.check();
     plan();
     state_.check_variables();
+    file.is_pack_told_by_buffers = packing_.is_told_by_buffers();
     file.has_named_variables = state_.has_named_variables();
     file.is_stateful = file.has_named_variables || state_.has_variable_tensors();
     file.marks = std::move(marks_);
@@ -136,6 +138,7 @@ class Reader {
     }
     check_inputs(index, sources);
     unwritten_.emplace_back(values);
+    packing_.enter();
     state_.enter(subgraph.vector<int32_t>(schema::subgraph::inputs), interfaces_[index].output_count,
                  std::any_of(values.begin(), values.end(), [](const TfliteValue& value) { return value.is_variable; }));
     const FlatTables operators = subgraph.tables(schema::subgraph::operators);
@@ -447,6 +450,7 @@ class Reader {
     calls_.add(operation);
     if (operation.code == kCustom) custom_operators_.emplace_back(operation.custom_name);
     unwritten_[subgraph].add(operation);
+    packing_.add(operation, values);
     state_.add(operation, values);
   }
 
@@ -723,6 +727,7 @@ class Reader {
   uint64_t stored_elements_ = 0;  // of the tensor that is being read, by its shape in the file
   TfliteCalls calls_{0};
   TfliteState state_;
+  TflitePacking packing_;
   std::vector<TfliteMark> marks_;
   std::vector<std::string> custom_operators_;
   std::string blockwise_tensor_;

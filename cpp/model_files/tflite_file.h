@@ -56,6 +56,8 @@ struct TfliteFile {
   // The first operator that leaves bytes unwritten which another one reads: no memory of a caller's is there to be
   // zeroed. Empty when there is none.
   std::string spreading_operator;
+  // Whether packed weights can be told apart by the buffers that they are packed from: tflite_packing.h.
+  bool is_pack_told_by_buffers;
   std::vector<std::string> custom_operators;  // the names of those that subgraphs use; one may stand there twice
   // The first tensor that is quantized otherwise than as a whole or by one dimension; empty when none is.
   std::string blockwise_tensor;

@@ -39,7 +39,7 @@ Model::Model(EngineLibrary library, std::shared_ptr<const Engine> engine)
     : library_(std::move(library)), is_stateful_(engine->is_stateful()), engine_(std::move(engine)) {
   signatures_ = engine_->signatures();
   // The first session is created here, so that what the engine cannot compile is an error of loading, not of predict().
-  first_ = new_session(0);
+  first_ = std::make_unique<Session>(engine_, 0);
   signatures_[0] = first_->signature();
 }
 
@@ -80,28 +80,48 @@ EngineReport Model::report() {
   std::shared_ptr<const Engine> engine;
   {
     const std::lock_guard lock(mutex_);
+    if (report_ && engine_ != nullptr) report_->shares_weights = engine_->shares_weights();
     if (report_) return *report_;
     if (engine_ == nullptr) return {library_.name, library_.version, "", -1, -1};
     engine = engine_;
   }
   EngineReport report = engine->report();
+  report.shares_weights = engine->shares_weights();
   const std::lock_guard lock(mutex_);
   report_ = report;
   return report;
 }
 
-std::unique_ptr<Session> Model::new_session(size_t signature_index) const {
+std::unique_ptr<Session> Model::new_session(size_t signature_index) {
   auto session = std::make_unique<Session>(open_engine(), signature_index);
   bring_up_to_date(*session);
+  renew_others();
   return session;
 }
 
-std::unique_ptr<Session> Model::make_session(size_t signature_index) {
+void Model::renew_others() {
+  std::vector<std::unique_ptr<Session>> outdated;
+  std::shared_ptr<Session> handed_out;
+  {
+    const std::lock_guard lock(mutex_);
+    has_others_ = true;
+    const auto first_outdated =
+        std::stable_partition(idle_.begin(), idle_.end(), [](const auto& session) { return !session->is_outdated(); });
+    std::move(first_outdated, idle_.end(), std::back_inserter(outdated));
+    idle_.erase(first_outdated, idle_.end());
+    if (first_ != nullptr && first_->is_outdated()) outdated.push_back(std::move(first_));
+    handed_out = handed_out_.lock();
+  }
+  if (handed_out != nullptr) handed_out->renew();
+}
+
+std::shared_ptr<Session> Model::make_session(size_t signature_index) {
   const auto engine = open_engine();
-  std::unique_ptr<Session> session;
+  std::shared_ptr<Session> session;
   if (signature_index == 0) {
     const std::lock_guard lock(mutex_);
     session = std::move(first_);
+    if (session != nullptr) handed_out_ = session;
   }
   if (session == nullptr) return new_session(signature_index);
   bring_up_to_date(*session);
@@ -174,7 +194,7 @@ Model::Loan::~Loan() {
 
 std::unique_ptr<Session> Model::take_back(std::unique_ptr<Session> session) {
   const std::lock_guard lock(mutex_);
-  if (engine_ == nullptr || !session->is_open()) return session;
+  if (engine_ == nullptr || !session->is_open() || (has_others_ && session->is_outdated())) return session;
   idle_.push_back(std::move(session));
   if (++loan_count_ < kIdleWindow) return nullptr;
   // The last one lent comes back last, so the first has waited longest.

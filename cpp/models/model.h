@@ -52,7 +52,7 @@ class Model {
   std::shared_ptr<Capture> capture() const;
 
   // A session of the caller's own: the one that was created with the model, if nothing has used it, else a new one.
-  std::unique_ptr<Session> make_session(size_t signature_index);
+  std::shared_ptr<Session> make_session(size_t signature_index);
 
   // Ends every idle session. The next predict() makes one. Throws Error(closed).
   void trim();
@@ -83,7 +83,9 @@ class Model {
 
  private:
   std::shared_ptr<const Engine> open_engine() const;
-  std::unique_ptr<Session> new_session(size_t signature_index) const;
+  std::unique_ptr<Session> new_session(size_t signature_index);
+  // Lets sessions that have weights for themselves share those of the latest session.
+  void renew_others();
   // Takes back a session, and returns one that has been left over for long; null when there is none.
   std::unique_ptr<Session> take_back(std::unique_ptr<Session> session);
   // Attaches the model's capture to a session that has another.
@@ -98,6 +100,8 @@ class Model {
   std::shared_ptr<const Engine> engine_;        // null once closed
   std::unique_ptr<Session> first_;              // created with the model; null once it is used
   std::vector<std::unique_ptr<Session>> idle_;  // the last is lent first
+  std::weak_ptr<Session> handed_out_;           // what was first_, with a caller
+  bool has_others_ = false;                     // a session was made after the first
   size_t least_idle_ = 0;                       // left over in each of the last `loan_count_` loans
   uint32_t loan_count_ = 0;
   std::shared_ptr<Capture> capture_;  // null: nothing is captured

@@ -40,15 +40,18 @@ class Session::Entry {
   explicit Entry(Session& session, Closed closed = Closed::refused) : session_(session) {
     session.fork_mark_.require_same_process("session");
     // acquire; pairs with the release below: the last call's writes are seen by a caller on another thread.
-    if (session.in_use_.exchange(true, std::memory_order_acquire)) {
-      throw Error(Code::busy, "session: expected one thread at a time, got a second call during a run");
+    for (Use use = Use::none; !session.use_.compare_exchange_strong(use, Use::call, std::memory_order_acquire);
+         use = Use::none) {
+      if (use == Use::call)
+        throw Error(Code::busy, "session: expected one thread at a time, got a second call during a run");
+      session.use_.wait(use, std::memory_order_acquire);
     }
     if (session.engine_session_ == nullptr && closed == Closed::refused) {
-      session.in_use_.store(false, std::memory_order_release);
+      session.use_.store(Use::none, std::memory_order_release);
       throw Error(Code::closed, "session: expected use before close(), got a call after it");
     }
   }
-  ~Entry() { session_.in_use_.store(false, std::memory_order_release); }
+  ~Entry() { session_.use_.store(Use::none, std::memory_order_release); }
   Entry(const Entry&) = delete;
   Entry& operator=(const Entry&) = delete;
 
@@ -111,6 +114,32 @@ void Session::close() {
   const Entry entry(*this, Entry::Closed::allowed);
   abandon();
   recorder_.reset();  // its ring ends with the session
+}
+
+void Session::renew() noexcept {
+  Use use = Use::none;
+  if (fork_mark_.is_foreign() || !use_.compare_exchange_strong(use, Use::renewal, std::memory_order_acquire)) return;
+  if (is_outdated()) replace_engine_session();
+  // release; pairs with the acquires in Entry.
+  use_.store(Use::none, std::memory_order_release);
+  use_.notify_all();
+}
+
+void Session::replace_engine_session() noexcept {
+  std::shared_ptr<EngineSession> other;
+  try {
+    other = engine_->make_session(signature_index_);
+  } catch (...) {
+    return;  // this session goes on as it is
+  }
+  try {
+    const Setting in_force = setting();
+    release_bindings();
+    engine_session_ = std::move(other);
+    restore(in_force);
+  } catch (...) {
+    abandon();
+  }
 }
 
 void Session::release_bindings() noexcept {

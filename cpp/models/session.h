@@ -34,6 +34,13 @@ class Session {
   // on.
   void close();
 
+  // Whether renew() would save memory. Only while no other thread uses the session.
+  bool is_outdated() const { return engine_session_ != nullptr && engine_session_->is_outdated(); }
+  // Continues with an engine session that shares what this one's has for itself, in the same memory and shapes. Does
+  // nothing while a call is in the session or when the engine makes no other. Any thread; a call on another thread
+  // waits.
+  void renew() noexcept;
+
   // ---- The session's own memory, read and written by the engine in place.
 
   // In use until the next resize. The keeper keeps it alive after that, and after the session.
@@ -87,7 +94,12 @@ class Session {
   uint64_t copies() const { return copies_; }
 
  private:
-  class Entry;  // in_use_, for the length of a call
+  class Entry;  // use_, for the length of a call
+  enum class Use : uint8_t {
+    none,
+    call,
+    renewal  // for a moment, which calls wait for
+  };
 
   // One input or output: its shape in force and the memory it can be bound to.
   struct Slot {
@@ -129,6 +141,7 @@ class Session {
   void restore(const Setting& setting);
   // Continues with a fresh engine session and that setting; closes this session if that fails.
   void start_again(const Setting& setting) noexcept;
+  void replace_engine_session() noexcept;
   void abandon() noexcept;
   void release_bindings() noexcept;
   // Releases the slot's bindings, and an output's pool with them.
@@ -171,7 +184,7 @@ class Session {
   bool has_string_inputs_ = false;
   bool has_shapes_ = false;
   bool has_engine_outputs_ = false;
-  std::atomic<bool> in_use_{false};
+  std::atomic<Use> use_{Use::none};
   std::shared_ptr<EngineSession> engine_session_;  // null once closed
   std::vector<Input> inputs_;
   std::vector<Output> outputs_;

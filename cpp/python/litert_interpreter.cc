@@ -478,6 +478,7 @@ class LitertInterpreterEngine final : public Engine {
   bool is_stateful() const override { return weights_->facts.is_stateful; }
   bool leaves_unwritten() const override { return false; }  // its own tensors are zeroed
   EngineReport report() const override;
+  bool shares_weights() const override { return false; }
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override {
     return std::make_unique<LitertInterpreterSession>(weights_, signature_index);
   }

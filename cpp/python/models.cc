@@ -300,8 +300,10 @@ void bind_values(py::module_& module) {
       .def_readonly("node_count", &EngineReport::node_count,
                     "Nodes of the model; -1 when the engine does not report them.")
       .def_readonly("fallback_count", &EngineReport::fallback_count,
-                    "Nodes left to reference kernels; -1 when the engine does not report them.");
-  add_value_methods(report_class, {"name", "version", "delegate", "node_count", "fallback_count"});
+                    "Nodes left to reference kernels; -1 when the engine does not report them.")
+      .def_readonly("shares_weights", &EngineReport::shares_weights,
+                    "Whether sessions run on one copy of the weights as they are packed for the processor.");
+  add_value_methods(report_class, {"name", "version", "delegate", "node_count", "fallback_count", "shares_weights"});
 }
 
 void bind_model_and_session(py::module_& module) {

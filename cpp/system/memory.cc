@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -62,6 +63,18 @@ Pages map_pages(size_t size_bytes) {
   return pages;
 }
 
+// Where the kernel does not say, there may be some.
+bool has_swap() {
+  const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen("/proc/swaps", "re"), std::fclose);
+  char line[256];
+  bool is_header = true;
+  while (file != nullptr && std::fgets(line, sizeof line, file.get()) != nullptr) {
+    if (!is_header && line[0] != '\n') return true;
+    is_header = false;
+  }
+  return file == nullptr;
+}
+
 }  // namespace
 
 Block Block::uninitialized(size_t size_bytes) { return Block(size_bytes, std::malloc); }
@@ -100,7 +113,7 @@ Block Block::secret(size_t size_bytes) {
   const Pages pages = map_pages(size_bytes);
   madvise(pages.data, pages.size_bytes, MADV_DONTDUMP);
   // As far as RLIMIT_MEMLOCK allows; each page as it is first touched.
-  mlock2(pages.data, pages.size_bytes, MLOCK_ONFAULT);
+  const bool is_locked = mlock2(pages.data, pages.size_bytes, MLOCK_ONFAULT) == 0;
   std::shared_ptr<void> allocation(pages.data, [pages](void*) {
     explicit_bzero(pages.data, pages.size_bytes);
     munmap(pages.reserved, pages.reserved_bytes);

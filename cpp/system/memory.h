@@ -49,6 +49,9 @@ class Block {
 
   std::byte* data() const { return data_; }
   size_t size_bytes() const { return size_bytes_; }
+  bool is_secret() const { return is_secret_; }
+  // True for a secret that the process may not lock in memory, on a system that swaps.
+  bool may_be_swapped() const { return may_be_swapped_; }
   explicit operator bool() const { return data_ != nullptr; }
   // Whether it was made by sparse().
   bool is_sparse() const { return is_sparse_; }
@@ -62,6 +65,8 @@ class Block {
   std::byte* data_ = nullptr;         // inside the allocation
   size_t size_bytes_ = 0;
   bool is_sparse_ = false;
+  bool is_secret_ = false;
+  bool may_be_swapped_ = false;
 };
 
 }  // namespace edgeward

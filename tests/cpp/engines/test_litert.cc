@@ -2,7 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "rigs/litert_library.h"
 #include "rigs/refusal.h"
@@ -13,6 +16,15 @@ namespace {
 
 std::unique_ptr<Engine> open(const Negation& model = {}, int threads = 1) {
   return open_litert(FAKE_LITERT_PATH, "2.3.0", tflite_file(model), threads);
+}
+
+constexpr size_t kShared = size_t{1} << 20;  // the size of a file that is worth a cache
+
+std::unique_ptr<Engine> open_large(size_t size_bytes = kShared, const std::string& version = "2.3.0") {
+  const Block small = tflite_file();
+  Block file = Block::zeroed(size_bytes);
+  std::memcpy(file.data(), small.data(), small.size_bytes());
+  return open_litert(FAKE_LITERT_PATH, version, std::move(file), 1);
 }
 
 TensorView view_of(const Block& block, int64_t rows) {
@@ -181,6 +193,84 @@ TEST_CASE("a library whose names are not the file's is refused") {
   const LitertLibrary library;
   library->input_name = "z";
   check_refusal(Code::engine_failed, {"litert", "got \"z\""}, [] { (void)open(); });
+}
+
+TEST_CASE("weights are packed once, when a second session is made; the first session is told") {
+  const LitertLibrary library;
+  const auto engine = open_large();
+  CHECK(engine->shares_weights());
+  const auto first = engine->make_session(0);
+  CHECK(library->packs == 0);
+  CHECK_FALSE(first->is_outdated());
+  const auto second = engine->make_session(0);
+  const auto third = engine->make_session(0);
+  CHECK(library->packs == 1);
+  CHECK(library->mapped == 2);
+  CHECK(first->is_outdated());
+  CHECK_FALSE(second->is_outdated());
+  CHECK(engine->shares_weights());
+}
+
+TEST_CASE("small files and versions that were not tested share nothing") {
+  const LitertLibrary library;
+  for (const auto& engine : {open_large(kShared - 1), open_large(kShared, "2.2.0")}) {
+    CHECK_FALSE(engine->shares_weights());
+    const auto first = engine->make_session(0);
+    const auto second = engine->make_session(0);
+    CHECK_FALSE(first->is_outdated());
+  }
+  CHECK(library->packs == 0);
+}
+
+TEST_CASE("a library that takes no cache packs for each session, and is asked once") {
+  const LitertLibrary library;
+  library->takes_caches = false;
+  const auto engine = open_large();
+  const auto first = engine->make_session(0);
+  const auto second = engine->make_session(0);
+  CHECK_FALSE(engine->shares_weights());
+  CHECK_FALSE(first->is_outdated());
+  const int compilations = library->compilations;
+  const auto third = engine->make_session(0);
+  CHECK(library->compilations == compilations + 1);
+}
+
+TEST_CASE("a library that stops to take the cache is not asked again") {
+  const LitertLibrary library;
+  const auto engine = open_large();
+  const auto first = engine->make_session(0);
+  {
+    const auto second = engine->make_session(0);
+    CHECK(library->mapped == 1);
+  }
+  library->takes_caches = false;
+  const auto third = engine->make_session(0);
+  CHECK_FALSE(engine->shares_weights());
+  CHECK_FALSE(first->is_outdated());
+}
+
+TEST_CASE("a model that cannot be packed is compiled without a cache") {
+  const LitertLibrary library;
+  const auto engine = open_large();
+  const auto first = engine->make_session(0);
+  library->compile_status = 3;
+  check_refusal(Code::engine_failed, {"compiling"}, [&] { (void)engine->make_session(0); });
+  library->compile_status = 0;
+  CHECK_FALSE(engine->shares_weights());
+  const auto second = engine->make_session(0);
+  CHECK(library->packs == 0);
+}
+
+TEST_CASE("threads that make sessions at once wait for one pack") {
+  const LitertLibrary library;
+  const auto engine = open_large();
+  const auto first = engine->make_session(0);
+  std::vector<std::unique_ptr<EngineSession>> sessions(8);
+  std::vector<std::thread> threads;
+  for (auto& session : sessions) threads.emplace_back([&] { session = engine->make_session(0); });
+  for (std::thread& thread : threads) thread.join();
+  CHECK(library->packs == 1);
+  CHECK(library->mapped == 8);
 }
 
 }  // namespace edgeward

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <mutex>
 #include <random>
 #include <thread>
@@ -18,6 +19,14 @@ namespace {
 const EngineLibrary kLitert{"litert", FAKE_LITERT_PATH, "2.3.0"};
 
 std::unique_ptr<Model> open() { return std::make_unique<Model>(kLitert, tflite_file(), 1); }
+
+// Of a file that is large enough for packed weights to be shared.
+std::unique_ptr<Model> open_large() {
+  const Block small = tflite_file();
+  Block file = Block::zeroed(size_t{1} << 20);
+  std::memcpy(file.data(), small.data(), small.size_bytes());
+  return std::make_unique<Model>(kLitert, std::move(file), 1);
+}
 
 StridedView rows_of(const Block& block, int64_t rows) { return {block.data(), 4, {rows, 4}, {16, 4}}; }
 
@@ -113,6 +122,77 @@ TEST_CASE("the session that was made with the model is handed out, once, unless 
   const auto other = open();
   (void)predict(*other, filled(2, 1), 2);
   CHECK(other->make_session(0)->input_shape(0) == Shape{1, 4});
+}
+
+TEST_CASE("every session shares the weights of the second, the first one too, in the memory that it has") {
+  const LitertLibrary library;
+  const auto model = open_large();
+  const auto first = model->make_session(0);
+  const Shape two_rows[] = {{2, 4}};
+  first->resize(two_rows);
+  const auto input = first->own_input(0);
+  const auto output = first->own_output(0);
+  std::fill_n(reinterpret_cast<float*>(input.view.data), 8, 3.0F);
+  CHECK(library->mapped == 0);
+  const auto second = model->make_session(0);
+  CHECK(library->mapped == 2);
+  CHECK(first->own_input(0).view.data == input.view.data);
+  CHECK(first->own_output(0).view.data == output.view.data);
+  first->run();
+  CHECK(is_all(output.view, 2, -3));
+  {
+    const Model::Loan loan(*model);
+    const Model::Loan another(*model);
+  }
+  CHECK(library->mapped == 4);
+  CHECK(library->packs == 1);
+}
+
+TEST_CASE("a session that predicts while weights are packed ends after its call") {
+  const LitertLibrary library;
+  const auto model = open_large();
+  {
+    const Model::Loan loan(*model);
+    const Model::Loan another(*model);
+    CHECK(library->mapped == 1);
+  }
+  CHECK(library->mapped == 1);
+  const Model::Loan loan(*model);
+  const Model::Loan another(*model);
+  CHECK(library->mapped == 2);
+}
+
+TEST_CASE("a session that cannot be renewed goes on") {
+  const LitertLibrary library;
+  const auto model = open_large();
+  const auto first = model->make_session(0);
+  first->close();
+  const auto second = model->make_session(0);
+  CHECK(library->mapped == 1);
+  check_refusal(Code::closed, {"session"}, [&] { first->run(); });
+}
+
+TEST_CASE("threads may run the first session while others are made") {
+  const LitertLibrary library;
+  for (int round = 0; round < 50; ++round) {
+    const auto model = open_large();
+    const auto first = model->make_session(0);
+    std::atomic<bool> is_over{false};
+    std::atomic<int> wrong{0};
+    std::thread runner([&] {
+      const auto own = first->own_input(0);
+      for (int i = 0; !is_over || i < 100; ++i) {
+        std::fill_n(reinterpret_cast<float*>(own.view.data), 4, static_cast<float>(i));
+        first->run();  // throws Error(busy) unless it waits
+        if (!is_all(first->own_output(0).view, 1, static_cast<float>(-i))) ++wrong;
+      }
+    });
+    const auto second = model->make_session(0);
+    const auto third = model->make_session(0);
+    is_over = true;
+    runner.join();
+    CHECK(wrong == 0);
+  }
 }
 
 TEST_CASE("trim ends what is idle, and nothing else") {

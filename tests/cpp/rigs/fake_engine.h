@@ -277,6 +277,7 @@ class FakeEngine final : public Engine {
   bool is_stateful() const override { return model_->is_stateful; }
   bool leaves_unwritten() const override { return model_->written_bytes != SIZE_MAX; }
   EngineReport report() const override { return {"fake", "1.0", "none"}; }
+  bool shares_weights() const override { return false; }
   std::unique_ptr<EngineSession> make_session(size_t) const override {
     return std::make_unique<FakeSession>(model_, books_);
   }

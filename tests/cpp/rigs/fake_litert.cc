@@ -2,9 +2,14 @@
 // not. Reads past the end of its inputs as XNNPACK's kernels do. An instance of fake_litert.h says how it shall fail.
 #include "rigs/fake_litert.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <string>
 
 namespace {
 
@@ -72,8 +77,37 @@ struct Buffer : Object {
   void* data;
   size_t size_bytes;
 };
+constexpr size_t kCacheBytes = 4096;
+
+// The cache that the next compiled model is told of: options go where they belong to in one thread.
+thread_local std::string cache_path;
+
+// Writes a cache that is empty, and maps any other. Null where that fails.
+void* map_cache() {
+  if (cache_path.empty() || !fake.takes_caches) return nullptr;
+  int file = open(cache_path.c_str(), O_RDONLY);
+  const bool is_empty = file >= 0 && lseek(file, 0, SEEK_END) == 0;
+  if (is_empty) {
+    close(file);
+    file = open(cache_path.c_str(), O_RDWR | O_CREAT | O_TRUNC, 0644);
+    const std::string bytes(kCacheBytes, 'w');
+    if (write(file, bytes.data(), bytes.size()) == static_cast<ssize_t>(kCacheBytes)) ++fake.packs;
+  }
+  void* pages = mmap(nullptr, kCacheBytes, PROT_READ, MAP_SHARED, file, 0);
+  close(file);
+  return pages == MAP_FAILED ? nullptr : pages;
+}
+
 struct Compiled : Object {
-  Compiled() : Object(Kind::compiled) {}
+  Compiled() : Object(Kind::compiled), cache(map_cache()) {
+    if (cache != nullptr) ++fake.mapped;
+  }
+  ~Compiled() {
+    if (cache == nullptr) return;
+    --fake.mapped;
+    munmap(cache, kCacheBytes);
+  }
+  void* cache;
   int rows = 1;
   bool has_run = false;
   std::atomic<bool> is_in_use{false};
@@ -151,6 +185,11 @@ Status LiteRtCreateOpaqueOptions(const char* kind, void* payload, void (*end)(vo
   if (std::strcmp(kind, "xnnpack") == 0 &&
       expect(std::sscanf(static_cast<const char*>(payload), "num_threads = %d", &threads) == 1)) {
     fake.threads = threads;
+    const std::string text(static_cast<const char*>(payload));
+    const std::string key = "\nweight_cache_file_path = \"";
+    const size_t path = text.find(key);
+    cache_path = path == std::string::npos ? "" : text.substr(path + key.size());
+    if (!cache_path.empty()) cache_path.pop_back();
   }
   return make<Opaque>(0, object, payload, end);
 }

@@ -14,10 +14,12 @@ class LitertLibrary {
     REQUIRE(fake_.live_objects == 0);
     fake_.compilations = 0;
     fake_.runs = 0;
+    fake_.packs = 0;
   }
   ~LitertLibrary() {
     CHECK(fake_.complaints == 0);
     CHECK(fake_.live_buffers == 0);
+    CHECK(fake_.mapped == 0);
     CHECK(fake_.live_objects == 0);
     for (std::atomic<int>* status :
          {&fake_.environment_status, &fake_.model_status, &fake_.compile_status, &fake_.resize_status,
@@ -25,6 +27,7 @@ class LitertLibrary {
       *status = 0;
     }
     fake_.input_name = "x";
+    fake_.takes_caches = true;
   }
   LitertLibrary(const LitertLibrary&) = delete;
   LitertLibrary& operator=(const LitertLibrary&) = delete;

@@ -1,0 +1,38 @@
+// Whether weights that XNNPACK has packed can be told apart by their buffers. Its cache knows packed weights by the
+// buffers of kernel and bias, and by a few of their dimensions. Two operators that read the same buffers and differ in
+// anything else that goes into a pack, such as a scale of their outputs, would get each other's weights from it.
+// Fed with every operator of a file, subgraph after subgraph, once its indices are checked. Borrows the file. One
+// thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+
+#include "model_files/tflite_check.h"
+
+namespace edgeward {
+
+class TflitePacking {
+ public:
+  // Begins the next subgraph.
+  void enter() { unpacked_.clear(); }
+  void add(const TfliteOperator& operation, std::span<const TfliteValue> tensors);
+
+  // True when no two operators read one buffer of weights and pack it differently.
+  bool is_told_by_buffers() const { return is_told_by_buffers_; }
+
+ private:
+  // The bytes of a constant, also when an operator unpacks them for `tensor`; null when it has none.
+  const std::byte* constant(int32_t tensor, std::span<const TfliteValue> tensors) const;
+  void add_weights(const TfliteOperator& operation, int32_t weights, std::span<const TfliteValue> tensors);
+  // What goes into a pack besides elements.
+  std::string description(const TfliteOperator& operation, std::span<const TfliteValue> tensors) const;
+
+  std::map<int32_t, const std::byte*> unpacked_;          // tensors that are a constant in another form
+  std::map<const std::byte*, std::string> descriptions_;  // from the bytes of weights to what goes into their pack
+  bool is_told_by_buffers_ = true;
+};
+
+}  // namespace edgeward
