@@ -1,5 +1,7 @@
 #include "engines/onnx.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -55,6 +57,7 @@ struct Api {
   Status (*set_intra_threads)(Handle, int);
   Status (*set_inter_threads)(Handle, int);
   Status (*add_config)(Handle, const char*, const char*);
+  Status (*add_large)(Handle, const char* const*, const Handle*, size_t);
   Status (*add_external)(Handle, const char* const*, char* const*, const size_t*, size_t);
   Status (*input_count)(Handle, size_t*);
   Status (*output_count)(Handle, size_t*);
@@ -146,6 +149,7 @@ Api::Api(const Library& library) {
   take<99>(table, release_shape);
   take<100>(table, release_options);
   take<130>(table, add_config);
+  take<210>(table, add_large);
   take<252>(table, string_room);
   take<279>(table, add_external);
   check(create_env(kLogFatal, "edgeward", &env));
@@ -184,6 +188,7 @@ constexpr ElementType kElementTypes[] = {
     {DType::int2, 25},
     {DType::float8_e8m0fnu, 26},
 };
+constexpr int64_t kFirstOtherNumber = 24;
 constexpr int kFloat4e2m1 = 23;  // no operator of the CPU takes it
 
 DType dtype_of(int number, const char* side, const std::string& name) {
@@ -252,7 +257,31 @@ void add_external_data(const Api& api, Handle options, const std::vector<Externa
   api.check(api.add_external(options, names.data(), buffers.data(), sizes.data(), sizes.size()));
 }
 
-Handle make_session(const Api& api, Bytes file, int threads, const std::vector<ExternalData>& external, EngineLog log) {
+// The library makes a message of each tensor in those files, and no message is this large: it takes them as values,
+// which it copies while it makes the session. They last as long as what is returned.
+std::deque<Owned> add_large_tensors(const Api& api, Handle options, const std::vector<OnnxLargeTensor>& tensors,
+                                    const std::vector<ExternalData>& external) {
+  std::deque<Owned> owners;
+  std::vector<const char*> names;
+  std::vector<Handle> values;
+  for (const OnnxLargeTensor& tensor : tensors) {
+    // The library's numbers are the format's, but for types below a byte that came late.
+    if (tensor.type >= kFirstOtherNumber) continue;
+    const auto file =
+        std::find_if(external.begin(), external.end(), [&](const auto& data) { return data.name == tensor.location; });
+    Handle value = nullptr;
+    api.check(api.create_value(api.memory, file->bytes.data() + tensor.offset, tensor.size_bytes, tensor.dims.data(),
+                               tensor.dims.size(), static_cast<int>(tensor.type), &value));
+    owners.emplace_back(value, api.release_value);
+    names.push_back(tensor.name.c_str());
+    values.push_back(value);
+  }
+  if (!values.empty()) api.check(api.add_large(options, names.data(), values.data(), values.size()));
+  return owners;
+}
+
+Handle make_session(const Api& api, Bytes file, const OnnxFacts& facts, int threads,
+                    const std::vector<ExternalData>& external, EngineLog log) {
   Handle handle = nullptr;
   api.check(api.create_options(&handle));
   const Owned options(handle, api.release_options);
@@ -268,6 +297,7 @@ Handle make_session(const Api& api, Bytes file, int threads, const std::vector<E
     api.check(api.add_config(options.get(), "session.use_ort_model_bytes_for_initializers", "1"));
   }
   if (!external.empty()) add_external_data(api, options.get(), external);
+  const auto large_tensors = add_large_tensors(api, options.get(), facts.large_tensors, external);
   Handle session = nullptr;
   api.check(api.create_session(api.env, file.data(), file.size(), options.get(), &session), Code::unsupported_model);
   return session;
@@ -329,10 +359,14 @@ std::vector<GraphTensor> read_tensors(const Api& api, const OnnxFacts& facts, Ha
 Weights::Weights(const Api& functions, OnnxFacts known, Block bytes, int threads,
                  const std::vector<ExternalData>& external, EngineLog log)
     : api(functions), facts(std::move(known)), file(std::move(bytes)),
-      session(make_session(api, {file.data(), file.size_bytes()}, threads, external, log), api.release_session),
+      session(make_session(api, {file.data(), file.size_bytes()}, facts, threads, external, log), api.release_session),
       inputs(read_tensors(api, facts, session.get(), "input", api.input_count, api.input_name, api.input_type)),
       outputs(read_tensors(api, facts, session.get(), "output", api.output_count, api.output_name, api.output_type)) {
-  if (model_format({file.data(), file.size_bytes()}) == ModelFormat::onnx) file = Block();
+  if (model_format({file.data(), file.size_bytes()}) == ModelFormat::onnx) {
+    file = Block();
+    // The library has parsed it into objects and copied those, and glibc keeps what was freed among what was not.
+    malloc_trim(0);
+  }
   Signature signature{"main", {}, {}};
   for (const GraphTensor& tensor : inputs) {
     input_names.push_back(tensor.spec.name.c_str());

@@ -160,6 +160,12 @@ class Checker {
     if (version < 1 || version > INT32_MAX) refuse("operator set \"", domain, "\": version ", version);
   }
 
+  void note_if_large(const OnnxTensor& tensor) {
+    if (tensor.outside_bytes <= kMaxOnnxMessageBytes) return;
+    facts_.large_tensors.push_back({std::string(tensor.name), tensor.type, tensor.dims, std::string(tensor.location),
+                                    tensor.offset, tensor.outside_bytes});
+  }
+
   void check_depth(int depth) {
     if (depth > kMaxDepth) refuse("graphs and types nested deeper than ", kMaxDepth);
   }
@@ -180,9 +186,10 @@ class Checker {
         case 10: field.text(); break;
         case 5: {
           const auto allowed = outer == nullptr ? OnnxTensorPlace::anywhere : OnnxTensorPlace::inside;
-          const std::string_view name = tensors_.read(field.message(), "initializer", allowed).name;
-          if (name.empty()) refuse("an initializer without a name");
-          if (!initializers.insert(name).second) refuse("initializer \"", name, "\" is there twice");
+          const OnnxTensor tensor = tensors_.read(field.message(), "initializer", allowed);
+          if (tensor.name.empty()) refuse("an initializer without a name");
+          if (!initializers.insert(tensor.name).second) refuse("initializer \"", tensor.name, "\" is there twice");
+          note_if_large(tensor);
           break;
         }
         case 11: inputs.push_back(value_info(field.message(), "input", depth, outer == nullptr)); break;

@@ -63,8 +63,20 @@ struct OnnxNode {
 // "node 3 (Conv)".
 std::string text(const OnnxNode& node);
 
+// An initializer in a file beside the model that is too large to be a message of the format.
+struct OnnxLargeTensor {
+  std::string name;
+  int64_t type;
+  std::vector<int64_t> dims;
+  std::string location;  // the file
+  uint64_t offset;       // in it; its bytes are there
+  uint64_t size_bytes;
+};
+inline constexpr uint64_t kMaxOnnxMessageBytes = (uint64_t{1} << 31) - 1;
+
 // What an engine must know of a model that has passed its check.
 struct OnnxFacts {
+  std::vector<OnnxLargeTensor> large_tensors;
   std::string fatal_when_empty;  // an operator whose kernel ends the process when a tensor has no elements; or empty
   std::set<std::string> without_shape;  // the graph's inputs and outputs of which the file tells no shape
 };

@@ -123,7 +123,11 @@ OnnxTensor OnnxTensorReader::read(Bytes bytes, std::string_view what, OnnxTensor
     }
     if (raw_bytes || string_count != 0 || std::any_of(counts, std::end(counts), [](uint64_t n) { return n != 0; }))
       refuse(what, " \"", tensor.name, "\": data here and in another file");
-    raw_bytes = outside_bytes(tensor, read_elsewhere(entries, tensor.name));
+    const Elsewhere elsewhere = read_elsewhere(entries, tensor.name);
+    tensor.location = elsewhere.location;
+    tensor.offset = elsewhere.offset;
+    tensor.outside_bytes = outside_bytes(tensor, elsewhere);
+    raw_bytes = tensor.outside_bytes;
   }
   check_tensor(tensor, what, raw_bytes, counts, string_count);
   return tensor;

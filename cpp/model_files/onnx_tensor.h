@@ -19,6 +19,9 @@ struct OnnxTensor {
   int64_t type = 0;
   uint64_t elements = 1;
   std::vector<int64_t> dims;
+  std::string_view location;   // the file beside the model that has its data; empty: the model's own
+  uint64_t offset = 0;         // in that file
+  uint64_t outside_bytes = 0;  // there
 };
 
 // Where a tensor may keep its data.

@@ -161,6 +161,71 @@ def test_data_beside_a_file_is_found_by_its_path(
         ew.load_unsigned(outside.read_bytes())
 
 
+RESIDENT_OVER_THE_FILE = """
+import sys
+from pathlib import Path
+import edgeward as ew
+def resident_bytes():
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return int(status["VmRSS"].split()[0]) << 10
+ew.load_unsigned(sys.argv[1]).close()  # brings the library
+before = resident_bytes()
+model = ew.load_unsigned(sys.argv[2], threads=1)
+print(resident_bytes() - before - Path(sys.argv[2]).stat().st_size)
+"""
+
+
+def test_memory_that_parsing_took_goes_back(tmp_path: Path, run_child: Callable[..., str]) -> None:
+    for name, width in (("small.onnx", 16), ("large.onnx", 1648)):
+        onnx.save(onnx_models.dense(width, count=4), tmp_path / name)
+    over = run_child(RESIDENT_OVER_THE_FILE, tmp_path / "small.onnx", tmp_path / "large.onnx")
+    assert int(over) < 16 << 20
+
+
+LOAD_AND_LOOK_UP = """
+import sys
+import numpy as np
+import edgeward as ew
+from sealed import DEVICE
+path, trust, *rows = sys.argv[1:]
+is_package = path.endswith(".ewp")
+model = ew.load(path, trust=trust, key=DEVICE) if is_package else ew.load_unsigned(path)
+for name, row in model.predict(*(np.array([int(row)]) for row in rows)).items():
+    print(name, *map(int, row[0]))
+"""
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(
+    "sizes_gib", [(1.1, 1.1), (0.1, 2.1)], ids=["small-tensors", "large-tensor"]
+)
+def test_a_model_of_more_than_2_gib_runs(
+    tmp_path: Path, run_child: Callable[..., str], sizes_gib: Sequence[float]
+) -> None:
+    """Takes 6 GB of memory, and as much of the disk as the package does."""
+    counts = [int(size * 2**30) // 16 for size in sizes_gib]
+    (tmp_path / "model.onnx").write_bytes(onnx_models.tables(counts, "data"))
+    with open(tmp_path / "data", "wb") as data:  # of holes, but for the last row of each table
+        for i, end in enumerate(np.cumsum(counts).tolist()):
+            data.seek(16 * (end - 1))
+            data.write(np.array([i, 1, 2, 3], np.float32).tobytes())
+    trust = sealed.trust_at(tmp_path / "trust")
+    device = [sealed.DEVICE.public]
+    facts = ew.Release("tables", "1", 1)
+    ew.Package.seal(
+        tmp_path / "model.onnx",
+        tmp_path / "tables.ewp",
+        facts,
+        [sealed.PUBLISHER],
+        encrypt_to=device,
+        converts=False,
+    )
+    for file in ("model.onnx", "tables.ewp"):
+        rows = [count - 1 for count in counts]
+        lines = run_child(LOAD_AND_LOOK_UP, tmp_path / file, trust.directory, *rows).splitlines()
+        assert lines == ["y0 0 1 2 3", "y1 1 1 2 3"]
+
+
 def test_data_that_is_missing_short_or_elsewhere_is_refused(outside: Path) -> None:
     data = outside.parent / "model.onnx.data"
     whole = data.read_bytes()

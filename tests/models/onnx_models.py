@@ -342,6 +342,36 @@ def dense(width: int, count: int = 1) -> onnx.ModelProto:
     )
 
 
+def tables(counts: Sequence[int], location: str) -> bytes:
+    """Rows of tables of four columns, looked up by `i0`, `i1`, ...
+
+    The tables of `counts` rows follow each other in the file `location`.
+    """
+    nodes, weights = [], []
+    offset = 0
+    for i, count in enumerate(counts):
+        table = TensorProto(name=f"t{i}", data_type=TensorProto.FLOAT, dims=[count, 4])
+        table.data_location = TensorProto.EXTERNAL
+        places = {"location": location, "offset": str(offset), "length": str(16 * count)}
+        for key, value in places.items():
+            table.external_data.add(key=key, value=value)
+        offset += 16 * count
+        weights.append(table)
+        nodes.append(helper.make_node("Gather", [f"t{i}", f"i{i}"], [f"y{i}"]))
+    names = range(len(counts))
+    graph = helper.make_graph(
+        nodes,
+        "tables",
+        [_value(f"i{i}", "int64", (1,)) for i in names],
+        [_value(f"y{i}", "float32", (1, 4)) for i in names],
+        weights,
+    )
+    opset = helper.make_opsetid("", OPSET)
+    return helper.make_model(
+        graph, ir_version=IR_VERSION, opset_imports=[opset]
+    ).SerializeToString()
+
+
 def conv() -> bytes:
     """Input "image" [1, 8, 8, 2], output "scores" [1, 5]: convolution, pooling, dense, softmax."""
     return network(nets.small_conv())

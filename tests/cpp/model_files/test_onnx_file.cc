@@ -223,6 +223,29 @@ std::vector<std::string> names_outside(const std::string& initializers) {
 
 }  // namespace
 
+TEST_CASE("a tensor that is too large for a message is told, and where its data is") {
+  const auto facts_of = [](uint64_t elements) {
+    std::vector<ExternalData> files;
+    files.push_back({"weights.bin", Block::sparse(4 * elements + 24)});  // never touched
+    Model model;
+    model.initializers = text(5, number(1, 2) + number(1, elements / 2) + number(2, kFloat) + text(8, "w") +
+                                     entry("location", "weights.bin") + entry("offset", "24") + number(14, 1));
+    const std::string bytes = model.bytes();
+    return check_onnx({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}, files);
+  };
+  constexpr uint64_t kFirst = uint64_t{1} << 29;
+  CHECK(facts_of(kFirst - 2).large_tensors.empty());
+  const OnnxFacts facts = facts_of(kFirst);
+  REQUIRE(facts.large_tensors.size() == 1);
+  const OnnxLargeTensor& tensor = facts.large_tensors[0];
+  CHECK(tensor.name == "w");
+  CHECK(tensor.type == kFloat);
+  CHECK(tensor.dims == std::vector<int64_t>{2, kFirst / 2});
+  CHECK(tensor.location == "weights.bin");
+  CHECK(tensor.offset == 24);
+  CHECK(tensor.size_bytes == 4 * kFirst);
+}
+
 TEST_CASE("data in another file is found among those that came along, and nowhere else") {
   const auto files = companions();
   const std::string location = entry("location", "weights.bin");
