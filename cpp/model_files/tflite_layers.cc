@@ -79,6 +79,19 @@ void conv_2d(const TfliteCheck& check) {
   }
 }
 
+namespace {
+
+// The kernel of floats by int8 weights reads a scale and a bias for each channel, of however many there are.
+void expect_hybrid(const TfliteCheck& check, int64_t channels) {
+  if (check.find_input(1)->scales.size() != channels) {
+    check.unsupported("float32 by int8 weights with ", check.find_input(1)->scales.size(), " scales, expected ",
+                      channels, ", one for each channel");
+  }
+  if (check.find_input(2) == nullptr) check.unsupported("float32 by int8 weights without a bias, expected one");
+}
+
+}  // namespace
+
 void depthwise_conv_2d(const TfliteCheck& check) {
   const Dims input = check.expect_rank(0, 4);
   const Dims filter = check.expect_rank(1, 4);
@@ -95,6 +108,7 @@ void depthwise_conv_2d(const TfliteCheck& check) {
   }
   expect_bias(check, 2, (*filter)[3]);
   expect_channel_scales(check, 1, 3, (*filter)[3]);
+  if (check.type(0) == TfliteType::float32 && check.type(1) == TfliteType::int8) expect_hybrid(check, (*filter)[3]);
   if (input) {
     check.expect_output(
         0, Shape{(*input)[0],

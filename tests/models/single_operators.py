@@ -330,6 +330,13 @@ def layers() -> None:
             [image, numbers(weights, (1, 3, 3, 8)), numbers(bias, (8,))],
             [(dtype, (1, 3, 3, 8))], {**window, "depth_multiplier": 2}, own,
         )  # fmt: skip
+        if suffix == "float32_by_int8":
+            steps = Quantization([0.02 * (1 + i) for i in range(8)], [0] * 8, 3)
+            add(
+                f"DEPTHWISE_CONV_2D/{suffix}/by_channel",
+                [image, numbers(weights, (1, 3, 3, 8)), numbers(bias, (8,))],
+                [(dtype, (1, 3, 3, 8))], {**window, "depth_multiplier": 2}, {"input1": steps},
+            )  # fmt: skip
         add(
             f"FULLY_CONNECTED/{suffix}",
             [(dtype, (2, 4)), numbers(weights, (3, 4)), numbers(bias, (3,))],

@@ -64,6 +64,21 @@ TEST_CASE("options must be those of the operator") {
              [](FlatNode& model) { set(operator_of(model), vector<int32_t>(schema::operation::inputs, {0})); });
 }
 
+TEST_CASE("a depthwise convolution of floats by int8 weights has a scale and a bias for each channel") {
+  const auto depthwise = [](std::vector<float> scales) {
+    Value filter = int8s({1, 2, 2, 2}, std::move(scales), 3);
+    filter.data = std::string(8, '\1');
+    return one_op({kDepthwise, 2, window(1)}, {floats({1, 4, 4, 2}), filter, weights({2})}, {floats({1, 3, 3, 2})});
+  };
+  const FlatNode model = depthwise({0.5f, 0.25f});
+  CHECK_NOTHROW(read(model));
+  check_refusal(Code::unsupported_model, {"DEPTHWISE_CONV_2D", "with 1 scales, expected 2"},
+                [&] { read(depthwise({0.5f})); });
+  check_edit(Code::unsupported_model, {"without a bias"}, model, [](FlatNode& edited) {
+    set(operator_of(edited), vector<int32_t>(schema::operation::inputs, {0, 1, -1}));
+  });
+}
+
 TEST_CASE("an operator without a rule passes with the checks for all") {
   FlatNode model = neg_model();
   at(model, schema::model::operator_codes).nodes[0] = {scalar<int32_t>(schema::operator_code::builtin_code, kUnknown)};
