@@ -24,39 +24,45 @@ FILLS = (0x11, 0xC8)
 ANSWERS = """
 import json
 import sys
+from itertools import islice
 
 import numpy as np
 from engines_here import models_of
-from models import unwritten_models
+from models import custom_models, single_operators, unwritten_models
 
 import edgeward as ew
 
 engine = sys.argv[1]
-answers = {}
-for name, make in (models_of(engine).ALL | unwritten_models.of(engine)).items():
-    try:
-        model = ew.load_unsigned(make(), engine=engine)
-    except ew.UnsupportedModel:
-        continue
-    if "string" in [spec.dtype for spec in (*model.inputs, *model.outputs)]:
-        continue  # whose arrays hold addresses
+makers = models_of(engine).ALL | unwritten_models.of(engine)
+if engine != "onnx":
+    makers |= custom_models.ALL | dict(islice(single_operators.ALL.items(), 0, None, 12))
+
+def answers(model):
     generator = np.random.default_rng(1)
     def argument(spec):
         shape = tuple(max(1, dim) for dim in spec.shape)
         like = ew.empty(shape, spec.dtype)
         return generator.integers(0, 2, like.shape).astype(like.dtype)
     session = model.session()
-    shown = []
     for _ in range(2):
         inputs = {spec.name: argument(spec) for spec in model.inputs}
         outputs = model.predict(inputs)
-        shown += outputs.values() if isinstance(outputs, dict) else [outputs]
+        yield from outputs.values() if isinstance(outputs, dict) else [outputs]
         for tensor, values in inputs.items():
             session.inputs[tensor][...] = values
         session.run()
-        shown += [view.copy() for view in session.outputs.values()]
-    answers[name] = [output.tobytes().hex() for output in shown]
-print(json.dumps(answers))
+        yield from [view.copy() for view in session.outputs.values()]
+
+shown = {}
+for name, make in makers.items():
+    try:
+        model = ew.load_unsigned(make(), engine=engine)
+        if "string" in [spec.dtype for spec in (*model.inputs, *model.outputs)]:
+            continue  # whose arrays hold addresses
+        shown[name] = [output.tobytes().hex() for output in answers(model)]
+    except ew.EdgewardError:
+        continue  # some of the generated models are refused, or divide by zero
+print(json.dumps(shown))
 """
 
 
@@ -103,7 +109,7 @@ def test_answers_do_not_depend_on_what_memory_held(
         for fill in FILLS
     )
     assert set(models.of(engine)) <= set(first)
-    assert len(first) > 10
+    assert len(first) > (10 if engine == "onnx" else 90)
     assert {name for name in first if first[name] != second[name]} == set()
 
 
