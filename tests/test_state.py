@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 import sealed
 from models import stateful_models, tflite_models
+from models.tflite_writer import NONE, Op, Subgraph, Tensor, model
 
 import edgeward
 from edgeward.reports import inspection
@@ -174,3 +175,22 @@ def test_a_sealed_model_with_state_is_captured_step_by_step(
     assert [
         b"".join(array.tobytes() for array in record.outputs.values()) for record in kept
     ] == expected
+
+
+@pytest.mark.parametrize("engine", [None, "litert", "litert-interpreter"])
+def test_a_variable_without_a_first_value_is_not_read(engine):
+    """The engines would give what its memory held before."""
+    shape = (4,)
+    tensors = [
+        Tensor("h", "resource", ()),
+        *(Tensor(name, "float32", shape) for name in ("old", "x", "y")),
+    ]
+    ops = [
+        Op("VAR_HANDLE", [], ["h"], {"container": "", "name": "v"}),
+        Op("READ_VARIABLE", ["h"], ["old"]),
+        Op("ADD", ["old", "x"], ["y"], {"activation": NONE}),
+        Op("ASSIGN_VARIABLE", ["h", "y"], []),
+    ]
+    content = model([Subgraph(tensors, ops, ["x"], ["y"])])
+    with pytest.raises(edgeward.UnsupportedModel, match="got one without a first value"):
+        edgeward.load_unsigned(content, engine=engine)

@@ -58,6 +58,7 @@ void TfliteState::add(const TfliteOperator& operation, std::span<const TfliteVal
   subgraph.has_operators = true;
   subgraph.has_calls = subgraph.has_calls || operation.code == kCall || operation.code == kIf ||
                        operation.code == kWhile || operation.code >= kFirstStablehlo;
+  if (operation.code == kReadVariable) note_early_read(operation);
   if (operation.code == kReadVariable) add_read(operation, tensors[static_cast<size_t>(operation.outputs[0])]);
   if (operation.code == kAssignVariable) {
     add_assignment(operation, tensors[static_cast<size_t>(operation.inputs[1])]);
@@ -94,6 +95,26 @@ void TfliteState::add_read(const TfliteOperator& operation, const TfliteValue& v
   reads_.push_back({read, value.type, elements, text(operation)});
 }
 
+// What a subgraph that was called by then may have assigned counts as assigned.
+void TfliteState::note_early_read(const TfliteOperator& operation) {
+  const Subgraph& own = subgraphs_.at(count_ - 1);
+  const int32_t read = variable(operation);
+  if (own.has_calls || own.assigned.count(read) != 0) return;
+  early_reads_.push_back({read, count_ - 1, own.initializers, text(operation)});
+}
+
+void TfliteState::check_assigned(const EarlyRead& read) const {
+  const auto assigns = [&](const auto& entry) { return entry.second.assigned.count(read.variable) != 0; };
+  const bool is_assigned = subgraphs_.at(read.subgraph).is_branch
+                               ? std::any_of(subgraphs_.begin(), subgraphs_.end(), assigns)
+                               : std::any_of(read.initializers.begin(), read.initializers.end(), [&](int32_t index) {
+                                   return assigns(*subgraphs_.find(static_cast<size_t>(index)));
+                                 });
+  if (is_assigned) return;
+  throw Error(Code::unsupported_model, read.operation,
+              ": expected a variable that CALL_ONCE or an operator before it assigns, got one without a first value");
+}
+
 void TfliteState::add_assignment(const TfliteOperator& operation, const TfliteValue& value) {
   expect_number(operation, value);
   int64_t elements = 1;
@@ -104,7 +125,9 @@ void TfliteState::add_assignment(const TfliteOperator& operation, const TfliteVa
 // The callee's inputs are the operator's from `first_input` on.
 void TfliteState::pass_handles(const TfliteOperator& operation, int32_t callee, uint32_t first_input) {
   const Subgraph& caller = subgraphs_.at(count_ - 1);
-  std::map<uint32_t, int32_t>& passed = subgraphs_[static_cast<size_t>(callee)].passed;
+  Subgraph& branch = subgraphs_[static_cast<size_t>(callee)];
+  branch.is_branch = true;
+  std::map<uint32_t, int32_t>& passed = branch.passed;
   for (uint32_t i = first_input; i < operation.inputs.size(); ++i) {
     const auto handle = caller.handles.find(operation.inputs[i]);
     const int32_t variable = handle == caller.handles.end() ? kUnknown : handle->second;
@@ -114,6 +137,7 @@ void TfliteState::pass_handles(const TfliteOperator& operation, int32_t callee, 
 }
 
 void TfliteState::check_variables() const {
+  for (const EarlyRead& read : early_reads_) check_assigned(read);
   for (const Use& read : reads_) {
     for (const Use& assignment : assignments_) {
       // The kernel refuses to read another type than it holds.

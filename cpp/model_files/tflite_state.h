@@ -25,7 +25,8 @@ class TfliteState {
   void add(const TfliteOperator& operation, std::span<const TfliteValue> tensors);
 
   // After the last operator. Throws Error(malformed_model) when a variable is read as more elements than are assigned
-  // to it: the kernel copies as many as the reader's tensor has.
+  // to it: the kernel copies as many as the reader's tensor has. Throws Error(unsupported_model) when a subgraph reads
+  // a variable that nothing assigns before: the engine gives out what the memory held.
   void check_variables() const;
 
   // Whether a run may leave another state than it found, in either of the two.
@@ -46,6 +47,7 @@ class TfliteState {
     bool has_operators = false;          // other than VAR_HANDLE and CALL_ONCE
     bool has_calls = false;              // operators that may run another subgraph, CALL_ONCE left out
     bool only_assigns = true;            // no operators but VAR_HANDLE and ASSIGN_VARIABLE
+    bool is_branch = false;              // of an IF or a WHILE, whose callers may assign what it reads
     bool is_initialized_late = false;    // CALL_ONCE behind an operator that may read what it assigns
     std::map<int32_t, int32_t> handles;  // from tensor to variable
     std::map<uint32_t, int32_t> passed;  // from position among the inputs to variable, as callers pass them
@@ -61,7 +63,17 @@ class TfliteState {
     std::string operation;  // for messages
   };
 
+  // A read of a variable that its own subgraph has not assigned by then.
+  struct EarlyRead {
+    int32_t variable;
+    size_t subgraph;
+    std::vector<int32_t> initializers;  // those that are called by then
+    std::string operation;
+  };
+
   int32_t variable(const TfliteOperator& operation) const;
+  void note_early_read(const TfliteOperator& operation);
+  void check_assigned(const EarlyRead& read) const;
   void add_read(const TfliteOperator& operation, const TfliteValue& value);
   void add_assignment(const TfliteOperator& operation, const TfliteValue& value);
   void pass_handles(const TfliteOperator& operation, int32_t callee, uint32_t first_input);
@@ -73,6 +85,7 @@ class TfliteState {
   size_t count_ = 0;                                                  // of those that were entered
   std::vector<Use> reads_;
   std::vector<Use> assignments_;
+  std::vector<EarlyRead> early_reads_;
 };
 
 }  // namespace edgeward

@@ -34,7 +34,8 @@ struct Variables {
   Ints read = {4};
   std::string assigned = "v";  // the variable to which x is assigned
   std::string first = "v";     // the one that has first values
-  bool is_late = false;        // first values are assigned behind the rest
+  bool is_late = false;        // x is assigned before first values are
+  bool is_called = true;       // subgraph 1 is, before v is read; otherwise behind that
 };
 
 FlatNode model_of(const Variables& variables) {
@@ -45,7 +46,10 @@ FlatNode model_of(const Variables& variables) {
     tensors.push_back(tensor_node(value, tensors.size(), buffers));
   std::vector<FlatNode> operators = {handle("v", 1), handle(variables.assigned, 2), operation(kRead, {1}, {3}),
                                      operation(kAssign, {2, 0}, {})};
-  operators.insert(variables.is_late ? operators.end() : operators.begin(),
+  if (variables.is_late) std::swap(operators[2], operators[3]);
+  operators.insert(variables.is_late     ? operators.end() - 1
+                   : variables.is_called ? operators.begin()
+                                         : operators.end(),
                    operation(kCallOnce, {}, {}, 103, {scalar<int32_t>(0, 1)}));
   std::vector<FlatNode> first;
   for (const Value& value : {resource, weights({4})}) first.push_back(tensor_node(value, first.size(), buffers));
@@ -85,6 +89,18 @@ TEST_CASE("a variable without first values, or with late ones, cannot") {
   Variables late;
   late.is_late = true;
   CHECK_FALSE(read(model_of(late)).is_restorable);
+}
+
+TEST_CASE("a variable that nothing assigns before is not read") {
+  const std::vector<std::string_view> words = {"READ_VARIABLE", "got one without a first value"};
+  Variables other;
+  other.first = "w";
+  check_refusal(Code::unsupported_model, words, [&] { read(model_of(other)); });
+  Variables behind;
+  behind.is_called = false;
+  check_refusal(Code::unsupported_model, words, [&] { read(model_of(behind)); });
+  other.is_late = true;  // but x is
+  CHECK_NOTHROW(read(model_of(other)));
 }
 
 TEST_CASE("a variable is read as no more elements than are assigned to it") {
