@@ -52,6 +52,7 @@ SUBJECTS = (
     Subject("Opening a package", r"benchmarks/opening\.py|package_flips"),
     Subject("Capturing", r"benchmarks/capture(_soak|_files|_drain)?\.py"),
     Subject("Drift", r"drift_power|merge_windows"),
+    Subject("Memory of sessions", r"benchmarks/memory\.py"),
     Subject("Threads and load cycles", r"benchmarks/(threads|load_cycles)\.py"),
     Subject(
         "Kills, mutations and model checking",

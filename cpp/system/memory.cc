@@ -118,9 +118,17 @@ Block Block::secret(size_t size_bytes) {
     explicit_bzero(pages.data, pages.size_bytes);
     munmap(pages.reserved, pages.reserved_bytes);
   });
-  return {std::move(allocation), pages.data, size_bytes};
+  Block block(std::move(allocation), pages.data, size_bytes);
+  block.is_secret_ = true;
+  block.may_be_swapped_ = !is_locked && has_swap();
+  return block;
 }
 
-Block Block::part(size_t offset, size_t size_bytes) const { return {allocation_, data_ + offset, size_bytes}; }
+Block Block::part(size_t offset, size_t size_bytes) const {
+  Block part(allocation_, data_ + offset, size_bytes);
+  part.is_secret_ = is_secret_;
+  part.may_be_swapped_ = may_be_swapped_;
+  return part;
+}
 
 }  // namespace edgeward

@@ -179,6 +179,45 @@ def test_the_payload_is_neither_dumped_nor_swapped(package, canary):
     assert all("dd" in line and ("lo" in line or not can_lock) for line in flags)
 
 
+TWO_SESSIONS = """
+import sys
+import edgeward as ew
+path, trust = sys.argv[1:3]
+model = ew.load(path, trust=trust, engine="litert")
+sessions = [model.session(), model.session()]
+for session in sessions:
+    session.run()
+print("loaded", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_packed_weights_that_sessions_share_are_not_dumped_and_on_no_path(tmp_path):
+    """They are the weights in another order: what is true of a mapping is true of them."""
+    trust = sealed.trust_at(tmp_path / "trust")
+    path = sealed.seal(
+        tmp_path / "secret.ewp",
+        model=tflite_models.mobilenet(0.25),
+        encrypt_to=[sealed.DEVICE.public],
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", TWO_SESSIONS, str(path), trust.directory],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        expect(child, "loaded")
+        smaps = Path(f"/proc/{child.pid}/smaps").read_text()
+        go_on(child)
+        assert child.wait(60) == 0
+    areas = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", smaps, flags=re.M)
+    packs = [area for area in areas if "memfd:edgeward-weights" in area.partition("\n")[0]]
+    assert {area.split(maxsplit=2)[1] for area in packs} == {"r--s", "---s"}  # and to wipe it by
+    for area in packs:
+        assert "(deleted)" in area.partition("\n")[0]
+        assert "dd" in re.search(r"^VmFlags: (.*)$", area, re.M)[1].split()
+
+
 def test_a_core_dump_holds_no_plaintext_and_no_key(package, canary, tmp_path):
     if GDB is None:
         pytest.skip("no gdb to force a core dump with")

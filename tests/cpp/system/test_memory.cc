@@ -2,12 +2,17 @@
 
 #include <doctest/doctest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 #include <limits>
+#include <string>
 #include <vector>
 
+#include "rigs/child.h"
 #include "rigs/guarded_pages.h"
 #include "rigs/mapping.h"
 #include "rigs/octets.h"
@@ -174,6 +179,26 @@ TEST_CASE("a secret block is zeros when the system gets it back, also when a par
   const Octets seen = given_back(Block::pages, [](Block) {});
   REQUIRE(seen.size() >= kSize);
   CHECK(is_same(Bytes(seen).first(kSize), Octets(kSize, std::byte{7})));
+}
+
+TEST_CASE("a secret block and its parts are known as secrets, and may be swapped where they cannot be locked") {
+  const Block secret = Block::secret(1000);
+  CHECK(secret.is_secret());
+  CHECK(secret.part(kBlockAlignment, 100).is_secret());
+  CHECK_FALSE(Block::pages(1000).is_secret());
+  CHECK_FALSE(Block::pages(1000).part(0, 100).is_secret());
+  std::ifstream file("/proc/swaps");
+  std::string header, area;
+  std::getline(file, header);
+  const bool has_swap = static_cast<bool>(std::getline(file, area));
+  CHECK(outcome_in_child([&] {
+          const rlimit none{0, 0};
+          // Who may lock without a limit has to become somebody else first.
+          if (setrlimit(RLIMIT_MEMLOCK, &none) != 0 || (geteuid() == 0 && seteuid(65534) != 0)) return false;
+          const Block unlocked = Block::secret(1000);
+          return unlocked.may_be_swapped() == has_swap && unlocked.part(0, 100).may_be_swapped() == has_swap &&
+                 !Block::pages(1000).may_be_swapped();
+        }) == "");
 }
 
 TEST_CASE("a part is the same memory, and keeps all of it") {
