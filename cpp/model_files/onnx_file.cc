@@ -11,6 +11,7 @@
 
 #include "error.h"
 #include "model_files/onnx_operators.h"
+#include "model_files/onnx_order.h"
 #include "model_files/onnx_tensor.h"
 #include "model_files/protobuf.h"
 
@@ -207,7 +208,7 @@ class Checker {
     }
     for (const std::string_view name : initializers) scope.add(name, true);  // an input may have its default here
     if ((node_count_ += nodes.size()) > kMaxNodes) refuse("more than ", kMaxNodes, " nodes");
-    for (size_t i = 0; i < nodes.size(); ++i) check_node(nodes[i], i, scope, depth);
+    for (const size_t i : node_order(nodes)) check_node(nodes[i], i, scope, depth);
     for (const std::string_view name : outputs) {
       if (name.empty()) refuse("a graph output without a name");
       if (!scope.knows(name)) refuse("graph output \"", name, "\" is produced by no node");
@@ -240,7 +241,7 @@ class Checker {
       }
     }
     if ((node_count_ += nodes.size()) > kMaxNodes) refuse("more than ", kMaxNodes, " nodes");
-    for (size_t i = 0; i < nodes.size(); ++i) check_node(nodes[i], i, scope, 1);
+    for (const size_t i : node_order(nodes)) check_node(nodes[i], i, scope, 1);
     for (const std::string_view name : outputs) {
       if (!scope.knows(name)) refuse("function output \"", name, "\" is produced by no node");
     }

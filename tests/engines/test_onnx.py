@@ -333,3 +333,20 @@ def test_an_output_that_is_an_input_or_listed_twice_has_memory_of_its_own(output
 def test_a_model_without_outputs_is_refused() -> None:
     with pytest.raises(ew.UnsupportedModel, match="expected an output, got none"):
         ew.load_unsigned(onnx_models.passed_through(""), engine="onnx")
+
+
+def test_nodes_may_stand_in_any_order(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_models.out_of_order())
+    package = tmp_path / "model.ewp"
+    ew.Package.seal(path, package, ew.Release("model", "1", 1), [sealed.PUBLISHER])
+    trust = sealed.trust_at(tmp_path / "trust")
+    for model in (ew.load_unsigned(path), ew.load(package, trust=trust)):
+        for sign in (1, -1):
+            x = np.full(4, sign * 3, np.float32)
+            assert (model.predict(x) == -x + sign).all()
+
+
+def test_a_cycle_of_nodes_is_refused() -> None:
+    with pytest.raises(ew.MalformedModel, match="which nothing before it produces"):
+        ew.load_unsigned(onnx_models.cycle())

@@ -103,6 +103,43 @@ def broadcast_chain(op_count: int, shape: tuple[int, ...] = (4,)) -> bytes:
     return _model(nodes, [_value("x", "float32", shape)], [_value("y", "float32", shape)], [half])
 
 
+def out_of_order() -> bytes:
+    """y = -x + 1 for a positive sum of x, else -x - 1, with each node behind those that read it.
+
+    Both branches read -x from the graph around them.
+    """
+    branches = {}
+    for name, operator in (("then_branch", "Add"), ("else_branch", "Sub")):
+        node = helper.make_node(operator, ["minus", "one_more"], ["z"])
+        branches[name] = helper.make_graph([node], name, [], [_value("z", "float32", (4,))])
+    nodes = [
+        helper.make_node("Identity", ["chosen"], ["y"]),
+        helper.make_node("If", ["is_positive"], ["chosen"], **branches),
+        helper.make_node("Neg", ["x"], ["minus"]),
+        helper.make_node("Greater", ["sum", "zero"], ["is_positive"]),
+        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+    ]
+    constants = [
+        _constant("one_more", np.array([1], np.float32)),
+        _constant("zero", np.array(0, np.float32)),
+    ]
+    return _model(nodes, [_value("x", "float32", (4,))], [_value("y", "float32", (4,))], constants)
+
+
+def cycle() -> bytes:
+    """A node whose branches read what it gives."""
+    branches = {}
+    for name in ("then_branch", "else_branch"):
+        node = helper.make_node("Neg", ["after"], ["z"])
+        branches[name] = helper.make_graph([node], name, [], [_value("z", "float32", (4,))])
+    nodes = [
+        helper.make_node("If", ["flag"], ["y"], **branches),
+        helper.make_node("Add", ["y", "x"], ["after"]),
+    ]
+    flag = [_constant("flag", np.array(True))]
+    return _model(nodes, [_value("x", "float32", (4,))], [_value("y", "float32", (4,))], flag)
+
+
 def sum_product() -> bytes:
     """Inputs a, b; outputs s = a + b, p = a * b."""
     nodes = [helper.make_node("Add", ["a", "b"], ["s"]), helper.make_node("Mul", ["a", "b"], ["p"])]

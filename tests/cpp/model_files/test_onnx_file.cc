@@ -144,8 +144,8 @@ TEST_CASE("names lead to something, and to one thing") {
              [](Model& model) {
                model.nodes = text(1, node("Add", {"x", "v"}, {"y"}));
              });
-  check_edit(Code::malformed_model, {"node 0 (Neg)", "\"a\"", "nothing before it"}, [](Model& model) {
-    model.nodes = text(1, node("Neg", {"a"}, {"y"})) + text(1, node("Neg", {"x"}, {"a"}));
+  check_edit(Code::malformed_model, {"node 0 (Add)", "\"a\"", "nothing before it"}, [](Model& model) {
+    model.nodes = text(1, node("Add", {"a", "x"}, {"y"})) + text(1, node("Neg", {"y"}, {"a"}));
   });
   check_edit(Code::malformed_model, {"output 0 is \"x\"", "there before it"}, [](Model& model) {
     model.nodes = text(1, node("Add", {"x", "w"}, {"x"}));
