@@ -63,6 +63,10 @@ void reshape(const TfliteCheck& check) {
   check.expect_same_elements();
   std::vector<int64_t> wanted;
   if (check.operation().inputs.size() == 2) {
+    // A tensor of ours has no more dimensions, and the kernel takes seconds for a hundred million of them.
+    const Dims dims = check.shape(1);
+    const std::optional<int64_t> rank = dims ? check.element_count(*dims) : std::nullopt;
+    if (rank && *rank > static_cast<int64_t>(Shape::kMaxRank)) check.refuse("a shape of rank ", *rank);
     const auto constant = check.constant_ints(1);
     if (!constant) return;
     wanted = *constant;

@@ -221,7 +221,8 @@ class FakeSession final : public EngineSession {
 
   bool depends_on_values(size_t index) const {
     if (is_found_wrong_) return true;
-    return model_->outputs[index].shape.is_dynamic() && !model_->inputs[index].shape.is_dynamic();
+    const Shape& output = model_->outputs[index].shape;
+    return output.is_dynamic() && !output.is_unknown() && !model_->inputs[index].shape.is_dynamic();
   }
 
   // False when there is nothing to work on; what else is wrong is a complaint alone.
