@@ -4,11 +4,16 @@ What the environment has is taken out of it: programs that this process starts w
 other processes of the same user could read it. Forked children still have it.
 """
 
+from __future__ import annotations
+
 import os
-from mmap import MADV_DONTDUMP, MAP_ANONYMOUS, MAP_PRIVATE, mmap
+from typing import TYPE_CHECKING
 
 from edgeward._core import PrivateKey, wipe_variable
 from edgeward.errors import EdgewardError
+
+if TYPE_CHECKING:
+    from mmap import mmap
 
 CREDENTIAL = "edgeward-device.key"  # its name in systemd's LoadCredential=
 VARIABLE = "EDGEWARD_DEVICE_KEY"  # the key's text itself
@@ -55,6 +60,8 @@ def _environment_text() -> mmap | None:
     global _kept
     text = os.environ.get(VARIABLE)
     if text:
+        from mmap import MADV_DONTDUMP, MAP_ANONYMOUS, MAP_PRIVATE, mmap
+
         content = os.fsencode(text)
         kept = mmap(-1, len(content), flags=MAP_PRIVATE | MAP_ANONYMOUS)
         kept.madvise(MADV_DONTDUMP)
