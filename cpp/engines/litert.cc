@@ -262,6 +262,7 @@ struct Weights {
   EngineLog log;
   int64_t node_count;
   bool leaves_unwritten;
+  bool has_loop;
   Owned environment;
   Owned model;
   std::vector<Signature> signatures;
@@ -403,7 +404,7 @@ Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int
                  bool may_share)
     : api(functions), is_stateful(facts.is_stateful), is_restorable(facts.is_restorable),
       copy(adopt(std::move(bytes), facts)), threads(thread_count), log(shown), node_count(facts.node_count),
-      leaves_unwritten(facts.leaves_unwritten),
+      leaves_unwritten(facts.leaves_unwritten), has_loop(facts.has_loop),
       environment(make_environment(api, severity(log)), api.destroy_environment),
       model(make_model(api, environment.get(), copy.file, facts), api.destroy_model),
       // The library asks the kernel to swap out what it has packed.
@@ -818,6 +819,8 @@ class LitertEngine final : public Engine {
 // Compiles the model once more, with the profiler, and runs it on zeros: the library has no other way to report which
 // kernels run.
 EngineReport LitertEngine::report() const {
+  // On zeros it may have no end.
+  if (weights_->has_loop) return {"litert", version_, "", weights_->node_count, -1};
   LitertSession session(weights_, 0, Profiling::on);
   std::vector<Block> blocks;
   std::vector<std::pair<Side, TensorView>> views;

@@ -20,6 +20,7 @@ void TfliteCalls::add(const TfliteOperator& operation) {
   const auto call = [&](const FlatTable& options, uint32_t field) {
     calls_.emplace_back(operation.subgraph_index, static_cast<size_t>(options.scalar<int32_t>(field, 0)));
   };
+  has_loop_ = has_loop_ || operation.code == kWhile;
   switch (operation.code) {
     case kIf:
     case kWhile:

@@ -26,9 +26,13 @@ class TfliteCalls {
   // limits.
   void check() const;
 
+  // Whether there is an operator whose end depends on values.
+  bool has_loop() const { return has_loop_; }
+
  private:
   size_t subgraph_count_;
   std::vector<std::pair<size_t, size_t>> calls_;  // caller, callee
+  bool has_loop_ = false;
 };
 
 }  // namespace edgeward

@@ -65,6 +65,7 @@ class Reader {
     plan();
     state_.check_variables();
     file.is_pack_told_by_buffers = packing_.is_told_by_buffers();
+    file.has_loop = calls_.has_loop();
     file.has_named_variables = state_.has_named_variables();
     file.is_stateful = file.has_named_variables || state_.has_variable_tensors();
     file.marks = std::move(marks_);

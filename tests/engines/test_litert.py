@@ -56,3 +56,9 @@ def test_outputs_that_are_one_tensor_are_kept_apart() -> None:
     np.testing.assert_array_equal(second["again"], B - A)
     np.testing.assert_array_equal(second["b"], A)
     np.testing.assert_array_equal(first["again"], A - B)
+
+
+def test_a_model_that_may_loop_without_end_on_zeros_is_not_run_to_be_reported() -> None:
+    model = ew.load_unsigned(tflite_models.loop(), engine="litert")
+    assert model.engine.fallback_count == -1
+    assert model.predict(x=np.float32([1]), step=np.float32([4])).tolist() == [13]

@@ -121,7 +121,9 @@ def test_sessions_answer_the_same_with_and_without(name):
         except ew.UnsupportedModel:
             pytest.skip("the engine does not run it")
         alone = {key: model.session(key) for key in model.signatures}
-        expected = {key: answers(one, np.random.default_rng(3)) for key, one in alone.items()}
+        expected = {
+            key: answers(session, np.random.default_rng(3)) for key, session in alone.items()
+        }
     model = load(content)
     for _ in range(3):
         for key in model.signatures:

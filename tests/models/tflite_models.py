@@ -112,6 +112,28 @@ def renamed() -> bytes:
     return model([graph], [Signature("serving_default", {"x": source}, {"y": target})])
 
 
+def loop() -> bytes:
+    """y = x, and `step` again and again until it is 10 at least: never, with a step of 0."""
+    names = ("x", "step")
+    state = [Tensor(name, "float32", (1,)) for name in names]
+    results = [Tensor(name, "float32", (1,)) for name in ("y", "steps")]
+    call = Op("WHILE", names, ("y", "steps"), {"condition": 1, "body": 2})
+    ten = constant("ten", np.array([10], np.float32))
+    less = Subgraph(
+        [*state, ten, Tensor("less", "bool", (1,))],
+        [Op("LESS", ("x", "ten"), ("less",))],
+        names,
+        ("less",),
+    )
+    more = Subgraph(
+        [*state, Tensor("more", "float32", (1,))],
+        [Op("ADD", names, ("more",), {"activation": NONE})],
+        names,
+        ("more", "step"),
+    )
+    return model([Subgraph([*state, *results], [call], names, ("y",)), less, more])
+
+
 def outer_buffers() -> bytes:
     """y = x + [0, 1, 2, 3], with the constant behind the flatbuffer."""
     addend = np.arange(4, dtype=np.float32)

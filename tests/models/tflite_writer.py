@@ -179,6 +179,7 @@ BUILTINS = {
     "BIDIRECTIONAL_SEQUENCE_LSTM": Builtin(
         52, 69, (_ACTIVATION, *_CLIPS, ("merge_outputs", BoolFlags), ("time_major", BoolFlags))
     ),
+    "WHILE": Builtin(119, 93, (("condition", Int32Flags), ("body", Int32Flags))),
     "CALL_ONCE": Builtin(129, 103, (("subgraph", Int32Flags),)),
     "VAR_HANDLE": Builtin(142, 111, (("container", str), ("name", str))),
     "READ_VARIABLE": Builtin(143, 112),

@@ -4,8 +4,6 @@ What the environment has is taken out of it: programs that this process starts w
 other processes of the same user could read it. Forked children still have it.
 """
 
-from __future__ import annotations
-
 import os
 from typing import TYPE_CHECKING
 
@@ -21,7 +19,7 @@ FILE = "device.key"
 
 # What the environment had. A PrivateKey would not do: it is of no use in a forked child. Threads
 # that come here at once keep the same text.
-_kept: mmap | None = None
+_kept: "mmap | None" = None
 
 
 def find_device_key(directory: str) -> PrivateKey | None:
@@ -55,7 +53,7 @@ def places(directory: str) -> str:
     )
 
 
-def _environment_text() -> mmap | None:
+def _environment_text() -> "mmap | None":
     """The key's text that the environment has or had, in memory that no core dump contains."""
     global _kept
     text = os.environ.get(VARIABLE)
