@@ -49,7 +49,7 @@ class Subject(NamedTuple):
 
 SUBJECTS = (
     Subject("Running a model", r"benchmarks/(run|test_budgets)\.py"),
-    Subject("Opening a package", r"benchmarks/opening\.py|package_flips"),
+    Subject("Opening a package", r"benchmarks/(opening|big_models)\.py|package_flips"),
     Subject("Capturing", r"benchmarks/capture(_soak|_files|_drain)?\.py"),
     Subject("Drift", r"drift_power|merge_windows"),
     Subject("Memory of sessions", r"benchmarks/memory\.py"),

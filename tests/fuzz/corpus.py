@@ -29,6 +29,7 @@ def write_corpora(directory: Path) -> int:
         "tflite_file": [make() for make in tflite.values()],
         "onnx_file": [make() for make in onnx.values()],
     }
+    corpora["tflite_outline"] = corpora["tflite_file"]
     corpora["ort_file"] = [onnx_models.to_ort(model) for model in corpora["onnx_file"]]
     strings = ([], [""], ["ab", "", "c"], ["x" * 100, "\0"])
     corpora["string_block"] = [string_block(words) for words in strings]

@@ -20,5 +20,6 @@ def run(args: argparse.Namespace) -> Outcome:
         hint = "no signature was checked: edgeward verify tells whether this may run here"
         return Outcome(report, f"{package_report.text(report)}\n\n{hint}")
     with load_unsigned(args.model, engine=args.engine) as model:
+        model.trim()  # what tells who runs the nodes is compiled anew
         report = inspection.report(args.model, model)
     return Outcome(report, inspection.text(report))
