@@ -73,10 +73,19 @@ void detections(const TfliteCheck& check) {
   const int64_t max_detections = expect_option(check, options, "max_detections", 1, kMaxDim);
   const int64_t per_box = expect_option(check, options, "max_classes_per_detection", 1, kMaxDim);
   const int64_t class_count = expect_option(check, options, "num_classes", 1, kMaxDim);
-  if (options.has("detections_per_class")) expect_option(check, options, "detections_per_class", 0, kMaxDim);
+  int64_t per_class = 100;
+  if (options.has("detections_per_class"))
+    per_class = expect_option(check, options, "detections_per_class", 0, kMaxDim);
   for (const std::string_view key :
        {"use_regular_nms", "nms_score_threshold", "nms_iou_threshold", "y_scale", "x_scale", "h_scale", "w_scale"}) {
     options.expect_number(key);
+  }
+  // Threads share the classes, and what they find is put together in memory for max_detections and those of one class.
+  if (options.integer("use_regular_nms") != 0 && per_class < max_detections &&
+      check.multiplied(class_count, per_class) > max_detections + per_class) {
+    check.unsupported(per_class, " detections for each of ", class_count, " classes, expected at least ",
+                      max_detections,
+                      ", the most of all: the kernel writes past its memory where threads share the classes");
   }
   const int64_t rows = check.multiplied(max_detections, per_box);
   expect_memory(check, Shape{rows, 4});

@@ -149,6 +149,15 @@ TEST_CASE("an input that is as long as a caller says has an output that is not, 
   check_refusal(Code::unsupported_model, {"an input of unknown shape"}, [&] { read(model); });
 }
 
+TEST_CASE("a detector does not find more for its classes than there is memory to put together") {
+  FlexNumbers options = with(with(kDetectorOptions, "use_regular_nms", 1), "detections_per_class", 1);
+  CHECK_NOTHROW(read(detector(options)));  // three at most, and memory for three
+  options = with(options, "num_classes", 4);
+  check_refusal(Code::unsupported_model, {"1 detections for each of 4 classes, expected at least 2"},
+                [&] { read(detector(options)); });
+  CHECK_NOTHROW(read(detector(with(options, "detections_per_class", 2))));
+}
+
 TEST_CASE("options that are no flexbuffer are refused in the name of the operator") {
   const std::vector<std::string_view> words = {"operator 0 (CUSTOM TFLite_Detection_PostProcess): options: ",
                                                "bytes, expected at least 3"};
