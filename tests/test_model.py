@@ -833,8 +833,29 @@ def test_what_a_model_says_of_itself_compares_by_value_and_is_shown(load):
     assert signature == next(iter(second.signatures.values()))
     assert first.engine == second.engine
     assert first.engine != signature
-    assert repr(first.engine).startswith("EngineReport(name=")
-    assert repr(signature).startswith("Signature(name=")
+    assert repr(first.engine).startswith('EngineReport("')
+    assert repr(signature).startswith('Signature("')
     shown = re.escape(f"{other.inputs[0].name} float32 [4] -> {other.outputs[0].name} float32 [4]")
     assert re.fullmatch(f"<Model {shown}>", repr(other))
     assert re.fullmatch(f"<Session {shown}>", repr(other.session()))
+
+
+def test_what_a_model_says_of_itself_pickles(load):
+    model = load("add")
+    values = (*model.inputs, *model.outputs, *model.signatures.values(), model.engine)
+    assert [pickle.loads(pickle.dumps(value)) for value in values] == list(values)
+    assert [copy.deepcopy(value) for value in values] == list(values)
+
+
+def test_a_wrong_name_of_an_array_is_told_the_right_ones(load):
+    with load("add").session() as session:
+        with pytest.raises(KeyError, match=r'expected "x", got .*typo'):
+            session.inputs["typo"]
+        assert "float32 [16]" in repr(session.inputs)
+
+
+def test_a_masked_array_is_taken_only_without_masked_elements(load):
+    model, x = load("add", (4,)), np.zeros(4, np.float32)
+    assert model.predict(np.ma.masked_array(x)).shape == (4,)
+    with pytest.raises(ew.BadInput, match=r'input "x": .*got a masked array'):
+        model.predict(np.ma.masked_array(x, [0, 1, 0, 0]))

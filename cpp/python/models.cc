@@ -17,6 +17,7 @@
 #include "python/arrays.h"
 #include "python/litert_interpreter.h"
 #include "python/strings.h"
+#include "python/values.h"
 #include "python/words.h"
 #include "system/file.h"
 
@@ -37,8 +38,10 @@ py::object view_of(const Session::Own& own, const std::shared_ptr<Session>& sess
   return array_over(own.view.dtype, own.view.shape, own.view.data, owner);
 }
 
-py::object read_only(py::dict mapping) {
-  return py::module_::import("types").attr("MappingProxyType")(std::move(mapping));
+// A read-only view of the arrays, in which a wrong name is told the right ones.
+py::object read_only(const py::dict& arrays) {
+  const py::object named = py::module_::import("edgeward.named_arrays").attr("NamedArrays")(arrays);
+  return py::module_::import("types").attr("MappingProxyType")(named);
 }
 
 py::object session_inputs(PySession& self) {
@@ -190,28 +193,6 @@ double time_bare_runs(PySession& self, size_t count) {
 
 // ---- Values.
 
-py::object shape_object(const Shape& shape) {
-  if (shape.is_unknown()) return py::none();
-  py::tuple dims(shape.rank());
-  for (size_t axis = 0; axis < shape.rank(); ++axis) dims[axis] = shape[axis];
-  return dims;
-}
-
-template <class T>
-py::tuple tuple_of(const std::vector<T>& values) {
-  py::tuple items(values.size());
-  for (size_t i = 0; i < values.size(); ++i) items[i] = py::cast(values[i]);
-  return items;
-}
-
-py::object quantization_of(const TensorSpec& spec) {
-  return spec.quantization.scales.empty() ? py::none() : py::cast(spec.quantization);
-}
-
-std::string spec_text(const TensorSpec& spec) {
-  return "TensorSpec(\"" + spec.name + "\", " + std::string(name(spec.dtype)) + ", " + text(spec.shape) + ")";
-}
-
 py::dict signatures_of(const PyModel& model) {
   py::dict signatures;
   for (const Signature& signature : model.core->signatures()) signatures[py::str(signature.name)] = py::cast(signature);
@@ -233,78 +214,6 @@ void set_gil(T& self, const std::string& word) {
 
 constexpr const char* kGilText =
     "Whether a run releases the interpreter lock: \"auto\" (when it takes 1 ms or more), \"keep\", \"release\".";
-
-// A line: what goes in, and what comes out.
-std::string signature_text(const Signature& signature) {
-  const auto join = [](const std::vector<TensorSpec>& specs) {
-    std::string line;
-    for (const TensorSpec& spec : specs)
-      line += (line.empty() ? "" : ", ") + spec.name + " " + text(spec.dtype, spec.shape);
-    return line;
-  };
-  return join(signature.inputs) + " -> " + join(signature.outputs);
-}
-
-// Values are compared, hashed and shown by their members, in this order.
-template <class T>
-void add_value_methods(py::class_<T>& type, std::vector<const char*> members) {
-  const auto tuple = [members](const py::handle& self) {
-    py::tuple values(members.size());
-    for (size_t i = 0; i < members.size(); ++i) values[i] = self.attr(members[i]);
-    return values;
-  };
-  type.def("__eq__", [tuple](const py::object& self, const py::object& other) -> py::object {
-    if (!py::isinstance<T>(other)) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
-    return py::bool_(tuple(self).equal(tuple(other)));
-  });
-  type.def("__hash__", [tuple](const py::object& self) { return py::hash(tuple(self)); });
-  if (py::hasattr(type, "__repr__") && type.attr("__dict__").contains("__repr__")) return;
-  type.def("__repr__", [members](const py::object& self) {
-    std::string line;
-    for (const char* member : members) {
-      line += (line.empty() ? "" : ", ") + std::string(member) + "=" + std::string(py::repr(self.attr(member)));
-    }
-    return std::string(py::str(py::type::of(self).attr("__name__"))) + "(" + line + ")";
-  });
-}
-
-void bind_values(py::module_& module) {
-  py::class_<Quantization> quantization(module, "Quantization",
-                                        "real = scale * (stored - zero_point), for the tensor or along `axis`.");
-  quantization.def_property_readonly("scales", [](const Quantization& q) { return tuple_of(q.scales); })
-      .def_property_readonly("zero_points", [](const Quantization& q) { return tuple_of(q.zero_points); })
-      .def_readonly("axis", &Quantization::axis);
-  add_value_methods(quantization, {"scales", "zero_points", "axis"});
-
-  py::class_<TensorSpec> spec_class(module, "TensorSpec", "One input or output of a model.");
-  spec_class.def_readonly("name", &TensorSpec::name)
-      .def_property_readonly(
-          "dtype", [](const TensorSpec& spec) { return std::string(name(spec.dtype)); }, "For example \"float32\".")
-      .def_property_readonly(
-          "shape", [](const TensorSpec& spec) { return shape_object(spec.shape); },
-          "-1: any size. None: not even the number of dimensions is known before a run.")
-      .def_property_readonly("quantization", &quantization_of, "A Quantization, or None.")
-      .def("__repr__", &spec_text);
-  add_value_methods(spec_class, {"name", "dtype", "shape", "quantization"});
-
-  py::class_<Signature> signature_class(module, "Signature", "One way to call a model.");
-  signature_class.def_readonly("name", &Signature::name)
-      .def_property_readonly("inputs", [](const Signature& signature) { return tuple_of(signature.inputs); })
-      .def_property_readonly("outputs", [](const Signature& signature) { return tuple_of(signature.outputs); });
-  add_value_methods(signature_class, {"name", "inputs", "outputs"});
-
-  py::class_<EngineReport> report_class(module, "EngineReport", "Which engine runs a model, and with which kernels.");
-  report_class.def_readonly("name", &EngineReport::name, "\"litert\", \"litert-interpreter\", \"onnx\" or \"tflite\".")
-      .def_readonly("version", &EngineReport::version)
-      .def_readonly("delegate", &EngineReport::delegate)
-      .def_readonly("node_count", &EngineReport::node_count,
-                    "Nodes of the model; -1 when the engine does not report them.")
-      .def_readonly("fallback_count", &EngineReport::fallback_count,
-                    "Nodes left to reference kernels; -1 when the engine does not report them.")
-      .def_readonly("shares_weights", &EngineReport::shares_weights,
-                    "Whether sessions run on one copy of the weights as they are packed for the processor.");
-  add_value_methods(report_class, {"name", "version", "delegate", "node_count", "fallback_count", "shares_weights"});
-}
 
 void bind_model_and_session(py::module_& module) {
   py::class_<PyModel> model(

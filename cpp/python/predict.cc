@@ -102,6 +102,15 @@ void read_array(PyObject* object, const char* side, const TensorSpec& spec, Stri
   view.shape = Shape(std::span(dims, rank));
 }
 
+// True for numpy's own class. Its subclasses may say that elements have no value.
+bool is_plain_array(PyObject* object) { return Py_TYPE(object) == npy_api::get().PyArray_Type_; }
+
+void require_values(PyObject* object, const char* side, const TensorSpec& spec) {
+  if (is_plain_array(object) || !py::hasattr(py::handle(object), "mask")) return;
+  if (py::module_::import("numpy").attr("ma").attr("is_masked")(py::handle(object)).cast<bool>())
+    refuse(side, spec, "a masked array, which has elements without a value");
+}
+
 // An array over the memory of another object: by the buffer protocol, __array_interface__ or DLPack.
 py::object as_array(PyObject* object, const TensorSpec& spec) {
   const auto value = py::reinterpret_borrow<py::object>(object);
@@ -171,6 +180,7 @@ void take_input(Session& session, size_t index, PyObject* object, Temporaries& t
     temporaries.push_back(as_array(object, spec));
     object = temporaries.back().ptr();
   }
+  require_values(object, "input", spec);
   read_array(object, "input", spec, session.argument(index));
 }
 
@@ -238,6 +248,7 @@ void read_target(const TensorSpec& spec, PyObject* object, StridedView& view) {
   if ((reinterpret_cast<const PyArray_Proxy*>(object)->flags & npy_api::NPY_ARRAY_WRITEABLE_) == 0) {
     refuse("output", spec, "a read-only array as out=");
   }
+  require_values(object, "output", spec);
   read_array(object, "output", spec, view);
 }
 
@@ -305,7 +316,7 @@ PyObject* model_predict(PyObject* self_object, PyObject* const* args, Py_ssize_t
   try {
     PyModel& self = self_of<PyModel>(self_object);
     const bool is_usual = count == 1 && keywords == nullptr && !self.has_strings && self.input_names.size() == 1 &&
-                          self.output_names.size() == 1 && npy_api::get().PyArray_Check_(args[0]);
+                          self.output_names.size() == 1 && is_plain_array(args[0]);
     if (!is_usual) return predict_general(self, args, static_cast<size_t>(count), keywords);
     Model::Loan session(*self.core);
     read_array(args[0], "input", session->signature().inputs[0], session->argument(0));

@@ -1,0 +1,147 @@
+#include "python/values.h"
+
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <string>
+
+#include "engines/engine.h"
+#include "error.h"
+
+namespace edgeward {
+namespace {
+
+constexpr size_t kMaxNameBytes = 60;
+constexpr size_t kMaxSideBytes = 70;
+constexpr size_t kFewScales = 4;
+
+DType dtype_named(const std::string& word) {
+  for (size_t i = 0; i < kDTypeCount; ++i) {
+    if (name(static_cast<DType>(i)) == word) return static_cast<DType>(i);
+  }
+  throw Error(Code::bad_input, "dtype: expected that of a model, got \"", word, "\"");
+}
+
+py::object shape_object(const Shape& shape) {
+  if (shape.is_unknown()) return py::none();
+  py::tuple dims(shape.rank());
+  for (size_t axis = 0; axis < shape.rank(); ++axis) dims[axis] = shape[axis];
+  return dims;
+}
+
+Shape shape_of(const py::object& dims) {
+  return dims.is_none() ? Shape::unknown() : Shape(dims.cast<std::vector<int64_t>>());
+}
+
+py::object quantization_of(const TensorSpec& spec) {
+  return spec.quantization.scales.empty() ? py::none() : py::cast(spec.quantization);
+}
+
+std::string quantization_text(const py::object& self) {
+  const auto& quantization = self.cast<const Quantization&>();
+  const auto shown_as = [](const auto& number) { return py::repr(py::cast(number)).template cast<std::string>(); };
+  const std::string axis = "axis=" + std::to_string(quantization.axis) + ")";
+  if (quantization.scales.size() <= kFewScales) {
+    const py::tuple zero_points = self.attr("zero_points");
+    return "Quantization(scales=" + std::string(py::repr(self.attr("scales"))) +
+           ", zero_points=" + std::string(py::repr(zero_points)) + ", " + axis;
+  }
+  const auto [least, most] = std::minmax_element(quantization.scales.begin(), quantization.scales.end());
+  return "Quantization(" + std::to_string(quantization.scales.size()) + " scales from " + shown_as(*least) + " to " +
+         shown_as(*most) + ", " + axis;
+}
+
+std::string side_text(const std::vector<TensorSpec>& specs, const char* noun) {
+  std::string line;
+  for (const TensorSpec& spec : specs)
+    line += (line.empty() ? "" : ", ") + shown(spec.name) + " " + text(spec.dtype, spec.shape);
+  if (!specs.empty() && line.size() <= kMaxSideBytes) return line;
+  return std::to_string(specs.size()) + " " + noun + (specs.size() == 1 ? "" : "s");
+}
+
+void bind_specs(py::module_& module) {
+  py::class_<Quantization> quantization(module, "Quantization",
+                                        "real = scale * (stored - zero_point), for the tensor or along `axis`.");
+  quantization.def_property_readonly("scales", [](const Quantization& q) { return tuple_of(q.scales); })
+      .def_property_readonly("zero_points", [](const Quantization& q) { return tuple_of(q.zero_points); })
+      .def_readonly("axis", &Quantization::axis)
+      .def("__repr__", &quantization_text);
+  add_value_methods(quantization, {"scales", "zero_points", "axis"}, [](const py::tuple& state) {
+    return Quantization{state[0].cast<std::vector<float>>(), state[1].cast<std::vector<int64_t>>(),
+                        state[2].cast<int32_t>()};
+  });
+
+  py::class_<TensorSpec> spec_class(module, "TensorSpec", "One input or output of a model.");
+  spec_class.def_readonly("name", &TensorSpec::name)
+      .def_property_readonly(
+          "dtype", [](const TensorSpec& spec) { return std::string(name(spec.dtype)); }, "For example \"float32\".")
+      .def_property_readonly(
+          "shape", [](const TensorSpec& spec) { return shape_object(spec.shape); },
+          "-1: any size. None: not even the number of dimensions is known before a run.")
+      .def_property_readonly("quantization", &quantization_of, "A Quantization, or None.")
+      .def("__repr__", [](const TensorSpec& spec) {
+        return "TensorSpec(\"" + shown(spec.name) + "\", " + std::string(name(spec.dtype)) + ", " + text(spec.shape) +
+               ")";
+      });
+  add_value_methods(spec_class, {"name", "dtype", "shape", "quantization"}, [](const py::tuple& state) {
+    return TensorSpec{state[0].cast<std::string>(), dtype_named(state[1].cast<std::string>()), shape_of(state[2]),
+                      state[3].is_none() ? Quantization() : state[3].cast<Quantization>()};
+  });
+}
+
+}  // namespace
+
+std::string shown(std::string_view name) {
+  std::string line;
+  for (const char letter : name) {
+    const auto byte = static_cast<unsigned char>(letter);
+    const bool is_start = byte < 0x80 || byte >= 0xC0;  // of a character in UTF-8
+    if (line.size() >= kMaxNameBytes && is_start) return line + "...";
+    line += byte < 0x20 || byte == 0x7F ? '?' : letter;
+  }
+  return line;
+}
+
+std::string signature_text(const Signature& signature) {
+  return side_text(signature.inputs, "input") + " -> " + side_text(signature.outputs, "output");
+}
+
+void bind_values(py::module_& module) {
+  bind_specs(module);
+
+  py::class_<Signature> signature_class(module, "Signature", "One way to call a model.");
+  signature_class.def_readonly("name", &Signature::name)
+      .def_property_readonly("inputs", [](const Signature& signature) { return tuple_of(signature.inputs); })
+      .def_property_readonly("outputs", [](const Signature& signature) { return tuple_of(signature.outputs); })
+      .def("__repr__", [](const Signature& signature) {
+        return "Signature(\"" + shown(signature.name) + "\", " + signature_text(signature) + ")";
+      });
+  add_value_methods(signature_class, {"name", "inputs", "outputs"}, [](const py::tuple& state) {
+    return Signature{state[0].cast<std::string>(), state[1].cast<std::vector<TensorSpec>>(),
+                     state[2].cast<std::vector<TensorSpec>>()};
+  });
+
+  py::class_<EngineReport> report_class(module, "EngineReport", "Which engine runs a model, and with which kernels.");
+  report_class.def_readonly("name", &EngineReport::name, "\"litert\", \"litert-interpreter\", \"onnx\" or \"tflite\".")
+      .def_readonly("version", &EngineReport::version)
+      .def_readonly("delegate", &EngineReport::delegate)
+      .def_readonly("node_count", &EngineReport::node_count,
+                    "Nodes of the model; -1 when the engine does not report them.")
+      .def_readonly("fallback_count", &EngineReport::fallback_count,
+                    "Nodes left to reference kernels; -1 when the engine does not report them.")
+      .def_readonly("shares_weights", &EngineReport::shares_weights,
+                    "Whether sessions run on one copy of the weights as they are packed for the processor.")
+      .def("__repr__", [](const EngineReport& report) {
+        return "EngineReport(\"" + report.name + "\", \"" + report.version + "\", delegate=\"" + report.delegate +
+               "\", node_count=" + std::to_string(report.node_count) +
+               ", fallback_count=" + std::to_string(report.fallback_count) + ")";
+      });
+  add_value_methods(report_class, {"name", "version", "delegate", "node_count", "fallback_count", "shares_weights"},
+                    [](const py::tuple& state) {
+                      return EngineReport{state[0].cast<std::string>(), state[1].cast<std::string>(),
+                                          state[2].cast<std::string>(), state[3].cast<int64_t>(),
+                                          state[4].cast<int64_t>(),     state[5].cast<bool>()};
+                    });
+}
+
+}  // namespace edgeward
