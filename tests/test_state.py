@@ -142,6 +142,22 @@ def test_a_constant_kept_by_name_is_no_state(tmp_path: Path) -> None:
         assert np.array_equal(model.predict(x), x + 1)
 
 
+@pytest.mark.parametrize("engine", ["litert", "litert-interpreter"])
+def test_a_value_that_is_only_assigned_is_there_in_the_next_step(
+    tmp_path: Path, engine: str
+) -> None:
+    # The engine's own interpreter ends the process unless it does without XNNPACK.
+    model = edgeward.load_unsigned(written(tmp_path, stateful_models.delay()), engine=engine)
+    session = model.session()
+    before = np.zeros(4, np.float32)
+    for values in inputs(model, 5):
+        session.inputs["x"][...] = values["x"]
+        session.run()
+        assert np.array_equal(session.outputs["y"], before + before)
+        before = values["x"]
+    assert np.array_equal(model.predict(before), np.zeros(4))
+
+
 def test_a_signature_shows_the_files_inputs_alone(tmp_path: Path) -> None:
     model = edgeward.load_unsigned(
         written(tmp_path, stateful_models.two_layers(True)), engine="litert"

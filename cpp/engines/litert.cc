@@ -263,6 +263,7 @@ struct Weights {
   int64_t node_count;
   bool leaves_unwritten;
   bool has_loop;
+  bool may_delegate;
   Owned environment;
   Owned model;
   std::vector<Signature> signatures;
@@ -404,7 +405,7 @@ Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int
                  bool may_share)
     : api(functions), is_stateful(facts.is_stateful), is_restorable(facts.is_restorable),
       copy(adopt(std::move(bytes), facts)), threads(thread_count), log(shown), node_count(facts.node_count),
-      leaves_unwritten(facts.leaves_unwritten), has_loop(facts.has_loop),
+      leaves_unwritten(facts.leaves_unwritten), has_loop(facts.has_loop), may_delegate(facts.may_delegate),
       environment(make_environment(api, severity(log)), api.destroy_environment),
       model(make_model(api, environment.get(), copy.file, facts), api.destroy_model),
       // The library asks the kernel to swap out what it has packed.
@@ -506,7 +507,7 @@ Status try_compile(const Weights& weights, const Compilation& compilation, Handl
   std::string kernels = "num_threads = " + std::to_string(weights.threads);
   if (!compilation.cache_path.empty()) kernels += "\nweight_cache_file_path = \"" + compilation.cache_path + "\"";
   // XNNPACK would pack the zeroes.
-  if (weights.copy.file.is_sparse()) kernels += "\nkernel_mode = \"builtin\"";
+  if (weights.copy.file.is_sparse() || !weights.may_delegate) kernels += "\nkernel_mode = \"builtin\"";
   add_options(api, options.get(), "xnnpack", kernels);
   std::string text = "error_reporter_mode = " + std::to_string(static_cast<int>(compilation.reporter));
   if (compilation.profiling == Profiling::on) text += "\nenable_profiling = true";

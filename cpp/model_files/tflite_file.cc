@@ -12,6 +12,7 @@
 #include "model_files/flatbuffer.h"
 #include "model_files/tflite_buffers.h"
 #include "model_files/tflite_calls.h"
+#include "model_files/tflite_delegation.h"
 #include "model_files/tflite_operators.h"
 #include "model_files/tflite_packing.h"
 #include "model_files/tflite_plan.h"
@@ -66,6 +67,7 @@ class Reader {
     state_.check_variables();
     file.is_pack_told_by_buffers = packing_.is_told_by_buffers();
     file.has_loop = calls_.has_loop();
+    file.may_delegate = delegation_.is_safe();
     file.has_named_variables = state_.has_named_variables();
     file.is_stateful = file.has_named_variables || state_.has_variable_tensors();
     file.marks = std::move(marks_);
@@ -140,6 +142,7 @@ class Reader {
     check_inputs(index, sources);
     unwritten_.emplace_back(values);
     packing_.enter();
+    delegation_.enter();
     state_.enter(subgraph.vector<int32_t>(schema::subgraph::inputs), interfaces_[index].output_count,
                  std::any_of(values.begin(), values.end(), [](const TfliteValue& value) { return value.is_variable; }));
     const FlatTables operators = subgraph.tables(schema::subgraph::operators);
@@ -452,6 +455,7 @@ class Reader {
     if (operation.code == kCustom) custom_operators_.emplace_back(operation.custom_name);
     unwritten_[subgraph].add(operation);
     packing_.add(operation, values);
+    delegation_.add(operation, values);
     state_.add(operation, values);
   }
 
@@ -729,6 +733,7 @@ class Reader {
   TfliteCalls calls_{0};
   TfliteState state_;
   TflitePacking packing_;
+  TfliteDelegation delegation_;
   std::vector<TfliteMark> marks_;
   std::vector<std::string> custom_operators_;
   std::string blockwise_tensor_;

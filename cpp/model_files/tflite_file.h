@@ -61,6 +61,7 @@ struct TfliteFile {
   std::vector<std::string> custom_operators;  // the names of those that subgraphs use; one may stand there twice
   // The first tensor that is quantized otherwise than as a whole or by one dimension; empty when none is.
   std::string blockwise_tensor;
+  bool may_delegate;         // false: XNNPACK could end the process, tflite_delegation.h
   bool has_loop;             // whether a run ends may depend on its inputs
   bool is_stateful;          // a run may depend on earlier ones
   bool has_named_variables;  // some of it is in what operators hold by name

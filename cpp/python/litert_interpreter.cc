@@ -192,9 +192,12 @@ Interpreter::Interpreter(const Weights& weights, size_t subgraph_index) : subgra
       return !signature.partial_tensors.empty();
     });
     if (has_partial) ignore_debugging_warning();
-    const py::object owner = weights.interpreter_class(py::arg("model_content") = weights.file.object(),
-                                                       py::arg("num_threads") = weights.threads,
-                                                       py::arg("experimental_preserve_all_tensors") = has_partial);
+    const py::object resolvers = py::module_::import("ai_edge_litert.interpreter").attr("OpResolverType");
+    const char* resolver = weights.facts.may_delegate ? "AUTO" : "BUILTIN_WITHOUT_DEFAULT_DELEGATES";
+    const py::object owner = weights.interpreter_class(
+        py::arg("model_content") = weights.file.object(),
+        py::arg("experimental_op_resolver_type") = resolvers.attr(resolver), py::arg("num_threads") = weights.threads,
+        py::arg("experimental_preserve_all_tensors") = has_partial);
     wrapper_ = owner.attr("_interpreter");
     invoke_ = wrapper_.attr("Invoke");
     tensor_ = wrapper_.attr("tensor");

@@ -370,6 +370,18 @@ def filtered_window(
     return write([Subgraph(tensors, ops, ["x"], ["y"]), _initializer(first)], [_SERVING])
 
 
+def delay() -> bytes:
+    """y = twice the x of the step before: nothing else reads what is assigned."""
+    shape = (4,)
+    tensors, ops = _reading(1, shape, "float32")
+    tensors += [Tensor("x", "float32", shape), Tensor("y", "float32", shape)]
+    ops.insert(0, Op("CALL_ONCE", [], [], {"subgraph": 1}))
+    ops.append(Op("ADD", ["old0", "old0"], ["y"], {"activation": NONE}))
+    ops.append(Op("ASSIGN_VARIABLE", ["h0", "x"], []))
+    graphs = [Subgraph(tensors, ops, ["x"], ["y"]), _initializer([np.zeros(shape, np.float32)])]
+    return model(graphs, [_SERVING])
+
+
 def called_late() -> bytes:
     """As `accumulator`, but another variable is assigned before the first values are."""
     shape = (4,)
