@@ -38,7 +38,7 @@ def runners(path: str) -> Runners:
         except EdgewardError as error:
             all_runners.failures[engine] = str(error)
             continue
-        inputs = bench.random_inputs(model)
+        inputs = bench.inputs_for(model, []).arrays
         all_runners.engines[engine] = model.engine.version
         for way in bench.our_ways(model, inputs):
             all_runners.ways.append(way._replace(name=f"{engine}: {way.name}"))

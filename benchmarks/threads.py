@@ -16,7 +16,7 @@ from cases import onnx_models, tflite_models
 from results import Result, record
 
 from edgeward import Model, load_unsigned
-from edgeward.commands.bench import SEED, predictions_per_s, random_inputs
+from edgeward.commands.bench import SEED, inputs_for, predictions_per_s
 
 INPUTS = 16  # of each thread
 SECONDS = 2.0
@@ -25,7 +25,7 @@ SECONDS = 2.0
 def wrong_answers(model: Model, threads: int, predictions: int) -> int:
     """Of `threads` times `predictions`. A thread that fails has all of its own wrong."""
     generator = np.random.default_rng(SEED)
-    (values,) = random_inputs(model).values()
+    (values,) = inputs_for(model, []).arrays.values()
     inputs = [
         [generator.standard_normal(values.shape).astype(values.dtype) for _ in range(INPUTS)]
         for _ in range(threads)
@@ -72,7 +72,7 @@ def main() -> int:
             path.write_bytes(make())
             with load_unsigned(str(path), threads=1) as model:
                 wrong = wrong_answers(model, args.threads, args.predictions)
-                arrays = list(random_inputs(model).values())
+                arrays = list(inputs_for(model, []).arrays.values())
                 alone_per_s, together_per_s = (
                     predictions_per_s(model, arrays, callers, SECONDS)
                     for callers in (1, args.threads)
