@@ -416,7 +416,9 @@ void bind_statistics(py::module_& module) {
       .def_readonly("run_count", &Statistics::run_count)
       .def("merge", &Statistics::merge, py::arg("other"),
            "Add what another session or device counted. Raises BadInput for other tensors or bins.")
-      .def("report", &statistics_dict, "All of it as a dict; counts are arrays.");
+      .def("report", &statistics_dict, "All of it as a dict; counts are arrays.")
+      .def("__repr__",
+           [](const Statistics& self) { return "<Statistics of " + std::to_string(self.run_count) + " runs>"; });
   py::class_<PyStatisticsCounter>(module, "StatisticsCounter",
                                   "Counts inferences of a signature. One thread at a time.")
       .def("add", &PyStatisticsCounter::add, py::arg("inputs"), py::arg("outputs"), py::arg("latency_ns") = 0,

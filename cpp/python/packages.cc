@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 
+#include "bytes/hex.h"
 #include "error.h"
 #include "model_files/onnx_file.h"
 #include "packages/dsse.h"
@@ -284,6 +285,11 @@ py::bytes document_payload(const py::buffer& envelope) {
   return python_bytes(read_envelope(Borrowed(envelope).bytes()).payload);
 }
 
+// "ed25519 87af8d16ed26433a": the algorithm, and where the id begins.
+std::string label(const PublicKey& key) {
+  return std::string(name(key.algorithm)) + " " + hex(key_id(key)).substr(0, 16);
+}
+
 void bind_keys(py::module_& module) {
   py::class_<PublicKey>(module, "PublicKey", "The half of a key that is no secret.")
       .def_property_readonly(
@@ -302,7 +308,8 @@ void bind_keys(py::module_& module) {
           "The key in the line of a .pub file. Raises MalformedKey.")
       .def_static(
           "read", [](const py::object& path) { return read_public_key(path_of(path)); }, py::arg("path"),
-          "The key in a .pub file. Raises OSError, MalformedKey.");
+          "The key in a .pub file. Raises OSError, MalformedKey.")
+      .def("__repr__", [](const PublicKey& self) { return "<PublicKey " + label(self) + ">"; });
 
   py::class_<PrivateKey>(module, "PrivateKey", "A key in memory that is not dumped, not swapped and wiped at the end.")
       .def_property_readonly(
@@ -324,7 +331,8 @@ void bind_keys(py::module_& module) {
           "The same where the directory keeps others out, whatever the file's mode.")
       .def(
           "write", [](const PrivateKey& self, const py::object& path) { write_private_key(self, path_of(path)); },
-          py::arg("path"), "Into a new file, mode 0600. Raises FileExistsError when there is one.");
+          py::arg("path"), "Into a new file, mode 0600. Raises FileExistsError when there is one.")
+      .def("__repr__", [](const PrivateKey& self) { return "<PrivateKey of " + label(public_key(self)) + ">"; });
 }
 
 void bind_trust(py::module_& module) {

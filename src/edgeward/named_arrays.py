@@ -22,5 +22,7 @@ class NamedArrays(dict[str, "NDArray[Any]"]):
 
 
 def array_text(array: "NDArray[Any]") -> str:
-    """For example "float32 [1, 10]"."""
+    """For example "float32 [1, 10]"; of what is no array, its type."""
+    if not hasattr(array, "dtype"):
+        return type(array).__name__
     return f"{array.dtype} {list(array.shape)}"

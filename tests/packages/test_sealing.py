@@ -68,7 +68,7 @@ def test_progress_counts_what_takes_long_to_its_end(tmp_path):
         ({"encrypt_to": [sealed.PUBLISHER.public]}, BadInput, "device key: expected an x25519"),
         ({"keys": []}, BadInput, "sign"),
         ({"cipher": "rot13", "encrypt_to": [sealed.DEVICE.public]}, BadInput, "rot13"),
-        ({"model": b""}, MalformedModel, "0 bytes"),
+        ({"model": b""}, MalformedModel, "an empty file"),
         ({"model": sealed.MODEL[:100]}, MalformedModel, "vtable"),
         ({"engine": "onnx"}, BadInput, "onnx"),
         ({"contents": Contents([Case({"y": X})])}, BadInput, "'y'"),

@@ -9,6 +9,7 @@ from edgeward.captures.boot_clocks import BootClocks
 from edgeward.captures.description import Description
 from edgeward.captures.quantization import Quantization
 from edgeward.captures.segments import Choice, Contents, put_right
+from edgeward.named_arrays import NamedArrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +19,7 @@ MOST_PENDING_BYTES = 48 << 20  # of all batches that are not full
 RECORD_BYTES = 72  # of a record beside its tensors
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Batch:
     """Records of one model on one device. The first axis of each array is the record.
 
@@ -51,6 +52,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.sequences)
+
+    def __repr__(self) -> str:
+        """One line, without elements."""
+        arrays = f"{NamedArrays(self.inputs)} -> {NamedArrays(self.outputs)}"
+        return f"<Batch of {len(self)} of {self.model} {self.version}: {arrays}>"
 
     @property
     def tensor_bytes(self) -> int:

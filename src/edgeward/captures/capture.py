@@ -157,6 +157,9 @@ class Capture:
             self._parts.ticker = Ticker(self._parts.save_statistics, min(statistics_s, window_s))
         self._finalizer = weakref.finalize(self, self._parts.close)
 
+    def __repr__(self) -> str:
+        return f'<Capture "{self.directory}">'
+
     def attach(
         self,
         model: _core.Model,
@@ -439,6 +442,14 @@ def _ledger(
 
 
 def _together(sample: float | Rule | None, when: Rule | None) -> Rule | None:
+    for option, value in (("sample", sample), ("when", when)):
+        if value is None or isinstance(value, Rule) or (option == "sample" and _is_number(value)):
+            continue
+        share = "a share or " if option == "sample" else ""
+        raise BadInput(
+            f'{option}: expected {share}a rule, such as rules.below("scores", 0.5), '
+            f"got {type(value).__name__}"
+        )
     if sample is None and when is None:
         return every(1)
     if isinstance(sample, (int, float)):
@@ -446,6 +457,10 @@ def _together(sample: float | Rule | None, when: Rule | None) -> Rule | None:
     if sample is None or when is None:
         return sample or when
     return sample | when
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _require_names(

@@ -18,6 +18,7 @@ from edgeward.captures.segments import (
     segment_paths,
 )
 from edgeward.errors import BadInput
+from edgeward.named_arrays import NamedArrays
 from edgeward.paths import PathLike
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class Captured(NamedTuple):
     redact: tuple[dict[str, Any], ...] = ()
     labels: tuple[str, ...] = ()
     quantizations: Mapping[tuple[str, str], Quantization] = {}
+
+    def __repr__(self) -> str:
+        """One line, without elements."""
+        arrays = f"{NamedArrays(self.inputs)} -> {NamedArrays(self.outputs)}"
+        return f"<Captured {self.sequence} of {self.model} {self.version}: {arrays}>"
 
 
 @overload

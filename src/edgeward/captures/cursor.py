@@ -36,6 +36,9 @@ class Cursor:
         except FileNotFoundError:
             return
 
+    def __repr__(self) -> str:
+        return f'<Cursor "{self._path}">'
+
     def is_whole(self, path: str) -> bool:
         """Whether all records of this segment have been exported, and no more can come."""
         return self._segments.get(_name(path)) is True

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from edgeward.named_arrays import NamedArrays
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -18,6 +20,10 @@ class Case(NamedTuple):
 
     inputs: "Mapping[str, NDArray[Any]]"
     outputs: "Mapping[str, NDArray[Any]]" = {}  # noqa: RUF012 - never written to
+
+    def __repr__(self) -> str:
+        """One line, without elements."""
+        return f"Case({NamedArrays(self.inputs)} -> {NamedArrays(self.outputs)})"
 
 
 class Tolerance(NamedTuple):

@@ -85,6 +85,9 @@ class Golden:
     @staticmethod
     def _recorded(model: _core.Model, case: Case) -> Case:
         outputs = case.outputs or answer(model, case.inputs)
+        for name, array in (*case.inputs.items(), *case.outputs.items()):
+            if np.ma.is_masked(array):
+                raise BadInput(f'golden: "{name}": expected no masked elements, got a masked array')
         return Case(
             {name: _kept(array) for name, array in case.inputs.items()},
             {name: _kept(array) for name, array in outputs.items()},

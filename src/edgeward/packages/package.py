@@ -65,6 +65,10 @@ class Package:
         self._is_allowed = is_allowed  # to run here
         self._has_right_digests = False  # as far as was looked
 
+    def __repr__(self) -> str:
+        kind = "encrypted" if self.is_encrypted else "signed"
+        return f"<Package {self.name} {self.version}, {kind}, {self.package_id[:8]}>"
+
     @classmethod
     def open(
         cls,

@@ -61,6 +61,9 @@ class Trust:
         for oddity in self._oddities():
             warnings.warn(oddity, stacklevel=2)
 
+    def __repr__(self) -> str:
+        return f'<Trust "{self.directory}">'
+
     @property
     def root(self) -> _core.TrustRoot:
         """The TrustRoot in force."""
