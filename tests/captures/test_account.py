@@ -195,7 +195,7 @@ def test_a_restart_waits_for_the_rings_of_the_dead(directory):
     with Program(directory, f"ring_bytes={LARGE}") as program:
         program("model = ew.load_unsigned(tflite_models.add_150k(), capture=capture)")
         assert program("capture.flush()")  # the ring of the model before is gone
-        program("sessions = [model.session() for _ in range(2)]")
+        program("sessions = [model.session() for _ in range(3)]")
         program("allow_files_of(1000)")  # its own drain leaves all that follows
         program("[session.run() for session in sessions for _ in range(12)] and None")
         program.kill()

@@ -83,12 +83,13 @@ def test_it_is_on_the_disk_when_its_program_ends(directory, run_child, keep):
 def test_a_session_that_is_closed_gives_its_memory_back(directory, keep):
     with ew.Capture(directory, keep=keep) as capture:
         model = pair(capture)
-        before = rings_in_memory()
-        session = model.session()
-        run_session(session, 1)
-        session.close()
-        assert capture.flush()
-        assert comes_true(lambda: rings_in_memory() == before)
+        with model.session():  # the one that was made with the model
+            before = rings_in_memory()
+            session = model.session()
+            run_session(session, 1)
+            session.close()
+            assert capture.flush()
+            assert comes_true(lambda: rings_in_memory() == before)
 
 
 @pytest.mark.parametrize("keep", ["oldest", "newest"])

@@ -1,5 +1,6 @@
 /* Preloaded, plays a kernel whose pages have FAKE_PAGE_BYTES: no multiple of that for an address or an offset is EINVAL,
- * new mappings begin at one, and lengths are rounded up to one. fake_page_refusals() counts what was refused. */
+ * new mappings begin at one, and lengths are rounded up to one. fake_page_refusals() counts what was refused, but for
+ * advice, which engines give unasked for and which keeps no memory. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdatomic.h>
@@ -54,6 +55,9 @@ int munmap(void *address, size_t length) {
 }
 
 int madvise(void *address, size_t length, int advice) {
-  if (is_refused((uintptr_t)address)) return -1;
+  if ((uintptr_t)address % page_bytes() != 0) {
+    errno = EINVAL;
+    return -1;
+  }
   return (int)syscall(SYS_madvise, address, whole_pages(length), advice);
 }

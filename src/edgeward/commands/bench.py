@@ -98,7 +98,7 @@ class Inputs(NamedTuple):
 def inputs_for(model: Model, files: Sequence[str]) -> Inputs:
     """The values in `files`, each FILE or NAME=FILE, and random ones for the other inputs.
 
-    Raises BadInput or OSError for a file.
+    Raises BadInput or OSError for a file, BadInput for an input of unknown shape without one.
     """
     tensors = tensor_file.read(files, model.inputs)
     generator = np.random.default_rng(SEED)
@@ -109,8 +109,13 @@ def inputs_for(model: Model, files: Sequence[str]) -> Inputs:
         if spec.name in tensors:
             arrays[spec.name] = ordinary(tensors[spec.name])
             continue
+        if spec.shape is None:
+            raise BadInput(
+                f"bench: expected --input for it, because "
+                f'the model does not tell the shape of input "{spec.name}"'
+            )
         guessed += [spec.name] if _is_open(spec) else []
-        like = empty([1 if dim < 0 else dim for dim in spec.shape or ()], spec.dtype)
+        like = empty([1 if dim < 0 else dim for dim in spec.shape], spec.dtype)
         arrays[spec.name] = ordinary(random_values(like.dtype, like.shape, generator))
     return Inputs(arrays, guessed)
 
