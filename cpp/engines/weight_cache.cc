@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <bit>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
@@ -100,7 +101,7 @@ bool WeightCache::try_keep_from_dumps() const {
                     &minor_number, &inode) != 5) {
       continue;  // the rest of a long line
     }
-    auto* pages = reinterpret_cast<void*>(first);
+    auto* pages = std::bit_cast<void*>(first);
     if (inode != inode_ || makedev(major_number, minor_number) != device_ || pages == pages_) continue;
     is_mapped = true;
     madvise(pages, end - first, MADV_DONTDUMP);

@@ -48,7 +48,7 @@ Pages map_pages(size_t size_bytes) {
   const auto reserved_bytes = checked_add(*wanted, kLargePageBytes + kGreatestPageBytes);
   std::byte* reserved = reserved_bytes ? map(*reserved_bytes) : nullptr;
   if (reserved == nullptr) refuse(size_bytes);
-  const size_t begin = reinterpret_cast<uintptr_t>(reserved);
+  const auto begin = reinterpret_cast<uintptr_t>(reserved);
   Pages pages{reserved + (round_up(begin, kLargePageBytes) - begin), round_up(*wanted, kGreatestPageBytes), reserved,
               *reserved_bytes};
   const auto before = static_cast<size_t>(pages.data - reserved);
