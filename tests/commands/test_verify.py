@@ -112,7 +112,7 @@ USE_MISTAKES = {
         "expected .*signature|publisher",
     ),
     "no such package": ("verify none.ewp" + TRUSTED, None, 5, r"none\.ewp"),
-    "a model": ("verify model.tflite" + TRUSTED, None, 3, "expected the magic bytes"),
+    "a model": ("verify model.tflite" + TRUSTED, None, 3, "expected a sealed package"),
     "no golden cases": ("verify p.ewp --run" + TRUSTED, None, 2, "seal it with some"),
     "without trust": ("predict model.tflite input.npy" + TRUSTED, None, 2, "--trust|package"),
 }

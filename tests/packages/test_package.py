@@ -280,7 +280,7 @@ def test_load_and_load_unsigned_say_which_of_them_is_meant(tmp_path):
         ew.load_unsigned(path)
     bare = tmp_path / "model.tflite"
     bare.write_bytes(sealed.MODEL)
-    with pytest.raises(MalformedPackage, match="magic"):
+    with pytest.raises(MalformedPackage, match=r"got a \.tflite model: load_unsigned"):
         ew.load(bare, trust=trust)
     link = tmp_path / "link.ewp"
     link.symlink_to(path)
@@ -433,3 +433,13 @@ def test_keys_and_packages_of_another_process_are_refused_and_let_go(tmp_path):
     with Package.open(path, trust=trust).load():
         pass
     assert in_child(lambda: ew.load(path, trust=trust.directory, key=None)) == "nothing"
+
+
+def test_a_path_without_a_package_is_told_before_a_trust_root_is_missed(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.ewp"):
+        ew.load(tmp_path / "nothing.ewp", trust=tmp_path / "none")
+    path = tmp_path / "model.tflite"
+    path.write_bytes(sealed.MODEL)
+    for opened in (ew.load, ew.Package.open, ew.Package.authentic):
+        with pytest.raises(ew.MalformedPackage, match=r"got a \.tflite model: load_unsigned runs"):
+            opened(path, trust=tmp_path / "none")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgeward import _core
 from edgeward.engines.choice import IDENTIFIER_BYTES, opened, require_arguments
 from edgeward.engines.processors import usable_cpus
-from edgeward.errors import BadInput, WrongKey
+from edgeward.errors import BadInput, MalformedPackage, WrongKey
 from edgeward.packages import key_wraps
 from edgeward.packages.contents import CARD, COLUMNS, GOLDEN, LABELS, REFERENCE, Contents
 from edgeward.paths import PathLike
@@ -84,6 +84,7 @@ class Package:
         trust directory. Raises OSError, MalformedPackage, UntrustedPackage, RollbackRefused,
         WrongTarget, ExpiredPackage, ExpiredRoot, and what Trust raises.
         """
+        _require_package(path)
         trust, key = _believed(trust, key)
         core = _core.Package.verified(os.fsdecode(path), trust.root, _policy(trust, key))
         trust.require_current(core.package_id.hex())
@@ -103,6 +104,7 @@ class Package:
         its target and its expiry. `trust` and `key` as in `open`. Raises OSError, MalformedPackage,
         UntrustedPackage, and what Trust raises.
         """
+        _require_package(path)
         trust, key = _believed(trust, key)
         return cls(_core.Package.authentic(os.fsdecode(path), trust.root), trust, key)
 
@@ -414,6 +416,18 @@ class Package:
         What it has opened before, it has seen. Raises BadInput when it has none, OSError.
         """
         key_wraps.remove(self.core, device)
+
+
+def _require_package(path: PathLike) -> None:
+    """Before a trust root is asked for: a mistyped path or a bare model is the reason then."""
+    with open_regular("package", path) as file:
+        head = file.read(IDENTIFIER_BYTES)
+    kind = _core.model_format(head)
+    if kind in ("tflite", "ort"):
+        raise MalformedPackage(
+            f'package "{os.fsdecode(path)}": expected a sealed package (.ewp), '
+            f"got a .{kind} model: load_unsigned runs one that nobody signed"
+        )
 
 
 def _believed(
