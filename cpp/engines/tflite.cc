@@ -14,6 +14,7 @@
 #include "engines/last_words.h"
 #include "engines/library.h"
 #include "error.h"
+#include "model_files/tflite_code.h"
 #include "model_files/tflite_file.h"
 
 namespace edgeward {
@@ -28,7 +29,6 @@ constexpr int kArenaMemory = 2;              // TfLiteAllocationType: planned wh
 constexpr int kDynamicMemory = 4;            // allocated during a run
 constexpr int64_t kAllowDynamicTensors = 1;  // TfLiteDelegateFlags
 constexpr int kMaxElementType = 17;          // TfLiteType: tensors of later numbers are refused
-constexpr int kVarHandleOperator = 142;      // BuiltinOperator: a variable that is held outside of any tensor
 
 struct IntArray {
   int size;
@@ -667,7 +667,7 @@ TfliteEngine::TfliteEngine(std::shared_ptr<const Weights> weights, const TfliteF
       spare_(std::make_unique<Interpreter>(*weights_)) {
   for (EngineContext* context : spare_->contexts()) {
     spare_->for_each_node(*context, [&](const EngineNode&, const Registration& registration) {
-      has_variable_handles_ |= registration.builtin_code == kVarHandleOperator;
+      has_variable_handles_ |= registration.builtin_code == tflite_code::kVarHandle;
       if (!weights_->api.is_unresolved(&registration)) return;
       throw Error(Code::unsupported_model, "tflite: expected operators that it has, got \"", registration.custom_name,
                   "\"");

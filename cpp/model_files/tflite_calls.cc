@@ -3,32 +3,25 @@
 #include <algorithm>
 
 #include "error.h"
+#include "model_files/tflite_code.h"
 
 namespace edgeward {
-namespace {
 
-enum Operator : int32_t {
-  kIf = 118,
-  kWhile = 119,
-  kCallOnce = 129,
-  kComposite = 206,
-};
-
-}  // namespace
+namespace code = tflite_code;
 
 void TfliteCalls::add(const TfliteOperator& operation) {
   const auto call = [&](const FlatTable& options, uint32_t field) {
     calls_.emplace_back(operation.subgraph_index, static_cast<size_t>(options.scalar<int32_t>(field, 0)));
   };
-  has_loop_ = has_loop_ || operation.code == kWhile;
+  has_loop_ = has_loop_ || operation.code == code::kWhile;
   switch (operation.code) {
-    case kIf:
-    case kWhile:
+    case code::kIf:
+    case code::kWhile:
       call(operation.options, 0);
       call(operation.options, 1);
       break;
-    case kCallOnce: call(operation.options, 0); break;
-    case kComposite: call(operation.options_2, 1); break;
+    case code::kCallOnce: call(operation.options, 0); break;
+    case code::kComposite: call(operation.options_2, 1); break;
     default: break;
   }
 }

@@ -3,14 +3,39 @@
 #include <algorithm>
 #include <iterator>
 
+#include "model_files/tflite_code.h"
+
 namespace edgeward {
+
+namespace code = tflite_code;
+
 namespace {
 
-constexpr int32_t kCallOnce = 129, kVarHandle = 142, kReadVariable = 143, kAssignVariable = 144;
-
 // Operators that XNNPACK runs on every tensor of floats and most of int8, in the order of their codes.
-constexpr int32_t kDelegated[] = {0,  1,  2,  3,  4,  9,  14, 17, 18, 19,  21, 22,
-                                  25, 28, 34, 39, 40, 41, 45, 49, 65, 114, 117};
+constexpr int32_t kDelegated[] = {code::kAdd,
+                                  code::kAveragePool2d,
+                                  code::kConcatenation,
+                                  code::kConv2d,
+                                  code::kDepthwiseConv2d,
+                                  code::kFullyConnected,
+                                  code::kLogistic,
+                                  code::kMaxPool2d,
+                                  code::kMul,
+                                  code::kRelu,
+                                  code::kRelu6,
+                                  code::kReshape,
+                                  code::kSoftmax,
+                                  code::kTanh,
+                                  code::kPad,
+                                  code::kTranspose,
+                                  code::kMean,
+                                  code::kSub,
+                                  code::kStridedSlice,
+                                  code::kSplit,
+                                  code::kSlice,
+                                  code::kQuantize,
+                                  code::kHardSwish};
+static_assert(std::is_sorted(std::begin(kDelegated), std::end(kDelegated)));
 
 // Of other types it assigns none.
 bool may_assign(TfliteType type) {
@@ -32,8 +57,9 @@ void TfliteDelegation::enter() {
 }
 
 void TfliteDelegation::add(const TfliteOperator& operation, std::span<const TfliteValue> tensors) {
-  if (operation.code == kCallOnce || operation.code == kVarHandle || operation.code == kReadVariable) return;
-  if (operation.code == kAssignVariable) {
+  if (operation.code == code::kCallOnce || operation.code == code::kVarHandle || operation.code == code::kReadVariable)
+    return;
+  if (operation.code == code::kAssignVariable) {
     const int32_t value = operation.inputs[1];
     if (may_assign(tensors[static_cast<size_t>(value)].type)) assigned_.insert(value);
     return;

@@ -12,6 +12,7 @@
 #include "model_files/flatbuffer.h"
 #include "model_files/tflite_buffers.h"
 #include "model_files/tflite_calls.h"
+#include "model_files/tflite_code.h"
 #include "model_files/tflite_delegation.h"
 #include "model_files/tflite_operators.h"
 #include "model_files/tflite_packing.h"
@@ -25,8 +26,6 @@ namespace edgeward {
 namespace {
 
 namespace schema = tflite_schema;
-
-constexpr int32_t kCustom = 32;  // the code of operators that go by a name
 
 // What produces a tensor when operators run in file order.
 enum class Source : uint8_t {
@@ -119,7 +118,8 @@ class Reader {
     }
     const auto version = codes_[index].scalar<int32_t>(schema::operator_code::version, 1);
     if (version < 1) refuse("operator code ", index, ": version ", version, ", expected at least 1");
-    if (builtin_code(index) == kCustom && codes_[index].string(schema::operator_code::custom_code).empty()) {
+    if (builtin_code(index) == tflite_code::kCustom &&
+        codes_[index].string(schema::operator_code::custom_code).empty()) {
       refuse("operator code ", index, ": a custom operator without a name");
     }
   }
@@ -421,8 +421,7 @@ class Reader {
       if (values[at].is_retyped && !meets_its_type(operation, values, i)) {
         refuse(text(operation), ": input ", i, " is of type ", name(values[at].type), ", and of another by the file");
       }
-      constexpr int32_t kDensify = 124;
-      if (values[at].is_sparse && operation.code != kDensify) {
+      if (values[at].is_sparse && operation.code != tflite_code::kDensify) {
         // Kernels and delegates take the stored elements for all of them.
         throw Error(Code::unsupported_model, text(operation), ": input ", i,
                     " has sparse weights, expected a DENSIFY that unpacks them");
@@ -452,7 +451,7 @@ class Reader {
     }
     check_operator(operation, values, interfaces_);
     calls_.add(operation);
-    if (operation.code == kCustom) custom_operators_.emplace_back(operation.custom_name);
+    if (operation.code == tflite_code::kCustom) custom_operators_.emplace_back(operation.custom_name);
     unwritten_[subgraph].add(operation);
     packing_.add(operation, values);
     delegation_.add(operation, values);

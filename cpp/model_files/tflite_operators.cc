@@ -1,9 +1,7 @@
 #include "model_files/tflite_operators.h"
 
-#include <algorithm>
-#include <iterator>
-
 #include "model_files/tflite_arithmetic.h"
+#include "model_files/tflite_code.h"
 #include "model_files/tflite_control_flow.h"
 #include "model_files/tflite_custom.h"
 #include "model_files/tflite_layers.h"
@@ -17,6 +15,7 @@ namespace arithmetic = tflite_arithmetic;
 namespace control_flow = tflite_control_flow;
 namespace layers = tflite_layers;
 namespace recurrent = tflite_recurrent;
+namespace code = tflite_code;
 namespace shaping = tflite_shaping;
 
 // What is known of one operator. `options` is the member of BuiltinOptions that its kernel reads, 0 for none.
@@ -279,17 +278,7 @@ constexpr Rule kRules[] = {
 };
 
 // Rules are found by their code, so that a row that is left out makes one operator unknown and moves no other.
-static_assert(std::adjacent_find(std::begin(kRules), std::end(kRules),
-                                 [](const Rule& a, const Rule& b) { return a.code >= b.code; }) == std::end(kRules),
-              "codes ascend, and none is there twice");
-
-const Rule* find_rule(int32_t code) {
-  const auto* rule = std::lower_bound(std::begin(kRules), std::end(kRules), code,
-                                      [](const Rule& row, int32_t wanted) { return row.code < wanted; });
-  return rule != std::end(kRules) && rule->code == code ? rule : nullptr;
-}
-
-constexpr int32_t kCustom = 32;
+static_assert(code::is_ordered(kRules));
 
 std::string custom_text(const TfliteOperator& operation) { return "CUSTOM " + std::string(operation.custom_name); }
 
@@ -306,24 +295,24 @@ void check_counts_and_options(const TfliteCheck& check, const Rule& rule) {
 }  // namespace
 
 std::string text(const TfliteOperator& operation) {
-  if (operation.code == kCustom && !operation.custom_name.empty()) return text(operation, custom_text(operation));
-  const Rule* rule = find_rule(operation.code);
+  if (operation.code == code::kCustom && !operation.custom_name.empty()) return text(operation, custom_text(operation));
+  const Rule* rule = code::find_rule(kRules, operation.code);
   return rule != nullptr ? text(operation, rule->name)
                          : text(operation, "operator code " + std::to_string(operation.code));
 }
 
 bool is_optional_input(const TfliteOperator& operation, uint32_t index) {
-  const Rule* rule = find_rule(operation.code);
+  const Rule* rule = code::find_rule(kRules, operation.code);
   if (rule == nullptr) return true;
-  if (operation.code == kCustom) return !tflite_custom::has_rule(operation.custom_name);
+  if (operation.code == code::kCustom) return !tflite_custom::has_rule(operation.custom_name);
   return index < 64 && (rule->optional_inputs & input_bit(index)) != 0;
 }
 
 void check_operator(const TfliteOperator& operation, std::span<TfliteValue> tensors,
                     std::span<const TfliteInterface> subgraphs) {
-  const Rule* rule = find_rule(operation.code);
+  const Rule* rule = code::find_rule(kRules, operation.code);
   if (rule == nullptr) return;
-  if (operation.code == kCustom) {
+  if (operation.code == code::kCustom) {
     return tflite_custom::check_custom(TfliteCheck(operation, custom_text(operation), tensors, subgraphs));
   }
   const TfliteCheck check(operation, rule->name, tensors, subgraphs);

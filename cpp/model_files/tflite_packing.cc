@@ -1,19 +1,13 @@
 #include "model_files/tflite_packing.h"
 
+#include "model_files/tflite_code.h"
 #include "model_files/tflite_schema.h"
 
 namespace edgeward {
-namespace {
 
-enum Operator : int32_t {
-  kConv2d = 3,
-  kDepthwiseConv2d = 4,
-  kDequantize = 6,
-  kFullyConnected = 9,
-  kTransposeConv = 67,
-  kDensify = 124,
-  kBatchMatmul = 126,
-};
+namespace code = tflite_code;
+
+namespace {
 
 template <class T>
 void append(std::string& text, const T& value) {
@@ -66,15 +60,15 @@ const std::byte* TflitePacking::constant(int32_t tensor, std::span<const TfliteV
 void TflitePacking::add(const TfliteOperator& operation, std::span<const TfliteValue> tensors) {
   const FlatVector<int32_t>& inputs = operation.inputs;
   switch (operation.code) {
-    case kDequantize:
-    case kDensify:
+    case code::kDequantize:
+    case code::kDensify:
       if (const std::byte* source = constant(inputs[0], tensors)) unpacked_[operation.outputs[0]] = source;
       return;
-    case kBatchMatmul: add_weights(operation, inputs[0], tensors); [[fallthrough]];
-    case kConv2d:
-    case kDepthwiseConv2d:
-    case kFullyConnected:
-    case kTransposeConv: return add_weights(operation, inputs[1], tensors);
+    case code::kBatchMatmul: add_weights(operation, inputs[0], tensors); [[fallthrough]];
+    case code::kConv2d:
+    case code::kDepthwiseConv2d:
+    case code::kFullyConnected:
+    case code::kTransposeConv: return add_weights(operation, inputs[1], tensors);
     default: return;
   }
 }

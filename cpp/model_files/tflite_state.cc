@@ -3,21 +3,14 @@
 #include <algorithm>
 #include <iterator>
 
+#include "model_files/tflite_code.h"
 #include "model_files/tflite_operators.h"
 
 namespace edgeward {
-namespace {
 
-enum Operator : int32_t {
-  kCall = 31,
-  kIf = 118,
-  kWhile = 119,
-  kCallOnce = 129,
-  kVarHandle = 142,
-  kReadVariable = 143,
-  kAssignVariable = 144,
-  kFirstStablehlo = 162,  // some of those from here on run subgraphs
-};
+namespace code = tflite_code;
+
+namespace {
 
 int32_t called(const TfliteOperator& operation, uint32_t field) { return operation.options.scalar<int32_t>(field, 0); }
 
@@ -41,14 +34,14 @@ void TfliteState::enter(const FlatVector<int32_t>& inputs, size_t output_count, 
 
 void TfliteState::add(const TfliteOperator& operation, std::span<const TfliteValue> tensors) {
   Subgraph& subgraph = subgraphs_.at(count_ - 1);
-  if (operation.code == kVarHandle) {
+  if (operation.code == code::kVarHandle) {
     const std::pair name(operation.options.string(0), operation.options.string(1));
     const auto entry = variables_.emplace(name, static_cast<int32_t>(variables_.size())).first;
     subgraph.handles[operation.outputs[0]] = entry->second;
     return;
   }
-  subgraph.only_assigns = subgraph.only_assigns && operation.code == kAssignVariable;
-  if (operation.code == kCallOnce) {
+  subgraph.only_assigns = subgraph.only_assigns && operation.code == code::kAssignVariable;
+  if (operation.code == code::kCallOnce) {
     subgraph.is_initialized_late = subgraph.is_initialized_late || subgraph.has_operators;
     if (std::find(subgraph.initializers.begin(), subgraph.initializers.end(), called(operation, 0)) ==
         subgraph.initializers.end())
@@ -56,17 +49,16 @@ void TfliteState::add(const TfliteOperator& operation, std::span<const TfliteVal
     return;
   }
   subgraph.has_operators = true;
-  subgraph.has_calls = subgraph.has_calls || operation.code == kCall || operation.code == kIf ||
-                       operation.code == kWhile || operation.code >= kFirstStablehlo;
-  if (operation.code == kReadVariable) note_early_read(operation);
-  if (operation.code == kReadVariable) add_read(operation, tensors[static_cast<size_t>(operation.outputs[0])]);
-  if (operation.code == kAssignVariable) {
+  subgraph.has_calls = subgraph.has_calls || code::may_call(operation.code);
+  if (operation.code == code::kReadVariable) note_early_read(operation);
+  if (operation.code == code::kReadVariable) add_read(operation, tensors[static_cast<size_t>(operation.outputs[0])]);
+  if (operation.code == code::kAssignVariable) {
     add_assignment(operation, tensors[static_cast<size_t>(operation.inputs[1])]);
     subgraph.assigned.insert(assignments_.back().variable);
   }
-  if (operation.code == kIf || operation.code == kWhile) {
+  if (operation.code == code::kIf || operation.code == code::kWhile) {
     for (const uint32_t field : {0u, 1u})
-      pass_handles(operation, called(operation, field), operation.code == kIf ? 1 : 0);
+      pass_handles(operation, called(operation, field), operation.code == code::kIf ? 1 : 0);
   }
 }
 

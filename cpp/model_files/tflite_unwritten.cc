@@ -1,30 +1,24 @@
 #include "model_files/tflite_unwritten.h"
 
+#include "model_files/tflite_code.h"
 #include "model_files/tflite_operators.h"
 
 namespace edgeward {
-namespace {
 
-enum Operator : int32_t {
-  kDequantize = 6,
-  kCall = 31,
-  kCustom = 32,
-  kIf = 118,
-  kWhile = 119,
-  kDensify = 124,
-  kFirstStablehlo = 162,  // some of those from here on run subgraphs
-};
+namespace code = tflite_code;
+
+namespace {
 
 // Writes as many rows as it detects.
 bool writes_part(const TfliteOperator& operation) {
-  return operation.code == kCustom && operation.custom_name == "TFLite_Detection_PostProcess";
+  return operation.code == code::kCustom && operation.custom_name == "TFLite_Detection_PostProcess";
 }
 
 bool keeps_output(const TfliteOperator& operation, std::span<const TfliteValue> tensors) {
   switch (operation.code) {
-    case kDequantize: return tensors[static_cast<size_t>(operation.inputs[0])].is_constant;
-    case kDensify: return true;
-    case kCustom: return operation.custom_name == "NumericVerify";
+    case code::kDequantize: return tensors[static_cast<size_t>(operation.inputs[0])].is_constant;
+    case code::kDensify: return true;
+    case code::kCustom: return operation.custom_name == "NumericVerify";
     default: return false;
   }
 }
@@ -32,8 +26,7 @@ bool keeps_output(const TfliteOperator& operation, std::span<const TfliteValue> 
 }  // namespace
 
 void TfliteUnwritten::add(const TfliteOperator& operation) {
-  has_calls_ = has_calls_ || operation.code == kCall || operation.code == kIf || operation.code == kWhile ||
-               operation.code >= kFirstStablehlo;
+  has_calls_ = has_calls_ || code::may_call(operation.code);
   for (uint32_t i = 0; i < operation.inputs.size() && spreading_operator_.empty(); ++i) {
     const auto writer = partial_.find(operation.inputs[i]);
     if (writer != partial_.end()) spreading_operator_ = writer->second;
