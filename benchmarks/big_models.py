@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import onnx
 from cases import onnx_models, tflite_models
-from results import Result, record
+from results import report
 
 from edgeward import PrivateKey, PublicKey
 from edgeward.trust import keys
@@ -124,15 +124,9 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="WORD", help="ways whose names have it")
     parser.add_argument("--record", action="store_true", help="append rows to RESULTS.md")
     args = parser.parse_args()
-    results, misses = [], 0
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        for what, text, holds in findings(Path(folder), args.megabytes, args.only):
-            print(f"{what}: {text}", flush=True)
-            results.append(Result(what, text))
-            misses += not holds
-    if args.record:
-        record(" ".join(["python", "benchmarks/big_models.py", *sys.argv[1:]]), results)
-    return 1 if misses else 0
+        measured = findings(Path(folder), args.megabytes, args.only)
+        return report("big_models.py", measured, is_recorded=args.record)
 
 
 def findings(folder: Path, megabytes: float, word: str) -> Iterator[tuple[str, str, bool]]:

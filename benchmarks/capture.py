@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from cases import onnx_models, tflite_models
-from results import Result, record
+from results import report
 
 import edgeward as ew
 from edgeward.captures import redact, rules
@@ -60,15 +60,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10, help="of each comparison")
     parser.add_argument("--record", action="store_true", help="append rows to RESULTS.md")
     args = parser.parse_args()
-    results, misses = [], 0
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        for what, text, holds in findings(Path(folder), args.seconds):
-            print(f"{what}: {text}", flush=True)
-            results.append(Result(what, text))
-            misses += not holds
-    if args.record:
-        record(" ".join(["python", "benchmarks/capture.py", *sys.argv[1:]]), results)
-    return 1 if misses else 0
+        measured = findings(Path(folder), args.seconds)
+        return report("capture.py", measured, is_recorded=args.record)
 
 
 def findings(folder: Path, seconds: float) -> Iterator[tuple[str, str, bool]]:

@@ -8,11 +8,12 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from cases import onnx_models, tflite_models
-from results import Result, record
+from results import report
 
 from edgeward import load_unsigned
 from edgeward.commands.bench import resident_bytes
@@ -50,22 +51,20 @@ def main() -> int:
     parser.add_argument("--cycles", type=int, default=20_000)
     parser.add_argument("--record", action="store_true", help="append rows to RESULTS.md")
     args = parser.parse_args()
-    results, misses = [], 0
     with tempfile.TemporaryDirectory() as folder:
-        for name, model in (("one_op.tflite", tflite_models.add), ("one_op.onnx", onnx_models.add)):
-            path = Path(folder) / name
-            path.write_bytes(model())
-            slope_bytes, opened = cycles(str(path), args.cycles)
-            holds = slope_bytes < LIMIT_BYTES and opened == 0
-            text = f"{slope_bytes:.0f} bytes a cycle, limit {LIMIT_BYTES}; {opened} descriptors; "
-            text += "holds" if holds else "does not hold"
-            what = f"{name}: growth over {args.cycles:,} load/predict/close cycles"
-            print(f"{what}: {text}", flush=True)
-            results.append(Result(what, text))
-            misses += not holds
-    if args.record:
-        record(" ".join(["python", "benchmarks/load_cycles.py", *sys.argv[1:]]), results)
-    return 1 if misses else 0
+        growth = findings(Path(folder), args.cycles)
+        return report("load_cycles.py", growth, is_recorded=args.record)
+
+
+def findings(folder: Path, cycle_count: int) -> Iterator[tuple[str, str, bool]]:
+    for name, model in (("one_op.tflite", tflite_models.add), ("one_op.onnx", onnx_models.add)):
+        path = folder / name
+        path.write_bytes(model())
+        slope_bytes, opened = cycles(str(path), cycle_count)
+        holds = slope_bytes < LIMIT_BYTES and opened == 0
+        text = f"{slope_bytes:.0f} bytes a cycle, limit {LIMIT_BYTES}; {opened} descriptors; "
+        text += "holds" if holds else "does not hold"
+        yield f"{name}: growth over {cycle_count:,} load/predict/close cycles", text, holds
 
 
 if __name__ == "__main__":

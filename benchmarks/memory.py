@@ -15,7 +15,7 @@ from statistics import median
 from typing import NamedTuple
 
 from cases import onnx_models, tflite_models
-from results import Result, record
+from results import report
 
 ROUNDS = 3
 SESSION_COUNTS = (1, 2, 3, 4)
@@ -133,16 +133,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="What sessions hold in memory.")
     parser.add_argument("--record", action="store_true", help="append rows to RESULTS.md")
     args = parser.parse_args()
-    results, misses = [], 0
     with tempfile.TemporaryDirectory() as folder:
-        for case in CASES:
-            for what, text, holds in findings(case, Path(folder)):
-                print(f"{what}: {text}", flush=True)
-                results.append(Result(what, text))
-                misses += not holds
-    if args.record:
-        record(" ".join(["python", "benchmarks/memory.py", *sys.argv[1:]]), results)
-    return 1 if misses else 0
+        measured = (finding for case in CASES for finding in findings(case, Path(folder)))
+        return report("memory.py", measured, is_recorded=args.record)
 
 
 def findings(case: Case, folder: Path) -> Iterator[tuple[str, str, bool]]:

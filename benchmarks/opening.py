@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from cases import onnx_models, tflite_models
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from results import Result, record
+from results import report
 
 import edgeward as ew
 from edgeward import _core
@@ -56,15 +56,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="What opening a sealed model costs.")
     parser.add_argument("--record", action="store_true", help="append rows to RESULTS.md")
     args = parser.parse_args()
-    results, misses = [], 0
     with tempfile.TemporaryDirectory() as folder:
-        for what, text, holds in findings(Path(folder)):
-            print(f"{what}: {text}", flush=True)
-            results.append(Result(what, text))
-            misses += not holds
-    if args.record:
-        record(" ".join(["python", "benchmarks/opening.py", *sys.argv[1:]]), results)
-    return 1 if misses else 0
+        return report("opening.py", findings(Path(folder)), is_recorded=args.record)
 
 
 def findings(folder: Path) -> Iterator[tuple[str, str, bool]]:

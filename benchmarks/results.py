@@ -120,13 +120,26 @@ commit.
 """
 
 
-def finish(program: str, results: Sequence[Result], *, is_recorded: bool) -> int:
-    """Print `results` of benchmarks/`program`, record them if asked; the status to end with."""
-    for result in results:
-        print(f"{result.what}: {result.number}", flush=True)
+def finish(program: str, results: Iterable[Result], *, is_recorded: bool) -> int:
+    """As report(); a budget does not hold where a number says so."""
+    findings = ((*result, not result.number.endswith("does not hold")) for result in results)
+    return report(program, findings, is_recorded=is_recorded)
+
+
+def report(program: str, findings: Iterable[tuple[str, str, bool]], *, is_recorded: bool) -> int:
+    """Print what benchmarks/`program` finds, as it does, and record it if asked.
+
+    A finding is what was measured, its number, and whether its budget holds. Returns the status to
+    end with.
+    """
+    results, misses = [], 0
+    for what, number, holds in findings:
+        print(f"{what}: {number}", flush=True)
+        results.append(Result(what, number))
+        misses += not holds
     if is_recorded:
         record(" ".join(["python", f"benchmarks/{program}", *sys.argv[1:]]), results)
-    return 1 if any(result.number.endswith("does not hold") for result in results) else 0
+    return 1 if misses else 0
 
 
 def record(command: str, results: Iterable[Result]) -> None:

@@ -426,6 +426,10 @@ def to_ort(onnx_bytes: bytes) -> bytes:
     """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    return _saved_as_ort(onnx_bytes, options)
+
+
+def _saved_as_ort(onnx_bytes: bytes, options: onnxruntime.SessionOptions) -> bytes:
     options.add_session_config_entry("session.save_model_format", "ORT")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.ort")
@@ -484,14 +488,9 @@ def to_ort_optimized_later(onnx_bytes: bytes) -> bytes:
     """The same model as an .ort that has the further optimizations as records, for later."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.add_session_config_entry("session.save_model_format", "ORT")
     options.log_severity_level = 4  # it warns of what only this processor runs
     options.add_session_config_entry("optimization.minimal_build_optimizations", "save")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.ort")
-        options.optimized_model_filepath = str(path)
-        onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
-        return path.read_bytes()
+    return _saved_as_ort(onnx_bytes, options)
 
 
 ALL: dict[str, Callable[[], bytes]] = {
