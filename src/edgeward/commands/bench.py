@@ -111,8 +111,8 @@ def inputs_for(model: Model, files: Sequence[str]) -> Inputs:
             continue
         if spec.shape is None:
             raise BadInput(
-                f"bench: expected --input for it, because "
-                f'the model does not tell the shape of input "{spec.name}"'
+                f'bench: the model does not tell the shape of input "{spec.name}": '
+                "expected --input for it, got none"
             )
         guessed += [spec.name] if _is_open(spec) else []
         like = empty([1 if dim < 0 else dim for dim in spec.shape], spec.dtype)
@@ -150,7 +150,7 @@ def our_ways(model: Model, inputs: Mapping[str, Array]) -> list[Way]:
         session.inputs[name][...] = values
     names = [f"x{index}" for index in range(len(inputs))]
     arguments = ", ".join(names)
-    copied = {f"x{index}": values for index, values in enumerate(inputs.values())}
+    copied = dict(zip(names, inputs.values(), strict=True))
     shared = {name: in_place(values) for name, values in copied.items()}
     predict, fresh = model.predict, f"y = predict({arguments})"
     ways = [

@@ -181,7 +181,9 @@ def _require_new(args: argparse.Namespace, release: Release) -> None:
                 f"{path}: expected a name that no file has, got one that is there and stays as it "
                 "is: choose another (--overwrite replaces it)"
             )
-    twin = None if args.again else siblings.twin_of(release, args.output.parent)
+    # A counter that was not given is one that no twin has.
+    is_free = args.again or args.counter is None
+    twin = None if is_free else siblings.twin_of(release, args.output.parent)
     if twin is not None:
         raise BadInput(
             f"{args.output}: expected a release that no package beside it is, got {release.name} "
