@@ -215,6 +215,32 @@ void set_gil(T& self, const std::string& word) {
 constexpr const char* kGilText =
     "Whether a run releases the interpreter lock: \"auto\" (when it takes 1 ms or more), \"keep\", \"release\".";
 
+std::optional<py::bytes> read_kept_member(const PyModel& self, const std::string& name) {
+  if (!self.origin) return std::nullopt;
+  const auto member = self.origin->members.find(name);
+  if (member == self.origin->members.end()) return std::nullopt;
+  return python_bytes({member->second.data(), member->second.size_bytes()});
+}
+
+// What the model's package says of it: as the core knows it, or as Python reads it out of the members kept.
+void bind_origin(py::class_<PyModel>& model) {
+  const auto fact = [](std::string Origin::*field) {
+    return [field](const PyModel& self) { return self.origin ? std::optional((*self.origin).*field) : std::nullopt; };
+  };
+  const auto carried = [](const char* name) {
+    return [name](const py::object& self) { return py::module_::import("edgeward.packages.carried").attr(name)(self); };
+  };
+  model.def_property_readonly("name", fact(&Origin::name), "Of its package; None for a model that nobody signed.")
+      .def_property_readonly("version", fact(&Origin::version), "Of its package; None for a model that nobody signed.")
+      .def_property_readonly("package_id", fact(&Origin::package_id),
+                             "SHA-256 of what is signed, as 64 hex digits; None for a model that nobody signed.")
+      .def_property_readonly("labels", carried("labels"),
+                             "The names of the classes, as its package has them; None without.")
+      .def_property_readonly("card", carried("card"), "The model card of its package, in Markdown; None without.")
+      .def("read_member", &read_kept_member, py::arg("name"),
+           "The bytes of a small member of its package, such as \"labels.txt\"; None without.");
+}
+
 void bind_model_and_session(py::module_& module) {
   py::class_<PyModel> model(
       module, "Model", "A model that is open and able to run. Any thread. Created by edgeward.load and load_unsigned.");
@@ -284,6 +310,7 @@ void bind_model_and_session(py::module_& module) {
       .def("close", &close_session, "End the engine's session. Existing arrays stay readable.")
       .def("__enter__", [](py::object self) { return self; })
       .def("__exit__", [](PySession& self, const py::args&) { leave([&] { close_session(self); }); });
+  bind_origin(model);
   add_predict(model, session);
   // Only the functions below and Model.session create them: no object exists without a model behind it.
   for (const py::handle type : {py::handle(model), py::handle(session)}) {

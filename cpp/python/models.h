@@ -5,7 +5,10 @@
 #include <pybind11/pybind11.h>
 
 #include <atomic>
+#include <map>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "models/model.h"
@@ -40,6 +43,14 @@ class GilPace {
   std::atomic<uint32_t> runs_{0};
 };
 
+// The package that a model came in, which the device trusted.
+struct Origin {
+  std::string name;
+  std::string version;
+  std::string package_id;                // in hexadecimal digits
+  std::map<std::string, Block> members;  // copies of small ones: a part of the payload would keep all of it
+};
+
 struct PyModel {
   std::unique_ptr<Model> core;
   int threads;
@@ -47,6 +58,7 @@ struct PyModel {
   GilPace gil;
   std::vector<py::object> input_names;  // interned
   std::vector<py::object> output_names;
+  std::optional<Origin> origin;  // nothing for a model that nobody signed
 };
 
 struct PySession {

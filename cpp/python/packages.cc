@@ -149,8 +149,21 @@ py::bytes read_stored_member(const PackageReader& package, const std::string& wa
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size_bytes()};
 }
 
+// In memory that is as secret as the payload.
+std::map<std::string, Block> copies_of(const Payload& payload, const std::vector<std::string>& names) {
+  std::map<std::string, Block> copies;
+  for (const Member& member : payload.facts.members) {
+    if (std::find(names.begin(), names.end(), member.name) == names.end()) continue;
+    Block copy = payload.block.is_secret() ? Block::secret(member.size_bytes) : Block::uninitialized(member.size_bytes);
+    std::memcpy(copy.data(), payload.block.data() + member.offset, member.size_bytes);
+    copies.emplace(member.name, std::move(copy));
+  }
+  return copies;
+}
+
 std::unique_ptr<PyModel> open_entry(const Payload& payload, const std::string& engine, const std::string& library_path,
-                                    const std::string& version, int threads, bool shows_log) {
+                                    const std::string& version, int threads, bool shows_log,
+                                    const std::vector<std::string>& kept) {
   Block entry;
   std::vector<ExternalData> external;
   for (const Member& member : payload.facts.members) {
@@ -161,8 +174,12 @@ std::unique_ptr<PyModel> open_entry(const Payload& payload, const std::string& e
       external.push_back({member.name, std::move(bytes)});
     }
   }
-  return model_of(std::move(entry), {engine, library_path, version, shows_log ? EngineLog::shown : EngineLog::quiet},
-                  threads, std::move(external));
+  auto model =
+      model_of(std::move(entry), {engine, library_path, version, shows_log ? EngineLog::shown : EngineLog::quiet},
+               threads, std::move(external));
+  const PackageFacts& facts = payload.facts;
+  model->origin = Origin{facts.name, facts.version, hex(facts.package_id), copies_of(payload, kept)};
+  return model;
 }
 
 py::list list_of(const std::vector<std::string>& texts) {
@@ -373,7 +390,8 @@ void bind_members(py::module_& module) {
   py::class_<Payload>(module, "Payload", "A package's members, verified and in memory. Any thread.")
       .def("read", &read_member, py::arg("member"), "A read-only uint8 array over the member's bytes, not a copy.")
       .def("open_model", &open_entry, py::arg("engine"), py::arg("library"), py::arg("version"), py::arg("threads"),
-           py::arg("shows_log") = false, "The entry as a Model, in the engine whose library is at `library`.");
+           py::arg("shows_log") = false, py::arg("kept") = std::vector<std::string>(),
+           "The entry as a Model, in the engine whose library is at `library`; it keeps the members called `kept`.");
 }
 
 // The block of memory that a process gets its environment in stays readable in /proc when a variable is unset.

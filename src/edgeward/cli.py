@@ -41,14 +41,16 @@ COMMANDS = (
     Command(
         "demo",
         "Seal the shipped model, open it, and read handwritten digits: how well and how fast.",
-        "edgeward demo\nedgeward demo --engine onnx\nedgeward demo --png mistakes.png",
+        "edgeward demo\nedgeward demo --engine onnx\nedgeward demo --png mistakes.png\n"
+        "edgeward demo digits-1.ewp --trust edgeward-keys/trust",
         "edgeward.commands.demo",
     ),
     Command(
         "inspect",
         "Show what a model takes and gives and which engine runs it, or what a package holds.",
         "edgeward inspect model.tflite\nedgeward inspect model.onnx --json\n"
-        "edgeward inspect person-2.1.ewp",
+        "edgeward inspect person-2.1.ewp\n"
+        "edgeward inspect person-2.1.ewp --run --trust edgeward-keys/trust",
         "edgeward.commands.inspect",
     ),
     Command(
@@ -66,7 +68,8 @@ COMMANDS = (
         "Measure a model: latency, throughput and memory.",
         "edgeward bench model.tflite --vs\n"
         "edgeward bench model.onnx --threads 1,2 --png chart.png\n"
-        "edgeward bench model.onnx --input images=batch_of_4.npy",
+        "edgeward bench model.onnx --input images=batch_of_4.npy\n"
+        "edgeward bench person-2.1.ewp --trust edgeward-keys/trust",
         "edgeward.commands.bench",
     ),
     Command(

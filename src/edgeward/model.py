@@ -48,18 +48,7 @@ def load(
     """
     require_arguments(engine, threads)
     package = Package.open(path, trust=trust, key=key)
-    model = package.load(engine=engine, threads=threads, commit=commit)
-    if capture is not None:
-        capture.attach(
-            model,
-            name=package.name,
-            version=package.version,
-            package_id=package.package_id,
-            reference=package.reference,
-            labels=package.labels or (),
-            columns=package.columns or {},
-        )
-    return model
+    return package.load(engine=engine, threads=threads, capture=capture, commit=commit)
 
 
 def load_unsigned(

@@ -148,10 +148,21 @@ def test_a_file_that_does_not_fit_is_bad_input(model_path, tmp_path):
     assert "expected float32 [-1, 4], got [3, 5]" in done.stderr
 
 
-def test_a_package_is_no_bare_model(tmp_path):
-    done = run_bench(str(sealed.seal(tmp_path / "demo.ewp")))
+def test_a_package_is_measured_and_not_remembered(tmp_path):
+    path = sealed.seal(tmp_path / "demo.ewp", counter=7, min_counter=7)
+    trust = sealed.trust_at(tmp_path / "trust")
+    done = run_bench(str(path), "--trust", str(trust.directory), "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["package"]["name"], report["package"]["version"]) == ("demo", "7.0")
+    assert report["runs"][0]["ways"]
+    assert trust.floors() == {}
+
+
+def test_a_package_has_no_peers(tmp_path):
+    done = run_bench(str(sealed.seal(tmp_path / "demo.ewp")), "--vs")
     assert done.returncode == 2
-    assert "demo.ewp: expected the bare model that is in it, got a package" in done.stderr
+    assert "demo.ewp: expected a bare model with --vs, got a package" in done.stderr
 
 
 def test_each_thread_count_is_measured(model_path):

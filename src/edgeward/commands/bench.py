@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeward import Model, TensorSpec, UnsupportedModel, __version__, empty, load_unsigned
-from edgeward.commands.options import add_engine
+from edgeward import Model, TensorSpec, UnsupportedModel, __version__, empty
+from edgeward.commands.named_model import Opener, opener
+from edgeward.commands.options import add_engine, add_trust
 from edgeward.engines.choice import MAX_THREADS
 from edgeward.engines.processors import usable_cpus
 from edgeward.errors import BadInput, EngineFailed
@@ -213,6 +214,7 @@ class ThreadsReport(NamedTuple):
 class Report(NamedTuple):
     edgeward: str
     model: str
+    package: Mapping[str, Any] | None  # None for a bare model
     size_bytes: int
     engine: Mapping[str, Any]
     machine: Mapping[str, str | int]
@@ -239,11 +241,11 @@ def median_of(samples: Sequence[float]) -> float:
 
 
 def load_report(
-    path: str, engine: str | None, threads: int, files: Sequence[str]
+    make_opener: Callable[[], Opener], threads: int, files: Sequence[str]
 ) -> tuple[LoadReport, Inputs]:
     """What the first load, the next ones and the first run cost, and what was run."""
     before_bytes, start_s = resident_bytes(), time.perf_counter()
-    with load_unsigned(path, engine=engine, threads=threads) as model:
+    with make_opener()(threads) as model:
         first_s, loaded_bytes = time.perf_counter() - start_s, resident_bytes()
         inputs = inputs_for(model, files)
         start_s = time.perf_counter()
@@ -252,7 +254,7 @@ def load_report(
     again_s = []
     for _ in range(LOADS_AGAIN):
         start_s = time.perf_counter()
-        load_unsigned(path, engine=engine, threads=threads).close()
+        make_opener()(threads).close()
         again_s.append(time.perf_counter() - start_s)
     load = LoadReport(
         first_s * 1e3, median_of(again_s) * 1e3, run_s * 1e3, before_bytes, loaded_bytes, run_bytes
@@ -350,7 +352,7 @@ def threads_report(
 def report(
     path: str,
     files: Sequence[str],
-    engine: str | None,
+    make_opener: Callable[[], Opener],
     thread_counts: Sequence[int],
     seconds: float,
     with_peers: bool,
@@ -358,21 +360,23 @@ def report(
 ) -> Report:
     """All that `edgeward bench` shows of the model file at `path`, run on what `files` hold.
 
-    Calls `say` before each step.
+    `make_opener` begins each load. Calls `say` before each step.
     """
     say("load and first run")
-    load, inputs = load_report(path, engine, thread_counts[0], files)
+    load, inputs = load_report(make_opener, thread_counts[0], files)
     runs = []
     for threads in thread_counts:
-        with load_unsigned(path, engine=engine, threads=threads) as model:
+        with make_opener()(threads) as model:
             runs.append(
                 threads_report(model, inputs.arrays, path, threads, seconds, with_peers, say)
             )
             engine_report, specs = inspection.engine_report(model), model.inputs
+            package = inspection.package_report(model)
     del engine_report["threads"]  # each of the runs has its own
     return Report(
         edgeward=__version__,
         model=path,
+        package=package,
         size_bytes=os.stat(path).st_size,
         engine=engine_report,
         machine={
@@ -509,7 +513,7 @@ def _seconds(text: str) -> float:
 
 def add(parser: argparse.ArgumentParser) -> None:
     add_argument = parser.add_argument
-    add_argument("model", metavar="MODEL", help="a .tflite, .onnx or .ort file")
+    add_argument("model", metavar="MODEL", help="a .tflite, .onnx, .ort or .ewp file")
     add_argument(
         "--input",
         dest="inputs",
@@ -520,6 +524,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     add_argument("--vs", action="store_true", help="measure the engine's own Python API beside it")
     add_engine(parser, "the one for this kind of file")
+    add_trust(parser)
     add_argument(
         "--threads", type=_threads, default=[1], metavar="N,N", help="of the engine; default: 1"
     )
@@ -538,9 +543,20 @@ def run(args: argparse.Namespace) -> Outcome:
     def say(step: str) -> None:
         announce(f"bench: {step}")
 
-    if is_package(args.model):
-        raise BadInput(f"{args.model}: expected the bare model that is in it, got a package")
-    full = report(args.model, args.inputs, args.engine, args.threads, args.seconds, args.vs, say)
+    if args.vs and is_package(args.model):
+        raise BadInput(
+            f"{args.model}: expected a bare model with --vs, got a package: other programs cannot "
+            "open it"
+        )
+    full = report(
+        args.model,
+        args.inputs,
+        lambda: opener(args, commit=False),
+        args.threads,
+        args.seconds,
+        args.vs,
+        say,
+    )
     if args.png is not None:
         write_chart(full, args.png)
     return Outcome(document(full), table(full))

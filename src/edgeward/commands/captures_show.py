@@ -30,7 +30,7 @@ from edgeward.commands.options import whole_number
 from edgeward.durable import replace_file
 from edgeward.errors import BadInput
 from edgeward.outcome import Outcome
-from edgeward.reports.inspection import number
+from edgeward.reports.inspection import best_of, best_report, has_labels, number
 from edgeward.terminal.drawing import drawing_of, fitted, grey
 from edgeward.terminal.page import Section, page
 from edgeward.terminal.picture import Ink, Tile, ink, lines, write_contact_sheet
@@ -38,7 +38,6 @@ from edgeward.terminal.quoting import quoted
 
 MAX_LAST = 1_000_000
 SHOWN_VALUES = 8
-SHOWN_LABELS = 5
 CURVE_LINES = 10
 SHEET_CURVE = 224, 112  # width, height in pixels
 SHEET_MOST = 448  # pixels along a side
@@ -96,6 +95,9 @@ def _report(captured: Captured) -> dict[str, Any]:
             }
             for name, array in facts[side].items()
         }
+    for side, name, array in _tensors(captured):
+        if _has_labels(captured, side, array):
+            facts[side][name]["best"] = best_report(array.reshape(-1), captured.labels)
     del facts["dtypes"], facts["quantizations"]
     facts["user"] = captured.user.hex()
     facts["reasons"] = list(captured.reasons)
@@ -169,16 +171,11 @@ def _tensor_line(captured: Captured, side: str, name: str, array: NDArray[Any]) 
 
 def _has_labels(captured: Captured, side: str, array: NDArray[Any]) -> bool:
     """Whether it is one row of scores, one for each class."""
-    return (
-        side == "outputs"
-        and array.size > 1
-        and max(array.shape) == array.size == len(captured.labels)
-    )
+    return side == "outputs" and has_labels(array, captured.labels)
 
 
 def _scores(scores: NDArray[Any], labels: tuple[str, ...]) -> str:
-    greatest = np.argsort(-scores.astype(np.float64), kind="stable")[:SHOWN_LABELS]
-    return "  ".join(f"{labels[index]} {number(scores[index])}" for index in greatest)
+    return "  ".join(f"{labels[index]} {number(scores[index])}" for index in best_of(scores))
 
 
 def _values(array: NDArray[Any]) -> str:

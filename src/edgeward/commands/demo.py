@@ -1,9 +1,10 @@
 """`edgeward demo`: the shipped digit model reads every shipped handwritten digit, one call each.
 
 The model is sealed first, encrypted for a device whose key is made for this run, and opened as that
-device opens it. Then it reads them again with noise added, and the statistics of both captures show
-the drift. run(), open_sealed(), measure() and capture() act, the rest is pure. The model was not
-trained on these digits (digits/README.md).
+device opens it; or a package of digits that this device trusts is opened. Then it reads them again
+with noise added, and the statistics of both captures show the drift. run(), seal(), opened(),
+measure() and capture() act, the rest is pure. The model was not trained on these digits
+(digits/README.md).
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ from edgeward import (
     PublicKey,
     Release,
     empty,
-    load,
     load_unsigned,
     read_captures,
 )
 from edgeward.captures import rings
 from edgeward.captures.drift import Judgement, judge
-from edgeward.commands.options import add_engine
+from edgeward.commands.options import add_engine, add_trust
+from edgeward.errors import BadInput
 from edgeward.measuring.timing import percentiles
 from edgeward.outcome import Outcome
 from edgeward.packages.expectation import expectation
@@ -62,7 +63,14 @@ NOISE_SEED = 7
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "package",
+        metavar="PACKAGE",
+        nargs="?",
+        help="a .ewp file whose model takes such digits (default: the shipped model, sealed first)",
+    )
     add_engine(parser, "litert")
+    add_trust(parser)
     parser.add_argument("--png", metavar="FILE", type=Path, help="draw all mistakes")
 
 
@@ -70,9 +78,15 @@ def run(args: argparse.Namespace) -> Outcome:
     if args.png is not None:
         picture.pillow_image()  # fails now if it is missing, not after the work
     digits = load_digits()
+    if args.package is None and (args.trust is not None or args.key is not None):
+        raise BadInput("--trust, --key: expected a package with them, got none")
     with tempfile.TemporaryDirectory(prefix="edgeward-demo-") as directory:
-        model, sealed = open_sealed(Path(directory), digits, args.engine)
-        captured = capture(Path(directory), digits, args.engine)
+        if args.package is None:
+            device, seal_ms = seal(Path(directory), digits, args.engine)
+        else:
+            device, seal_ms = Device(Path(args.package), args.trust, args.key, args.engine), None
+        model, sealed = opened(device, seal_ms)
+        captured = capture(Path(directory), digits, device)
     with model:
         facts = report(model, sealed, digits, measure(model, digits), captured)
     ink = picture.ink(sys.stdout, os.environ)
@@ -91,6 +105,18 @@ class Digits(NamedTuple):
     labels: NDArray[np.uint8]
 
 
+class Device(NamedTuple):
+    """A package, and what opens it here."""
+
+    package: Path
+    trust: Path | None
+    key: Path | None
+    engine: str | None
+
+    def open(self) -> Package:
+        return Package.open(self.package, trust=self.trust, key=self.key)
+
+
 class Run(NamedTuple):
     """What one pass over all digits gave."""
 
@@ -104,8 +130,8 @@ class Captured(NamedTuple):
 
     record_count: int
     is_same: bool  # the records hold the inputs and outputs of the calls
-    clean: Judgement
-    noisy: Judgement
+    clean: Judgement | None  # None for a package without a reference
+    noisy: Judgement | None
 
 
 class Sealed(NamedTuple):
@@ -114,7 +140,7 @@ class Sealed(NamedTuple):
     package_id: str
     size_bytes: int
     cipher: str
-    seal_ms: float
+    seal_ms: float | None  # None for a package that was there
     open_ms: float  # signature, keys, decryption, engine and all
     golden_count: int  # outputs that were compared with what they must be
     golden_passed_count: int
@@ -129,12 +155,11 @@ def load_digits() -> Digits:
         return Digits(archive["pictures"], archive["labels"])
 
 
-def open_sealed(directory: Path, digits: Digits, engine: str | None) -> tuple[Model, Sealed]:
-    """Seals the model into `directory` with new keys, and opens it as its device would."""
+def seal(directory: Path, digits: Digits, engine: str | None) -> tuple[Device, float]:
+    """Seals the model into `directory` for a device with new keys. How long that takes, in ms."""
     keys.make(directory, "ed25519", int(time.time()), KEY_DAYS)
     signer = PrivateKey.read(str(directory / keys.PUBLISHER_KEY))
-    device = PublicKey.read(str(directory / "device.pub"))
-    trust = directory / keys.TRUST
+    recipient = PublicKey.read(str(directory / "device.pub"))
     with load_unsigned(model_path(engine), engine=engine) as plain:
         name = plain.inputs[0].name
     samples = [{name: image_of(picture)} for picture in digits.pictures[:CALIBRATION_COUNT]]
@@ -154,23 +179,42 @@ def open_sealed(directory: Path, digits: Digits, engine: str | None) -> tuple[Mo
             Release("digits", "1.0", 1),
             [signer],
             contents,
-            encrypt_to=[device],
+            encrypt_to=[recipient],
             engine=engine,
         )
-    sealed_s = time.perf_counter()
-    model = load(path, trust=trust, engine=engine)
-    opened_s = time.perf_counter()
-    package = Package.open(path, trust=trust)
-    replayed = package.replay(engine=engine)
+    seal_ms = 1e3 * (time.perf_counter() - start_s)
+    return Device(path, directory / keys.TRUST, None, engine), seal_ms
+
+
+def opened(device: Device, seal_ms: float | None) -> tuple[Model, Sealed]:
+    """The package's model, opened as its device does. Raises BadInput for one of other things."""
+    start_s = time.perf_counter()
+    package = device.open()
+    model = package.load(engine=device.engine, commit=False)
+    open_ms = 1e3 * (time.perf_counter() - start_s)
+    require_digits(device.package, model)
+    replayed = package.replay(engine=device.engine) if package.golden else []
     return model, Sealed(
         package.package_id,
-        path.stat().st_size,
+        device.package.stat().st_size,
         package.core.cipher or "none",
-        1e3 * (sealed_s - start_s),
-        1e3 * (opened_s - sealed_s),
+        seal_ms,
+        open_ms,
         len(replayed),
         sum(difference.passed for difference in replayed),
     )
+
+
+def require_digits(path: Path, model: Model) -> None:
+    """Raises BadInput for a model that does not give a score for each digit of a picture."""
+    image = image_of(np.zeros((8, 8), np.uint8))
+    shapes = [spec.shape for spec in (*model.inputs, *model.outputs)]
+    dtypes = {spec.dtype for spec in (*model.inputs, *model.outputs)}
+    if shapes != [image.shape, (1, DIGIT_COUNT)] or dtypes != {"float32"}:
+        raise BadInput(
+            f"{path}: expected a model of digits, from float32 {list(image.shape)} to float32 "
+            f"{[1, DIGIT_COUNT]}, got {model!r}"
+        )
 
 
 def image_of(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -202,26 +246,27 @@ def measure(model: Model, digits: Digits) -> Run:
     return Run(scores, latencies_ns, model.copies - copy_count)
 
 
-def capture(directory: Path, digits: Digits, engine: str | None) -> Captured:
-    """Reads every digit twice, as it is and with noise, with the package in `directory`."""
-    trust = directory / keys.TRUST
-    path = directory / "digits.ewp"
-    expected = expectation(Package.open(path, trust=trust))
-    assert expected is not None
+def capture(directory: Path, digits: Digits, device: Device) -> Captured:
+    """Reads every digit twice, as it is and with noise; what is captured goes to `directory`."""
+    package = device.open()
+    expected = expectation(package)
     noise = np.random.default_rng(NOISE_SEED)
-    counts, same, judgements = [], [], []
+    counts, same = [], []
+    judgements: list[Judgement | None] = []
     for spread in (0.0, NOISE):
         capture_directory = directory / f"captures-{spread}"
         answers = []
         try:
             with Capture(capture_directory) as kept:
-                model = load(path, trust=trust, engine=engine, threads=1, capture=kept)
+                model = package.load(engine=device.engine, threads=1, capture=kept, commit=False)
                 for picture in digits.pictures:
                     image = image_of(picture)
                     image += noise.normal(0, spread, image.shape).astype(np.float32)
                     answers.append((image, model.predict(image)))
                 (statistics,) = model.statistics.values()
-                judgements.append(judge(expected, [statistics.report()], [FIRST]))
+                judgements.append(
+                    None if expected is None else judge(expected, [statistics.report()], [FIRST])
+                )
                 model.close()
         finally:
             shutil.rmtree(rings.directory_of(capture_directory), ignore_errors=True)
@@ -253,8 +298,8 @@ def report(
         "capture": {
             "record_count": captured.record_count,
             "is_same": captured.is_same,
-            "clean": [finding.words for finding in captured.clean.findings],
-            "noisy": [finding.words for finding in captured.noisy.findings],
+            "clean": words_of(captured.clean),
+            "noisy": words_of(captured.noisy),
         },
         "digit_count": count,
         "correct_count": count - len(wrong),
@@ -279,6 +324,10 @@ def report(
             for index in worst
         ],
     }
+
+
+def words_of(judgement: Judgement | None) -> list[str] | None:
+    return None if judgement is None else [finding.words for finding in judgement.findings]
 
 
 def text(report: Mapping[str, Any], digits: Digits, columns: int, ink: Ink) -> str:
@@ -306,10 +355,11 @@ def text(report: Mapping[str, Any], digits: Digits, columns: int, ink: Ink) -> s
 
 
 def package_text(package: Mapping[str, Any]) -> str:
-    return (
-        f"signed, encrypted ({package['cipher']}) and opened in {package['open_ms']:.1f} ms, "
-        f"golden outputs {package['golden_passed_count']} of {package['golden_count']}"
-    )
+    encrypted = "" if package["cipher"] == "none" else f", encrypted ({package['cipher']})"
+    golden = "without golden outputs"
+    if package["golden_count"]:
+        golden = f"golden outputs {package['golden_passed_count']} of {package['golden_count']}"
+    return f"signed{encrypted} and opened in {package['open_ms']:.1f} ms, {golden}"
 
 
 def capture_text(captured: Mapping[str, Any]) -> str:
@@ -319,6 +369,8 @@ def capture_text(captured: Mapping[str, Any]) -> str:
 
 def drift_lines(captured: Mapping[str, Any]) -> list[str]:
     """What has drifted from the package's reference, without noise and with it."""
+    if captured["clean"] is None:
+        return ["drift       the package has no reference to judge by"]
     lines = []
     for title, key in (("drift", "clean"), ("with noise", "noisy")):
         worst = captured[key][:SHOWN_FINDINGS]

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from edgeward import Model, Signature, load, load_unsigned
-from edgeward.commands.options import TRUST_DIRECTORY, add_engine, whole_number
+from edgeward import Model, Signature
+from edgeward.commands.named_model import opener
+from edgeward.commands.options import add_engine, add_trust, whole_number
 from edgeward.engines.choice import MAX_THREADS
 from edgeward.errors import BadInput
 from edgeward.inputs import tensor_file
 from edgeward.inputs.tensor_file import Tensor
 from edgeward.outcome import Outcome
-from edgeward.packages.package import is_package
 from edgeward.reports import inspection
 
 MAX_ELEMENTS = (1 << 31) - 1
@@ -39,24 +38,25 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_argument("--dtype", help="element type of raw files (default: the input's)")
     add_argument("--shape", type=_shape, help="shape of raw files (default: the input's)")
     add_argument("--signature", metavar="NAME", help="which signature (default: the first)")
-    add_argument("--trust", metavar="DIR", type=Path, help=f"of a package: {TRUST_DIRECTORY}")
-    add_argument("--key", metavar="FILE", type=Path, help="of a package: the device's private key")
+    add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    with _opened(args) as model:
+    with opener(args)(args.threads) as model:
         signature = _signature(model, args.signature)
         if args.output is not None:
             tensor_file.expect_writable(args.output, [spec.name for spec in signature.outputs])
         tensors = tensor_file.read(args.inputs, signature.inputs, args.dtype, args.shape)
         outputs = _outputs(model, signature, tensors)
-        engine = inspection.engine_report(model)
+        engine, labels = inspection.engine_report(model), model.labels or ()
+        package = inspection.package_report(model)
     report = {
         "model": args.model,
+        "package": package,
         "engine": engine,
         "signature": signature.name,
         "outputs": {
-            spec.name: inspection.values_report(spec, outputs[spec.name])
+            spec.name: inspection.values_report(spec, outputs[spec.name], labels)
             for spec in signature.outputs
         },
     }
@@ -64,20 +64,10 @@ def run(args: argparse.Namespace) -> Outcome:
         tensor_file.write(args.output, outputs)
         return Outcome(report, f"wrote {args.output}")
     bar = "━" if "utf" in (sys.stdout.encoding or "").lower() else "="
-    texts = [inspection.values_text(spec, outputs[spec.name], bar) for spec in signature.outputs]
+    texts = [
+        inspection.values_text(spec, outputs[spec.name], bar, labels) for spec in signature.outputs
+    ]
     return Outcome(report, "\n\n".join(texts))
-
-
-def _opened(args: argparse.Namespace) -> Model:
-    """The model to run, from a package or from a bare file."""
-    if is_package(args.model):
-        return load(
-            args.model, trust=args.trust, key=args.key, engine=args.engine, threads=args.threads
-        )
-    if args.trust is not None or args.key is not None:
-        os.stat(args.model)  # one that is not there is no bare model
-        raise BadInput(f"{args.model}: expected a package with --trust or --key, got a bare model")
-    return load_unsigned(args.model, engine=args.engine, threads=args.threads)
 
 
 def _signature(model: Model, name: str | None) -> Signature:

@@ -8,14 +8,14 @@ The bytes and every check are the core's; the format is docs/package-format.md.
 
 import os
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from edgeward import _core
 from edgeward.engines.choice import IDENTIFIER_BYTES, opened, require_arguments
 from edgeward.engines.processors import usable_cpus
 from edgeward.errors import BadInput, MalformedPackage, WrongKey
-from edgeward.packages import key_wraps
+from edgeward.packages import carried, key_wraps
 from edgeward.packages.contents import CARD, COLUMNS, GOLDEN, LABELS, REFERENCE, Contents
 from edgeward.paths import PathLike
 from edgeward.regular_file import open_regular
@@ -26,6 +26,7 @@ from edgeward.trust.trust_directory import Trust
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from edgeward.captures.capture import Capture
     from edgeward.packages.golden import Difference, Golden
     from edgeward.packages.reference_statistics import ReferenceStatistics
 
@@ -263,7 +264,7 @@ class Package:
         return any(member.name == name for member in self.members)
 
     def _text(self, name: str) -> str | None:
-        return self.read(name).decode(errors="replace") if self._has(name) else None
+        return carried.text_of(self.read(name)) if self._has(name) else None
 
     @property
     def _where(self) -> str:
@@ -299,20 +300,37 @@ class Package:
     # --- Running --------------------------------------------------------------------------------
 
     def load(
-        self, *, engine: str | None = None, threads: int | None = None, commit: bool = True
+        self,
+        *,
+        engine: str | None = None,
+        threads: int | None = None,
+        capture: "Capture | None" = None,
+        commit: bool = True,
     ) -> _core.Model:
         """The model, able to run; this device then remembers the package's floor.
 
-        `engine` and `threads` as in load_unsigned. With `commit` False nothing is remembered, and
-        an earlier release can come back, until `commit()` is called. What may have changed since it
-        was opened is asked again: who may sign, the floors, the time. Raises as `open` does,
-        MalformedPackage for bytes that are not the signed ones, WrongKey when this device has no
-        key to them, and as load_unsigned.
+        `engine` and `threads` as in load_unsigned. What the model runs is captured by `capture`,
+        with the package's labels, the names of its columns, and the statistics' bins from its
+        reference. With `commit` False nothing is remembered, and an earlier release can come back,
+        until `commit()` is called. What may have changed since it was opened is asked again: who
+        may sign, the floors, the time. Raises as `open` does, MalformedPackage for bytes that are
+        not the signed ones, WrongKey when this device has no key to them, BadInput for a `capture`
+        that does not fit the model, and as load_unsigned.
         """
         model = self._model(engine, threads)
         assert self._trust is not None
         if commit:
             self._trust.accept(self.core)
+        if capture is not None:
+            capture.attach(
+                model,
+                name=self.name,
+                version=self.version,
+                package_id=self.package_id,
+                reference=self.reference,
+                labels=self.labels or (),
+                columns=self.columns or {},
+            )
         return model
 
     def commit(self) -> None:
@@ -353,7 +371,8 @@ class Package:
         self._require_digests(trust)
         # What is copied into Python's memory stays there: no more than says nothing of the weights.
         head = payload.read(entry.name)[:IDENTIFIER_BYTES].tobytes()
-        return opened(payload.open_model, head, entry.size_bytes, engine, threads)
+        open_model = partial(payload.open_model, kept=carried.KEPT)
+        return opened(open_model, head, entry.size_bytes, engine, threads)
 
     def verify(self) -> None:
         """Hold every byte against what was signed: stored ones, and with the key each member's too.

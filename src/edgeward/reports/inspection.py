@@ -21,6 +21,7 @@ FORMAT_TITLES = {"tflite": "TensorFlow Lite", "ort": "ONNX Runtime", "onnx": "ON
 TOP_COUNT = 5
 FEW_COUNT = 8
 BAR_COLUMNS = 30
+LABEL_LETTERS = 32
 
 
 def report(path: str, model: Model) -> dict[str, Any]:
@@ -36,6 +37,13 @@ def report(path: str, model: Model) -> dict[str, Any]:
         "is_stateful": model.is_stateful,
         "signatures": signatures_report(model),
     }
+
+
+def package_report(model: Model) -> dict[str, Any] | None:
+    """The package that the model came in; None for a bare one."""
+    if model.package_id is None:
+        return None
+    return {"name": model.name, "version": model.version, "package_id": model.package_id}
 
 
 def engine_report(model: Model) -> dict[str, Any]:
@@ -55,11 +63,7 @@ def text(report: Mapping[str, Any]) -> str:
     """The report for people."""
     title = FORMAT_TITLES[report["format"]]
     parts = [f"{quoted(report['model'])}  {title}, {size(report['size_bytes'])}", ""]
-    parts += [f"engine  {engine_text(report['engine'])}", f"nodes   {nodes_text(report['engine'])}"]
-    if report["is_stateful"]:
-        parts.append(
-            "state   kept from run to run of a session, until reset(); predict starts anew"
-        )
+    parts += engine_lines(report)
     rows = [
         (
             side,
@@ -78,6 +82,16 @@ def text(report: Mapping[str, Any]) -> str:
         parts += ["", f"signature {quoted(name)}"]
         parts += [f"  {next(laid_out)}" for _ in signature["inputs"] + signature["outputs"]]
     return "\n".join(parts)
+
+
+def engine_lines(report: Mapping[str, Any]) -> list[str]:
+    """Who runs the model, and whether it keeps state."""
+    parts = [f"engine  {engine_text(report['engine'])}", f"nodes   {nodes_text(report['engine'])}"]
+    if report["is_stateful"]:
+        parts.append(
+            "state   kept from run to run of a session, until reset(); predict starts anew"
+        )
+    return parts
 
 
 def engine_text(engine: Mapping[str, Any]) -> str:
@@ -143,20 +157,48 @@ def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
     ]
 
 
-def values_report(spec: TensorSpec, tensor: NDArray[Any]) -> dict[str, Any]:
-    return {
+def values_report(
+    spec: TensorSpec, tensor: NDArray[Any], labels: Sequence[str] = ()
+) -> dict[str, Any]:
+    """An output as a document; `best` are the greatest of scores that `labels` name."""
+    report = {
         "dtype": spec.dtype,
         "shape": list(tensor.shape),
         "quantization": quantization_report(spec.quantization),
         "values": tensor,
     }
+    if has_labels(tensor, labels):
+        report["best"] = best_report(real_values(tensor, spec.quantization).ravel(), labels)
+    return report
 
 
-def values_text(spec: TensorSpec, tensor: NDArray[Any], bar: str) -> str:
+def best_report(scores: NDArray[Any], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """The greatest of a row of scores, one for each label, with their labels."""
+    return [
+        {"index": index, "label": labels[index], "score": scores[index].item()}
+        for index in best_of(scores)
+    ]
+
+
+def has_labels(tensor: NDArray[Any], labels: Sequence[str]) -> bool:
+    """Whether it is one row of scores, one for each label."""
+    is_row = tensor.dtype.kind in "fiu" and max(tensor.shape, default=1) == tensor.size > 1
+    return is_row and tensor.size == len(labels)
+
+
+def best_of(scores: NDArray[Any]) -> list[int]:
+    """The indices of the greatest of a row of scores, the greatest first."""
+    best: list[int] = np.argsort(-scores.astype(np.float64), kind="stable")[:TOP_COUNT].tolist()
+    return best
+
+
+def values_text(
+    spec: TensorSpec, tensor: NDArray[Any], bar: str, labels: Sequence[str] = ()
+) -> str:
     """An output for people: the greatest of a row of scores, all of a few values, else a summary.
 
     Scores that all lie between 0 and 1 get lines drawn with `bar`. Stored integers that stand for
-    real values are shown as those.
+    real values are shown as those. `labels` name the scores of a row of as many.
     """
     stored = tensor.dtype.name
     has_numbers = stored == spec.dtype  # else bits of what numpy has no dtype for
@@ -164,13 +206,16 @@ def values_text(spec: TensorSpec, tensor: NDArray[Any], bar: str) -> str:
     is_shown = has_numbers or spec.dtype == "string"
     kind = spec.dtype if is_shown else f"{spec.dtype}, bits as {stored}"
     lines = [f"{quoted(spec.name)}  {kind} {list(tensor.shape)}"]
-    if flat.dtype.kind == "f" and max(tensor.shape, default=1) == flat.size > 1:
-        best = np.argsort(-flat, kind="stable")[:TOP_COUNT].tolist()
+    is_named = has_labels(flat.reshape(tensor.shape), labels)
+    if is_named or (flat.dtype.kind == "f" and max(tensor.shape, default=1) == flat.size > 1):
+        best = [(i, shortened(labels[i]) if is_named else str(i)) for i in best_of(flat)]
         rows: list[tuple[str, ...]] = []
-        if ((flat >= 0) & (flat <= 1)).all():
-            rows = [(str(i), f"{flat[i]:.4f}", bar * round(BAR_COLUMNS * flat[i])) for i in best]
-        elif flat.size > TOP_COUNT:
-            rows = [(str(i), number(flat[i])) for i in best]
+        if flat.dtype.kind == "f" and ((flat >= 0) & (flat <= 1)).all():
+            rows = [
+                (name, f"{flat[i]:.4f}", bar * round(BAR_COLUMNS * flat[i])) for i, name in best
+            ]
+        elif is_named or flat.size > TOP_COUNT:
+            rows = [(name, number(flat[i])) for i, name in best]
         if rows:
             return "\n".join(lines + [f"  {line}" for line in aligned(rows)])
     if flat.size > FEW_COUNT and has_numbers and flat.dtype.kind in "fiu":
@@ -179,6 +224,11 @@ def values_text(spec: TensorSpec, tensor: NDArray[Any], bar: str) -> str:
     shown = " ".join(number(value) for value in flat[:FEW_COUNT])
     lines.append(f"  {shown or 'no values'}{' ...' if flat.size > FEW_COUNT else ''}")
     return "\n".join(lines)
+
+
+def shortened(label: str) -> str:
+    """A label that leaves room beside it in a line."""
+    return label if len(label) <= LABEL_LETTERS else label[: LABEL_LETTERS - 2] + ".."
 
 
 def real_values(tensor: NDArray[Any], quantization: Quantization | None) -> NDArray[Any]:
