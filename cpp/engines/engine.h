@@ -39,6 +39,7 @@ struct EngineReport {
   int64_t node_count = -1;
   int64_t fallback_count = -1;  // nodes that the delegate leaves to the engine's own kernels
   bool shares_weights = false;  // as Engine::shares_weights(); filled in by Model
+  bool is_shared = false;       // as Engine::is_shared(); filled in by Model
 };
 
 // What run() throws when an output has another shape than output_shape() said, since the model declares a wrong one:
@@ -96,6 +97,8 @@ class Engine {
   virtual EngineReport report() const = 0;
   // Whether sessions run on one copy of the weights as they are packed for the processor, as far as is known.
   virtual bool shares_weights() const = 0;
+  // Whether that copy is in a file which other processes of this user map too.
+  virtual bool is_shared() const { return false; }
   virtual std::unique_ptr<EngineSession> make_session(size_t signature_index) const = 0;
 };
 

@@ -99,6 +99,28 @@ void* Library::address(const char* name) const {
   return symbol;
 }
 
+std::vector<Bytes> Library::code() const {
+  link_map* map = nullptr;
+  if (dlinfo(handle_, RTLD_DI_LINKMAP, &map) != 0) return {};
+  struct Search {
+    ElfW(Addr) base;
+    std::vector<Bytes> code;
+  } search{map->l_addr, {}};
+  dl_iterate_phdr(
+      [](dl_phdr_info* library, size_t, void* data) {
+        auto& wanted = *static_cast<Search*>(data);
+        if (library->dlpi_addr != wanted.base) return 0;
+        for (size_t i = 0; i < library->dlpi_phnum; ++i) {
+          const ElfW(Phdr)& segment = library->dlpi_phdr[i];
+          if (segment.p_type != PT_LOAD || (segment.p_flags & PF_R) == 0 || (segment.p_flags & PF_W) != 0) continue;
+          wanted.code.emplace_back(std::bit_cast<const std::byte*>(wanted.base + segment.p_vaddr), segment.p_filesz);
+        }
+        return 1;
+      },
+      &search);
+  return search.code;
+}
+
 bool Library::try_redirect(const char* name, const void* source, void* target) const {
   link_map* map = nullptr;
   if (dlinfo(handle_, RTLD_DI_LINKMAP, &map) != 0) return false;

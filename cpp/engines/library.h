@@ -6,6 +6,9 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <vector>
+
+#include "bytes/bytes.h"
 
 namespace edgeward {
 
@@ -21,6 +24,9 @@ class Library {
   Function symbol(const char* name) const {
     return reinterpret_cast<Function>(address(name));
   }
+
+  // Its code and constants as they are loaded, which is what no later change of the file changes.
+  std::vector<Bytes> code() const;
 
   // Null when the library does not have it.
   void* try_address(const char* name) const;

@@ -16,6 +16,7 @@
 #include "engines/last_words.h"
 #include "engines/library.h"
 #include "engines/weight_cache.h"
+#include "engines/weight_directory.h"
 #include "error.h"
 #include "model_files/tflite_copy.h"
 #include "model_files/tflite_file.h"
@@ -83,6 +84,8 @@ constexpr uint32_t kMaxEventKind = 256;
 struct Api {
   explicit Api(const Library& library);
 
+  std::vector<Bytes> code;  // the library's
+
   Status (*create_environment)(int, const EnvironmentOption*, Handle*);
   void (*destroy_environment)(Handle);
   Status (*create_model)(Handle, const void*, size_t, Handle*);
@@ -118,7 +121,7 @@ struct Api {
   Status (*events)(Handle, int, ProfilerEvent*);
 };
 
-Api::Api(const Library& library) {
+Api::Api(const Library& library) : code(library.code()) {
   const auto bind = [&](auto& function, const char* name) {
     function = library.symbol<std::remove_reference_t<decltype(function)>>(name);
   };
@@ -233,6 +236,12 @@ class SharedPack {
     cache_ = pack();
     exists_ = cache_ != nullptr;
     is_possible_ = cache_ != nullptr;
+  }
+  // Before there is a session.
+  void adopt(std::shared_ptr<const WeightCache> cache) {
+    const std::lock_guard lock(mutex_);
+    cache_ = std::move(cache);
+    exists_ = true;
   }
   void give_up() {
     const std::lock_guard lock(mutex_);
@@ -494,7 +503,7 @@ void add_options(const Api& api, Handle options, const char* kind, const std::st
 struct Compilation {
   Profiling profiling;
   Reporter reporter;
-  std::string cache_path;  // where the library looks for packed weights, and writes them if there are none; or empty
+  std::string cache_option;  // where the library looks for packed weights, and writes them if there are none; or empty
 };
 
 // The model compiled, or null and a status.
@@ -505,7 +514,7 @@ Status try_compile(const Weights& weights, const Compilation& compilation, Handl
   const Owned options(handle, api.destroy_options);
   check(api.set_accelerators(options.get(), kCpu), "choosing the CPU");
   std::string kernels = "num_threads = " + std::to_string(weights.threads);
-  if (!compilation.cache_path.empty()) kernels += "\nweight_cache_file_path = \"" + compilation.cache_path + "\"";
+  if (!compilation.cache_option.empty()) kernels += "\n" + compilation.cache_option;
   // XNNPACK would pack the zeroes.
   if (weights.copy.file.is_sparse() || !weights.may_delegate) kernels += "\nkernel_mode = \"builtin\"";
   add_options(api, options.get(), "xnnpack", kernels);
@@ -523,7 +532,7 @@ std::shared_ptr<const WeightCache> packed(const Weights& weights) {
   {
     const LastWords unasked(weights.log);
     Handle compiled = nullptr;
-    if (try_compile(weights, {Profiling::off, Reporter::kept, cache->path()}, &compiled) != 0) return nullptr;
+    if (try_compile(weights, {Profiling::off, Reporter::kept, cache->option()}, &compiled) != 0) return nullptr;
     weights.api.destroy_compiled_model(compiled);
   }
   const bool is_sealed = weights.copy.file.is_secret() ? cache->try_seal_secret() : cache->try_seal();
@@ -532,13 +541,33 @@ std::shared_ptr<const WeightCache> packed(const Weights& weights) {
 
 // The model compiled on the weights in `cache`, which must outlive it; null when the library does not take them.
 Handle try_compile_packed(const Weights& weights, Profiling profiling, const WeightCache& cache) {
-  const std::string path = cache.path();
-  if (path.empty()) return nullptr;
+  const std::string option = cache.option();
+  if (option.empty()) return nullptr;
   const LastWords unasked(weights.log);
   Handle compiled = nullptr;
-  if (try_compile(weights, {profiling, Reporter::kept, path}, &compiled) != 0) return nullptr;
+  if (try_compile(weights, {profiling, Reporter::kept, option}, &compiled) != 0) return nullptr;
   if (!cache.try_keep_from_dumps()) weights.pack.give_up();
   return compiled;
+}
+
+// Finds or makes packed weights that other processes use too, for all sessions of the model.
+void share(const Weights& weights, const std::string& version, const Sharing& sharing) {
+  if (sharing.directory.empty() || !weights.pack.is_possible() || weights.copy.file.is_secret()) return;
+  const auto directory = WeightDirectory::try_open(sharing.directory);
+  if (directory == nullptr) return;
+  const Block& file = weights.copy.file;
+  const std::string name = directory->name_of(
+      {{file.data(), file.size_bytes()},
+       weights.api.code,
+       "litert " + version + "\n" + std::to_string(weights.threads) + " threads\n" + sharing.processor});
+  std::shared_ptr<const WeightCache> cache = directory->try_find(name);
+  if (cache == nullptr) {
+    const std::shared_ptr<const WeightCache> own = packed(weights);
+    if (own == nullptr) return;
+    cache = directory->try_keep(name, *own);
+    if (cache == nullptr) cache = own;
+  }
+  weights.pack.adopt(std::move(cache));
 }
 
 // `cache` may be null.
@@ -805,6 +834,10 @@ class LitertEngine final : public Engine {
   bool leaves_unwritten() const override { return weights_->leaves_unwritten; }
   EngineReport report() const override;
   bool shares_weights() const override { return weights_->pack.is_possible(); }
+  bool is_shared() const override {
+    const auto cache = weights_->pack.cache();
+    return cache != nullptr && cache->is_file();
+  }
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override {
     if (!is_first_.exchange(false, std::memory_order_relaxed))
       weights_->pack.pack_once([&] { return packed(*weights_); });
@@ -873,7 +906,7 @@ void blank_names(const Block& file, const std::vector<size_t>& offsets) {
 }  // namespace
 
 std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::string& version, Block file,
-                                    int threads, EngineLog log) {
+                                    int threads, EngineLog log, const Sharing& sharing) {
   TfliteFile facts = read_tflite({file.data(), file.size_bytes()});
   if (!facts.mistakable_names.empty()) blank_names(file, facts.mistakable_names);
   require_version("ai-edge-litert", version, {2, 2}, {2, 4});
@@ -896,6 +929,7 @@ std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::
   const bool may_share =
       file.size_bytes() >= kMinPackedBytes && facts.is_pack_told_by_buffers && parse_version(version) >= kFirstWithPack;
   auto weights = std::make_shared<const Weights>(api, std::move(file), facts, threads, log, may_share);
+  share(*weights, version, sharing);
   return std::make_unique<LitertEngine>(std::move(weights), version);
 }
 

@@ -40,12 +40,18 @@ std::unique_ptr<WeightCache> WeightCache::try_make() {
   if (may_refuse_writes()) return nullptr;
   const int number = memfd_create("edgeward-weights", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (number < 0) return nullptr;
-  std::unique_ptr<WeightCache> cache(new WeightCache(Descriptor(number, "weights")));
+  std::unique_ptr<WeightCache> cache(new WeightCache(Descriptor(number, "weights"), false));
   if (cache->path().empty() || access(cache->path().c_str(), R_OK | W_OK) != 0) return nullptr;
   return cache;
 }
 
-WeightCache::WeightCache(Descriptor descriptor) : descriptor_(std::move(descriptor)), pages_(MAP_FAILED) {
+std::unique_ptr<WeightCache> WeightCache::try_adopt(Descriptor file) {
+  std::unique_ptr<WeightCache> cache(new WeightCache(std::move(file), true));
+  return cache->try_measure() ? std::move(cache) : nullptr;
+}
+
+WeightCache::WeightCache(Descriptor descriptor, bool is_file)
+    : descriptor_(std::move(descriptor)), is_file_(is_file), pages_(MAP_FAILED) {
   struct stat status {};
   if (fstat(descriptor_.number(), &status) != 0) status = {};
   device_ = status.st_dev;
@@ -62,6 +68,19 @@ std::string WeightCache::path() const {
   struct stat status {};
   if (fstat(descriptor_.number(), &status) != 0 || status.st_dev != device_ || status.st_ino != inode_) return "";
   return "/proc/self/fd/" + std::to_string(descriptor_.number());
+}
+
+std::string WeightCache::option() const {
+  const std::string name = path();
+  if (name.empty() || !is_file_) return name.empty() ? "" : "weight_cache_file_path = \"" + name + "\"";
+  constexpr int kFirstNumber = 3;  // the library takes 0 for none
+  const int number = fcntl(descriptor_.number(), F_DUPFD_CLOEXEC, kFirstNumber);
+  return number < 0 ? "" : "weight_cache_file_descriptor = " + std::to_string(number);
+}
+
+std::optional<Descriptor> WeightCache::try_open() const {
+  const int number = open(path().c_str(), O_RDONLY | O_CLOEXEC);
+  return number < 0 ? std::nullopt : std::optional(Descriptor(number, "weights"));
 }
 
 bool WeightCache::try_measure() {
@@ -102,7 +121,9 @@ bool WeightCache::try_keep_from_dumps() const {
       continue;  // the rest of a long line
     }
     auto* pages = std::bit_cast<void*>(first);
-    if (inode != inode_ || makedev(major_number, minor_number) != device_ || pages == pages_) continue;
+    // Some file systems have another device in their maps.
+    const bool is_device = is_file_ || makedev(major_number, minor_number) == device_;
+    if (inode != inode_ || !is_device || pages == pages_) continue;
     is_mapped = true;
     madvise(pages, end - first, MADV_DONTDUMP);
   }

@@ -1,16 +1,17 @@
 // WeightCache: one model's weights as LiteRT's XNNPACK packs them for this processor, in memory that every session of
-// the model maps instead of packing a copy of its own. A memfd: it has a descriptor and no name in any file system.
-// Decision: docs/decisions/0022.
+// the model maps instead of packing a copy of its own. Either a memfd, which has a descriptor and no name in any file
+// system, or a file of a WeightDirectory, which other processes map too. Decisions: docs/decisions/0022, 0025.
 //
-// The library writes it once, through path(). Sealed, nobody writes to it any more, whatever they have open. It is
-// wiped before its pages return to the system, and the mappings of this process are left out of core dumps. Any thread,
-// once it is sealed. A forked child wipes nothing.
+// The library writes a memfd once, through option(). Sealed, nobody writes to it any more, whatever they have open. It
+// is wiped before its pages return to the system, and the mappings of this process are left out of core dumps. Any
+// thread, once it is sealed. A forked child wipes nothing.
 #pragma once
 
 #include <sys/types.h>
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "system/file.h"
@@ -23,6 +24,8 @@ class WeightCache {
   // An empty one. Null where the system lacks such memory or its seals, and where a write to it may fail, because the
   // library ends the process when one does.
   static std::unique_ptr<WeightCache> try_make();
+  // One that a file holds, open to read, to which nobody writes. Null when it is empty.
+  static std::unique_ptr<WeightCache> try_adopt(Descriptor file);
   ~WeightCache();
   WeightCache(const WeightCache&) = delete;
   WeightCache& operator=(const WeightCache&) = delete;
@@ -30,6 +33,15 @@ class WeightCache {
   // By which this process opens the cache, as long as it lives. Empty when somebody has closed its descriptor: another
   // file may have the number by now.
   std::string path() const;
+
+  // What tells the library of the cache, in its TOML; empty as path() is. For one compiled model: of a file it has a
+  // descriptor that the library closes. By a path, the library would truncate a file that it cannot load.
+  std::string option() const;
+
+  // The cache, open to read at a position of its own.
+  std::optional<Descriptor> try_open() const;
+  // Whether other processes may map it.
+  bool is_file() const { return is_file_; }
 
   // Ends all writing. False when nothing was written, or the system does not seal: the cache is of no use then.
   bool try_seal();
@@ -42,11 +54,12 @@ class WeightCache {
   size_t size_bytes() const { return size_bytes_; }  // 0 until it is sealed
 
  private:
-  explicit WeightCache(Descriptor descriptor);
+  WeightCache(Descriptor descriptor, bool is_file);
   bool try_measure();
 
   ForkMark fork_mark_;
   Descriptor descriptor_;
+  bool is_file_;
   dev_t device_;
   ino_t inode_;
   size_t size_bytes_ = 0;

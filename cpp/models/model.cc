@@ -22,7 +22,7 @@ std::shared_ptr<const Engine> open(const EngineLibrary& library, Block file, int
                 format == ModelFormat::onnx ? "a file with no .tflite or .ort identifier" : name(format));
   }
   if (library.name == "litert")
-    return open_litert(library.path, library.version, std::move(file), threads, library.log);
+    return open_litert(library.path, library.version, std::move(file), threads, library.log, library.sharing);
   if (library.name == "tflite")
     return open_tflite(library.path, library.version, std::move(file), threads, library.log);
   if (library.name == "onnx")
@@ -80,13 +80,17 @@ EngineReport Model::report() {
   std::shared_ptr<const Engine> engine;
   {
     const std::lock_guard lock(mutex_);
-    if (report_ && engine_ != nullptr) report_->shares_weights = engine_->shares_weights();
+    if (report_ && engine_ != nullptr) {
+      report_->shares_weights = engine_->shares_weights();
+      report_->is_shared = engine_->is_shared();
+    }
     if (report_) return *report_;
     if (engine_ == nullptr) return {library_.name, library_.version, "", -1, -1};
     engine = engine_;
   }
   EngineReport report = engine->report();
   report.shares_weights = engine->shares_weights();
+  report.is_shared = engine->is_shared();
   const std::lock_guard lock(mutex_);
   report_ = report;
   return report;

@@ -13,6 +13,7 @@
 
 #include "engines/engine.h"
 #include "engines/last_words.h"
+#include "engines/sharing.h"
 #include "model_files/external_data.h"
 #include "models/session.h"
 #include "system/fork.h"
@@ -26,6 +27,7 @@ struct EngineLibrary {
   std::string path;
   std::string version;
   EngineLog log = EngineLog::quiet;
+  Sharing sharing = {};
 };
 
 class Model {

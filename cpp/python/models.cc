@@ -103,7 +103,8 @@ std::unique_ptr<Model> opened(Block file, const EngineLibrary& library, int thre
 
 std::unique_ptr<PyModel> make_model(const py::object& source, const std::string& engine,
                                     const std::string& library_path, const std::string& version, int threads,
-                                    bool shows_log, const std::map<std::string, py::object>& files) {
+                                    bool shows_log, const std::map<std::string, py::object>& files,
+                                    const Sharing* sharing) {
   std::vector<ExternalData> external;
   for (const auto& [name, content] : files) external.push_back({name, read_source(content)});
   Block file = read_source(source);
@@ -113,7 +114,9 @@ std::unique_ptr<PyModel> make_model(const py::object& source, const std::string&
     const Unlocked released;
     external = read_external_data(path, external_data_names(content));
   }
-  return model_of(std::move(file), {engine, library_path, version, shows_log ? EngineLog::shown : EngineLog::quiet},
+  return model_of(std::move(file),
+                  {engine, library_path, version, shows_log ? EngineLog::shown : EngineLog::quiet,
+                   sharing == nullptr ? Sharing() : *sharing},
                   threads, std::move(external));
 }
 
@@ -319,6 +322,16 @@ void bind_model_and_session(py::module_& module) {
 }
 
 void bind_opening(py::module_& module) {
+  py::class_<Sharing>(module, "Sharing", "Where the processes of this user keep packed weights, or nowhere.")
+      .def_static(
+          "at",
+          [](const py::object& directory, const std::string& processor) {
+            return Sharing{path_of(directory), processor};
+          },
+          py::arg("directory"), py::arg("processor"),
+          "A directory (str) that this user alone may enter, and what tells the processor from others.")
+      .def_readonly("directory", &Sharing::directory)
+      .def_readonly("processor", &Sharing::processor);
   py::class_<File, std::shared_ptr<File>>(module, "ModelFile", "A model file, opened once and read as it is needed.")
       .def_static(
           "open",
@@ -330,11 +343,14 @@ void bind_opening(py::module_& module) {
           py::arg("path"), "Raises OSError, BadInput when it is no regular file.")
       .def_property_readonly("size_bytes", &File::size_bytes, "When it was opened.")
       .def("head", &head_of, py::arg("size_bytes"), "The first bytes of it, as many as there are.");
-  module.def("open_model", &make_model, py::arg("source"), py::arg("engine"), py::arg("library"), py::arg("version"),
-             py::arg("threads"), py::arg("shows_log") = false, py::arg("external") = py::dict(),
-             "A Model from a path (str), a ModelFile or bytes, in the engine whose library is located at `library`.\n\n"
-             "With `shows_log` what the engine writes comes to standard error, beside the reasons of failures. "
-             "`external` are the files that an .onnx keeps tensors in, by name, each a ModelFile or bytes.");
+  module.def(
+      "open_model", &make_model, py::arg("source"), py::arg("engine"), py::arg("library"), py::arg("version"),
+      py::arg("threads"), py::arg("shows_log") = false, py::arg("external") = py::dict(),
+      py::arg("sharing") = py::none(),
+      "A Model from a path (str), a ModelFile or bytes, in the engine whose library is located at `library`.\n\n"
+      "With `shows_log` what the engine writes comes to standard error, beside the reasons of failures. "
+      "`external` are the files that an .onnx keeps tensors in, by name, each a ModelFile or bytes; `sharing` is "
+      "where other processes find the packed weights.");
   module.def("open_outline", &make_outline, py::arg("file"), py::arg("engine"), py::arg("library"), py::arg("version"),
              py::arg("threads"), py::arg("shows_log") = false,
              "A Model of a .tflite without its large weights, to be described and not to be run.");

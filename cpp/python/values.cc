@@ -131,17 +131,20 @@ void bind_values(py::module_& module) {
                     "Nodes left to reference kernels; -1 when the engine does not report them.")
       .def_readonly("shares_weights", &EngineReport::shares_weights,
                     "Whether sessions run on one copy of the weights as they are packed for the processor.")
+      .def_readonly("is_shared", &EngineReport::is_shared,
+                    "Whether that copy is in a file which other processes of this user map too.")
       .def("__repr__", [](const EngineReport& report) {
         return "EngineReport(\"" + report.name + "\", \"" + report.version + "\", delegate=\"" + report.delegate +
                "\", node_count=" + std::to_string(report.node_count) +
                ", fallback_count=" + std::to_string(report.fallback_count) + ")";
       });
-  add_value_methods(report_class, {"name", "version", "delegate", "node_count", "fallback_count", "shares_weights"},
-                    [](const py::tuple& state) {
-                      return EngineReport{state[0].cast<std::string>(), state[1].cast<std::string>(),
-                                          state[2].cast<std::string>(), state[3].cast<int64_t>(),
-                                          state[4].cast<int64_t>(),     state[5].cast<bool>()};
-                    });
+  add_value_methods(
+      report_class, {"name", "version", "delegate", "node_count", "fallback_count", "shares_weights", "is_shared"},
+      [](const py::tuple& state) {
+        return EngineReport{state[0].cast<std::string>(), state[1].cast<std::string>(), state[2].cast<std::string>(),
+                            state[3].cast<int64_t>(),     state[4].cast<int64_t>(),     state[5].cast<bool>(),
+                            state[6].cast<bool>()};
+      });
 }
 
 }  // namespace edgeward

@@ -78,6 +78,8 @@ class EngineReport:
     def fallback_count(self) -> int: ...
     @property
     def shares_weights(self) -> bool: ...
+    @property
+    def is_shared(self) -> bool: ...
 
 class Model:
     @property
@@ -153,6 +155,14 @@ class ModelFile:
     def size_bytes(self) -> int: ...
     def head(self, size_bytes: int) -> bytes: ...
 
+class Sharing:
+    @staticmethod
+    def at(directory: str, processor: str) -> Sharing: ...
+    @property
+    def directory(self) -> str: ...
+    @property
+    def processor(self) -> str: ...
+
 def open_model(
     source: str | ModelFile | Buffer,
     engine: str,
@@ -161,6 +171,7 @@ def open_model(
     threads: int,
     shows_log: bool = False,
     external: Mapping[str, ModelFile | Buffer] = {},
+    sharing: Sharing | None = None,
 ) -> Model: ...
 def open_outline(
     file: ModelFile, engine: str, library: str, version: str, threads: int, shows_log: bool = False

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgeward import _core
 from edgeward.engines.choice import HEAD_BYTES, opened, require_arguments
+from edgeward.engines.sharing import sharing
 from edgeward.errors import BadInput
 from edgeward.packages.package import Package
 from edgeward.regular_file import open_regular
@@ -57,6 +58,7 @@ def load_unsigned(
     engine: str | None = None,
     threads: int | None = None,
     capture: "Capture | None" = None,
+    shared: "bool | PathLike" = False,
 ) -> _core.Model:
     """Open a .tflite, .onnx or .ort file, or its bytes, without verifying a signature.
 
@@ -69,10 +71,17 @@ def load_unsigned(
     four. What the model runs is captured by `capture`. The bytes are read once,
     checked before the engine sees them, and not needed afterwards. Any thread.
 
+    With `shared`, the processes of this user map one copy of the model's packed weights, which
+    later starts find too: True keeps it in memory, in a directory of this user's own, or where
+    $EDGEWARD_WEIGHTS says; a path is a directory of mode 0700, which is made if it is not there.
+    `engine.is_shared` says whether the engine and the model allow it. The weights lie there in the
+    clear, so only a file by its path is shared, never bytes.
+
     Raises OSError when the file cannot be read, MalformedModel and UnsupportedModel for what is in
     it, EngineMissing, EngineMismatch and EngineFailed for the engine, BadInput for an argument.
     """
     require_arguments(engine, threads)
+    weights = sharing(shared)
     if isinstance(source, (str, os.PathLike)):
         source = os.fsdecode(source)
         head, size_bytes = _head_of(source)
@@ -82,6 +91,8 @@ def load_unsigned(
             from edgeward.engines.foreign_file import PACKAGE
 
             raise BadInput(f'model file "{source}": expected a bare model, got {PACKAGE}')
+    elif weights is not None:
+        raise BadInput("shared: expected the path of a model to share, got bytes")
     else:
         try:
             content = memoryview(source).cast("B")
@@ -89,7 +100,8 @@ def load_unsigned(
             kind = type(source).__name__
             raise BadInput(f"model: expected a path or contiguous bytes, got {kind}") from None
         head, size_bytes = bytes(content[:HEAD_BYTES]), len(content)
-    model = opened(partial(_core.open_model, source), head, size_bytes, engine, threads)
+    open_model = partial(_core.open_model, source, sharing=weights)
+    model = opened(open_model, head, size_bytes, engine, threads)
     if capture is not None:
         name = os.path.basename(source) if isinstance(source, str) else ""
         capture.attach(model, name=name)

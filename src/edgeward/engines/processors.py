@@ -6,6 +6,13 @@ from collections.abc import Iterable
 
 from edgeward.engines.text import text_of
 
+# Of x86, then of ARM and RISC-V. Others, such as the frequency, change from moment to moment.
+_MODEL_FIELDS = (
+    "vendor_id", "cpu family", "model", "model name", "stepping", "cache size", "flags",
+    "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features",
+    "isa", "uarch",
+)  # fmt: skip
+
 
 def usable_cpus() -> int:
     """How many processors this process may keep busy, by its affinity and its cgroup's quota."""
@@ -59,6 +66,12 @@ def cpuinfo() -> dict[str, str]:
         return {}
     fields = [line.partition(":") for line in head.split("\n\n", 1)[0].splitlines()]
     return {key.strip(): value.strip() for key, _, value in fields}
+
+
+def processor() -> str:
+    """What tells the first processor from those for which an engine may pack weights otherwise."""
+    cpu = cpuinfo()
+    return "\n".join(f"{key}: {cpu[key]}" for key in _MODEL_FIELDS if key in cpu)
 
 
 def cpu_flags() -> str:

@@ -1,0 +1,68 @@
+"""Where the processes of this user keep packed weights, of which they map one copy."""
+
+import contextlib
+import os
+import stat
+
+from edgeward import _core
+from edgeward.engines.processors import processor
+from edgeward.errors import BadInput
+from edgeward.paths import PathLike
+
+VARIABLE = "EDGEWARD_WEIGHTS"
+SHARED_MEMORY = "/dev/shm"
+
+
+def sharing(shared: bool | PathLike) -> _core.Sharing | None:
+    """For load_unsigned's argument `shared`; None when nothing is shared.
+
+    Makes the directory that it names, or for True that of $EDGEWARD_WEIGHTS or of this user in
+    memory. Raises OSError, BadInput for one that others than this user may enter; where that is the
+    one in memory, nothing is shared.
+    """
+    if not isinstance(shared, bool | str | os.PathLike):
+        raise BadInput(f"shared: expected True, False or a directory, got {shared!r}")
+    if shared is False:
+        return None
+    named = os.environ.get(VARIABLE) if isinstance(shared, bool) else os.fsdecode(shared)
+    if named:
+        make_directory(named)
+        return _core.Sharing.at(named, processor())
+    directory = directory_in_memory()
+    try:
+        make_directory(os.path.dirname(directory))
+        make_directory(directory)
+    except (OSError, BadInput):  # another user may have taken the name
+        return None
+    return _core.Sharing.at(directory, processor())
+
+
+def directory_in_memory() -> str:
+    """Below the run-time directory of this user's session, else below /dev/shm. Creates nothing."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(runtime) and os.path.isdir(runtime):
+        return os.path.join(runtime, "edgeward", "weights")
+    return os.path.join(SHARED_MEMORY, f"edgeward-{os.geteuid()}", "weights")
+
+
+def make_directory(path: str) -> None:
+    """Create the directory for this user alone, if there is none.
+
+    Raises OSError, BadInput for one that others than this user may enter.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    facts = os.lstat(path)
+    mode = stat.S_IMODE(facts.st_mode)
+    if not stat.S_ISDIR(facts.st_mode):
+        got = "no directory"
+    elif facts.st_uid != os.geteuid():
+        got = f"one of user {facts.st_uid}"
+    elif mode & 0o077:
+        got = f"mode {mode:04o}"
+    else:
+        return
+    raise BadInput(
+        f'shared weights "{path}": expected a directory of this user\'s own with mode 0700, '
+        f"got {got}"
+    )
