@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from models import onnx_models, tflite_models
+from models.tflite_writer import Op, Subgraph, Tensor, constant
+from models.tflite_writer import model as tflite_file
 from PIL import Image
 
 import edgeward
@@ -754,6 +756,23 @@ def test_predict_gives_what_the_library_gives(run, files):
         assert sorted(outputs.files) == ["p", "s"]
         assert np.array_equal(outputs["s"], LEFT + RIGHT)
         assert np.array_equal(outputs["p"], LEFT * RIGHT)
+
+
+def test_a_model_without_inputs_needs_no_files(run, files):
+    graph = Subgraph(
+        [constant("a", LEFT), constant("b", RIGHT), Tensor("s", "float32", LEFT.shape)],
+        [Op("ADD", ["a", "b"], ["s"])],
+        [],
+        ["s"],
+    )
+    (files / "constant.tflite").write_bytes(tflite_file([graph]))
+    document = one_document(run("predict", "constant.tflite", "--json"))
+    assert document["outputs"]["s"]["values"] == (LEFT + RIGHT).tolist()
+    done = run("predict", "digits.tflite")
+    assert (done.returncode, last_line(done)) == (
+        2,
+        'edgeward: bad_input: input "image": expected an array, got none (inputs are "image")',
+    )
 
 
 def test_one_output_is_written_as_an_array(run, files):

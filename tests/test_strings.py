@@ -219,8 +219,8 @@ REFUSED = {
     "nothing": (["a", "b", None], "element [2]: expected str or bytes, got NoneType"),
     "a list in a list": (["a", ["b"]], "element [1]: expected str or bytes, got list"),
     "a lone surrogate": (["\ud800"], "element [0]: expected text that UTF-8 has"),
-    "two dimensions": ([["a"]], "expected string [-1], got object [1, 1]"),
-    "one string": ("a", "expected string [-1], got object []"),
+    "two dimensions": ([["a"]], "expected string [-1], got string [1, 1]"),
+    "one string": ("a", "expected string [-1], got string []"),
     "numbers": (np.zeros(3), "expected string [-1], got float64 [3]"),
     "dates": (np.array(["2020"], "M8"), "got datetime64[Y] [1]"),
     "an object": (object(), "got a object, which is no array"),
@@ -246,6 +246,11 @@ def test_the_index_of_an_element_has_every_dimension(load):
     words: list[Any] = [["a", "b"], ["c", 4], ["d", "e"]]
     with pytest.raises(ew.BadInput, match=r'input "b": element \[1, 1\]: .*got int'):
         load(concat()).predict([["a", "b"]] * 3, words)
+
+
+def test_strings_of_another_shape_are_told_as_strings(load):
+    with pytest.raises(ew.BadInput, match=r"expected string \[-?\d+\], got string \[1, 1\]"):
+        load(echo()).predict([["a"]])
 
 
 def test_what_numpy_cannot_read_is_refused_with_its_reason(load):

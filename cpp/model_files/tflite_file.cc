@@ -648,6 +648,7 @@ class Reader {
     std::unordered_map<uint32_t, uint32_t> positions;
     for (uint32_t i = 0; i < list.size(); ++i) positions.emplace(static_cast<uint32_t>(list[i]), i);
     std::vector<std::pair<uint32_t, TfliteTensor>> sorted;
+    std::unordered_set<uint32_t> named;
     for (uint32_t i = 0; i < maps.size(); ++i) {
       const auto tensor = maps[i].scalar<uint32_t>(schema::tensor_map::tensor_index, 0);
       const auto position = positions.find(tensor);
@@ -658,6 +659,11 @@ class Reader {
       std::string name(maps[i].string(schema::tensor_map::name));
       if (name.empty()) refuse(where, ": ", what, " ", i, " has no name");
       sorted.emplace_back(position->second, endpoint(where, what, subgraph_index, tensor, std::move(name)));
+      named.insert(tensor);
+    }
+    // An input without a name could not be set: kernels would read what its memory holds.
+    for (const auto& [tensor, position] : positions) {
+      if (!named.contains(tensor)) refuse(where, ": ", what, " ", position, ", tensor ", tensor, ", has no name");
     }
     std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     std::vector<TfliteTensor> tensors;

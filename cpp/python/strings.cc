@@ -106,8 +106,7 @@ py::tuple dims_of(const Shape& shape) {
 Strings strings_from(py::handle object, const TensorSpec& spec) {
   const py::array objects = objects_of(object, spec);
   const auto rank = static_cast<size_t>(objects.ndim());
-  if (spec.shape.is_unknown() ? rank > Shape::kMaxRank : rank != spec.shape.rank())
-    refuse(spec, py::str(objects.dtype()).cast<std::string>() + " " + shape_text(objects));
+  if (rank > Shape::kMaxRank) refuse(spec, "an array " + shape_text(objects));
   const std::vector<int64_t> dims(objects.shape(), objects.shape() + objects.ndim());
   const Shape shape{std::span(dims)};
   const auto count = static_cast<size_t>(objects.size());
@@ -120,6 +119,7 @@ Strings strings_from(py::handle object, const TensorSpec& spec) {
     strings.push_back(bytes_of(elements[i], spec, shape, i));
     text_bytes += strings.back().size();
   }
+  if (!spec.shape.is_unknown() && rank != spec.shape.rank()) refuse(spec, "string " + shape_text(objects));
   const auto size = string_block_bytes(count, text_bytes);
   if (!size) {
     throw Error(Code::bad_input, "input \"", spec.name, "\": expected strings that fit 2^31 bytes, got ", text_bytes,

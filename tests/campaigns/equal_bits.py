@@ -22,7 +22,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -263,10 +262,13 @@ def preload() -> None:
     import edgeward  # noqa: F401
 
 
-def files(paths: Iterable[Path]) -> Iterable[tuple[str, bytes]]:
-    for path in paths:
-        for file in sorted(path.rglob("*.tflite")) if path.is_dir() else [path]:
-            yield str(file), file.read_bytes()
+def files(paths: Iterable[Path]) -> dict[str, Callable[[], bytes]]:
+    """By its name, what reads each file."""
+    return {
+        str(file): file.read_bytes
+        for path in paths
+        for file in (sorted(path.rglob("*.tflite")) if path.is_dir() else [path])
+    }
 
 
 def reason(name: str) -> str:
@@ -281,18 +283,17 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="of these, one in so many")
     parser.add_argument("--json", action="store_true")
     choice = parser.parse_args()
-    if choice.paths:
-        pairs = files(choice.paths)
-    else:
-        pairs = ((name, make()) for name, make in single_operators.ALL.items())
+    makers = files(choice.paths) if choice.paths else single_operators.ALL
     preload()
     comparisons = []
-    chosen = (pair for pair in pairs if fnmatch(pair[0], choice.only))
-    for name, file in islice(chosen, 0, None, choice.every):
-        comparison = compare_in_child(name, file)
+    chosen = [name for name in makers if fnmatch(name, choice.only)][:: choice.every]
+    for done, name in enumerate(chosen):
+        print(f"\r{done}/{len(chosen)}", end="", file=sys.stderr, flush=True)
+        comparison = compare_in_child(name, makers[name]())
         comparisons.append(comparison)
         if comparison.verdict != Verdict.EQUAL and not choice.json:
-            print(f"{name}: {comparison.verdict}: {comparison.message}")
+            print(f"\r{name}: {comparison.verdict}: {comparison.message}", flush=True)
+    print(f"\r{len(chosen)}/{len(chosen)}", file=sys.stderr)
     counts = Counter(comparison.verdict for comparison in comparisons)
     unexpected = [
         comparison.name

@@ -39,6 +39,9 @@ def test_a_sample_of_the_generated_models_gives_equal_bits() -> None:
     report = json.loads(done.stdout)
     assert report["unexpected"] == []
     assert done.returncode == 0
+    assert (
+        f"{report['files']}/{report['files']}\n" in done.stderr
+    )  # text mode reads \r as a line end
     assert report["run_by_interpreter"] > 60
     assert report["verdicts"]["equal"] > 60
 

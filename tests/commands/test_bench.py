@@ -84,9 +84,10 @@ def test_the_document_is_complete_and_sane(model_path, name):
     assert all(throughput["per_s"] > 0 for throughput in part["throughput"])
 
 
-def test_a_peer_that_refuses_the_model_prints_nothing(tmp_path):
+@pytest.mark.parametrize("make", [stateful_models.ALL["lstm"], tflite_models.sum_product])
+def test_peers_print_nothing_whether_they_run_or_refuse_the_model(make, tmp_path):
     path = tmp_path / "model.tflite"
-    path.write_bytes(stateful_models.ALL["lstm"]())
+    path.write_bytes(make())
     done = run_bench(str(path), "--vs")
     lines = done.stderr.splitlines()
     assert (done.returncode, [line for line in lines if not line.startswith("bench: ")]) == (0, [])

@@ -29,8 +29,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_argument(
         "inputs",
         metavar="INPUT",
-        nargs="+",
-        help="FILE or NAME=FILE: .npy, .npz, a picture, or raw bytes in .bin or .raw",
+        nargs="*",
+        help="FILE or NAME=FILE: .npy, .npz, a picture, or raw bytes in .bin or .raw; "
+        "none for a model without inputs",
     )
     add_argument("-o", "--output", metavar="OUT", type=Path, help="a .npz or .npy file")
     add_engine(parser, "the one for this kind of file")

@@ -6,6 +6,7 @@ beforehand, buffers are created once. A package is imported when one of its ways
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import math
 import os
@@ -33,9 +34,12 @@ class Task(NamedTuple):
 def ways(engine: str, task: Task) -> tuple[list[Way], dict[str, str]]:
     """The engine's own ways to run this model; and for each that fails, the reason by name.
 
-    What the packages print meanwhile is left out, unless EDGEWARD_ENGINE_LOG=1 asks for it: for a
-    program of one thread, since standard error is switched off for all of it.
+    What the packages print meanwhile and when the program ends is left out, unless
+    EDGEWARD_ENGINE_LOG=1 asks for it: for a program of one thread, since standard error is switched
+    off for all of it.
     """
+    if not shows_log():
+        atexit.register(switch_off)  # LiteRT's own objects are static: they end after everything
     able: list[Way] = []
     failures: dict[str, str] = {}
     for name, make in PEERS[engine].items():
@@ -51,17 +55,22 @@ def ways(engine: str, task: Task) -> tuple[list[Way], dict[str, str]]:
     return able, failures
 
 
+def switch_off() -> None:
+    """Nothing that this process writes to standard error is seen from now on."""
+    sys.stderr.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
 @contextmanager
 def silenced() -> Iterator[None]:
     """Standard error is switched off inside, unless EDGEWARD_ENGINE_LOG=1."""
     if shows_log():
         yield
         return
-    sys.stderr.flush()
     usual = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+    switch_off()
     try:
         yield
     finally:

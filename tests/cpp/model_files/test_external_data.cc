@@ -60,12 +60,21 @@ TEST_CASE("a model and its data may both be links into one folder") {
 TEST_CASE("no name leads out of the model's folder") {
   Folder folder;
   fs::create_symlink("../secret", folder.root / "model/out");
-  fs::create_symlink("..", folder.root / "model/up");
   const std::string absolute = (folder.root / "secret").string();
-  for (const std::string& name : {std::string("../secret"), absolute, std::string("out"), std::string("up/secret"),
-                                  std::string("."), std::string(".."), std::string("./a.data"), std::string("")}) {
+  for (const std::string& name : {std::string("../secret"), absolute, std::string("out"), std::string("."),
+                                  std::string(".."), std::string("a/../../secret"), std::string("")}) {
     CAPTURE(name);
     check_refusal(Code::malformed_model, {"model.onnx", "external data", "expected"}, [&] { folder.read({name}); });
+  }
+}
+
+TEST_CASE("a file below the model's folder is not supported, even where a link leads out") {
+  Folder folder;
+  fs::create_symlink("..", folder.root / "model/up");
+  for (const std::string name : {"./a.data", "up/secret", "below/a.data"}) {
+    CAPTURE(name);
+    check_refusal(Code::unsupported_model, {"model.onnx", "a file beside it, got \"" + name + "\"", "a name alone"},
+                  [&] { folder.read({name}); });
   }
 }
 

@@ -273,6 +273,13 @@ TEST_CASE("names and types of inputs and outputs can be handed out") {
              with_signatures({signature("run", {map_entry("a", 0)}, {map_entry("c", 2)})}));
   check_edit(Code::malformed_model, {"signature \"run\"", "input 1 is tensor 2"}, sum,
              with_signatures({signature("run", {map_entry("a", 0), map_entry("b", 2)}, {map_entry("c", 2)})}));
+  check_edit(Code::malformed_model, {"signature \"run\": input 1, tensor 1, has no name"}, sum,
+             with_signatures({signature("run", {map_entry("a", 0), map_entry("b", 0)}, {map_entry("c", 2)})}));
+  FlatNode two_outputs = sum;
+  set(subgraph_of(two_outputs), vector<int32_t>(schema::subgraph::outputs, {2, 1}));
+  check_edit(Code::malformed_model, {"signature \"run\": output 1, tensor 1, has no name"}, two_outputs,
+             with_signatures(
+                 {signature("run", {map_entry("a", 0), map_entry("b", 1)}, {map_entry("c", 2), map_entry("d", 2)})}));
   FlatNode elsewhere = good;
   set(elsewhere, scalar<uint32_t>(schema::signature::subgraph_index, 3));
   check_edit(Code::malformed_model, {"signature \"run\": subgraph 3"}, sum, with_signatures({elsewhere}));
