@@ -5,11 +5,14 @@
 #include <bit>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <map>
 #include <mutex>
 #include <set>
+#include <thread>
 
 #include "bytes/bytes.h"
+#include "engines/compiled_pool.h"
 #include "engines/element_type.h"
 #include "engines/handle.h"
 #include "engines/lacking_operator.h"
@@ -261,6 +264,8 @@ struct Weights {
   Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count, EngineLog shown,
           bool may_share);
   void read_signature(size_t index, const TfliteFile& facts);
+  // Whether it has weights for itself that are shared since.
+  bool is_outdated(const Compiled& compiled) const { return compiled.cache == nullptr && pack.exists(); }
 
   const Api& api;
   bool is_stateful;
@@ -279,6 +284,9 @@ struct Weights {
   std::vector<std::vector<Alias>> output_aliases;  // by signature
   std::vector<State> states;  // of each signature; empty when there is none, or none can be reached
   mutable SharedPack pack;
+  mutable std::atomic<bool> has_compiled{false};  // for a session: a second compiled model shares its weights
+  // What sessions of each signature borrow; null where each has a compiled model of its own. Ends before the model.
+  std::vector<std::unique_ptr<CompiledPool>> pools;
 };
 
 int severity(EngineLog log) { return log == EngineLog::shown ? kLogInformation : kLogNothing; }
@@ -439,6 +447,8 @@ class LitertSession final : public EngineSession {
  public:
   LitertSession(std::shared_ptr<const Weights> weights, size_t signature_index, Profiling profiling);
 
+  ~LitertSession() override;
+
   void resize(std::span<const Shape> input_shapes) override;
   Shape output_shape(size_t index) const override { return output_shapes_[index]; }
   Binding bind(Side side, size_t index, const TensorView& view) override;
@@ -446,30 +456,34 @@ class LitertSession final : public EngineSession {
   void run(std::span<const Binding> inputs, std::span<Binding> outputs) override;
   TensorView view(Binding, Block&) const override;
   void reset() override;
-  bool is_outdated() const override { return cache_ == nullptr && weights_->pack.exists() && !weights_->is_stateful; }
+  bool is_outdated() const override {
+    return !is_pooled_ && weights_->is_outdated(compiled_) && !weights_->is_stateful;
+  }
 
   // Nodes that the engine's own kernels ran since the profiler was started; -1 when the library does not report them.
   void start_profiler();
   int64_t fallback_count() const;
 
  private:
+  class Loan;  // of a compiled model, in compiled_, from the pool
+
+  void leave_pool();
   std::vector<Shape> read_output_shapes();
   void prove_output_shapes();
   const std::vector<Alias>& aliases() const { return weights_->output_aliases[signature_index_]; }
   Status run_with_aliases(std::span<const Binding> inputs, std::span<const Binding> outputs);
-  void resize_inputs();
   Handle make_buffer(const TensorView& view) const;
   void make_variables();
   void clear_variables();
   Status run_signature(size_t index, std::span<const Binding> inputs, std::span<Binding> outputs);
-  std::string take_words();
 
   std::shared_ptr<const Weights> weights_;
   size_t signature_index_;
   Profiling profiling_;
   const State& state_;
-  std::shared_ptr<const WeightCache> cache_;  // that `compiled_` may map; null when there was none
-  Owned compiled_;
+  CompiledPool* pool_;  // null: the session has a compiled model of its own
+  bool is_pooled_;      // it borrows one for each run, and has none between
+  Compiled compiled_;
   std::vector<Shape> input_shapes_;
   std::vector<Shape> output_shapes_;
   bool is_proven_ = false;  // a run has left the output shapes as they were read before it
@@ -591,10 +605,104 @@ Handle compile(const Weights& weights, Profiling profiling, const WeightCache* c
   return nullptr;
 }
 
+// For a session; from the second on with the weights that all share.
+Compiled compile_for_session(const Weights& weights, Profiling profiling) {
+  if (profiling == Profiling::off && weights.has_compiled.exchange(true, std::memory_order_relaxed))
+    weights.pack.pack_once([&] { return packed(weights); });
+  std::shared_ptr<const WeightCache> cache = weights.pack.cache();
+  const Handle compiled = compile(weights, profiling, cache.get());
+  return {std::move(cache), Owned(compiled, weights.api.destroy_compiled_model)};
+}
+
+// What the library has kept of errors since the last call.
+std::string take_words(const Api& api, const Compiled& compiled) {
+  char* kept = nullptr;
+  if (api.error_messages == nullptr || api.clear_errors == nullptr) return "";
+  if (api.error_messages(compiled.model.get(), &kept) != 0 || kept == nullptr) return "";
+  const std::unique_ptr<char, void (*)(void*)> owner(kept, std::free);
+  (void)api.clear_errors(compiled.model.get());
+  return kept;
+}
+
+void resize_inputs(const Weights& weights, size_t signature_index, const Compiled& compiled,
+                   std::span<const Shape> shapes) {
+  const std::vector<TensorSpec>& specs = weights.signatures[signature_index].inputs;
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    if (!specs[i].shape.is_dynamic()) continue;
+    int dims[Shape::kMaxRank];
+    for (size_t axis = 0; axis < shapes[i].rank(); ++axis) {
+      if (shapes[i][axis] > INT32_MAX) {
+        throw Error(Code::bad_input, "input \"", specs[i].name, "\": expected dimensions below 2^31, got ",
+                    text(shapes[i]));
+      }
+      dims[axis] = static_cast<int>(shapes[i][axis]);
+    }
+    const Status status = weights.api.resize_input(compiled.model.get(), signature_index, i, dims, shapes[i].rank());
+    if (status != 0) {
+      throw Error(Code::engine_failed, "litert: input \"", specs[i].name, "\": expected to resize to ", text(shapes[i]),
+                  ", got status ", status, " (", status_name(status), ")",
+                  as_reason(take_words(weights.api, compiled)));
+    }
+  }
+}
+
+// Those that a session has first: 1 where the model leaves a dimension open.
+std::vector<Shape> first_shapes(const std::vector<TensorSpec>& inputs) {
+  std::vector<Shape> shapes;
+  for (const TensorSpec& spec : inputs) {
+    Shape& shape = shapes.emplace_back(spec.shape);
+    for (size_t axis = 0; axis < shape.rank(); ++axis) shape[axis] = shape[axis] < 0 ? 1 : shape[axis];
+  }
+  return shapes;
+}
+
+// Borrowed compiled models have the first shapes. Null where a run leaves something for the next, or where the file is
+// so small that compiled models take little.
+std::unique_ptr<CompiledPool> make_pool(const Weights& weights, size_t signature_index) {
+  const std::vector<TensorSpec>& inputs = weights.signatures[signature_index].inputs;
+  const bool is_unknown =
+      std::any_of(inputs.begin(), inputs.end(), [](const TensorSpec& spec) { return spec.shape.is_unknown(); });
+  if (weights.is_stateful || is_unknown || weights.copy.file.size_bytes() < kMinPackedBytes) return nullptr;
+  const auto make = [&weights, signature_index] {
+    Compiled compiled = compile_for_session(weights, Profiling::off);
+    resize_inputs(weights, signature_index, compiled, first_shapes(weights.signatures[signature_index].inputs));
+    return compiled;
+  };
+  const auto is_outdated = [&weights](const Compiled& compiled) { return weights.is_outdated(compiled); };
+  return std::make_unique<CompiledPool>(std::max(std::thread::hardware_concurrency(), 1U), make, is_outdated);
+}
+
+class LitertSession::Loan {
+ public:
+  explicit Loan(LitertSession& session) : session_(session), has_borrowed_(session.is_pooled_) {
+    if (has_borrowed_) session_.compiled_ = session_.pool_->borrow();
+  }
+  ~Loan() {
+    if (!has_borrowed_) return;
+    Compiled compiled(nullptr, Owned(nullptr, nullptr));
+    compiled = std::move(session_.compiled_);
+    if (std::uncaught_exceptions() == exception_count_) {
+      session_.pool_->give_back(std::move(compiled));
+    } else {
+      session_.pool_->give_nothing_back();
+    }
+  }
+  Loan(const Loan&) = delete;
+  Loan& operator=(const Loan&) = delete;
+
+ private:
+  LitertSession& session_;
+  const bool has_borrowed_;
+  const int exception_count_ = has_borrowed_ ? std::uncaught_exceptions() : 0;
+};
+
 LitertSession::LitertSession(std::shared_ptr<const Weights> weights, size_t signature_index, Profiling profiling)
     : weights_(std::move(weights)), signature_index_(signature_index), profiling_(profiling),
-      state_(weights_->states[signature_index]), cache_(weights_->pack.cache()),
-      compiled_(compile(*weights_, profiling, cache_.get()), weights_->api.destroy_compiled_model) {
+      state_(weights_->states[signature_index]),
+      pool_(profiling == Profiling::off ? weights_->pools[signature_index].get() : nullptr),
+      is_pooled_(pool_ != nullptr && pool_->try_join()),
+      compiled_(is_pooled_ ? Compiled(nullptr, Owned(nullptr, nullptr)) : compile_for_session(*weights_, profiling)) {
+  if (is_pooled_) return;  // another session was made so
   const Signature& signature = weights_->signatures[signature_index_];
   const auto is_dynamic = [](const TensorSpec& spec) { return spec.shape.is_dynamic(); };
   const auto is_open = [](const TensorSpec& spec) { return !spec.shape.is_unknown() && spec.shape.is_dynamic(); };
@@ -603,6 +711,20 @@ LitertSession::LitertSession(std::shared_ptr<const Weights> weights, size_t sign
     refuse_value_shapes("output \"" + output->name + "\"");
   }
   make_variables();
+}
+
+LitertSession::~LitertSession() {
+  if (is_pooled_) pool_->leave();
+}
+
+// For good: a session that changes its shapes would find other compiled models each time.
+void LitertSession::leave_pool() {
+  if (is_pooled_) {
+    is_pooled_ = false;
+    std::optional<Compiled> surplus = pool_->leave_with();
+    compiled_ = surplus ? std::move(*surplus) : compile_for_session(*weights_, profiling_);
+  }
+  pool_ = nullptr;
 }
 
 void LitertSession::make_variables() {
@@ -629,7 +751,7 @@ void LitertSession::start_profiler() {
   const Api& api = weights_->api;
   Handle profiler = nullptr;
   if (api.profiler == nullptr || api.start_profiler == nullptr) return;
-  check(api.profiler(compiled_.get(), &profiler), "reaching the profiler");
+  check(api.profiler(compiled_.model.get(), &profiler), "reaching the profiler");
   check(api.start_profiler(profiler), "starting the profiler");
 }
 
@@ -638,7 +760,8 @@ int64_t LitertSession::fallback_count() const {
   Handle profiler = nullptr;
   int count = 0;
   if (api.profiler == nullptr || api.event_count == nullptr || api.events == nullptr) return -1;
-  if (api.profiler(compiled_.get(), &profiler) != 0 || api.event_count(profiler, &count) != 0 || count < 1) return -1;
+  if (api.profiler(compiled_.model.get(), &profiler) != 0 || api.event_count(profiler, &count) != 0 || count < 1)
+    return -1;
   // Twice the room: a library with larger events than these stays inside it, and is detected by their contents.
   std::vector<ProfilerEvent> events(static_cast<size_t>(count) * 2);
   if (api.events(profiler, count, events.data()) != 0) return -1;
@@ -652,32 +775,17 @@ int64_t LitertSession::fallback_count() const {
 }
 
 void LitertSession::resize(std::span<const Shape> input_shapes) {
+  const auto first = first_shapes(weights_->signatures[signature_index_].inputs);
+  if (pool_ != nullptr && !std::equal(first.begin(), first.end(), input_shapes.begin(), input_shapes.end()))
+    leave_pool();
   input_shapes_.assign(input_shapes.begin(), input_shapes.end());
-  resize_inputs();
-  output_shapes_ = read_output_shapes();
   is_proven_ = false;
-}
-
-void LitertSession::resize_inputs() {
-  const std::vector<TensorSpec>& specs = weights_->signatures[signature_index_].inputs;
-  for (size_t i = 0; i < input_shapes_.size(); ++i) {
-    if (!specs[i].shape.is_dynamic()) continue;
-    int dims[Shape::kMaxRank];
-    for (size_t axis = 0; axis < input_shapes_[i].rank(); ++axis) {
-      if (input_shapes_[i][axis] > INT32_MAX) {
-        throw Error(Code::bad_input, "input \"", specs[i].name, "\": expected dimensions below 2^31, got ",
-                    text(input_shapes_[i]));
-      }
-      dims[axis] = static_cast<int>(input_shapes_[i][axis]);
-    }
-    const Status status =
-        weights_->api.resize_input(compiled_.get(), signature_index_, i, dims, input_shapes_[i].rank());
-    if (status != 0) {
-      throw Error(Code::engine_failed, "litert: input \"", specs[i].name, "\": expected to resize to ",
-                  text(input_shapes_[i]), ", got status ", status, " (", status_name(status), ")",
-                  as_reason(take_words()));
-    }
-  }
+  const Loan loan(*this);
+  if (!is_pooled_) resize_inputs(*weights_, signature_index_, compiled_, input_shapes_);
+  output_shapes_ = read_output_shapes();
+  if (pool_ == nullptr || is_pooled_) return;
+  pool_->join_with(std::move(compiled_));
+  is_pooled_ = true;
 }
 
 std::vector<Shape> LitertSession::read_output_shapes() {
@@ -685,8 +793,8 @@ std::vector<Shape> LitertSession::read_output_shapes() {
   if (specs.empty()) return {};  // the library has no layouts to give, and says that something is invalid
   std::vector<Layout> layouts(specs.size());
   const Status status =
-      weights_->api.output_layouts(compiled_.get(), signature_index_, layouts.size(), layouts.data(), true);
-  if (status != 0) check(status, "reading output shapes", take_words());
+      weights_->api.output_layouts(compiled_.model.get(), signature_index_, layouts.size(), layouts.data(), true);
+  if (status != 0) check(status, "reading output shapes", take_words(weights_->api, compiled_));
   std::vector<Shape> shapes;
   for (size_t i = 0; i < layouts.size(); ++i) {
     if (layouts[i].rank > Shape::kMaxRank) {
@@ -706,7 +814,7 @@ void LitertSession::prove_output_shapes() {
   is_proven_ = layouts.empty();
   if (is_proven_) return;
   const Status status =
-      weights_->api.output_layouts(compiled_.get(), signature_index_, layouts.size(), layouts.data(), true);
+      weights_->api.output_layouts(compiled_.model.get(), signature_index_, layouts.size(), layouts.data(), true);
   if (status != 0 || read_output_shapes() != output_shapes_) {
     refuse_value_shapes("output \"" + weights_->signatures[signature_index_].outputs[0].name + "\"");
   }
@@ -745,8 +853,8 @@ void LitertSession::release(Binding binding) noexcept {
 
 Status LitertSession::run_signature(size_t index, std::span<const Binding> inputs, std::span<Binding> outputs) {
   // The library's parameter is not const, but the array is not written.
-  return weights_->api.run(compiled_.get(), index, inputs.size(), const_cast<Handle*>(inputs.data()), outputs.size(),
-                           outputs.data());
+  return weights_->api.run(compiled_.model.get(), index, inputs.size(), const_cast<Handle*>(inputs.data()),
+                           outputs.size(), outputs.data());
 }
 
 // Gives the library one memory for each tensor, and copies it to where else the tensor is wanted.
@@ -765,6 +873,7 @@ Status LitertSession::run_with_aliases(std::span<const Binding> inputs, std::spa
 }
 
 void LitertSession::run(std::span<const Binding> inputs, std::span<Binding> outputs) {
+  const Loan loan(*this);
   has_run_ = true;
   if (!variables_.empty()) {
     all_inputs_.assign(inputs.begin(), inputs.end());
@@ -774,18 +883,7 @@ void LitertSession::run(std::span<const Binding> inputs, std::span<Binding> outp
   const Status status =
       aliases().empty() ? run_signature(signature_index_, inputs, outputs) : run_with_aliases(inputs, outputs);
   if (!is_proven_) prove_output_shapes();
-  if (status != 0) check(status, "running", take_words());
-}
-
-// What the library has kept of errors since the last call.
-std::string LitertSession::take_words() {
-  const Api& api = weights_->api;
-  char* kept = nullptr;
-  if (api.error_messages == nullptr || api.clear_errors == nullptr) return "";
-  if (api.error_messages(compiled_.get(), &kept) != 0 || kept == nullptr) return "";
-  const std::unique_ptr<char, void (*)(void*)> owner(kept, std::free);
-  (void)api.clear_errors(compiled_.get());
-  return kept;
+  if (status != 0) check(status, "running", take_words(weights_->api, compiled_));
 }
 
 // What lasts from run to run is in memory of ours, or is assigned anew by a subgraph; otherwise in the compiled model,
@@ -797,11 +895,8 @@ void LitertSession::reset() {
     for (const size_t initializer : state_.initializers)
       check(run_signature(initializer, {}, {}), "assigning first values");
   } else {
-    weights_->pack.pack_once([&] { return packed(*weights_); });
-    std::shared_ptr<const WeightCache> cache = weights_->pack.cache();
-    compiled_ = Owned(compile(*weights_, profiling_, cache.get()), weights_->api.destroy_compiled_model);
-    cache_ = std::move(cache);  // after what maps the old one has gone
-    resize_inputs();
+    compiled_ = compile_for_session(*weights_, profiling_);
+    resize_inputs(*weights_, signature_index_, compiled_, input_shapes_);
     read_output_shapes();
   }
   has_run_ = false;
@@ -839,15 +934,12 @@ class LitertEngine final : public Engine {
     return cache != nullptr && cache->is_file();
   }
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override {
-    if (!is_first_.exchange(false, std::memory_order_relaxed))
-      weights_->pack.pack_once([&] { return packed(*weights_); });
     return std::make_unique<LitertSession>(weights_, signature_index, Profiling::off);
   }
 
  private:
   std::shared_ptr<const Weights> weights_;
   std::string version_;
-  mutable std::atomic<bool> is_first_{true};  // of the sessions: a single one would share with nobody
 };
 
 // Compiles the model once more, with the profiler, and runs it on zeros: the library has no other way to report which
@@ -928,7 +1020,8 @@ std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::
   const Api& api = opened<Api>(library_path);
   const bool may_share =
       file.size_bytes() >= kMinPackedBytes && facts.is_pack_told_by_buffers && parse_version(version) >= kFirstWithPack;
-  auto weights = std::make_shared<const Weights>(api, std::move(file), facts, threads, log, may_share);
+  auto weights = std::make_shared<Weights>(api, std::move(file), facts, threads, log, may_share);
+  for (size_t i = 0; i < weights->signatures.size(); ++i) weights->pools.push_back(make_pool(*weights, i));
   share(*weights, version, sharing);
   return std::make_unique<LitertEngine>(std::move(weights), version);
 }

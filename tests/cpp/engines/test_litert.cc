@@ -93,6 +93,74 @@ TEST_CASE("each session has a compiled model of its own, and may outlive its eng
   second->resize({&shape, 1});
 }
 
+// Runs the session once, and returns whether it negates.
+bool negates(EngineSession& session, int64_t rows) {
+  const Block input = Block::zeroed(48);
+  const Block output = Block::zeroed(48);
+  *reinterpret_cast<float*>(input.data()) = 2.5F;
+  const Binding in = session.bind(Side::input, 0, view_of(input, rows));
+  Binding out = session.bind(Side::output, 0, view_of(output, rows));
+  const auto release = [&](Binding binding) { session.release(binding); };
+  const std::unique_ptr<void, decltype(release)> in_owner(in, release);
+  const std::unique_ptr<void, decltype(release)> out_owner(out, release);
+  session.run({&in, 1}, {&out, 1});
+  return *reinterpret_cast<const float*>(output.data()) == -2.5F;
+}
+
+TEST_CASE("sessions of the first shapes run on one compiled model, until one has other shapes") {
+  const LitertLibrary library;
+  auto engine = open_large();
+  const Shape one_row{1, 4};
+  const Shape two_rows{2, 4};
+  std::vector<std::unique_ptr<EngineSession>> sessions;
+  for (int i = 0; i < 3; ++i) {
+    sessions.push_back(engine->make_session(0));
+    sessions.back()->resize({&one_row, 1});
+    CHECK(sessions.back()->output_shape(0) == one_row);
+    CHECK(negates(*sessions.back(), 1));
+  }
+  for (const auto& session : sessions) CHECK(negates(*session, 1));
+  CHECK(library->compilations == 1);
+  CHECK(library->packs == 0);
+
+  sessions[0]->resize({&two_rows, 1});
+  CHECK(library->packs == 1);
+  CHECK(library->mapped == 1);
+  CHECK(negates(*sessions[0], 2));
+  CHECK(negates(*sessions[1], 1));
+  sessions[0]->resize({&one_row, 1});
+  CHECK(negates(*sessions[0], 1));
+  engine.reset();
+  for (const auto& session : sessions) CHECK(negates(*session, 1));
+  CHECK(library->mapped == 2);
+}
+
+TEST_CASE("a single session that changes its shapes keeps its compiled model") {
+  const LitertLibrary library;
+  const auto engine = open_large();
+  const auto session = engine->make_session(0);
+  for (const int64_t rows : {1, 2, 1, 3}) {
+    const Shape shape{rows, 4};
+    session->resize({&shape, 1});
+    CHECK(negates(*session, rows));
+  }
+  CHECK(library->compilations == 1);
+}
+
+TEST_CASE("a compiled model in which a run failed is not lent again") {
+  const LitertLibrary library;
+  const auto engine = open_large();
+  const Shape shape{1, 4};
+  const auto session = engine->make_session(0);
+  session->resize({&shape, 1});
+  library->run_status = 3;
+  check_refusal(Code::engine_failed, {"running"}, [&] { (void)negates(*session, 1); });
+  library->run_status = 0;
+  const int compilations = library->compilations;
+  CHECK(negates(*session, 1));
+  CHECK(library->compilations > compilations);
+}
+
 TEST_CASE("a status of the library is an error that names the doing and the status") {
   struct Row {
     std::atomic<int> FakeLitert::*where;
