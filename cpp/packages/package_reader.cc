@@ -232,6 +232,11 @@ Bytes PackageReader::checked_table(std::vector<std::byte>& table) const {
   return rows;
 }
 
+void PackageReader::check_table() const {
+  std::vector<std::byte> table;
+  checked_table(table);
+}
+
 void PackageReader::check_stored(int threads) const {
   std::vector<std::byte> table;
   const Bytes rows = checked_table(table);

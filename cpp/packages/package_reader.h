@@ -58,6 +58,10 @@ class PackageReader {
   // Requires that every stored chunk is the signed one. Needs no key. Throws Error(malformed_package) naming the chunk.
   void check_stored(int threads) const;
 
+  // Requires that the table of chunks is the signed one: step 7, which comes before a key is looked for. Throws
+  // Error(malformed_package).
+  void check_table() const;
+
   // The payload, verified and decrypted into pages of its own; secret pages when it is encrypted. `content_key` is null
   // when it is not. Throws Error(malformed_package), Error(wrong_key), Error(out_of_memory).
   Block open_payload(const Secret* content_key, int threads) const;

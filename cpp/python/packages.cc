@@ -468,6 +468,8 @@ void bind_package(py::module_& module) {
       .def("require_allowed", &PackageReader::require_allowed, py::arg("root"), py::arg("policy"),
            py::call_guard<Unlocked>(),
            "Whether keys of `root` have signed it and it may run here, asked once more. Raises as verified does.")
+      .def("check_table", &PackageReader::check_table, py::call_guard<Unlocked>(),
+           "Whether the table of chunks is the signed one, which is asked before a key. Raises MalformedPackage.")
       .def("check_stored", &PackageReader::check_stored, py::arg("threads"), py::call_guard<Unlocked>(),
            "Whether every stored byte is the signed one; needs no key. Raises MalformedPackage.")
       .def(

@@ -16,19 +16,11 @@ from __future__ import annotations
 import argparse
 import base64
 import copy
-import enum
 import json
-import mmap
-import os
 import random
-import resource
-import signal
 import struct
 import sys
-import time
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from models import network as nets
 from models import tflite_models
+from trials import Verdict, campaign, shown
 
 import edgeward as ew
 from edgeward import _core
@@ -47,9 +40,6 @@ from edgeward.packages.calibration import calibrated
 from edgeward.packages.expectation import expected
 from edgeward.packages.reference_statistics import ReferenceStatistics
 
-TIME_LIMIT_S = 20
-MEMORY_BYTES = 1 << 30  # beyond what the process has before the first document
-BATCH = 20_000
 JUDGED = 8  # one of so many documents that were read judges a window
 CHANGES = (1, 1, 1, 2, 2, 3, 6)  # of a document
 TEXT_SHARE = 0.15  # of documents that are damaged as text
@@ -65,20 +55,6 @@ TOKENS = (
     b'"version": 1,', b'"version": 2,', b'"thresholds": null,', b'"sample_count": 1,', b"e", b".",
 )  # fmt: skip
 REFUSALS = "package: reference.json: expected"
-
-
-class Verdict(enum.IntEnum):
-    """What became of a damaged document."""
-
-    UNTRIED = 0
-    READ = 1
-    REFUSED = 2
-    OTHER_ERROR = 3  # or what was read cannot be used
-    DEATH = 4
-    HANG = 5
-
-
-FINDINGS = (Verdict.OTHER_ERROR, Verdict.DEATH, Verdict.HANG)
 
 
 class Seed(NamedTuple):
@@ -289,66 +265,8 @@ def tried(seed: int, index: int) -> Verdict:
     try:
         said = outcome(start, data, index % JUDGED == 0)
     except Exception:
-        return Verdict.OTHER_ERROR
+        return Verdict.WRONG
     return Verdict.READ if said == "read" else Verdict.REFUSED
-
-
-# --- many ---------------------------------------------------------------------------------------
-
-
-class Campaign(NamedTuple):
-    counts: Counter[Verdict]
-    findings: dict[int, Verdict]  # by index
-
-
-def campaign(
-    seed: int,
-    indices: range,
-    run: Callable[[int, int], Verdict] = tried,
-    progress: Callable[[int, int], None] = lambda done, finding_count: None,
-) -> Campaign:
-    """Tries every document of `indices` with `run`, in children one after the other."""
-    seeds()  # made once, and inherited
-    total = Campaign(Counter(), {})
-    done = 0
-    while done < len(indices):
-        batch = indices[done : done + BATCH]
-        record = mmap.mmap(-1, len(batch))
-        child = os.fork()
-        if child == 0:
-            run_batch(seed, batch, run, record)
-        status = os.waitpid(child, 0)[1]
-        verdicts = [Verdict(record[at]) for at in range(len(batch))]
-        if Verdict.UNTRIED in verdicts:
-            at = verdicts.index(Verdict.UNTRIED)
-            is_late = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
-            verdicts[at:] = [Verdict.HANG if is_late else Verdict.DEATH]
-        for index, verdict in zip(batch, verdicts, strict=False):
-            total.counts[verdict] += 1
-            if verdict in FINDINGS:
-                total.findings[index] = verdict
-        done += len(verdicts)
-        progress(done, len(total.findings))
-    return total
-
-
-def run_batch(
-    seed: int, batch: range, run: Callable[[int, int], Verdict], record: mmap.mmap
-) -> None:
-    """What a child does: never returns. Past the time limit the kernel ends it with SIGALRM."""
-    (pages,) = Path("/proc/self/statm").read_text().split()[:1]
-    most = int(pages) * mmap.PAGESIZE + MEMORY_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    warnings.simplefilter("error")
-    for at, index in enumerate(batch):
-        signal.alarm(TIME_LIMIT_S)
-        try:
-            record[at] = run(seed, index)
-        except BaseException:
-            os._exit(1)
-    os._exit(0)
 
 
 def main() -> int:
@@ -357,19 +275,9 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="index of the first document")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    begin = time.monotonic()
-
-    def progress(done: int, finding_count: int) -> None:
-        rate = done / (time.monotonic() - begin)
-        text = f"{done:,} of {args.count:,}, {finding_count} findings, {rate:,.0f} a second"
-        print(f"\r{text}", end="", file=sys.stderr, flush=True)
-
-    indices = range(args.first, args.first + args.count)
-    total = campaign(args.seed, indices, progress=progress)
-    print(file=sys.stderr)
-    report = {verdict.name.lower(): total.counts[verdict] for verdict in Verdict if verdict}
-    report |= {"findings": {index: verdict.name for index, verdict in total.findings.items()}}
-    print(json.dumps(vars(args) | report, indent=1))
+    seeds()  # made once, and inherited
+    total = campaign(args.seed, range(args.first, args.first + args.count), tried, shown)
+    print(json.dumps(vars(args) | total.report(), indent=1))
     return 1 if total.findings else 0
 
 

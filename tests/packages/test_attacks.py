@@ -546,6 +546,17 @@ LARGE_MODEL = tflite_models.add(ADDEND.shape)
 LARGE_MODELS = (LARGE_MODEL, LARGE_MODEL.replace(ADDEND.tobytes(), (-ADDEND).tobytes()))
 
 
+def test_another_table_is_refused_before_a_key_is_looked_for(tmp_path, device):
+    """The order of package-format 7: what fails first is what is said."""
+    path = seal(tmp_path / "1.ewp", encrypt_to=[DEVICE.public])
+    content = bytearray(path.read_bytes())
+    content[64 + struct.unpack_from("<I", content, 12)[0] + 16 * 144] ^= 1
+    path.write_bytes(content)
+    wraps_of(path).unlink()
+    with pytest.raises(MalformedPackage, match="expected the table that was signed, got another"):
+        run(path, device)
+
+
 @pytest.mark.parametrize("encrypt_to", [(), (DEVICE.public,)], ids=["signed", "encrypted"])
 def test_mix_and_match(tmp_path, device, encrypt_to):
     """Head, signatures, table, chunks, members and wraps of two genuine packages, mixed."""

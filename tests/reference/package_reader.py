@@ -193,7 +193,7 @@ class Root:
         self.keys: dict[bytes, tuple[int, bytes]] = {}
         for entry in listed(document["keys"], 0, 64):
             key = fields(entry, {"id", "alg", "pub"})
-            require(key["alg"] in ALGORITHMS, "malformed_root", f"algorithm {key['alg']!r}")
+            require(key["alg"] in list(ALGORITHMS), "malformed_root", f"algorithm {key['alg']!r}")
             algorithm, public = ALGORITHMS[key["alg"]], from_base64(key["pub"])
             require(len(public) == KEY_BYTES[algorithm], "malformed_root", "length of a key")
             name = hex_id(key["id"])
@@ -334,8 +334,7 @@ def read_package(path: Path, wraps_path: Path, root: Root, device: Device) -> di
     epochs = {facts.release >> 48, facts.least >> 48}  # 6
     require(epochs == {root.epoch}, "rollback_refused", "epoch")
     require(facts.release >= device.floor, "rollback_refused", "floor")
-    target = text(body[288:320], TARGET, "malformed_package")
-    require(target in ("any", device.target), "wrong_target", target)
+    require(facts.target in ("any", device.target), "wrong_target", facts.target)
     binding = body[416:448]
     require(not any(binding) or binding == device.id, "wrong_target", "binding")
     is_current = facts.hard_expiry == 0 or device.now_s < facts.hard_expiry
@@ -392,6 +391,7 @@ class Facts(NamedTuple):
     release: int
     least: int
     hard_expiry: int
+    target: str
     members: list[tuple[str, int, int, bytes]]
 
 
@@ -421,6 +421,7 @@ def parse_body(body: bytes, minor: int, file_length: int) -> Facts:
     malformed(zero == 0 and metadata_bytes <= 2**20, "metadata")
     malformed(flags or not any(body[128:192]), "salt and commitment")
     text(body[256:288], VERSION, "malformed_package")
+    target = text(body[288:320], TARGET, "malformed_package")
     malformed(not any(body[352:416]), "reserved bytes")
 
     malformed(1 <= member_count <= 256, "member count")
@@ -446,8 +447,9 @@ def parse_body(body: bytes, minor: int, file_length: int) -> Facts:
         raise Refused("malformed_package", "metadata") from None
     malformed(not any(body[metadata_at + metadata_bytes :]), "padding of the metadata")
     return Facts(
-        cipher, chunk, chunk_count, payload_at, payload, release, least, hard_expiry, members
-    )
+        cipher, chunk, chunk_count, payload_at, payload, release, least, hard_expiry, target,
+        members,
+    )  # fmt: skip
 
 
 # --- Key wraps: section 6 ----------------------------------------------------------------------

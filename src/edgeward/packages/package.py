@@ -279,6 +279,7 @@ class Package:
             return None
         if self._trust is None:
             raise BadInput(f"{self._where}: expected one that was verified, got one that was not")
+        self.core.check_table()  # package-format 7: step 7 comes before step 8
         if self._key is None:
             raise WrongKey(
                 f"{self._where}: expected this device's key, got none: looked for "

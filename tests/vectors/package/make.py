@@ -35,6 +35,8 @@ def seed(words: str) -> bytes:
 
 
 class Signer:
+    algorithm = 1
+
     def __init__(self, words: str) -> None:
         self._key = ed25519.Ed25519PrivateKey.from_private_bytes(seed(words))
         self.public = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -127,6 +129,8 @@ class Draft:
         self.signers = [PUBLISHER]
         self.content_key, self.salt = seed("edgeward test cek"), seed("edgeward test salt")
         self.gap = 0  # what lies between members
+        self.change_payload: Callable[[bytearray], None] = lambda payload: None
+        self.change_chunk: Callable[[bytearray], None] = lambda chunk: None  # before its hash
         self.change_body: Callable[[bytearray], None] = lambda body: None
         self.change_table: Callable[[bytearray], None] = lambda table: None
         self.change_file: Callable[[bytearray], None] = lambda file: None
@@ -140,6 +144,7 @@ class Draft:
                 name.encode(), kind, entry, 0, len(payload), len(content), sha256(content),
             )  # fmt: skip
             payload += content
+        self.change_payload(payload)
         size = 448 + len(rows) + -(-len(self.metadata) // 8) * 8
         count = -(-len(payload) // self.chunk_bytes)
         table_at = 64 + size + 2304
@@ -159,8 +164,10 @@ class Draft:
                 seal = (AESGCM if self.cipher == 1 else ChaCha20Poly1305)(key)
                 sealed = seal.encrypt(nonce, chunk, None)
                 chunk, tag = sealed[:-16], sealed[-16:]
-            table += sha256(chunk) + tag
-            stored += chunk
+            changed = bytearray(chunk)
+            self.change_chunk(changed)
+            table += sha256(bytes(changed)) + tag
+            stored += changed
         self.change_table(table)
         body = bytearray(
             struct.pack(
@@ -195,7 +202,7 @@ class Draft:
         self.change_body(body)
         signed = bytes(body)
         slots = b"".join(
-            struct.pack("<HHI32s64s40x", 1, 0, 64, signer.id,
+            struct.pack("<HHI32s64s40x", signer.algorithm, 0, 64, signer.id,
                         signer.sign("application/vnd.edgeward.ewp.body.v1", signed))
             for signer in self.signers
         )  # fmt: skip
@@ -204,7 +211,7 @@ class Draft:
                         0, payload_at + len(stored), sha256(signed))
         )  # fmt: skip
         file += signed + slots.ljust(2304, b"\0") + table
-        file += bytes(payload_at - len(file)) + stored
+        file += bytes(max(0, payload_at - len(file))) + stored
         self.change_file(file)
         return bytes(file)
 
