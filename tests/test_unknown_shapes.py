@@ -15,6 +15,7 @@ from models import onnx_models, tflite_models
 import edgeward as ew
 from edgeward.captures.column_names import require_columns
 from edgeward.inputs import samples, tensor_file
+from edgeward.inputs.picture_tensor import picture_tensor
 from edgeward.reports import inspection, package_report
 
 Load = Callable[..., ew.Model]
@@ -158,7 +159,7 @@ def test_files_for_an_input_of_unknown_shape_bring_their_own(tmp_path: Path) -> 
         tensor_file.read([str(raw)], [spec])
     assert tensor_file.read([str(raw)], [spec], None, (2, 3))["x"].shape == (2, 3)
     with pytest.raises(ew.BadInput, match="expected float32 of unknown shape, which has no place"):
-        tensor_file.picture_tensor(tmp_path / "x.png", spec)
+        picture_tensor(tmp_path / "x.png", spec)
     array = np.zeros((5, 2, 3), np.float32)
     assert [part.shape for part in samples.samples_of(raw, array, spec)] == [(2, 3)] * 5
     require_columns({"x": ["a", "b"], "y": ["a"]}, signatures)

@@ -240,6 +240,28 @@ void bind_origin(py::class_<PyModel>& model) {
       .def_property_readonly("labels", carried("labels"),
                              "The names of the classes, as its package has them; None without.")
       .def_property_readonly("card", carried("card"), "The model card of its package, in Markdown; None without.")
+      .def_property_readonly(
+          "recipe", carried("recipe"),
+          "How pictures and sounds become inputs, and which outputs are boxes, as its package says; None without. "
+          "Raises MalformedPackage, for a recipe of a later version too.")
+      .def(
+          "predict_picture",
+          [](const py::object& self, const py::object& picture) {
+            return py::module_::import("edgeward.inputs.prediction").attr("predict_picture")(self, picture);
+          },
+          py::arg("picture"),
+          "What predict gives for a picture: a path, the bytes of a file, or uint8 [height, width] or [height, width, "
+          "3] in RGB.\n\nIt is prepared by the package's recipe, else scaled and cropped to the input. For a model of "
+          "one input. Needs Pillow. Raises BadInput, OSError, and as predict.")
+      .def(
+          "predict_sound",
+          [](const py::object& self, const py::object& sound) {
+            return py::module_::import("edgeward.inputs.prediction").attr("predict_sound")(self, sound);
+          },
+          py::arg("sound"),
+          "What predict gives for a sound: a path, the bytes of a .wav file, or floats [frame] or [frame, channel] at "
+          "the recipe's rate.\n\nIt is prepared by the package's recipe. For a model of one input. Raises BadInput "
+          "without a recipe of sound, OSError, and as predict.")
       .def("read_member", &read_kept_member, py::arg("name"),
            "The bytes of a small member of its package, such as \"labels.txt\"; None without.");
 }

@@ -2,10 +2,8 @@
 
 import io
 import os
-import struct
 import sys
 import zipfile
-import zlib
 from typing import NamedTuple
 
 import hypothesis
@@ -15,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edgeward.errors import BadInput
-from edgeward.inputs.tensor_file import picture_axes, picture_tensor, read, write
+from edgeward.inputs.tensor_file import read, write
 
 
 class Spec(NamedTuple):
@@ -108,7 +106,7 @@ def test_raw_bytes_are_what_the_model_or_the_user_says(dtype, shape, spec, expec
         (["both.npz", "a=a.npy"], '^a.npy: expected one file for input "a", got a second$'),
         (["a=both.npz"], '^both.npz: expected one tensor for input "a", got an archive$'),
         (["c=a.npy"], '^c=a.npy: expected NAME=FILE with a name among "a", "b", or a file$'),
-        (["a.txt"], '^a.txt: expected .npy, .npz, .bin, .raw or a picture, got ".txt"$'),
+        (["a.txt"], '^a.txt: expected .npy, .npz, .bin, .raw, .wav or a picture, got ".txt"$'),
         (["b.raw"], r"^b.raw: expected 8 bytes for float32 \[2\], got 6;"),
         (["black.png"], r'^input "a": expected float32 \[2\], which has no place for a picture'),
     ],
@@ -154,191 +152,10 @@ def png(path, values):
     return path
 
 
-@pytest.mark.parametrize(
-    ("dtype", "expected"),
-    [
-        ("uint8", lambda values: values),
-        ("int8", lambda values: (values.astype(np.int16) - 128).astype(np.int8)),
-        ("float16", lambda values: (values / np.float32(255)).astype(np.float16)),
-        ("float32", lambda values: values / np.float32(255)),
-        ("float64", lambda values: (values / np.float32(255)).astype(np.float64)),
-    ],
-)
-def test_values_are_scaled_by_the_documented_rule(tmp_path, dtype, expected):
-    tensor = picture_tensor(png(tmp_path / "p.png", pixels()), Spec("x", dtype, (1, 4, 6, 3)))
-    same({"x": tensor}, {"x": expected(pixels()[np.newaxis])})
-
-
-@pytest.mark.parametrize(
-    ("shape", "axes"),
-    [
-        ((1, 4, 6, 3), "NHWC"),
-        ((-1, 4, 6, 1), "NHWC"),
-        ((1, 3, 4, 6), "NCHW"),
-        ((1, -1, -1, 3), "NHWC"),
-        ((4, 6, 3), "HWC"),
-        ((3, 4, 6), "CHW"),
-        ((1, 4, 6), "NHW"),
-        ((-1, 4, 6), "NHW"),
-        ((4, 6), "HW"),
-        ((2, 4, 6, 3), None),
-        ((1, 4, 6, 2), None),
-        ((2, 4, 6), None),
-        ((1, 10), None),
-        ((-1, 10), None),
-        ((10,), None),
-        ((), None),
-        ((1, 1, 4, 6, 3), None),
-    ],
-    ids=str,
-)
-def test_a_shape_says_where_a_picture_lies_in_it(shape, axes):
-    assert picture_axes(shape) == axes
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
-        ((1, 4, 6, 3), lambda values: values[np.newaxis]),
-        ((-1, -1, -1, 3), lambda values: values[np.newaxis]),
-        ((1, 3, 4, 6), lambda values: values.transpose(2, 0, 1)[np.newaxis]),
-        ((4, 6, 3), lambda values: values),
-        ((3, 4, 6), lambda values: values.transpose(2, 0, 1)),
-    ],
-    ids=["NHWC", "any NHWC", "NCHW", "HWC", "CHW"],
-)
-def test_channels_go_where_the_input_has_them(tmp_path, shape, expected):
-    tensor = picture_tensor(png(tmp_path / "p.png", pixels()), Spec("x", "uint8", shape))
-    same({"x": tensor}, {"x": expected(pixels())})
-    assert tensor.flags.c_contiguous
-
-
-@pytest.mark.parametrize(
-    "shape", [(1, 4, 6, 1), (1, 1, 4, 6), (1, 4, 6), (4, 6), (4, 6, 1)], ids=str
-)
-def test_a_grey_input_takes_a_grey_picture(tmp_path, shape):
-    grey = pixels(channels=1)
-    tensor = picture_tensor(png(tmp_path / "p.png", grey), Spec("x", "uint8", shape))
-    same({"x": tensor}, {"x": grey.reshape(shape)})
-
-
-def test_a_grey_input_takes_the_brightness_of_a_colour_picture(tmp_path):
-    path = png(tmp_path / "p.png", np.full((4, 6, 3), (255, 0, 0), np.uint8))
-    assert set(picture_tensor(path, Spec("x", "uint8", (4, 6))).flat) == {76}
-
-
-def test_a_colour_input_takes_a_grey_picture_three_times(tmp_path):
-    grey = pixels(channels=1)
-    tensor = picture_tensor(png(tmp_path / "p.png", grey), Spec("x", "uint8", (4, 6, 3)))
-    assert np.array_equal(tensor, np.repeat(grey, 3, axis=2))
-
-
-def test_a_wide_picture_loses_its_sides_not_its_proportions(tmp_path):
-    thirds = np.repeat(np.array([10, 120, 240], np.uint8), 16)
-    path = png(tmp_path / "p.png", np.tile(thirds, (8, 1)))
-    tensor = picture_tensor(path, Spec("x", "uint8", (1, 4, 4, 1)))
-    assert set(tensor.flat) == {120}
-
-
-def test_a_picture_is_turned_as_its_camera_says(tmp_path):
-    path = tmp_path / "p.jpg"
-    picture = Image.fromarray(np.repeat(np.array([[0], [255]], np.uint8), 8, axis=0).repeat(16, 1))
-    exif = Image.Exif()
-    exif[0x0112] = 3  # upside down
-    picture.save(path, exif=exif, quality=100)
-    tensor = picture_tensor(path, Spec("x", "uint8", (-1, -1, -1, 1)))
-    assert tensor[0, 0, 0, 0] > 200 > 50 > tensor[0, -1, 0, 0]
-
-
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".gif", ".webp", ".tif", ".ppm"])
 def test_common_picture_files_are_read(tmp_path, suffix):
     path = png(tmp_path / f"p{suffix}", np.full((4, 6, 3), 255, np.uint8))
     same(read([str(path)], [IMAGE]), {"image": np.ones((1, 4, 6, 3), np.float32)})
-
-
-@pytest.mark.parametrize("dtype", ["int32", "bool", "complex64", "bfloat16"])
-def test_a_picture_for_another_dtype_is_refused(tmp_path, dtype):
-    path = png(tmp_path / "p.png", pixels())
-    with pytest.raises(
-        BadInput, match=f'^input "x": expected {dtype}, got .*p.png, which gives uint8'
-    ):
-        picture_tensor(path, Spec("x", dtype, (1, 4, 6, 3)))
-
-
-def test_sixteen_bits_are_refused_not_clipped(tmp_path):
-    path = png(tmp_path / "p.png", np.full((4, 6), 40_000, np.uint16))
-    with pytest.raises(BadInput, match="expected 8 bits a channel, got a picture of mode I;16"):
-        picture_tensor(path, Spec("x", "uint8", (4, 6)))
-
-
-# Prints what comes of each picture for an input of 24 x 24, and by how many MiB the process grew.
-MEASURED = """
-import sys
-from pathlib import Path
-from types import SimpleNamespace
-import PIL.JpegImagePlugin, PIL.PngImagePlugin
-from edgeward.errors import BadInput
-from edgeward.inputs.tensor_file import picture_tensor
-
-def peak_mib():
-    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-    return int(status["VmHWM"].split()[0]) >> 10
-
-spec = SimpleNamespace(name="x", dtype="uint8", shape=(1, 24, 24, 3))
-before = peak_mib()
-for name in sys.argv[1:]:
-    try:
-        tensor = picture_tensor(Path(name), spec)
-        print(tensor.min(), tensor.max())
-    except BadInput as error:
-        print(error)
-print(peak_mib() - before)
-"""
-
-
-def black_png(width, height):
-    """A PNG of one bit a pixel, which is a thousandth of what it decodes to."""
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)),
-        (b"IDAT", zlib.compress(bytes((1 + (width + 7) // 8) * height))),
-        (b"IEND", b""),
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
-
-
-def test_a_small_file_of_a_vast_picture_takes_no_memory(tmp_path, run_child):
-    (tmp_path / "vast.png").write_bytes(black_png(12_000, 12_000))
-    assert (tmp_path / "vast.png").stat().st_size < 100_000
-    Image.new("L", (12_000, 10_000)).save(tmp_path / "vast.jpg")
-    Image.new("L", (8_000, 6_000), 77).save(tmp_path / "photo.jpg")
-    paths = [tmp_path / name for name in ("vast.png", "vast.jpg", "photo.jpg")]
-    *lines, grown_mib = run_child(MEASURED, *paths, PYTHONWARNINGS="ignore").splitlines()
-    assert "at most 33,554,432 pixels, got 144,000,000" in lines[0]
-    assert "at most 33,554,432 pixels, got 120,000,000" in lines[1]
-    assert lines[2] == "77 77"  # decoded at an eighth
-    assert int(grown_mib) < 64
-
-
-def test_a_large_input_takes_a_large_picture(tmp_path, monkeypatch):
-    monkeypatch.setattr("edgeward.inputs.tensor_file.MOST_PIXELS", 100)
-    values = pixels(20, 30)
-    png(tmp_path / "a.png", values)
-    tensor = picture_tensor(tmp_path / "a.png", Spec("x", "uint8", (20, 30, 3)))
-    assert np.array_equal(tensor, values)
-    for shape in ((10, 10, 3), (-1, -1, 3)):
-        with pytest.raises(BadInput, match="expected a picture of at most"):
-            picture_tensor(tmp_path / "a.png", Spec("x", "uint8", shape))
-
-
-def test_a_file_that_other_programs_would_decode_is_refused(tmp_path):
-    """Pillow starts Ghostscript for this one, whatever its name ends in."""
-    Image.fromarray(pixels()).save(tmp_path / "a.eps")
-    (tmp_path / "a.eps").rename(tmp_path / "a.png")
-    with pytest.raises(BadInput, match="expected a picture"):
-        picture_tensor(tmp_path / "a.png", IMAGE)
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.bin", "a.png"])

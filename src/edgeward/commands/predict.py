@@ -16,8 +16,12 @@ from edgeward.commands.options import add_engine, add_trust, whole_number
 from edgeward.engines.choice import MAX_THREADS
 from edgeward.errors import BadInput
 from edgeward.inputs import tensor_file
+from edgeward.inputs.recipe_file import read_recipe
 from edgeward.inputs.tensor_file import Tensor
 from edgeward.outcome import Outcome
+from edgeward.packages import carried
+from edgeward.packages.input_plan import require_fit
+from edgeward.packages.recipe import Recipe, from_bytes, to_bytes
 from edgeward.reports import inspection
 
 MAX_ELEMENTS = (1 << 31) - 1
@@ -30,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "inputs",
         metavar="INPUT",
         nargs="*",
-        help="FILE or NAME=FILE: .npy, .npz, a picture, or raw bytes in .bin or .raw; "
+        help="FILE or NAME=FILE: .npy, .npz, a picture, .wav, or raw bytes in .bin or .raw; "
         "none for a model without inputs",
     )
     add_argument("-o", "--output", metavar="OUT", type=Path, help="a .npz or .npy file")
@@ -38,6 +42,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_argument("--threads", type=whole_number(1, MAX_THREADS), metavar="N", help="engine threads")
     add_argument("--dtype", help="element type of raw files (default: the input's)")
     add_argument("--shape", type=_shape, help="shape of raw files (default: the input's)")
+    add_argument(
+        "--recipe",
+        metavar="FILE",
+        type=Path,
+        help="how pictures and sounds become inputs of a bare model, as seal takes it",
+    )
     add_argument("--signature", metavar="NAME", help="which signature (default: the first)")
     add_trust(parser)
 
@@ -47,7 +57,10 @@ def run(args: argparse.Namespace) -> Outcome:
         signature = _signature(model, args.signature)
         if args.output is not None:
             tensor_file.expect_writable(args.output, [spec.name for spec in signature.outputs])
-        tensors = tensor_file.read(args.inputs, signature.inputs, args.dtype, args.shape)
+        recipe = _recipe(args, model, signature)
+        tensors = tensor_file.read(
+            args.inputs, signature.inputs, args.dtype, args.shape, recipe.inputs
+        )
         outputs = _outputs(model, signature, tensors)
         engine, labels = inspection.engine_report(model), model.labels or ()
         package = inspection.package_report(model)
@@ -69,6 +82,18 @@ def run(args: argparse.Namespace) -> Outcome:
         inspection.values_text(spec, outputs[spec.name], bar, labels) for spec in signature.outputs
     ]
     return Outcome(report, "\n\n".join(texts))
+
+
+def _recipe(args: argparse.Namespace, model: Model, signature: Signature) -> Recipe:
+    """That of the package, or the one in a file; an empty one without."""
+    if args.recipe is None:
+        return carried.recipe(model) or Recipe({})
+    if model.package_id is not None:
+        raise BadInput(f"--recipe: expected it with a bare model, got a package: {args.model}")
+    content = to_bytes(read_recipe(args.recipe))
+    recipe = from_bytes(content, str(args.recipe))
+    require_fit(recipe, signature)
+    return recipe
 
 
 def _signature(model: Model, name: str | None) -> Signature:

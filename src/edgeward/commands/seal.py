@@ -26,6 +26,7 @@ from edgeward._core import CIPHERS
 from edgeward.commands.options import add_engine, add_signing_keys, date, whole_number
 from edgeward.commands.signing_keys import read_signing_key
 from edgeward.errors import BadInput
+from edgeward.inputs.recipe_file import read_recipe
 from edgeward.inputs.samples import read_cases
 from edgeward.outcome import Outcome
 from edgeward.packages import key_wraps, siblings
@@ -131,6 +132,12 @@ def _add_contents(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="names along a tensor's last dimension: of the only input, one on a line, or a .json "
         "with a list for each tensor",
+    )
+    add_argument(
+        "--recipe",
+        metavar="FILE",
+        type=Path,
+        help="how pictures and sounds become inputs, and which outputs are boxes: .json or .toml",
     )
     add_argument("--as-is", action="store_true", help="seal an .onnx itself, not the .ort of it")
     add_argument(
@@ -298,6 +305,7 @@ def _contents(args: argparse.Namespace) -> Contents:
         labels=labels,
         keeps_original=args.with_original,
         columns=columns,
+        recipe=read_recipe(args.recipe) if args.recipe else {},
     )
 
 

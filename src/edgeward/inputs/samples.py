@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from edgeward.errors import BadInput
-from edgeward.inputs.tensor_file import Spec, Tensor, read_arrays
+from edgeward.inputs.tensor_file import Tensor, read_arrays
 from edgeward.packages.contents import Case
+from edgeward.packages.input_plan import Spec
 
 
 def read_cases(path: Path, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> list[Case]:

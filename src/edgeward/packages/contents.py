@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GOLDEN, REFERENCE, CARD, LABELS = "golden.npz", "reference.json", "card.md", "labels.txt"
-COLUMNS, ORIGINAL = "columns.json", "original.onnx"
+COLUMNS, ORIGINAL, RECIPE = "columns.json", "original.onnx", "recipe.json"
 
 
 class Case(NamedTuple):
@@ -40,7 +40,8 @@ class Contents(NamedTuple):
     may be off, where the defaults do not suit. `calibration` are inputs, by name, over which the
     reference statistics are taken; in the order of time if they have one, which thresholds of drift
     depend on, and at least 1,000, or small drift cannot be told from chance. `columns` names what
-    stands along the last dimension of a tensor, by the tensor's name. `card` is Markdown. With
+    stands along the last dimension of a tensor, by the tensor's name. `recipe` says how pictures
+    and sounds become inputs and which outputs are boxes (docs/recipes.md). `card` is Markdown. With
     `keeps_original` an .onnx is carried too, beside the .ort that was made of it.
     """
 
@@ -51,3 +52,4 @@ class Contents(NamedTuple):
     labels: Sequence[str] = ()
     keeps_original: bool = False
     columns: Mapping[str, Sequence[str]] = {}
+    recipe: Mapping[str, Any] = {}

@@ -16,7 +16,7 @@ from edgeward.engines.choice import IDENTIFIER_BYTES, opened, require_arguments
 from edgeward.engines.processors import usable_cpus
 from edgeward.errors import BadInput, MalformedPackage, WrongKey
 from edgeward.packages import carried, key_wraps
-from edgeward.packages.contents import CARD, COLUMNS, GOLDEN, LABELS, REFERENCE, Contents
+from edgeward.packages.contents import CARD, COLUMNS, GOLDEN, LABELS, RECIPE, REFERENCE, Contents
 from edgeward.paths import PathLike
 from edgeward.regular_file import open_regular
 from edgeward.trust.device_key import find_device_key, places
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from edgeward.captures.capture import Capture
     from edgeward.packages.golden import Difference, Golden
+    from edgeward.packages.recipe import Recipe
     from edgeward.packages.reference_statistics import ReferenceStatistics
 
 
@@ -241,6 +242,16 @@ class Package:
         if not self._has(COLUMNS):
             return None
         return columns_file.from_bytes(self.read(COLUMNS), self._where)
+
+    @property
+    def recipe(self) -> "Recipe | None":
+        """How pictures and sounds become its inputs, and which outputs are boxes; None without.
+
+        Raises MalformedPackage, for a later version too.
+        """
+        from edgeward.packages.recipe import from_bytes
+
+        return from_bytes(self.read(RECIPE), self._where) if self._has(RECIPE) else None
 
     @property
     def golden(self) -> "Golden | None":

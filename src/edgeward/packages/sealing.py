@@ -12,10 +12,20 @@ from edgeward import _core
 from edgeward.captures.column_names import require_columns
 from edgeward.engines import choice
 from edgeward.errors import BadInput, EdgewardError
-from edgeward.packages import columns_file, key_wraps
+from edgeward.packages import columns_file, key_wraps, recipe
 from edgeward.packages.calibration import calibrated
-from edgeward.packages.contents import CARD, COLUMNS, GOLDEN, LABELS, ORIGINAL, REFERENCE, Contents
+from edgeward.packages.contents import (
+    CARD,
+    COLUMNS,
+    GOLDEN,
+    LABELS,
+    ORIGINAL,
+    RECIPE,
+    REFERENCE,
+    Contents,
+)
 from edgeward.packages.golden import Golden
+from edgeward.packages.input_plan import require_fit
 from edgeward.packages.onnx_conversion import to_ort
 from edgeward.paths import PathLike
 from edgeward.schema import signatures_report
@@ -207,6 +217,10 @@ def _further_members(
         require_columns(contents.columns, model.signatures.values())
         content = columns_file.to_bytes(contents.columns)
         members.append(Member(COLUMNS, "auxiliary", False, content))
+    if contents.recipe:
+        content = recipe.to_bytes(contents.recipe)
+        require_fit(recipe.from_bytes(content, "recipe"), next(iter(model.signatures.values())))
+        members.append(Member(RECIPE, "auxiliary", False, content))
     if contents.golden:
         golden = Golden.record(model, contents.golden, contents.tolerances)
         members.append(Member(GOLDEN, "auxiliary", False, golden.to_bytes()))

@@ -1,0 +1,242 @@
+"""recipe.json: what it says, bytes and back, and every document that is none."""
+
+import copy
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sealed
+
+import edgeward as ew
+from edgeward import Contents, Package
+from edgeward.commands import demo
+from edgeward.errors import BadInput, MalformedPackage
+from edgeward.packages.recipe import (
+    BoxOutputs,
+    PictureInput,
+    Recipe,
+    SoundInput,
+    Values,
+    from_bytes,
+    to_bytes,
+)
+
+PICTURE = {
+    "kind": "picture", "layout": "nhwc", "size": [224, 192], "fit": "contain", "fill": [1, 2, 3],
+    "filter": "bicubic", "colours": "bgr", "mean": [1.5, 2, 3], "scale": 0.25,
+}  # fmt: skip
+SOUND = {"kind": "sound", "rate_hz": 16000, "mean": 0.5, "scale": 2}
+BOXES = {
+    "layout": "detections", "boxes": "b", "scores": "s", "classes": "c", "count": "n",
+    "order": "xyxy", "unit": "pixels", "least": 0.25, "overlap": 0.75, "first_class": 1,
+}  # fmt: skip
+WHOLE = {"version": 1, "inputs": {"image": PICTURE, "sound": SOUND}, "boxes": BOXES}
+
+
+def test_every_field_is_read():
+    assert from_bytes(to_bytes(WHOLE), "here") == Recipe(
+        {
+            "image": PictureInput(
+                "nhwc", (224, 192), "contain", None, (1, 2, 3), "bicubic", "bgr",
+                Values((1.5, 2.0, 3.0), (0.25,)),
+            ),
+            "sound": SoundInput(16000, Values((0.5,), (2.0,))),
+        },
+        BoxOutputs(
+            "detections", {"boxes": "b", "scores": "s", "classes": "c", "count": "n"},
+            "xyxy", "pixels", 0.25, 0.75, 1,
+        ),
+    )  # fmt: skip
+
+
+def test_what_is_left_out_has_a_default():
+    picture = from_bytes(to_bytes({"inputs": {"x": {"kind": "picture"}}}), "").inputs["x"]
+    assert picture == PictureInput()
+    scale = {"inputs": {"x": {"kind": "picture", "scale": 2}}}
+    assert from_bytes(to_bytes(scale), "").inputs["x"].values == Values((0.0,), (2.0,))
+    short = {"inputs": {"x": {"kind": "picture", "short_side": 256}}}
+    assert from_bytes(to_bytes(short), "").inputs["x"] == PictureInput(short_side=256)
+    plain = {"layout": "detections", "boxes": "b", "scores": "s", "classes": "c"}
+    boxes = from_bytes(to_bytes({"boxes": plain}), "").boxes
+    assert (boxes.order, boxes.unit, boxes.least) == ("yxyx", "normalised", 0.5)
+    boxes = from_bytes(to_bytes({"boxes": {"layout": "yolov8", "output": "y"}}), "").boxes
+    assert (boxes.order, boxes.unit) == ("xywh", "pixels")
+
+
+def changed(*path_and_value):
+    *path, last, value = path_and_value
+    document = copy.deepcopy(WHOLE)
+    inner = document
+    for name in path:
+        inner = inner[name]
+    inner[last] = value
+    return document
+
+
+OTHERS = {
+    "a later version": (changed("version", 2), "expected version 1, got 2"),
+    "a version that is true": (changed("version", True), "expected version 1, got True"),
+    "a list": ([], "expected version 1, got None"),
+    "nothing": ({"version": 1}, 'expected "inputs" or "boxes", got neither'),
+    "another field": (
+        changed("more", 1),
+        'expected fields among version, inputs, boxes, got "more',
+    ),
+    "inputs in a list": (changed("inputs", []), "inputs: expected an object, got []"),
+    "an input of text": (
+        changed("inputs", "image", "x"),
+        'input "image": kind: expected "picture"',
+    ),
+    "another kind": (
+        changed("inputs", "image", "kind", "text"),
+        '"picture" or "sound", got "text"',
+    ),
+    "a field of sound": (changed("inputs", "image", "rate_hz", 1), 'got "rate_hz"'),
+    "a field of pictures": (changed("inputs", "sound", "fit", "cover"), 'got "fit"'),
+    "no rate": (
+        changed("inputs", "sound", {"kind": "sound"}),
+        'expected a field "rate_hz", got none',
+    ),
+    "a rate of 0": (changed("inputs", "sound", "rate_hz", 0), "from 1 to 768000, got 0"),
+    "half a rate": (changed("inputs", "sound", "rate_hz", 0.5), "from 1 to 768000, got 0.5"),
+    "a vast rate": (changed("inputs", "sound", "rate_hz", 10**400), "from 1 to 768000, got 1000"),
+    "another layout": (changed("inputs", "image", "layout", "NHWC"), "expected hw or hwc or"),
+    "another fit": (changed("inputs", "image", "fit", None), "fit: expected cover or contain"),
+    "another filter": (
+        changed("inputs", "image", "filter", ["nearest"]),
+        "filter: expected nearest",
+    ),
+    "one side": (changed("inputs", "image", "size", [4]), "size: expected 2 numbers, got [4]"),
+    "a side of 0": (changed("inputs", "image", "size", [0, 4]), "from 1 to 16384, got 0"),
+    "a long side": (changed("inputs", "image", "size", [4, 16385]), "from 1 to 16384, got 16385"),
+    "a side that is true": (changed("inputs", "image", "size", [True, 4]), "got True"),
+    "a short side to contain": (
+        changed("inputs", "image", "short_side", 256),
+        'expected fit "cover" with it, got "contain"',
+    ),
+    "a fill to stretch": (changed("inputs", "image", "fit", "stretch"), 'expected fit "contain"'),
+    "a fill of two": (changed("inputs", "image", "fill", [1, 2]), "expected 1 or 3 numbers"),
+    "a fill beyond white": (changed("inputs", "image", "fill", 256), "from 0 to 255, got 256"),
+    "a mean of two": (changed("inputs", "image", "mean", [1, 2]), "mean: expected 1 or 3 numbers"),
+    "a mean of text": (changed("inputs", "image", "mean", ["1"]), 'got "1"'),
+    "a vast mean": (changed("inputs", "image", "mean", 10**400), "from -1e+09 to 1e+09"),
+    "a scale of 0": (changed("inputs", "image", "scale", 0), "expected numbers that are not 0"),
+    "a scale of a grey picture": (
+        changed("inputs", "image", {"kind": "picture", "colours": "grey", "scale": [1, 1, 1]}),
+        "scale: expected 1 numbers",
+    ),
+    "another layout of boxes": (changed("boxes", "layout", "ssd"), "boxes: layout: expected det"),
+    "boxes in a list": (changed("boxes", []), "boxes: layout: expected detections"),
+    "boxes without scores": (
+        changed("boxes", {"layout": "detections", "boxes": "b"}),
+        'expected a field "scores"',
+    ),
+    "a name of a number": (changed("boxes", "count", 4), "boxes: count: expected a name, got 4"),
+    "an order of yolo": (
+        changed("boxes", {"layout": "yolov5", "output": "y", "order": "xyxy"}),
+        "expected none",
+    ),
+    "another order": (
+        changed("boxes", "order", "x"),
+        "boxes: order: expected xyxy or yxyx or xywh",
+    ),
+    "another unit": (
+        changed("boxes", "unit", "inch"),
+        "boxes: unit: expected normalised or pixels",
+    ),
+    "a score beyond 1": (changed("boxes", "least", 1.5), "least: expected a number from 0 to 1"),
+    "a class below 0": (changed("boxes", "first_class", -1), "first_class: expected a number"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_documents_are_refused(name):
+    document, says = OTHERS[name]
+    with pytest.raises(MalformedPackage) as refusal:
+        from_bytes(json.dumps(document).encode(), "here")
+    assert str(refusal.value).startswith("here: recipe.json: ")
+    assert says in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"version": 1, "version": 1}', '{"version": 1, "inputs": {"x": {"kind": "sound", '
+     '"rate_hz": 1, "scale": NaN}}}', "[" * 100_000, " " * (1 << 21), "", "\xff"],
+    ids=["twice", "NaN", "deep", "large", "empty", "no text"],
+)  # fmt: skip
+def test_other_bytes_are_refused(text):
+    with pytest.raises(MalformedPackage):
+        from_bytes(text.encode("latin-1"), "here")
+
+
+def test_bytes_that_are_cut_or_changed_do_no_harm():
+    data = to_bytes(WHOLE)
+    for size in range(len(data)):
+        with pytest.raises(MalformedPackage):
+            from_bytes(data[:size], "here")
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            from_bytes(bytes(flipped), "here")
+        except MalformedPackage:
+            continue
+
+
+def test_the_pages_recipe_is_one():
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
+    documents = re.findall(r"^```json\n(.*?)^```$", page, re.M | re.S)
+    assert documents
+    for document in documents:
+        to_bytes(json.loads(document))
+
+
+# --- in a package ----------------------------------------------------------------------------
+
+NETWORK = (demo.DIGITS / "digits.tflite").read_bytes()
+
+
+def test_a_recipe_comes_out_of_its_package(tmp_path):
+    trust = sealed.trust_at(tmp_path / "trust")
+    name = ew.load_unsigned(NETWORK).inputs[0].name
+    recipe = {"inputs": {name: {"kind": "picture", "mean": 127.5, "scale": 1 / 127.5}}}
+    path = sealed.seal(tmp_path / "demo.ewp", model=NETWORK, contents=Contents(recipe=recipe))
+    package = Package.open(path, trust=trust)
+    assert package.recipe == from_bytes(to_bytes(recipe), "")
+    model = package.load()
+    assert model.recipe == package.recipe
+    bare = sealed.seal(tmp_path / "bare.ewp", model=NETWORK, counter=2)
+    assert Package.open(bare, trust=trust).recipe is None
+    assert ew.load(bare, trust=trust).recipe is None
+    assert ew.load_unsigned(NETWORK).recipe is None
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        ({"inputs": {"y": {"kind": "picture"}}}, 'expected inputs of the model\'s, "x", got "y"'),
+        ({"inputs": {"x": {"kind": "picture"}}}, "no place for a picture, got a recipe"),
+        ({"boxes": {"layout": "yolov5", "output": "z"}}, 'expected outputs of the model\'s, "y"'),
+        ({"inputs": 1}, "recipe: inputs: expected an object, got 1"),
+        ({"version": 2, "inputs": {}}, "recipe: expected version 1, got 2"),
+        ({"inputs": {"x": {"kind": "sound", "rate_hz": float("nan")}}}, "rate_hz: expected"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_not_sealed(tmp_path, recipe, says):
+    with pytest.raises(BadInput) as refusal:
+        sealed.seal(tmp_path / "demo.ewp", contents=Contents(recipe=recipe))
+    assert says in str(refusal.value)
+    assert not (tmp_path / "demo.ewp").exists()
+
+
+def test_a_later_recipe_is_not_read_and_its_model_runs(tmp_path):
+    members = [("model.tflite", "tflite", True, sealed.MODEL)]
+    members.append(("recipe.json", "auxiliary", False, b'{"version": 2, "inputs": {}}'))
+    sealed.seal_unchecked(tmp_path / "demo.ewp", *members)
+    model = ew.load(tmp_path / "demo.ewp", trust=sealed.trust_at(tmp_path / "trust"))
+    model.predict(np.zeros(4, np.float32))
+    for use in (lambda: model.recipe, lambda: model.predict_picture(np.zeros((8, 8), np.uint8))):
+        with pytest.raises(MalformedPackage, match="expected version 1, got 2"):
+            use()
