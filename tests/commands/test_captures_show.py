@@ -156,3 +156,16 @@ def test_a_caption_that_is_too_long_is_cut(directory, typed_well):
         assert margin.min() == 255
         tile = np.asarray(sheet.convert("L"))[:, 40 + 192 + 28 :]
         assert tile[120:].min() == 255, "a caption runs into the next tile"
+
+
+def test_a_caption_has_room_for_a_label(directory, typed_well):
+    image = pytest.importorskip("PIL.Image")
+    lowest = []
+    for name in ("x", "image: a person on a bicycle"):
+        folder = directory / str(len(name))
+        write(folder, [np.eye(16, dtype=np.uint8)], inputs=[name])
+        typed_well(f"captures show {folder} --png sheet.png")
+        with image.open("sheet.png") as sheet:
+            ink = np.asarray(sheet.convert("L"))[300:].min(axis=1) < 128
+            lowest.append(int(np.flatnonzero(ink).max()))
+    assert lowest[1] >= lowest[0] + 12, "the label has no second line"

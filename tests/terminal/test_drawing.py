@@ -124,3 +124,21 @@ def test_a_drawing_is_fitted(shape):
     assert max(small.shape[:2]) <= 30
     assert min(small.shape) >= 1
     assert (small == 77).all()
+
+
+def test_a_long_signal_that_would_fill_its_curve_is_a_spectrogram():
+    times = np.arange(16_000) / 16_000
+    tones = np.sin(2 * np.pi * np.where(times < 0.5, 2000, 6000) * times).astype(np.float32)
+    drawing = drawing_of(tones[None], 80, 20)
+    assert drawing.shape == (20, 80)
+    assert abs(drawing[:, 20].argmax() - 20 * (1 - 2 / 8)) <= 1
+    assert abs(drawing[:, 60].argmax() - 20 * (1 - 6 / 8)) <= 1
+    assert np.median(drawing) < 64
+    quiet = tones * np.where(times < 0.1, 1, 0.01)
+    assert set(drawing_of(quiet, 80, 20).flat) == {0, 255}  # a curve
+    assert (drawing_of(tones[:4000], 80, 20) == 255).all()
+
+
+def test_a_long_signal_of_the_greatest_numbers_is_drawn():
+    values = np.tile([np.finfo(np.float64).max, -np.finfo(np.float64).max], 3000)
+    assert drawing_of(values, 80, 20).shape == (20, 80)

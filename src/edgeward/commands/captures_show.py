@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ SHOWN_VALUES = 8
 CURVE_LINES = 10
 SHEET_CURVE = 224, 112  # width, height in pixels
 SHEET_MOST = 448  # pixels along a side
-CAPTION_LETTERS = 22  # below a tile of the PNG
+CAPTION_LETTERS, CAPTION_LINES = 22, 2  # below a tile of the PNG
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -219,8 +220,8 @@ def _section(captured: Captured) -> Section:
 
 
 def _captioned(tile: Tile) -> Tile:
-    """For a tile of the PNG, whose caption has one short line."""
-    caption = quoted(tile.caption)
-    if len(caption) > CAPTION_LETTERS:
-        caption = caption[: CAPTION_LETTERS - 2] + ".."
-    return Tile(tile.picture, caption)
+    """For a tile of the PNG, whose caption has two short lines."""
+    lines = textwrap.wrap(
+        quoted(tile.caption), CAPTION_LETTERS, max_lines=CAPTION_LINES, placeholder=".."
+    )
+    return Tile(tile.picture, "\n".join(lines))

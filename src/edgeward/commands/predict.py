@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,7 +24,9 @@ from edgeward.outcome import Outcome
 from edgeward.packages import carried
 from edgeward.packages.input_plan import require_fit
 from edgeward.packages.recipe import Recipe, from_bytes, to_bytes
-from edgeward.reports import inspection
+from edgeward.reports import boxes, inspection
+from edgeward.reports.shown_input import ShownInput
+from edgeward.terminal.picture import pillow_image
 
 MAX_ELEMENTS = (1 << 31) - 1
 
@@ -48,6 +52,15 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="how pictures and sounds become inputs of a bare model, as seal takes it",
     )
+    add_argument(
+        "--labels", metavar="FILE", type=Path, help="names of a bare model's classes, one on a line"
+    )
+    add_argument(
+        "--png",
+        metavar="FILE",
+        type=Path,
+        help="draw the picture with its boxes or labels, or the sound's spectrogram",
+    )
     add_argument("--signature", metavar="NAME", help="which signature (default: the first)")
     add_trust(parser)
 
@@ -57,12 +70,15 @@ def run(args: argparse.Namespace) -> Outcome:
         signature = _signature(model, args.signature)
         if args.output is not None:
             tensor_file.expect_writable(args.output, [spec.name for spec in signature.outputs])
-        recipe = _recipe(args, model, signature)
+        recipe, labels = _recipe(args, model, signature), _labels(args, model)
         tensors = tensor_file.read(
             args.inputs, signature.inputs, args.dtype, args.shape, recipe.inputs
         )
+        shown = ShownInput.among(args.inputs, signature, recipe)
+        if args.png is not None:
+            _require_shown(args, shown)
         outputs = _outputs(model, signature, tensors)
-        engine, labels = inspection.engine_report(model), model.labels or ()
+        engine = inspection.engine_report(model)
         package = inspection.package_report(model)
     report = {
         "model": args.model,
@@ -74,14 +90,58 @@ def run(args: argparse.Namespace) -> Outcome:
             for spec in signature.outputs
         },
     }
+    how = recipe.boxes or boxes.postprocess_outputs(signature)
+    seen = shown.boxes(how, outputs, labels) if shown is not None and how is not None else None
+    if seen is not None:
+        report["boxes"] = boxes.report(seen)
+    wrote = []
     if args.output is not None:
         tensor_file.write(args.output, outputs)
-        return Outcome(report, f"wrote {args.output}")
-    bar = "━" if "utf" in (sys.stdout.encoding or "").lower() else "="
-    texts = [
-        inspection.values_text(spec, outputs[spec.name], bar, labels) for spec in signature.outputs
+        wrote.append(f"wrote {args.output}")
+    if args.png is not None and shown is not None:
+        report["png"] = str(args.png)
+        shown.write_png(args.png, seen, _best_lines(signature, outputs, labels))
+        wrote.append(f"wrote {args.png}")
+    if args.output is not None:
+        return Outcome(report, "\n".join(wrote))
+    if seen is not None and how is not None and shown is not None:
+        texts = [boxes.text(seen, how, shown.path.name, shown.size)]
+    else:
+        bar = "━" if "utf" in (sys.stdout.encoding or "").lower() else "="
+        texts = [
+            inspection.values_text(spec, outputs[spec.name], bar, labels)
+            for spec in signature.outputs
+        ]
+    return Outcome(report, "\n\n".join([*texts, *wrote]))
+
+
+def _best_lines(
+    signature: Signature, outputs: dict[str, Tensor], labels: Sequence[str]
+) -> list[str]:
+    """The best labels behind their scores: what stands below a picture."""
+    return [
+        f"{inspection.number(best['score'])}  {inspection.shortened(best['label'])}"
+        for spec in signature.outputs
+        for best in inspection.values_report(spec, outputs[spec.name], labels).get("best", ())
     ]
-    return Outcome(report, "\n\n".join(texts))
+
+
+def _require_shown(args: argparse.Namespace, shown: ShownInput | None) -> None:
+    """Raises BadInput for a --png of nothing, before the work."""
+    if shown is None:
+        raise BadInput("--png: expected a picture or a .wav among the inputs, got none")
+    pillow_image()
+    os.stat(args.png.parent)
+
+
+def _labels(args: argparse.Namespace, model: Model) -> Sequence[str]:
+    """Those of the package, or those in a file; none without."""
+    if args.labels is None:
+        return model.labels or ()
+    if model.package_id is not None:
+        raise BadInput(f"--labels: expected them with a bare model, got a package: {args.model}")
+    lines: list[str] = args.labels.read_text(encoding="utf-8").splitlines()
+    return lines
 
 
 def _recipe(args: argparse.Namespace, model: Model, signature: Signature) -> Recipe:

@@ -29,6 +29,7 @@ PictureSource = PathLike | bytes | NDArray[Any]
 
 # By their content, whatever their name: Pillow would start other programs for further formats.
 PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # of EXIF: those that change height for width
 MOST_PIXELS = 1 << 25  # decoded; a JPEG may have twice as many, and is then decoded at a fraction
 
 
@@ -130,6 +131,26 @@ def upright(source: PictureSource, height: int, width: int) -> Image:
         opened.load()
     picture: Image = opened
     return picture
+
+
+def size_of(source: PictureSource, height: int, width: int) -> tuple[int, int]:
+    """Width and height of the picture when it stands upright.
+
+    The input has this size, as for upright(); raises as that does.
+    """
+    image = pillow_image()
+    if isinstance(source, np.ndarray):
+        return source.shape[1], source.shape[0]
+    name = os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else "picture"
+    with (
+        _opened(source) as file,
+        refusing(Path(name), "a picture"),
+        image.open(file, formats=PICTURE_FORMATS) as opened,
+    ):
+        across, down = opened.size
+        _require_decodable(name, opened, height, width)  # of a PNG, getexif() decodes all
+        is_turned = opened.getexif().get(ORIENTATION, 1) in TURNED
+    return (down, across) if is_turned else (across, down)
 
 
 def _opened(source: PictureSource) -> IO[bytes]:

@@ -2,7 +2,8 @@
 
 A picture is [height, width] with any number of axes of extent 1, or has 3 channels first or last.
 A float or signed tensor [time, feature], with at most one axis of extent 1 before these, is a
-spectrogram unless it is square. What has one axis of some length is a curve.
+spectrogram unless it is square. What has one axis of some length is a curve; a long one that would
+blacken most of its drawing, such as a sound, is a spectrogram too: of its frequencies.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeward.terminal.spectrogram import RANGE_DB, levels_db
+
 MIN_EXTENT, MAX_EXTENT = 8, 4096  # pixels along a side of a picture
 MIN_CURVE = 32  # values
+MIN_SOUND = 4096  # values
 MAX_ASPECT = 4  # of a spectrogram
 MANY_PIXELS = 1024  # along a side of a picture, beyond which some are left out
 FEW_FRAMES = 1024  # of a spectrogram, beyond which neighbours are averaged
@@ -31,7 +35,10 @@ def drawing_of(array: NDArray[Any], width: int, height: int) -> Drawing | None:
     if array.dtype.kind not in "uifb" or array.size == 0 or not np.isfinite(array).all():
         return None
     if len(shape) == 1 and array.size >= MIN_CURVE and array.dtype.kind != "b":
-        return _curve(_halved(array.reshape(-1)), width, height)
+        values = _halved(array.reshape(-1))
+        curve = _curve(values, width, height)
+        is_sound = values.size >= MIN_SOUND and 2 * np.count_nonzero(curve) > curve.size
+        return _frequencies(values, width, height) if is_sound else curve
     image = array.reshape(shape)
     if len(shape) == 3 and shape[0] == 3 and shape[-1] != 3:
         image = np.moveaxis(image, 0, -1)
@@ -84,6 +91,20 @@ def _curve(values: NDArray[np.float64], width: int, height: int) -> Drawing:
     is_line = (bottom <= rows) & (rows <= top)
     drawing: Drawing = np.where(is_line, 255, 0).astype(np.uint8)
     return drawing
+
+
+def _frequencies(values: NDArray[np.float64], width: int, height: int) -> Drawing:
+    """Time goes to the right, frequencies go up; of those that share a pixel, the loudest."""
+    shares = values / (np.abs(values).max() or 1.0)
+    levels = (levels_db(shares - shares.mean()) + RANGE_DB) * (255 / RANGE_DB)
+    for axis, count in ((0, height), (1, width)):
+        extent = levels.shape[axis]
+        if extent > count:
+            firsts = np.arange(count) * extent // count
+            levels = np.maximum.reduceat(levels, firsts, axis=axis)
+        else:
+            levels = levels.take(np.arange(count) * extent // count, axis=axis)
+    return levels[::-1].astype(np.uint8)
 
 
 def _spectrogram(image: NDArray[Any]) -> Drawing | None:
