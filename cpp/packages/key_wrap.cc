@@ -6,6 +6,7 @@
 
 #include "bytes/hex.h"
 #include "error.h"
+#include "packages/date.h"
 
 namespace edgeward {
 namespace {
@@ -156,8 +157,9 @@ Secret unwrap(Bytes file, const Digest& package_id, const PrivateKey& device, in
     throw Error(Code::wrong_key, "key wrap: expected one of this package, got one of another package");
   const auto now = static_cast<uint64_t>(std::max<int64_t>(now_s, 0));
   if (now < match->not_before_s || (match->not_after_s != 0 && now >= match->not_after_s)) {
-    throw Error(Code::wrong_key, "key wrap: expected use from ", match->not_before_s, " until ",
-                match->not_after_s == 0 ? "ever" : std::to_string(match->not_after_s), ", got the time ", now);
+    throw Error(Code::wrong_key, "key wrap: expected use from ", date_text(match->not_before_s), " on",
+                match->not_after_s == 0 ? "" : " until " + date_text(match->not_after_s), ", got the time ",
+                date_text(now));
   }
   const Bytes wrap = wrap_at(file, static_cast<size_t>(match - wraps.begin()));
   Secret content_key;

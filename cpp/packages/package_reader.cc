@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "error.h"
+#include "packages/date.h"
 #include "packages/dsse.h"
 #include "packages/name.h"
 
@@ -105,7 +106,8 @@ void hold_against_policy(const PackageFacts& facts, const std::string& path, con
     refuse(Code::wrong_target, "device: expected one that is bound to this device's key, got one bound to another");
   const int64_t now_s = policy.now_s_for(facts.publisher);
   if (facts.hard_expiry_s != 0 && static_cast<uint64_t>(std::max<int64_t>(now_s, 0)) >= facts.hard_expiry_s) {
-    refuse(Code::expired_package, "hard_expiry: expected a time after ", now_s, ", got ", facts.hard_expiry_s);
+    refuse(Code::expired_package, "hard_expiry: expected a time after ", date_text(static_cast<uint64_t>(now_s)),
+           ", which it is on this device, got ", date_text(facts.hard_expiry_s));
   }
 }
 

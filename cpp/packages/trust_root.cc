@@ -6,6 +6,7 @@
 #include "bytes/base64.h"
 #include "bytes/hex.h"
 #include "bytes/json.h"
+#include "packages/date.h"
 #include "packages/name.h"
 
 namespace edgeward {
@@ -162,6 +163,24 @@ size_t TrustRoot::signature_count(Code code, const Role& role, Bytes message,
   return counted.size();
 }
 
+// What the signatures that do not count are by: ": key ... is not in it".
+std::string TrustRoot::uncounted(const Role& role, const std::vector<ClaimedSignature>& signatures) const {
+  constexpr size_t kMaxNamed = 4;
+  std::string text;
+  size_t count = 0;
+  for (const ClaimedSignature& claim : signatures) {
+    const auto& ids = role.key_ids;
+    const char* reason = is_revoked(claim.key_id)                                       ? " is revoked"
+                         : keys_.find(claim.key_id) == keys_.end()                      ? " is not in it"
+                         : std::find(ids.begin(), ids.end(), claim.key_id) == ids.end() ? " is of another role"
+                                                                                        : nullptr;
+    if (reason == nullptr || ++count > kMaxNamed) continue;
+    text += (count == 1 ? ": key " : ", key ") + hex(claim.key_id) + reason;
+  }
+  if (count > kMaxNamed) text += ", and " + std::to_string(count - kMaxNamed) + " more";
+  return text;
+}
+
 bool TrustRoot::is_revoked(const Digest& id) const {
   return std::find(revoked_.begin(), revoked_.end(), id) != revoked_.end();
 }
@@ -212,28 +231,34 @@ TrustRoot TrustRoot::successor(Bytes bytes) const {
     throw Error(Code::rollback_refused, "trust root: epoch: expected at least ", epoch_, ", got ", next.epoch_);
   }
   if (next.issued_s_ < issued_s_) {
-    throw Error(Code::rollback_refused, "trust root: issued: expected at least ", issued_s_, ", got ", next.issued_s_);
+    throw Error(Code::rollback_refused, "trust root: issued: expected no time before ",
+                date_text(static_cast<uint64_t>(issued_s_)), ", when the root in force was issued, got ",
+                date_text(static_cast<uint64_t>(next.issued_s_)));
   }
   return next;
 }
 
 void TrustRoot::require_current(int64_t now_s) const {
   if (now_s < expires_s_) return;
-  throw Error(Code::expired_root, "trust root: expires: expected a time after ", now_s, ", got ", expires_s_,
-              ": renew it, or set the clock if it is ahead");
+  // It expires after it was issued, so that no time before 1970 comes here.
+  throw Error(Code::expired_root, "trust root: version ", version_, ": expires: expected a time after ",
+              date_text(static_cast<uint64_t>(now_s)), ", which it is on this device, got ",
+              date_text(static_cast<uint64_t>(expires_s_)), ": renew it, or set the clock if it is ahead");
 }
 
 void TrustRoot::require_publisher(std::string_view publisher, std::string_view model_name, Bytes message,
                                   const std::vector<ClaimedSignature>& signatures) const {
   const auto match = publishers_.find(publisher);
   if (match == publishers_.end()) {
-    throw Error(Code::untrusted_package, "publisher: expected one that the trust root lists, got \"", publisher, "\"");
+    throw Error(Code::untrusted_package, "publisher: expected one that trust root version ", version_, " lists, got \"",
+                publisher, "\"");
   }
   const Role& role = match->second;
   const size_t count = signature_count(Code::untrusted_package, role, message, signatures);
   if (count < role.threshold) {
     throw Error(Code::untrusted_package, "signatures: expected ", role.threshold, " by keys of publisher \"", publisher,
-                "\", got ", count, " among ", signatures.size());
+                "\" in trust root version ", version_, ", got ", count, " among ", signatures.size(),
+                uncounted(role, signatures));
   }
   const bool may_sign = std::any_of(role.prefixes.begin(), role.prefixes.end(),
                                     [&](const std::string& prefix) { return model_name.starts_with(prefix); });

@@ -59,6 +59,7 @@ class TrustRoot {
   static TrustRoot parse(Bytes payload);
   size_t signature_count(Code code, const Role& role, Bytes message,
                          const std::vector<ClaimedSignature>& signatures) const;
+  std::string uncounted(const Role& role, const std::vector<ClaimedSignature>& signatures) const;
   bool is_revoked(const Digest& id) const;
   void require_root_signatures(const Envelope& envelope, std::string_view whose) const;
 

@@ -10,6 +10,7 @@
 #include "bytes/hex.h"
 #include "error.h"
 #include "model_files/onnx_file.h"
+#include "packages/date.h"
 #include "packages/dsse.h"
 #include "packages/key_file.h"
 #include "packages/key_wrap.h"
@@ -554,6 +555,8 @@ void bind_wraps(py::module_& module) {
   module.def("remove_wrap", &remove_wrap_bytes, py::arg("wraps"), py::arg("device_id"),
              "The bytes of a .ewk file without one device. Raises MalformedKey, BadInput.");
   module.def("read_wraps", &list_wraps, py::arg("wraps"), "A KeyWrap for each device. Raises MalformedKey.");
+  module.def("date_text", &date_text, py::arg("unix_s"),
+             "A moment in UTC, such as \"2027-01-31T12:00:00Z\"; after the year 9999 its seconds after 1970.");
   module.def("wipe_variable", &wipe_variable, py::arg("name"),
              "Overwrites the value of an environment variable where this process got it.");
   module.def("unwrap", &unwrap_key, py::arg("wraps"), py::arg("package_id"), py::arg("device"), py::arg("now_s"),

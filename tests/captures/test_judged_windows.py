@@ -76,7 +76,7 @@ def test_a_device_is_judged_by_itself_and_all_together(pumps):
     ]  # fmt: skip
     together = entries[-1]
     assert [report["run_count"] for report in together.reports] == [3 * SIZE] * COUNT
-    assert together.begins[:2] == ["2026-11-26 00:00", "2026-11-26 01:00"]
+    assert together.begins[:2] == ["2026-11-26 00:00Z", "2026-11-26 01:00Z"]
     shifts = [entry.judgement.findings[0].amount for entry in (entries[1], together)]
     assert shifts[0] == pytest.approx(1, abs=0.1)
     assert shifts[1] == pytest.approx(1 / 3, abs=0.1)
@@ -125,10 +125,10 @@ def test_a_device_is_judged_before_the_next_is_read(pumps):
 @pytest.mark.parametrize(
     ("length_ns", "begins"),
     [
-        (HOUR_NS, ["2026-11-26 00:00", "2026-11-26 01:00"]),
-        (90 * 10**9, ["2026-11-26 00:00:00", "2026-11-26 00:01:30"]),
-        (2 * 10**9, ["2026-11-26 00:00:00", "2026-11-26 00:00:02"]),
-        (10**8, ["2026-11-26 00:00:00.000", "2026-11-26 00:00:00.100"]),
+        (HOUR_NS, ["2026-11-26 00:00Z", "2026-11-26 01:00Z"]),
+        (90 * 10**9, ["2026-11-26 00:00:00Z", "2026-11-26 00:01:30Z"]),
+        (2 * 10**9, ["2026-11-26 00:00:00Z", "2026-11-26 00:00:02Z"]),
+        (10**8, ["2026-11-26 00:00:00.000Z", "2026-11-26 00:00:00.100Z"]),
     ],
 )
 def test_times_are_as_precise_as_windows_are_long(pumps, length_ns, begins):

@@ -72,6 +72,7 @@ def test_keys_that_are_there_stay(run):
     ("line", "algorithm"),
     [
         ("keygen --device extra.key", "x25519"),
+        ("keygen --archive extra.key", "x25519"),
         ("keygen --signing extra.key", "ed25519"),
         ("keygen --signing extra.key --algorithm ecdsa-p256", "ecdsa-p256"),
     ],
@@ -83,10 +84,23 @@ def test_one_more_key(done, line, algorithm):
     assert not os.path.exists("edgeward-keys")
 
 
+def test_an_archives_key_reads_captures_and_is_not_told_to_go_onto_a_device(run):
+    status, out, _ = run("keygen --archive archive.key")
+    assert status == 0
+    private, public = out.splitlines()
+    assert "on no device" in private
+    assert "encrypt_to of a Capture" in public
+    assert "device.key" not in out
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("keygen --device a.key --signing b.key", "expected --device or --signing, got both"),
+        (
+            "keygen --device a.key --signing b.key",
+            "expected one of --device, --signing and --archive, got --device, --signing",
+        ),
+        ("keygen --archive a.key --device b.key", "got --device, --archive"),
         ("keygen --days 0", 'expected 1 to 36500 days, got "0"'),
         ("keygen --days soon", 'expected 1 to 36500 days, got "soon"'),
     ],

@@ -175,7 +175,7 @@ def test_a_clock_that_is_plainly_wrong_seals_nothing(run, clock, clock_s, is_ref
     if is_refused:
         assert (status, Path("p.ewp").exists()) == (2, False)
         assert "clock: expected a time within" in err
-        assert "2033-05-18 03:33:20+00:00 to 2034-05-18" in err
+        assert "2033-05-18T03:33:20Z to 2034-05-18T" in err
         assert run(counted + " --any-clock")[0] == 0
     else:
         assert (status, err) == (0, "")
@@ -186,7 +186,7 @@ def test_a_release_whose_day_is_past_is_not_sealed(run, done):
     status, _, err = run(line)
     assert (status, Path("p.ewp").exists()) == (2, False)
     assert "--not-after: expected a time after now" in err
-    assert "got 2020-01-31 00:00:00+00:00: no device would load it" in err
+    assert "got 2020-01-31T00:00:00Z: no device would load it" in err
     done(line + " --expired")
     assert run("verify p.ewp" + TRUSTED)[0] == 6
 

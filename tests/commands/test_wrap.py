@@ -21,19 +21,33 @@ def test_wrap_lets_a_device_in_and_takes_it_out(run, done):
     done("wrap p.ewp --to second.pub --not-before 2020-01-01 --not-after 2020-06-01" + TRUSTED)
     status, _, err = run(line)
     assert status == 6
-    assert "2020" in err or "time" in err or "until" in err
+    assert (
+        "expected use from 2020-01-01T00:00:00Z on until 2020-06-01T00:00:00Z, got the time 20"
+        in err
+    )
+
+
+def test_wrap_takes_several_devices_out(run, done):
+    done("keygen --device third.key")
+    done(ENCRYPTED + " second.pub third.pub")
+    assert len(done("wrap p.ewp --remove second.pub third.pub")["recipients"]) == 1
+    for key in ("second.key", "third.key"):
+        assert run(f"verify p.ewp --key {key}{TRUSTED}")[0] == 6
 
 
 @pytest.mark.parametrize(
     ("line", "status", "says"),
     [
         ("wrap p.ewp", 2, "expected --to or --remove"),
+        ("wrap p.ewp --remove edgeward-keys/device.pub second.pub", 2, "got none among 1"),
+        ("wrap p.ewp --to third.pub --remove second.pub" + TRUSTED, 2, "got none among 1"),
         ("wrap p.ewp --remove second.pub", 2, "expected .*got none|no wrap"),
         ("wrap p.ewp --to edgeward-keys/publisher.pub" + TRUSTED, 2, "x25519"),
         ("wrap p.ewp --to second.pub --key second.key" + TRUSTED, 6, "edgeward wrap"),
     ],
 )
 def test_a_mistake_in_changing_a_package_leaves_it_as_it_was(run, done, line, status, says):
+    done("keygen --device third.key")
     done(ENCRYPTED)
     before = {path: path.read_bytes() for path in Path().glob("*.ew?")}
     got, out, err = run(line)

@@ -40,10 +40,21 @@ def test_a_device_is_added_once_and_removed(opened):
     opened.add_recipients([other])
     assert sorted(devices(opened)) == devices(opened)
     assert set(devices(opened)) == {sealed.DEVICE.public.id, other.id}
-    key_wraps.remove(opened.core, other)
+    key_wraps.remove(opened.core, [other])
     assert devices(opened) == [sealed.DEVICE.public.id]
     with pytest.raises(BadInput, match=other.id.hex()):
-        key_wraps.remove(opened.core, other)
+        key_wraps.remove(opened.core, [other])
+
+
+def test_several_devices_are_removed_together_or_not_at_all(opened):
+    others = [sealed.key(name, "x25519").public for name in ("b", "c", "d")]
+    opened.add_recipients(others[:2])
+    before = devices(opened)
+    with pytest.raises(BadInput, match=others[2].id.hex()):
+        key_wraps.remove(opened.core, others)
+    assert devices(opened) == before
+    key_wraps.remove(opened.core, [*others[:2], others[0]])
+    assert devices(opened) == [sealed.DEVICE.public.id]
 
 
 def test_without_the_file_its_name_is_told(opened):

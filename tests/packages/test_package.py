@@ -309,16 +309,16 @@ def test_devices_can_be_added_and_taken_out_without_touching_the_package(tmp_pat
     Package.open(path, trust=trust, key=FIRST).add_recipients([SECOND.public, THIRD.public])
     for device in (FIRST, SECOND, THIRD):
         sealed.run(path, trust, device)
-    Package.unverified(path).remove_recipient(FIRST.public)
+    Package.unverified(path).remove_recipients([FIRST.public])
     with pytest.raises(WrongKey):
         sealed.run(path, trust, FIRST)
     sealed.run(path, trust, SECOND)
     with pytest.raises(BadInput, match="got none among 2"):
-        Package.unverified(path).remove_recipient(FIRST.public)
+        Package.unverified(path).remove_recipients([FIRST.public])
     now_s = int(time.time())
     opened = Package.open(path, trust=trust, key=SECOND)
     opened.add_recipients([FIRST.public], not_before_s=now_s + 1000)
-    with pytest.raises(WrongKey, match="the time"):
+    with pytest.raises(WrongKey, match=r"expected use from \d{4}-.*T.*Z on, got the time \d{4}-"):
         sealed.run(path, trust, FIRST)
     assert path.read_bytes() == before
     plain = sealed.seal(tmp_path / "plain.ewp", counter=2)

@@ -80,11 +80,11 @@ def test_what_has_drifted_stands_on_top_with_its_numbers(pump):
     lines = lines_of(pump, pump.seen(warmer))
     assert lines[0] == (
         "gate: pump 3, run\\x1b[2J: 4,000 inferences in 8 windows of 1 h, "
-        "2026-11-26 10:00 to 2026-11-26 17:00"
+        "2026-11-26 10:00Z to 2026-11-26 17:00Z"
     )
     assert lines[1] == "DRIFTED:"
     assert lines[2].startswith('  column 1 (temperature) of input "x" has moved up by 0.6')
-    assert lines[2].endswith("since 2026-11-26 14:00")
+    assert lines[2].endswith("since 2026-11-26 14:00Z")
     head, tensor, cells = (re.split(" {2,}", line.strip()) for line in lines[4:7])
     assert head == list(drift_report.HEAD)
     assert tensor == ['input "x"']
@@ -152,7 +152,7 @@ def test_windows_that_are_too_small_are_no_verdict(pump):
 
 def test_a_share_says_how_often_and_what_was_expected(pump):
     lines = lines_of(pump, pump.seen(stuck))
-    assert 'column 0 (pressure) of input "x" is stuck since 2026-11-26 14:00' in lines[2]
+    assert 'column 0 (pressure) of input "x" is stuck since 2026-11-26 14:00Z' in lines[2]
     (row,) = (line for line in lines if "unchanged" in line)
     assert "unchanged 100 %, was none" in row
 

@@ -100,3 +100,14 @@ def test_times_that_no_calendar_has(tmp_path):
     report = package_report.report(package)
     assert report["created"] == f"{(1 << 64) - 1} s after 1970"
     assert report["not_after"] == f"{1 << 62} s after 1970"
+
+
+def test_of_many_devices_the_first_are_shown_and_all_are_in_the_document(tmp_path):
+    devices = [sealed.key(f"device {number}", "x25519").public for number in range(500)]
+    package = Package.unverified(sealed.seal(tmp_path / "p.ewp", encrypt_to=devices))
+    report = package_report.report(package)
+    assert report["recipients"] == sorted(device.id.hex() for device in devices)
+    lines = [line for line in package_report.text(report).splitlines() if "encrypted" in line]
+    assert len(lines) == 1
+    first = ", ".join(key_id[:16] for key_id in report["recipients"][:3])
+    assert lines[0].endswith(f"aes-256-gcm, for 500 devices: {first}, ... (500)")

@@ -58,7 +58,7 @@ def attached_at(model: _core.Model) -> str:
     began_s = 0.0 if capture is None else capture._parts.began_s(model)
     if began_s * 1e9 < _core.LEAST_WALL_NS:
         return "the capture began"
-    return f"{datetime.datetime.fromtimestamp(began_s, datetime.timezone.utc):%Y-%m-%d %H:%M}"
+    return f"{datetime.datetime.fromtimestamp(began_s, datetime.timezone.utc):%Y-%m-%d %H:%MZ}"
 
 
 class Reference(Protocol):

@@ -110,4 +110,4 @@ def _begin(window: Window, index: int, precision: str) -> str:
     seconds, rest_ns = divmod(window.wall_ns, NS)
     moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
     moment = moment.replace(microsecond=rest_ns // 1000, tzinfo=None)
-    return moment.isoformat(" ", precision)
+    return moment.isoformat(" ", precision) + "Z"

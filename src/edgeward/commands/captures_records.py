@@ -51,4 +51,4 @@ def require_captures(directory: Path) -> None:
 def timestamp(time_ns: int) -> str:
     """In UTC, to the second."""
     moment = datetime.datetime.fromtimestamp(time_ns / NS, datetime.timezone.utc)
-    return moment.strftime("%Y-%m-%d %H:%M:%S")
+    return moment.strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""`edgeward keygen`: the first keys of a trust root, a publisher and a device, or one more key."""
+"""`edgeward keygen`: the first keys of a trust root, a publisher and a device, or one key."""
 
 import argparse
 import time
@@ -28,13 +28,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_argument(
         "--signing", metavar="FILE", type=Path, help="make one more signing key, and no other"
     )
+    add_argument(
+        "--archive", metavar="FILE", type=Path, help="make one archive's key, and no other"
+    )
     add_argument("--algorithm", choices=SIGNING, default=SIGNING[0], help="of signing keys")
     add_root_days(parser, "the trust root")
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    if args.device and args.signing:
-        raise BadInput("keygen: expected --device or --signing, got both")
+    chosen = [f"--{kind}" for kind in ("device", "signing", "archive") if getattr(args, kind)]
+    if len(chosen) > 1:
+        raise BadInput(
+            f"keygen: expected one of --device, --signing and --archive, got {', '.join(chosen)}"
+        )
     if args.device:
         return _one_key(
             args.device,
@@ -48,6 +54,13 @@ def run(args: argparse.Namespace) -> Outcome:
             args.algorithm,
             "where packages are sealed",
             "into the trust root, with edgeward root add-key",
+        )
+    if args.archive:
+        return _one_key(
+            args.archive,
+            "x25519",
+            "where captures are read, as --key of edgeward captures; on no device",
+            "onto devices, as encrypt_to of a Capture",
         )
     return _first_keys(args.directory, args.algorithm, args.days)
 

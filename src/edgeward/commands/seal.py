@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
 import time
@@ -22,7 +21,7 @@ from edgeward import (
     _core,
     load_unsigned,
 )
-from edgeward._core import CIPHERS
+from edgeward._core import CIPHERS, date_text
 from edgeward.commands.options import add_engine, add_signing_keys, date, whole_number
 from edgeward.commands.signing_keys import read_signing_key
 from edgeward.errors import BadInput
@@ -178,8 +177,9 @@ def _require_new(args: argparse.Namespace, release: Release) -> None:
     now_s = int(time.time())
     if release.not_after_s is not None and release.not_after_s <= now_s and not args.expired:
         raise BadInput(
-            f"--not-after: expected a time after now, {_date(now_s)}, got "
-            f"{_date(release.not_after_s)}: no device would load it (--expired seals all the same)"
+            f"--not-after: expected a time after now, {date_text(now_s)}, got "
+            f"{date_text(release.not_after_s)}: no device would load it (--expired seals all "
+            "the same)"
         )
     written = [args.output, *([Path(key_wraps.path_of(args.output))] if args.encrypt_to else [])]
     for path in written:
@@ -199,10 +199,6 @@ def _require_new(args: argparse.Namespace, release: Release) -> None:
         )
 
 
-def _date(unix_s: int) -> str:
-    return datetime.datetime.fromtimestamp(unix_s, datetime.timezone.utc).isoformat(" ")
-
-
 def _require_plausible_clock(path: Path, root: root_document.Document) -> None:
     """Raises BadInput for a clock at which this root cannot be in force.
 
@@ -212,9 +208,10 @@ def _require_plausible_clock(path: Path, root: root_document.Document) -> None:
     if root["issued"] - MOST_AHEAD_S <= now_s < root["expires"]:
         return
     raise BadInput(
-        f'clock: expected a time within that of trust root "{path}", {_date(root["issued"])} to '
-        f"{_date(root['expires'])}, got {_date(now_s)}: set the clock, or renew the root with "
-        "edgeward root rotate (--any-clock seals all the same)"
+        f'clock: expected a time within that of trust root "{path}", '
+        f"{date_text(root['issued'])} to {date_text(root['expires'])}, got {date_text(now_s)}: "
+        "set the clock, or renew the root with edgeward root rotate (--any-clock seals all the "
+        "same)"
     )
 
 

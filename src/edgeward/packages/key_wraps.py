@@ -62,6 +62,15 @@ def write(package: PathLike, wraps: bytes) -> None:
     replace_file(path_of(package), wraps)
 
 
-def remove(package: _core.Package, device: _core.PublicKey) -> None:
-    """Take the wrap for `device` out. Raises BadInput when there is none, OSError."""
-    write(package.path, _core.remove_wrap(read(package.path), device.id))
+def remove(package: _core.Package, devices: Sequence[_core.PublicKey]) -> None:
+    """Take the wraps for all of `devices` out, or none. Raises as `without`, OSError."""
+    write(package.path, without(package, devices))
+
+
+def without(package: _core.Package, devices: Sequence[_core.PublicKey]) -> bytes:
+    """The wraps of `package` but for those of `devices`. Raises BadInput when one has none,
+    WrongKey, MalformedKey."""
+    wraps = read(package.path)
+    for device_id in dict.fromkeys(device.id for device in devices):
+        wraps = _core.remove_wrap(wraps, device_id)
+    return wraps

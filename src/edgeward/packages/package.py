@@ -441,12 +441,13 @@ class Package:
         wraps = key_wraps.read(self.core.path)
         key_wraps.add(self.core, key, devices, wraps, not_before_s, not_after_s)
 
-    def remove_recipient(self, device: _core.PublicKey) -> None:
-        """Take a device's wrap out of the .ewk file: it cannot open this package from now on.
+    def remove_recipients(self, devices: Sequence[_core.PublicKey]) -> None:
+        """Take the devices' wraps out of the .ewk file: they cannot open it from now on.
 
-        What it has opened before, it has seen. Raises BadInput when it has none, OSError.
+        What they have opened before, they have seen. Raises BadInput when one of them has none,
+        WrongKey when there is no .ewk file, MalformedKey, OSError; all of them can open it then.
         """
-        key_wraps.remove(self.core, device)
+        key_wraps.remove(self.core, devices)
 
 
 def _require_package(path: PathLike) -> None:

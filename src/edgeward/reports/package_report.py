@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections.abc import Mapping
 from itertools import accumulate
@@ -35,8 +34,8 @@ def report(package: Package) -> dict[str, Any]:
         "target": core.target,
         "publisher": core.publisher,
         "device_id": core.binding.hex() if core.binding else None,
-        "created": _date(core.created_s),
-        "not_after": _date(core.hard_expiry_s) if core.hard_expiry_s else None,
+        "created": _core.date_text(core.created_s),
+        "not_after": _core.date_text(core.hard_expiry_s) if core.hard_expiry_s else None,
         "signers": [signer.hex() for signer in core.signers],
         "cipher": core.cipher,
         "recipients": _recipients(core),
@@ -154,7 +153,7 @@ def _encryption(report: Mapping[str, Any]) -> str:
 
 
 def _ids(ids: list[str]) -> str:
-    return ", ".join(key_id[:ID_DIGITS] for key_id in ids) or "nobody"
+    return _listed([key_id[:ID_DIGITS] for key_id in ids]) or "nobody"
 
 
 def _recipients(core: _core.Package) -> list[str] | None:
@@ -190,11 +189,3 @@ def _schema_lines(schema: Mapping[str, Any]) -> list[str]:
 
 def _real(spec: Mapping[str, Any]) -> str:
     return real_text(spec["quantization"])
-
-
-def _date(seconds: int) -> str:
-    try:
-        moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
-    except (OverflowError, ValueError, OSError):
-        return f"{seconds} s after 1970"
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -161,7 +161,8 @@ TEST_CASE("a wrap is used from its first second until the one where it ends") {
     if (got) CHECK(*got == Code::wrong_key);
   }
   const Octets file = wrapped({}, device('a'), HpkeAead::aes_256_gcm, 100, 200);
-  check_refusal(Code::wrong_key, {"from 100 until 200", "got the time 99"},
+  check_refusal(Code::wrong_key,
+                {"from 1970-01-01T00:01:40Z on until 1970-01-01T00:03:20Z", "got the time 1970-01-01T00:01:39Z"},
                 [&] { unwrap(file, kPackage, device('a'), 99); });
 }
 

@@ -166,7 +166,8 @@ TEST_CASE("a root holds until the second it expires") {
   const TrustRoot root = first(signed_by({&owner}, draft({&owner}).text()));
   for (const int64_t now_s : {INT64_MIN, int64_t{0}, int64_t{1999}}) root.require_current(now_s);
   for (const int64_t now_s : {int64_t{2000}, int64_t{2001}, INT64_MAX})
-    check_refusal(Code::expired_root, {"expires", "2000"}, [&] { root.require_current(now_s); });
+    check_refusal(Code::expired_root, {"version 1: expires", "got 1970-01-01T00:33:20Z"},
+                  [&] { root.require_current(now_s); });
 }
 
 TEST_CASE("a document that is not a root's is malformed, whoever signed it") {
@@ -690,6 +691,20 @@ TEST_CASE("a package needs enough distinct keys of its publisher") {
                     [&] { p.require(row.publisher, signatures); });
     }
   }
+}
+
+TEST_CASE("each signature that does not count is named with the reason, beside the root's version") {
+  const Published p;
+  check_refusal(Code::untrusted_package,
+                {"in trust root version 1, got 0 among 4: key " + hex(p.stranger.id) + " is not in it, key " +
+                 hex(p.e.id) + " is revoked, key " + hex(p.d.id) + " is of another role, key " + hex(p.b.id)},
+                [&] {
+                  p.require("one", {p.of(p.stranger), p.of(p.e), p.of(p.d), p.of(p.b)});
+                });
+  // The one that counts is not among them, and of many the first are.
+  check_refusal(Code::untrusted_package, {"got 1 among 6: key " + hex(p.d.id), ", and 1 more"}, [&] {
+    p.require("two", {p.of(p.a), p.of(p.d), p.of(p.e), p.of(p.stranger), p.of(p.owner), p.of(p.d)});
+  });
 }
 
 TEST_CASE("a publisher that the root does not list is unknown, whoever signed") {
