@@ -86,6 +86,12 @@ COMMANDS = (
         "edgeward.commands.keygen",
     ),
     Command(
+        "device",
+        "Lay out the trust directory of a further device.",
+        "edgeward device add camera9\nedgeward device add camera9 --root root.json --json",
+        "edgeward.commands.device",
+    ),
+    Command(
         "seal",
         "Sign a model into a package, and encrypt it for devices.",
         "edgeward seal model.tflite -o cat-1.ewp --name cat --version 1\n"

@@ -396,6 +396,23 @@ KEY_FILE = [
     ),
 ]
 
+LOCK_FILE = [
+    (
+        "return fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "return fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+        TRUST_TESTS + "processes_that_accept_at_once_lose_nothing",
+    ),
+    (
+        "return fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "return",
+        TRUST_TESTS + "what_another_process_noted_meanwhile_is_kept",
+    ),
+    (
+        "        fcntl.flock(number, fcntl.LOCK_UN)\n",
+        "",
+        TRUST_TESTS + "a_child_forked_under_the_lock_does_not_keep_it",
+    ),
+]
 TRUST = [
     (
         "if root.version < state[",
@@ -489,24 +506,9 @@ TRUST = [
         ATTACKS + "a_revoked_key",
     ),
     (
-        "return fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)",
-        "return fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)",
-        TRUST_TESTS + "processes_that_accept_at_once_lose_nothing",
-    ),
-    (
-        "return fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)",
-        "return",
-        TRUST_TESTS + "what_another_process_noted_meanwhile_is_kept",
-    ),
-    (
         "                root, state = self._read()\n                after = _after(",
         "                after = _after(",
         TRUST_TESTS + "what_another_process_noted_meanwhile_is_kept",
-    ),
-    (
-        "            fcntl.flock(number, fcntl.LOCK_UN)\n",
-        "",
-        TRUST_TESTS + "a_child_forked_under_the_lock_does_not_keep_it",
     ),
     (
         '            if after["floors"] != state["floors"]:\n                raise\n',
@@ -1005,6 +1007,7 @@ FAULTS = [
         "cpp/packages/key_wrap.cc": KEY_WRAP,
         "cpp/crypto/crypto.cc": CRYPTO,
         "cpp/packages/key_file.cc": KEY_FILE,
+        "src/edgeward/lock_file.py": LOCK_FILE,
         "src/edgeward/trust/trust_directory.py": TRUST,
         "src/edgeward/packages/package.py": PACKAGE_MODULE,
         "src/edgeward/durable.py": DURABLE,

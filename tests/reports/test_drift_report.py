@@ -48,7 +48,7 @@ class Pump:
             windows.append(
                 Window(release, "", bytes(16), begin_ns, begin_ns + HOUR_NS, wall_ns, device)
             )
-        begins = [f"2026-11-26 {10 + index}:00" for index in range(COUNT)]
+        begins = [f"2026-11-26 {10 + index}:00Z" for index in range(COUNT)]
         judgement = judge(self.reference, reports, begins)
         return JudgedWindows(device, windows, reports, begins, judgement)
 

@@ -38,6 +38,7 @@ from edgeward import (
     Trust,
     UntrustedPackage,
     UntrustedRoot,
+    lock_file,
 )
 from edgeward.trust import root_document
 from edgeward.trust import trust_directory as trust
@@ -850,7 +851,7 @@ def test_whoever_can_only_read_the_directory_keeps_nobody_waiting(directory, dev
 def test_a_lock_that_is_never_free_is_an_error_that_says_so(
     directory, device, package, monkeypatch
 ):
-    monkeypatch.setattr(trust, "MOST_WAIT_S", 0.05)
+    monkeypatch.setattr(lock_file, "MOST_WAIT_S", 0.05)
     newer = package(device, 3, min_counter=3)
     number = held_lock(directory)
     with pytest.raises(TimeoutError, match=r"lock of the trust directory within 0\.05 s") as caught:

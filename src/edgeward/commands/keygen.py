@@ -79,7 +79,7 @@ def _first_keys(directory: Path, algorithm: str, days: int) -> Outcome:
     report = {
         "root_key": str(root_key),
         "publisher_key": str(publisher_key),
-        "device_public_key": str(directory / "device.pub"),
+        "device_public_key": str(directory / keys.DEVICE_PUBLIC_KEY),
         "trust": str(trust),
     }
     lines = [

@@ -70,7 +70,8 @@ def remove(package: _core.Package, devices: Sequence[_core.PublicKey]) -> None:
 def without(package: _core.Package, devices: Sequence[_core.PublicKey]) -> bytes:
     """The wraps of `package` but for those of `devices`. Raises BadInput when one has none,
     WrongKey, MalformedKey."""
-    wraps = read(package.path)
+    wraps = rest = read(package.path)
     for device_id in dict.fromkeys(device.id for device in devices):
-        wraps = _core.remove_wrap(wraps, device_id)
-    return wraps
+        _core.remove_wrap(wraps, device_id)  # says of how many it is none
+        rest = _core.remove_wrap(rest, device_id)
+    return rest

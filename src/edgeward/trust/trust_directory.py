@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from edgeward import _core
+from edgeward import _core, lock_file
 from edgeward._core import EPOCH_SHIFT
 from edgeward.durable import is_draft_of, replace_file
 from edgeward.errors import EdgewardError, MalformedRoot, RollbackRefused
@@ -40,8 +40,6 @@ MOST_AHEAD_S = 86_400  # that a publisher's clock may be ahead of this device's 
 MOST_ACCEPTED = 8  # of one model
 ROOT, STATE, LOCK = "root.json", "state.json", "lock"
 HAS_STATE = b"state.json\n"  # what the lock holds
-MOST_WAIT_S = 10.0  # for a process that writes, which takes milliseconds
-LOCK_PAUSE_S = 0.01
 
 
 class Trust:
@@ -214,41 +212,13 @@ class Trust:
     def _locked(self) -> Iterator[int]:
         """Holds the directory's lock, a descriptor, until the end of the block or of the process.
 
-        The lock is a file that only this directory's owner can open: a user who can read the
-        directory could hold a lock on it for ever. Drafts that killed writers left are removed.
+        Drafts that killed writers left are removed.
         """
-        import fcntl
-
-        path = os.path.join(self.directory, LOCK)
-        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            self._wait_for_lock(number)
+        with lock_file.held(os.path.join(self.directory, LOCK), "the trust directory") as number:
             for draft in sorted(os.listdir(self.directory)):
                 if is_draft_of(draft, (ROOT, STATE)):
                     os.unlink(os.path.join(self.directory, draft))
             yield number
-        finally:
-            # Unlock explicitly: a forked child shares the descriptor and would keep the lock.
-            fcntl.flock(number, fcntl.LOCK_UN)
-            os.close(number)
-
-    def _wait_for_lock(self, number: int) -> None:
-        import errno
-        import fcntl
-
-        end_s = time.monotonic() + MOST_WAIT_S
-        while True:
-            try:
-                return fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > end_s:
-                    message = (
-                        f"expected the lock of the trust directory within {MOST_WAIT_S:g} s, got "
-                        "none: another process holds it"
-                    )
-                    path = os.path.join(self.directory, LOCK)
-                    raise TimeoutError(errno.ETIMEDOUT, message, path) from None
-                time.sleep(LOCK_PAUSE_S)
 
     def _state(self) -> dict[str, Any]:
         import json
