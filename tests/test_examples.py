@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -41,10 +42,20 @@ def npy(values: np.ndarray[Any, Any]) -> bytes:
     return file.getvalue()
 
 
+def wav(samples: list[int]) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setparams((1, 2, 8000, 0, "NONE", ""))
+        writer.writeframes(np.array(samples, "<i2").tobytes())
+    return file.getvalue()
+
+
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """watch_folder.py with the folders "inbox" and "captures" of `tmp_path`."""
-    package = sealed.seal(tmp_path / "sum.ewp")
+    recipe = {"inputs": {"x": {"kind": "sound", "rate_hz": 8000}}}
+    contents = ew.Contents(labels=list("abcd"), recipe=recipe)
+    package = sealed.seal(tmp_path / "sum.ewp", contents=contents)
     sealed.trust_at(tmp_path / "trust")
     (tmp_path / "inbox").mkdir()
     options = ("--captures", tmp_path / "captures", "--trust", tmp_path / "trust")
@@ -65,13 +76,19 @@ def test_a_folder_is_watched_until_the_service_is_ended(
     inbox = tmp_path / "inbox"
     assert service.stdout is not None
     deliver(inbox, "1.npy", npy(np.ones(4, np.float32)))
-    assert json.loads(service.stdout.readline()) == {"file": "1.npy", "y": [1, 2, 3, 4]}
+    scores = {"a": 1, "b": 2, "c": 3, "d": 4}
+    assert json.loads(service.stdout.readline()) == {"file": "1.npy", "y": scores}
     deliver(inbox, "2.npy", b"no array")
     assert "error" in json.loads(service.stdout.readline())
+    deliver(inbox, "3.wav", wav([-32768, -32768]))
+    scores = {"a": -1, "b": 0, "c": 2, "d": 3}
+    assert json.loads(service.stdout.readline()) == {"file": "3.wav", "y": scores}
+    deliver(inbox, "4.jpg", b"no picture")
+    assert "expected a sound, got a picture" in json.loads(service.stdout.readline())["error"]
     service.send_signal(signal.SIGTERM)
     assert service.wait(timeout=60) == 0
     assert list(inbox.iterdir()) == []
-    assert len(list(ew.read_captures(tmp_path / "captures"))) == 1
+    assert len(list(ew.read_captures(tmp_path / "captures"))) == 2
 
 
 @pytest.fixture

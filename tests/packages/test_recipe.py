@@ -5,9 +5,12 @@ import json
 import re
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import sealed
+from hypothesis import strategies as st
+from reference import recipe_reader
 
 import edgeward as ew
 from edgeward import Contents, Package
@@ -191,6 +194,68 @@ def test_the_pages_recipe_is_one():
     assert documents
     for document in documents:
         to_bytes(json.loads(document))
+
+
+# --- beside the reference reader -------------------------------------------------------------
+
+VECTORS = json.loads(
+    (Path(__file__).parents[1] / "vectors" / "recipe" / "manifest.json").read_text()
+)
+
+
+def plain(value):
+    """A recipe as the reference reader has it."""
+    if isinstance(value, Values):
+        return tuple(value.mean), tuple(value.scale)
+    if hasattr(value, "_asdict"):
+        return {name: plain(item) for name, item in value._asdict().items()}
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+def both(data):
+    """What the reader and the reference reader make of it; None for what they refuse."""
+    answers = []
+    for read, refusal in (
+        (lambda: plain(from_bytes(data, "here")), MalformedPackage),
+        (lambda: recipe_reader.read(data), recipe_reader.Refused),
+    ):
+        try:
+            answers.append(read())
+        except refusal:
+            answers.append(None)
+    return answers
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["what"])
+def test_the_vectors_come_out_as_they_say(vector):
+    ours, theirs = both(vector["recipe"].encode())
+    assert ours == theirs
+    assert (ours is not None) == vector["is_recipe"]
+
+
+PARTS = [
+    0, 1, -1, 0.5, 2.5, 1e9, 2e9, True, None, "", "cover", "contain", "grey", "rgb", "nhwc", "xywh",
+    "sound", "picture", "yolov8", [], [0], [1, 2], [1, 2, 3], {}, 256, 65_536, 16_385, 768_001,
+]  # fmt: skip
+FIELDS = sorted({*PICTURE, *SOUND, *BOXES, "short_side", "output", "more"})
+
+
+@hypothesis.settings(max_examples=1500, deadline=None)
+@hypothesis.given(data=st.data())
+def test_changed_recipes_are_the_same_to_the_reference_reader(data):
+    document = copy.deepcopy(WHOLE)
+    inner = data.draw(
+        st.sampled_from([document, document["inputs"]["image"], document["inputs"]["sound"],
+                         document["boxes"]])
+    )  # fmt: skip
+    for name in data.draw(st.lists(st.sampled_from(FIELDS), max_size=4)):
+        inner.pop(name, None)
+    for name in data.draw(st.lists(st.sampled_from(FIELDS), max_size=2)):
+        inner[name] = data.draw(st.sampled_from(PARTS))
+    ours, theirs = both(json.dumps(document).encode())
+    assert ours == theirs
 
 
 # --- in a package ----------------------------------------------------------------------------

@@ -111,3 +111,23 @@ def test_of_many_devices_the_first_are_shown_and_all_are_in_the_document(tmp_pat
     assert len(lines) == 1
     first = ", ".join(key_id[:16] for key_id in report["recipients"][:3])
     assert lines[0].endswith(f"aes-256-gcm, for 500 devices: {first}, ... (500)")
+
+
+def test_a_recipe_is_shown_in_lines(tmp_path):
+    recipe = {
+        "inputs": {"x": {"kind": "sound", "rate_hz": 16000, "scale": 1 / 3}},
+        "boxes": {"layout": "yolov8", "output": "y"},
+    }
+    path = sealed.seal(tmp_path / "p.ewp", contents=Contents(recipe=recipe))
+    assert package_report.report(Package.unverified(path))["recipe"] == {"version": 1, **recipe}
+    lines = text_of(Package.unverified(path)).splitlines()
+    assert "  x      kind sound, rate_hz 16000, scale 0.333333" in lines
+    assert "  boxes  layout yolov8, output y" in lines
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"version": 2, "inputs": {}}'])
+def test_a_recipe_that_is_none_is_left_out(tmp_path, content):
+    members = [("model.tflite", "tflite", True, sealed.MODEL)]
+    members.append(("recipe.json", "auxiliary", False, content))
+    sealed.seal_unchecked(tmp_path / "p.ewp", *members)
+    assert package_report.report(Package.unverified(tmp_path / "p.ewp"))["recipe"] is None

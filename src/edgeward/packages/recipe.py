@@ -96,7 +96,7 @@ def from_bytes(data: bytes, where: str) -> Recipe:
 def recipe_of(document: Any) -> Recipe:
     """Raises ValueError for what is no recipe."""
     version = document.get("version") if isinstance(document, dict) else None
-    if isinstance(version, bool) or version != FORMAT_VERSION:
+    if type(version) is not int or version != FORMAT_VERSION:
         raise ValueError(f"expected version {FORMAT_VERSION}, got {_shown(version)}")
     fields = _fields("recipe", document, ("version",), ("inputs", "boxes"))
     if len(fields) < 2:

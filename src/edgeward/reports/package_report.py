@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from itertools import accumulate
@@ -10,6 +11,7 @@ from typing import Any
 from edgeward import _core
 from edgeward.errors import MalformedKey, MalformedPackage, WrongKey
 from edgeward.packages import key_wraps
+from edgeward.packages.contents import RECIPE
 from edgeward.packages.package import Package
 from edgeward.packages.thresholds import least_shifts
 from edgeward.reports.inspection import aligned, real_text, shape_text, size
@@ -52,6 +54,7 @@ def report(package: Package) -> dict[str, Any]:
         ],
         "schema": package.schema,
         "columns": _columns(package),
+        "recipe": _recipe(package),
         "reference": _reference(package),
     }
 
@@ -87,6 +90,8 @@ def text(report: Mapping[str, Any]) -> str:
     if report["columns"]:
         rows = [(quoted(tensor), _listed(names)) for tensor, names in report["columns"].items()]
         parts += ["", "columns", *(f"  {line}" for line in aligned(rows))]
+    if report["recipe"]:
+        parts += ["", "recipe", *(f"  {line}" for line in aligned(_recipe_rows(report["recipe"])))]
     if report["reference"]:
         parts += ["", *_reference_lines(report["reference"])]
     return "\n".join(parts)
@@ -132,6 +137,35 @@ def _columns(package: Package) -> dict[str, list[str]] | None:
     except (MalformedPackage, WrongKey):
         return None
     return {tensor: list(names) for tensor, names in columns.items()} if columns else None
+
+
+def _recipe(package: Package) -> dict[str, Any] | None:
+    """The recipe's document; None where there is none that can be read here."""
+    try:
+        is_readable = package.has_key or not package.is_encrypted
+        if not is_readable or package.recipe is None:
+            return None
+        document: dict[str, Any] = json.loads(package.read(RECIPE))
+    except (MalformedPackage, WrongKey):
+        return None
+    return document
+
+
+def _recipe_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A row for each input, and one for the boxes: what is said of them."""
+    parts = {**document.get("inputs", {})}
+    if "boxes" in document:
+        parts["boxes"] = document["boxes"]
+    return [
+        (name, ", ".join(f"{field} {_plain(value)}" for field, value in fields.items()))
+        for name, fields in parts.items()
+    ]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_plain, value))}]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _listed(names: list[str]) -> str:
