@@ -212,9 +212,6 @@ struct State {
   std::vector<size_t> initializers;     // signatures to run
 };
 
-// Of a file. Below, packed weights are not worth the time that sharing takes.
-constexpr size_t kMinPackedBytes = size_t{1} << 20;
-
 constexpr Version kFirstWithPack = {2, 3};  // the first that was tested
 
 // The weights as they are packed for all sessions, once a second one needs them: docs/decisions/0022. Any thread.
@@ -566,13 +563,11 @@ Handle try_compile_packed(const Weights& weights, Profiling profiling, const Wei
 
 // Finds or makes packed weights that other processes use too, for all sessions of the model.
 void share(const Weights& weights, const std::string& version, const Sharing& sharing) {
-  if (sharing.directory.empty() || !weights.pack.is_possible() || weights.copy.file.is_secret()) return;
-  const auto directory = WeightDirectory::try_open(sharing.directory);
+  if (sharing.model.empty() || !weights.pack.is_possible() || weights.copy.file.is_secret()) return;
+  const auto directory = WeightDirectory::try_open(sharing.directory, sharing.threads);
   if (directory == nullptr) return;
-  const Block& file = weights.copy.file;
   const std::string name = directory->name_of(
-      {{file.data(), file.size_bytes()},
-       weights.api.code,
+      {sharing.model, weights.api.code,
        "litert " + version + "\n" + std::to_string(weights.threads) + " threads\n" + sharing.processor});
   std::shared_ptr<const WeightCache> cache = directory->try_find(name);
   if (cache == nullptr) {

@@ -15,7 +15,7 @@ namespace edgeward {
 // `file` is a .tflite; it is checked here, before the library sees it, and kept as long as the engine: LiteRT reads
 // constants from it in place. Of a sparse one, an outline, sessions are made without XNNPACK, and must not run. Throws
 // Error(malformed_model | unsupported_model | engine_*).
-// With `sharing` the weights are packed before there is a session, if they can be shared.
+// With `sharing` that has the digest of `file`, weights are packed before there is a session, if they can be shared.
 std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::string& version, Block file,
                                     int threads, EngineLog log = EngineLog::quiet,
                                     const Sharing& sharing = {});

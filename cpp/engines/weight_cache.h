@@ -19,6 +19,9 @@
 
 namespace edgeward {
 
+// Of a model's file. Below, packed weights are not worth the time that sharing takes.
+inline constexpr size_t kMinPackedBytes = size_t{1} << 20;
+
 class WeightCache {
  public:
   // An empty one. Null where the system lacks such memory or its seals, and where a write to it may fail, because the

@@ -92,6 +92,12 @@ Block read_source(const py::object& source) {
   return read_file(path);
 }
 
+Block read_shared_source(const py::object& path, Sharing& sharing) {
+  const std::string name = path_of(path);
+  const Unlocked released;
+  return read_shared(name, sharing);
+}
+
 std::unique_ptr<Model> opened(Block file, const EngineLibrary& library, int threads,
                               std::vector<ExternalData> external) {
   if (library.name != kLitertInterpreter) {
@@ -107,17 +113,17 @@ std::unique_ptr<PyModel> make_model(const py::object& source, const std::string&
                                     const Sharing* sharing) {
   std::vector<ExternalData> external;
   for (const auto& [name, content] : files) external.push_back({name, read_source(content)});
-  Block file = read_source(source);
+  EngineLibrary opening{engine, library_path, version, shows_log ? EngineLog::shown : EngineLog::quiet};
+  if (sharing != nullptr) opening.sharing = *sharing;
+  Block file =
+      engine == "litert" && sharing != nullptr ? read_shared_source(source, opening.sharing) : read_source(source);
   const Bytes content{file.data(), file.size_bytes()};
   if (py::isinstance<py::str>(source) && model_format(content) == ModelFormat::onnx) {
     const std::string path = path_of(source);
     const Unlocked released;
     external = read_external_data(path, external_data_names(content));
   }
-  return model_of(std::move(file),
-                  {engine, library_path, version, shows_log ? EngineLog::shown : EngineLog::quiet,
-                   sharing == nullptr ? Sharing() : *sharing},
-                  threads, std::move(external));
+  return model_of(std::move(file), opening, threads, std::move(external));
 }
 
 std::unique_ptr<PyModel> make_outline(const File& file, const std::string& engine, const std::string& library_path,
@@ -347,13 +353,15 @@ void bind_opening(py::module_& module) {
   py::class_<Sharing>(module, "Sharing", "Where the processes of this user keep packed weights, or nowhere.")
       .def_static(
           "at",
-          [](const py::object& directory, const std::string& processor) {
-            return Sharing{path_of(directory), processor};
+          [](const py::object& directory, const std::string& processor, int threads) {
+            return Sharing{path_of(directory), processor, threads};
           },
-          py::arg("directory"), py::arg("processor"),
-          "A directory (str) that this user alone may enter, and what tells the processor from others.")
+          py::arg("directory"), py::arg("processor"), py::arg("threads"),
+          "A directory (str) that this user alone may enter, what tells the processor from others, and how many "
+          "threads may compute digests.")
       .def_readonly("directory", &Sharing::directory)
-      .def_readonly("processor", &Sharing::processor);
+      .def_readonly("processor", &Sharing::processor)
+      .def_readonly("threads", &Sharing::threads);
   py::class_<File, std::shared_ptr<File>>(module, "ModelFile", "A model file, opened once and read as it is needed.")
       .def_static(
           "open",

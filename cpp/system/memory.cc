@@ -124,6 +124,18 @@ Block Block::secret(size_t size_bytes) {
   return block;
 }
 
+Block Block::mapped(int file, size_t size_bytes, std::shared_ptr<void> owner) {
+  // What follows the file's last page is memory.
+  const auto wanted = checked_add(size_bytes, kBlockSlack + kGreatestPageBytes);
+  std::byte* pages = wanted ? map(*wanted) : nullptr;
+  if (pages == nullptr) refuse(size_bytes);
+  std::shared_ptr<void> allocation(pages,
+                                   [bytes = *wanted, owner = std::move(owner)](void* data) { munmap(data, bytes); });
+  constexpr int kFlags = MAP_PRIVATE | MAP_FIXED;
+  if (mmap(pages, size_bytes, PROT_READ | PROT_WRITE, kFlags, file, 0) == MAP_FAILED) refuse(size_bytes);
+  return {std::move(allocation), pages, size_bytes};
+}
+
 Block Block::part(size_t offset, size_t size_bytes) const {
   Block part(allocation_, data_ + offset, size_bytes);
   part.is_secret_ = is_secret_;

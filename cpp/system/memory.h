@@ -40,6 +40,10 @@ class Block {
   // the pages return to the system.
   static Block secret(size_t size_bytes);
 
+  // The first bytes of a file that nobody changes, read as they are needed; what is written to the block is this
+  // process's alone. `owner` is kept as long as the block. Throws Error(out_of_memory).
+  static Block mapped(int file, size_t size_bytes, std::shared_ptr<void> owner);
+
   Block(Block&& other) noexcept = default;
   Block& operator=(Block&& other) noexcept = default;
 

@@ -2,7 +2,8 @@
 
 `python tests/campaigns/mutations.py --engine litert --count 100000 --seed 1` prints how many the
 structural check refused, the engine refused, ran, killed the process or hung it. With
-`--without-check` the same files go straight to the engine's own Python API. A mutation is named by
+`--without-check` the same files go straight to the engine's own Python API; with `--shared` each
+runs three times, its packed weights in a file from the second time on. A mutation is named by
 (engine, seed, index) and made again by `mutation()`; nothing else is random.
 
 Seeds are the models of `tests/models` and, where they lie beside the checkout, the real ones of
@@ -23,6 +24,7 @@ import resource
 import signal
 import struct
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -57,6 +59,7 @@ TELLING_WORDS = (
 TIME_LIMIT_S = 20
 ADDRESS_SPACE_BYTES = 8 << 30
 BATCH = 2000
+PACKED_FROM_BYTES = 1 << 20  # of a file: smaller ones share nothing
 
 
 class Verdict(enum.IntEnum):
@@ -68,6 +71,7 @@ class Verdict(enum.IntEnum):
     RAN = 3
     DEATH = 4
     HANG = 5
+    DIFFERENT = 6  # it answered otherwise with packed weights that are shared
 
 
 @dataclass(frozen=True)
@@ -224,35 +228,62 @@ WITHOUT_CHECK: Mapping[str, Callable[[bytes], Verdict]] = {
 }
 
 
+def answers(engine: str, model: Any) -> list[bytes]:
+    """Every signature run, reset and run; what it answered."""
+    outputs = []
+    for key in model.signatures:
+        session = model.session(key)
+        for size in (1, 0) if engine == "onnx" else (1,):
+            session.resize(
+                {
+                    spec.name: tuple(size if dim < 0 else dim for dim in spec.shape)
+                    for spec in model.signatures[key].inputs
+                    if -1 in spec.shape
+                }
+            )
+            for view in session.inputs.values():
+                view[...] = np.zeros((), view.dtype) if view.dtype != object else "some text"
+            session.run()
+            session.reset()
+            session.run()
+            outputs += [
+                array.tobytes() for array in session.outputs.values() if array.dtype != object
+            ]
+        session.close()
+    return outputs
+
+
 def run_checked(engine: str, file: bytes) -> Verdict:
-    """Every signature run, reset and run through edgeward, which checks the file first."""
+    """Through edgeward, which checks the file first."""
     import edgeward as ew
 
     try:
         with ew.load_unsigned(file, engine=engine, threads=1) as model:
-            for key in model.signatures:
-                session = model.session(key)
-                for size in (1, 0) if engine == "onnx" else (1,):
-                    session.resize(
-                        {
-                            spec.name: tuple(size if dim < 0 else dim for dim in spec.shape)
-                            for spec in model.signatures[key].inputs
-                            if -1 in spec.shape
-                        }
-                    )
-                    for view in session.inputs.values():
-                        view[...] = (
-                            np.zeros((), view.dtype) if view.dtype != object else "some text"
-                        )
-                    session.run()
-                    session.reset()
-                    session.run()
-                session.close()
+            answers(engine, model)
     except (ew.MalformedModel, ew.UnsupportedModel):
         return Verdict.REFUSED_BY_CHECK
     except ew.EdgewardError:
         return Verdict.REFUSED_BY_ENGINE
     return Verdict.RAN
+
+
+def run_shared(directory: Path, file: bytes) -> Verdict:
+    """On LiteRT: without a file of packed weights, with one that is made, and found."""
+    import edgeward as ew
+
+    path = directory / "model.tflite"
+    path.write_bytes(file + bytes(max(0, PACKED_FROM_BYTES - len(file))))
+    results = []
+    try:
+        for shared in (False, directory / "weights", directory / "weights"):
+            with ew.load_unsigned(path, engine="litert", threads=1, shared=shared) as model:
+                results.append(answers("litert", model))
+    except (ew.MalformedModel, ew.UnsupportedModel):
+        return Verdict.REFUSED_BY_CHECK if not results else Verdict.DIFFERENT
+    except ew.EdgewardError:
+        return Verdict.REFUSED_BY_ENGINE if not results else Verdict.DIFFERENT
+    is_same = all(result == results[0] for result in results)
+    return Verdict.RAN if is_same else Verdict.DIFFERENT
 
 
 def campaign(
@@ -320,13 +351,20 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="index of the first mutation")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--without-check", action="store_true")
+    parser.add_argument("--shared", action="store_true", help="packed weights in a file")
     choice = parser.parse_args()
     engine: str = choice.engine
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        run = partial(run_checked, engine)
+        if choice.without_check:
+            run = WITHOUT_CHECK[engine]
+        elif choice.shared:
+            run = partial(run_shared, Path(directory))
+        return report_of(choice, run)
 
-    def checked(file: bytes) -> Verdict:
-        return run_checked(engine, file)
 
-    run = WITHOUT_CHECK[engine] if choice.without_check else checked
+def report_of(choice: argparse.Namespace, run: Callable[[bytes], Verdict]) -> int:
+    engine: str = choice.engine
     started = time.monotonic()
 
     def progress(done: int) -> None:
@@ -342,6 +380,7 @@ def main() -> int:
     report = {
         "engine": engine,
         "check": not choice.without_check,
+        "shared": choice.shared,
         "seed": choice.seed,
         "first": choice.first,
         "count": choice.count,
@@ -350,7 +389,7 @@ def main() -> int:
         "killers": killers,
     }
     print(json.dumps(report, indent=1))
-    return 1 if killers else 0
+    return 1 if killers or report["different"] else 0
 
 
 if __name__ == "__main__":

@@ -51,10 +51,10 @@ def answer(model):
 
 
 def files(weights):
-    return sorted(weights.glob("*.weights"))
+    return sorted(weights.glob("*.packed"))
 
 
-def mapped_inodes(suffix=".weights"):
+def mapped_inodes(suffix=".packed"):
     """Of the files of weights that this process has mapped."""
     with open("/proc/self/maps") as maps:
         return {int(line.split()[4]) for line in maps if line.rstrip().endswith(suffix)}

@@ -5,7 +5,8 @@ import os
 import stat
 
 from edgeward import _core
-from edgeward.engines.processors import processor
+from edgeward.engines.choice import MAX_DEFAULT_THREADS
+from edgeward.engines.processors import processor, usable_cpus
 from edgeward.errors import BadInput
 from edgeward.paths import PathLike
 
@@ -27,14 +28,18 @@ def sharing(shared: bool | PathLike) -> _core.Sharing | None:
     named = os.environ.get(VARIABLE) if isinstance(shared, bool) else os.fsdecode(shared)
     if named:
         make_directory(named)
-        return _core.Sharing.at(named, processor())
+        return _at(named)
     directory = directory_in_memory()
     try:
         make_directory(os.path.dirname(directory))
         make_directory(directory)
     except (OSError, BadInput):  # another user may have taken the name
         return None
-    return _core.Sharing.at(directory, processor())
+    return _at(directory)
+
+
+def _at(directory: str) -> _core.Sharing:
+    return _core.Sharing.at(directory, processor(), min(usable_cpus(), MAX_DEFAULT_THREADS))
 
 
 def directory_in_memory() -> str:

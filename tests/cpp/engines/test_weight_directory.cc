@@ -5,9 +5,13 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <functional>
+#include <iterator>
+#include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,14 +46,14 @@ struct Weights {
   Weights() : parent("/dev/shm"), path(parent.at("weights")) { REQUIRE(mkdir(path.c_str(), 0700) == 0); }
 
   std::unique_ptr<WeightDirectory> open() const {
-    auto directory = WeightDirectory::try_open(path);
+    auto directory = WeightDirectory::try_open(path, 3);
     REQUIRE(directory != nullptr);
     return directory;
   }
   std::set<std::string> names() const {
     std::set<std::string> filenames;
     for (const auto& entry : std::filesystem::directory_iterator(path)) {
-      if (entry.path().filename() != "key") filenames.insert(entry.path().filename());
+      if (entry.path().extension() == ".packed") filenames.insert(entry.path().filename());
     }
     return filenames;
   }
@@ -93,6 +97,29 @@ void resize(const std::string& path, off_t size_bytes) {
   change(path, [&](int file) { REQUIRE(ftruncate(file, size_bytes) == 0); });
 }
 
+bool is_settled(const std::string& path) {
+  struct stat facts {};
+  timespec now{};
+  REQUIRE(stat(path.c_str(), &facts) == 0);
+  REQUIRE(clock_gettime(CLOCK_REALTIME_COARSE, &now) == 0);
+  return (now.tv_sec - facts.st_ctim.tv_sec) * 1'000'000'000 + now.tv_nsec - facts.st_ctim.tv_nsec >=
+         WeightDirectory::kSettledNs;
+}
+
+// Until the kernel's clock tells a change of the file from an earlier one.
+void wait_until_settled(const std::string& path) {
+  while (!is_settled(path)) {
+  }
+}
+
+size_t mark_count(const Weights& weights) {
+  size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(weights.path)) {
+    count += entry.path().extension() == ".whole";
+  }
+  return count;
+}
+
 // What is wrong is not found, and what is kept then is whole again.
 void check_remade(const Weights& weights) {
   const auto directory = weights.open();
@@ -133,23 +160,91 @@ TEST_CASE("who keeps the same twice finds the first file") {
   CHECK(inode_of(second->path()) == inode);
 }
 
+TEST_CASE("a model's bytes are kept once, and what is written to them is seen by nobody else") {
+  const Weights weights;
+  const File file("model file", write_file(weights.parent.at("model"), contents()), File::Links::refused);
+  const std::string digest = weights.open()->digest_of(file);
+  const std::string bytes = contents();
+  CHECK(digest == weights.open()->digest_of(std::as_bytes(std::span(bytes))));
+  CHECK(weights.open()->try_map_model(digest).data() == nullptr);
+  const Block first = weights.open()->try_keep_model(digest, file);
+  REQUIRE(first);
+  const Block second = weights.open()->try_map_model(digest);
+  REQUIRE(second);
+  const auto text = [](const Block& block) {
+    return std::string(reinterpret_cast<const char*>(block.data()), block.size_bytes());
+  };
+  first.data()[0] = std::byte{'x'};
+  CHECK(text(second) == contents());
+  CHECK(text(weights.open()->try_map_model(digest)) == contents());
+  const std::string kept = weights.path + "/" + digest + ".model";
+  CHECK(mode_of(kept) == 0400);
+  flip(kept, 300000);
+  CHECK_FALSE(weights.open()->try_map_model(digest));
+  CHECK_FALSE(std::filesystem::exists(kept));
+  write_file(file.path(), contents('x'));
+  CHECK_FALSE(weights.open()->try_keep_model(digest, file));
+}
+
+TEST_CASE("a file that was found whole is not read again, until somebody touches it or the machine restarts") {
+  const Weights weights;
+  weights.open()->try_keep(kName, *cache_of(contents()));
+  const std::string file = weights.file();
+  wait_until_settled(file);
+  CHECK(mark_count(weights) == 0);
+  REQUIRE(weights.open()->try_find(kName) != nullptr);
+  CHECK(mark_count(weights) == 1);
+  REQUIRE(weights.open()->try_find(kName) != nullptr);
+  CHECK(mark_count(weights) == 1);
+  SUBCASE("a bit is another") { flip(file, 300000); }
+  SUBCASE("it ends early") { resize(file, 300000); }
+  SUBCASE("another file has its name") {
+    const std::string other = write_file(weights.parent.at("other"), contents('x'));
+    REQUIRE(chmod(other.c_str(), 0400) == 0);
+    REQUIRE(rename(other.c_str(), file.c_str()) == 0);
+  }
+  check_remade(weights);
+}
+
+TEST_CASE("a file that was changed a moment ago gets no mark") {
+  const Weights weights;
+  const auto directory = weights.open();
+  directory->try_keep(kName, *cache_of(contents()));
+  flip(weights.file(), 1);
+  flip(weights.file(), 1);
+  CHECK(directory->try_find(kName) != nullptr);
+  const bool has_mark = mark_count(weights) != 0;
+  CHECK((!has_mark || is_settled(weights.file())));  // a slow machine may be that late
+}
+
+TEST_CASE("marks do not become many") {
+  const Weights weights;
+  const auto directory = weights.open();
+  directory->try_keep(kName, *cache_of("packed"));
+  for (int i = 0; i < 64; ++i) write_file(weights.path + "/" + std::string(31, 'd') + std::to_string(i) + ".whole", "");
+  wait_until_settled(weights.file());
+  CHECK(directory->try_find(kName) != nullptr);
+  CHECK(mark_count(weights) == 1);
+}
+
 TEST_CASE("a name depends on each part of the origin and on the directory's key") {
   const Weights weights;
   const auto directory = weights.open();
   const std::string text = contents();
   const Bytes bytes = std::as_bytes(std::span(text));
   const auto name = [&](Bytes model, std::vector<Bytes> library, const char* settings) {
-    return directory->name_of({model, std::move(library), settings});
+    return directory->name_of({directory->digest_of(model), std::move(library), settings});
   };
   const std::string name_here = name(bytes, {bytes}, "one thread");
   CHECK(name_here.size() == 32);
   CHECK(name(bytes, {bytes}, "one thread") == name_here);
-  CHECK(weights.open()->name_of({bytes, {bytes}, "one thread"}) == name_here);
+  const auto again = WeightDirectory::try_open(weights.path, 1);
+  CHECK(again->name_of({again->digest_of(bytes), {bytes}, "one thread"}) == name_here);
   CHECK(name(bytes.first(bytes.size() - 1), {bytes}, "one thread") != name_here);
   CHECK(name(bytes, {bytes.subspan(1)}, "one thread") != name_here);
   CHECK(name(bytes, {bytes.first(1000), bytes.subspan(1000)}, "one thread") != name_here);
   CHECK(name(bytes, {bytes}, "two threads") != name_here);
-  CHECK(Weights().open()->name_of({bytes, {bytes}, "one thread"}) != name_here);
+  CHECK(Weights().open()->digest_of(bytes) != directory->digest_of(bytes));
 }
 
 TEST_CASE("a file that is damaged goes") {
@@ -253,15 +348,15 @@ TEST_CASE("a directory that is not this user's alone is not opened") {
   const Weights weights;
   for (const mode_t mode : {0750, 0701, 0777}) {
     REQUIRE(chmod(weights.path.c_str(), mode) == 0);
-    CHECK(WeightDirectory::try_open(weights.path) == nullptr);
+    CHECK(WeightDirectory::try_open(weights.path, 1) == nullptr);
   }
   REQUIRE(chmod(weights.path.c_str(), 0700) == 0);
   const std::string link = weights.parent.at("link");
   REQUIRE(symlink(weights.path.c_str(), link.c_str()) == 0);
-  CHECK(WeightDirectory::try_open(link) == nullptr);
-  CHECK(WeightDirectory::try_open(weights.parent.at("none")) == nullptr);
-  CHECK(WeightDirectory::try_open(write_file(weights.parent.at("file"), "")) == nullptr);
-  if (chown(weights.path.c_str(), 12345, 12345) == 0) CHECK(WeightDirectory::try_open(weights.path) == nullptr);
+  CHECK(WeightDirectory::try_open(link, 1) == nullptr);
+  CHECK(WeightDirectory::try_open(weights.parent.at("none"), 1) == nullptr);
+  CHECK(WeightDirectory::try_open(write_file(weights.parent.at("file"), ""), 1) == nullptr);
+  if (chown(weights.path.c_str(), 12345, 12345) == 0) CHECK(WeightDirectory::try_open(weights.path, 1) == nullptr);
 }
 
 TEST_CASE("a kill at any step leaves all of a file or none") {
@@ -275,7 +370,7 @@ TEST_CASE("a kill at any step leaves all of a file or none") {
     CAPTURE(kill_count);
     const Weights weights;
     is_killed = is_killed_at(kill_count, [&] {
-      const auto directory = WeightDirectory::try_open(weights.path);
+      const auto directory = WeightDirectory::try_open(weights.path, 1);
       if (directory == nullptr || directory->try_keep(kName, *cache) == nullptr) _exit(1);
     });
     CHECK(weights.names().size() <= 1);
@@ -305,7 +400,7 @@ TEST_CASE("where there is no room, what nobody uses goes, and then nothing is ke
   }
   CHECK(outcome_in_child([&] {
           if (!act()) return false;
-          const auto directory = WeightDirectory::try_open(weights.path);
+          const auto directory = WeightDirectory::try_open(weights.path, 1);
           if (directory == nullptr || directory->try_keep(kName, *cache_of(contents())) == nullptr) return false;
           // The first one is idle, and goes; then the second one is in use, and stays.
           const auto other = directory->try_keep(kOther, *cache_of(contents()));
@@ -316,7 +411,7 @@ TEST_CASE("where there is no room, what nobody uses goes, and then nothing is ke
   CHECK(outcome_in_child([&] {
           if (!act()) return false;
           write_file(weights.path + "/filler", std::string(1 << 20, 'f'));
-          return WeightDirectory::try_open(weights.path) == nullptr;
+          return WeightDirectory::try_open(weights.path, 1) == nullptr;
         }) == "");
 }
 
@@ -328,6 +423,7 @@ TEST_CASE("of the files that nobody uses, those that were used last stay") {
   constexpr size_t kCount = 2 * WeightDirectory::kMaxIdleFiles;
   for (size_t i = 1; i <= kCount; ++i) {
     REQUIRE(directory->try_keep(name(i), *cache_of("idle")) != nullptr);
+    if (i == 1) wait_until_settled(weights.path + "/" + *std::next(weights.names().begin()));
     // Found again: the first of them was used last.
     CHECK(directory->try_find(name(1)) != nullptr);
   }

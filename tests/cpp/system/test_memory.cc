@@ -18,6 +18,7 @@
 #include "rigs/octets.h"
 #include "rigs/refusal.h"
 #include "rigs/unmapping.h"
+#include "system/file.h"
 
 namespace edgeward {
 namespace {
@@ -129,6 +130,27 @@ TEST_CASE("a block of pages is zeros that begin a page, with readable bytes behi
       check_refusal(Code::out_of_memory, {"memory: expected ", std::to_string(size)}, [&] { (void)make(size); });
     }
   }
+}
+
+TEST_CASE("a mapped block has a file's bytes, readable ones behind them, and keeps what is written to itself") {
+  for (const size_t size_bytes : {size_t{1}, size_t{4032}, size_t{4096}, size_t{70000}}) {
+    CAPTURE(size_bytes);
+    const auto owner = std::make_shared<Descriptor>(memfd_create("mapped", MFD_CLOEXEC), "mapped");
+    const std::string bytes(size_bytes, 'm');
+    REQUIRE(write(owner->number(), bytes.data(), bytes.size()) == static_cast<ssize_t>(size_bytes));
+    {
+      Block block = Block::mapped(owner->number(), size_bytes, owner);
+      CHECK(std::string(reinterpret_cast<const char*>(block.data()), block.size_bytes()) == bytes);
+      for (size_t i = 0; i < kBlockSlack; ++i) CHECK(block.data()[size_bytes + i] == std::byte{0});
+      block.data()[0] = std::byte{'x'};
+      char first = 0;
+      CHECK(pread(owner->number(), &first, 1, 0) == 1);
+      CHECK(first == 'm');
+      CHECK(owner.use_count() == 2);
+    }
+    CHECK(owner.use_count() == 1);
+  }
+  CHECK_THROWS_AS((void)Block::mapped(-1, 4096, nullptr), Error);
 }
 
 TEST_CASE("only a secret block is in no core dump; both ask for large pages when they are large") {
