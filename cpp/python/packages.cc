@@ -150,14 +150,23 @@ py::bytes read_stored_member(const PackageReader& package, const std::string& wa
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size_bytes()};
 }
 
-// In memory that is as secret as the payload.
+// Together in memory that is as secret as the payload: each secret block takes pages and locks of its own.
 std::map<std::string, Block> copies_of(const Payload& payload, const std::vector<std::string>& names) {
-  std::map<std::string, Block> copies;
+  std::map<std::string, size_t> offsets;
+  size_t size_bytes = 0;
   for (const Member& member : payload.facts.members) {
     if (std::find(names.begin(), names.end(), member.name) == names.end()) continue;
-    Block copy = payload.block.is_secret() ? Block::secret(member.size_bytes) : Block::uninitialized(member.size_bytes);
+    offsets[member.name] = size_bytes;
+    size_bytes += (member.size_bytes + kBlockAlignment - 1) / kBlockAlignment * kBlockAlignment;
+  }
+  std::map<std::string, Block> copies;
+  if (offsets.empty()) return copies;
+  const Block memory = payload.block.is_secret() ? Block::secret(size_bytes) : Block::uninitialized(size_bytes);
+  for (const auto& [name, offset] : offsets) {
+    const Member& member = member_of(payload.facts, name);
+    Block copy = memory.part(offset, member.size_bytes);
     std::memcpy(copy.data(), payload.block.data() + member.offset, member.size_bytes);
-    copies.emplace(member.name, std::move(copy));
+    copies.emplace(name, std::move(copy));
   }
   return copies;
 }

@@ -100,6 +100,22 @@ def test_boxes_are_lines_in_pixels_of_the_picture(run, done, detector):
     ]
 
 
+def test_boxes_of_a_picture_that_is_decoded_at_a_fraction_stand_where_they_are(
+    done, detector, monkeypatch
+):
+    Image.fromarray(np.full((1000, 2000, 3), 90, np.uint8)).save("large.jpg")
+    monkeypatch.setattr("edgeward.inputs.picture_tensor.MOST_PIXELS", 1_200_000)
+    report = done(f"predict {detector.replace('wide.png', 'large.jpg')} --png large.png")
+    assert [box["box"] for box in report["boxes"]] == [[400, 0, 1200, 500], [1000, 0, 2000, 1000]]
+    done(f"predict {detector} --png wide-seen.png")
+    large, wide = (
+        np.abs(np.asarray(Image.open(path)).astype(int) - 90).max(axis=-1) > 20
+        for path in ("large.png", "wide-seen.png")
+    )
+    assert wide.any()
+    assert (large == wide).mean() > 0.99
+
+
 def test_boxes_come_out_of_a_package(done, detector):
     done(f"{SEAL.replace('model.tflite', 'boxes.onnx')} --recipe boxes.json --labels labels.txt")
     report = done(f"predict demo.ewp wide.png {TRUST}")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from edgeward.errors import BadInput
-from edgeward.inputs.picture_tensor import View, picture_tensor, view_of
+from edgeward.inputs.picture_tensor import View, picture_tensor, size_of, upright, view_of
 from edgeward.packages.input_plan import picture_plan
 from edgeward.packages.recipe import PictureInput, Values
 
@@ -327,3 +327,23 @@ def test_a_recipes_size_bounds_what_is_decoded(monkeypatch):
     picture_tensor(content.getvalue(), spec, PictureInput(size=(20, 30)))
     with pytest.raises(BadInput, match="expected a picture of at most 100 pixels, got 600"):
         picture_tensor(content.getvalue(), spec, PictureInput(size=(2, 2)))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_size_is_that_of_the_picture_upright(orientation):
+    content, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels(10, 20)).save(content, format="JPEG", exif=exif)
+    picture = upright(content.getvalue(), 4, 4)
+    assert (
+        size_of(content.getvalue(), 4, 4) == picture.size == ((20, 10), (10, 20))[orientation > 4]
+    )
+    assert size_of(pixels(10, 20), 4, 4) == (20, 10)
+
+
+def test_a_size_is_told_of_no_picture_that_is_too_large(monkeypatch):
+    monkeypatch.setattr("edgeward.inputs.picture_tensor.MOST_PIXELS", 100)
+    content = io.BytesIO()
+    Image.fromarray(pixels(20, 30)).save(content, format="PNG")
+    with pytest.raises(BadInput, match="expected a picture of at most 100 pixels, got 600"):
+        size_of(content.getvalue(), 4, 4)

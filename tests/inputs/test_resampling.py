@@ -43,3 +43,14 @@ def test_a_tone_stays_or_goes_as_the_lower_rate_can_hold_it(hz, is_kept):
     got = resampled(np.sin(2 * np.pi * hz * times).astype(np.float32), 44100, 8000)[1000:-1000]
     expected = np.sin(2 * np.pi * hz * np.arange(8000) / 8000)[1000:-1000] if is_kept else 0
     assert np.abs(got - expected).max() < 0.01
+
+
+def test_every_ratio_of_small_rates_is_what_scipy_gives():
+    generator = np.random.default_rng(5)
+    for rate_hz in range(1, 14):
+        for wanted_hz in range(1, 14):
+            samples = generator.standard_normal(int(generator.integers(1, 30))).astype(np.float32)
+            expected = signal.resample_poly(samples.astype(np.float64), wanted_hz, rate_hz)
+            got = resampled(samples, rate_hz, wanted_hz)
+            assert got.shape == expected.shape
+            assert np.allclose(got, expected, rtol=1e-5, atol=1e-5)
