@@ -92,7 +92,7 @@ def openers(sealed: Sealed) -> tuple[float, dict[str, Callable[[], object]]]:
     """The payload's size in megabytes, and the ways to verify and decrypt it."""
     package = ew.Package.open(sealed.package, trust=sealed.trust)
     device = ew.PrivateKey.read(str(sealed.trust / "device.key"))
-    wraps = key_wraps.read(sealed.package)
+    wraps = key_wraps.read(package.core)
     key = _core.unwrap(wraps, package.core.package_id, device, int(time.time()))
     size_mb = package.core.payload_bytes / 1e6
     crypto = Libcrypto(sealed.plain.read_bytes())

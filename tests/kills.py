@@ -10,21 +10,22 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from itertools import count
 from typing import Any
 
 
-def each_kill(work: Callable[[], object]) -> Iterator[str]:
+def each_kill(work: Callable[[], object], calls: Container[str] | None = None) -> Iterator[str]:
     """Yields after each death which call it was at, until a child does all of `work`.
 
-    What the caller changes between two steps is what the next child finds.
+    What the caller changes between two steps is what the next child finds. With `calls` it dies at
+    those of these names alone.
     """
     for step in count():
         source, target = os.pipe()
         child = os.fork()
         if child == 0:
-            _die_at(step, target, work)
+            _die_at(step, target, work, calls)
         os.close(target)
         with open(source) as file:
             name = file.read()
@@ -36,12 +37,16 @@ def each_kill(work: Callable[[], object]) -> Iterator[str]:
         yield name
 
 
-def _die_at(step: int, target: int, work: Callable[[], object]) -> None:
+def _die_at(
+    step: int, target: int, work: Callable[[], object], calls: Container[str] | None
+) -> None:
     left = step
 
     def look(frame: object, event: str, called: Any) -> None:
         nonlocal left
         if event not in ("c_call", "c_return", "c_exception"):
+            return
+        if calls is not None and called.__name__ not in calls:
             return
         if left == 0:
             side = "before" if event == "c_call" else "after"

@@ -55,6 +55,7 @@ def files(tmp_path_factory):
     np.save(directory / "truth.npy", np.array([0, 1, 1, 0, 0, 0, 1, 0], bool))
     whole = tflite_models.sum_product()
     (directory / "pair.tflite").write_bytes(whole)
+    (directory / "models").mkdir()  # of edgeward install
     (directory / "broken.tflite").write_bytes(whole[: len(whole) // 2])
     (directory / "noise.onnx").write_bytes(b"not a model" * 20)
     (directory / "signatures.tflite").write_bytes(tflite_models.two_signatures())

@@ -108,6 +108,13 @@ COMMANDS = (
         "edgeward.commands.verify",
     ),
     Command(
+        "install",
+        "Put a package where programs load it, in one step, and keep the version before.",
+        "edgeward install cat-1.ewp --into . --trust edgeward-keys/trust\n"
+        "edgeward install --back cat --into models",
+        "edgeward.commands.install",
+    ),
+    Command(
         "resign",
         "Sign a package anew, with other keys.",
         "edgeward resign cat-1.ewp -o cat.ewp --key new.key\n"

@@ -31,7 +31,7 @@ def opened(tmp_path):
 
 
 def devices(package):
-    return [wrap.device_id for wrap in _core.read_wraps(key_wraps.read(package.core.path))]
+    return [wrap.device_id for wrap in _core.read_wraps(key_wraps.read(package.core))]
 
 
 def test_a_device_is_added_once_and_removed(opened):
@@ -57,26 +57,43 @@ def test_several_devices_are_removed_together_or_not_at_all(opened):
     assert devices(opened) == [sealed.DEVICE.public.id]
 
 
+def test_those_by_the_packages_id_come_first_and_are_the_ones_that_change(opened):
+    plain = key_wraps.path_of(opened.core.path)
+    by_id = key_wraps.path_by_id(opened.core.path, opened.package_id)
+    assert by_id == plain.removesuffix("ewk") + f"{opened.package_id}.ewk"
+    assert key_wraps.current_path(opened.core) == plain
+    os.rename(plain, by_id)
+    with open(plain, "wb") as file:
+        file.write(b"the keys of another package")
+    assert key_wraps.current_path(opened.core) == by_id
+    opened.add_recipients([sealed.key("other", "x25519").public])
+    assert len(devices(opened)) == 2
+    key_wraps.remove(opened.core, [sealed.DEVICE.public])
+    assert len(devices(opened)) == 1
+    with open(plain, "rb") as file:
+        assert file.read() == b"the keys of another package"
+
+
 def test_without_the_file_its_name_is_told(opened):
     os.unlink(key_wraps.path_of(opened.core.path))
     with pytest.raises(WrongKey, match=r"p\.ewk.*copy it along"):
-        key_wraps.read(opened.core.path)
+        key_wraps.read(opened.core)
 
 
 def test_a_file_that_is_none_is_not_added_to(opened):
     path = key_wraps.path_of(opened.core.path)
     with open(path, "ab") as file:
         file.write(b"more")
-    before = key_wraps.read(opened.core.path)
+    before = key_wraps.read(opened.core)
     with pytest.raises(MalformedKey):
         opened.add_recipients([sealed.key("other", "x25519").public])
-    assert key_wraps.read(opened.core.path) == before
+    assert key_wraps.read(opened.core) == before
 
 
 def test_a_file_larger_than_any_is_not_read_whole(opened):
     path = key_wraps.path_of(opened.core.path)
     os.truncate(path, 1 << 40)
-    content = key_wraps.read(opened.core.path)
+    content = key_wraps.read(opened.core)
     assert len(content) == _core.MAX_WRAPS_BYTES + 1
     with pytest.raises(MalformedKey):
         _core.read_wraps(content)

@@ -1,6 +1,8 @@
 """The file of wrapped content keys beside an encrypted package: name.ewk beside name.ewp.
 
-One wrap for each device that may open the package; format: docs/package-format.md, section 6.
+One wrap for each device that may open the package; format: docs/package-format.md, section 6. Where
+packages are replaced while others read them, it is name.ID.ewk, by the package's id: whoever has
+opened the one before then finds its keys, and not those of its successor.
 """
 
 import os
@@ -18,16 +20,27 @@ def path_of(package: PathLike) -> str:
     return os.fsdecode(package).removesuffix(".ewp") + ".ewk"
 
 
-def read(package: PathLike) -> bytes:
-    """The bytes of the wraps of the package at `package`. Raises WrongKey when there are none."""
-    path = path_of(package)
+def path_by_id(package: PathLike, package_id: str) -> str:
+    """The path of the wraps of this very package, where others may come to lie at `package`."""
+    return f"{os.fsdecode(package).removesuffix('.ewp')}.{package_id}.ewk"
+
+
+def current_path(package: _core.Package) -> str:
+    """Where the wraps of the package are: by its id if there are some, else by its name alone."""
+    path = path_by_id(package.path, package.package_id.hex())
+    return path if os.path.lexists(path) else path_of(package.path)
+
+
+def read(package: _core.Package) -> bytes:
+    """The bytes of the package's wraps. Raises WrongKey when there are none, BadInput, OSError."""
+    path = current_path(package)
     try:
         with open_regular("wrapped keys", path) as file:
             # One byte more than is allowed: the core then refuses it.
             return file.read(_core.MAX_WRAPS_BYTES + 1)
     except FileNotFoundError:
         raise WrongKey(
-            f'package "{os.fsdecode(package)}": expected its wrapped keys at "{path}", got no '
+            f'package "{package.path}": expected its wrapped keys at "{path}", got no '
             "such file: copy it along with the package"
         ) from None
 
@@ -54,23 +67,18 @@ def add(
             not_before_s,
             not_after_s,
         )
-    write(package.path, wraps)
-
-
-def write(package: PathLike, wraps: bytes) -> None:
-    """Put `wraps` beside the package at `package`. Raises OSError."""
-    replace_file(path_of(package), wraps)
+    replace_file(current_path(package), wraps)
 
 
 def remove(package: _core.Package, devices: Sequence[_core.PublicKey]) -> None:
     """Take the wraps for all of `devices` out, or none. Raises as `without`, OSError."""
-    write(package.path, without(package, devices))
+    replace_file(current_path(package), without(package, devices))
 
 
 def without(package: _core.Package, devices: Sequence[_core.PublicKey]) -> bytes:
     """The wraps of `package` but for those of `devices`. Raises BadInput when one has none,
     WrongKey, MalformedKey."""
-    wraps = rest = read(package.path)
+    wraps = rest = read(package)
     for device_id in dict.fromkeys(device.id for device in devices):
         _core.remove_wrap(wraps, device_id)  # says of how many it is none
         rest = _core.remove_wrap(rest, device_id)

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from edgeward import _core
+from edgeward.durable import replace_file
 from edgeward.engines.choice import IDENTIFIER_BYTES, opened, require_arguments
 from edgeward.engines.processors import usable_cpus
 from edgeward.errors import BadInput, MalformedPackage, WrongKey
@@ -296,11 +297,11 @@ class Package:
                 f"{self._where}: expected this device's key, got none: looked for "
                 f"{places(self._trust.directory)}"
             )
-        wraps = key_wraps.read(self.core.path)
+        wraps = key_wraps.read(self.core)
         try:
             return _core.unwrap(wraps, self.core.package_id, self._key, self._now_s(self._trust))
         except WrongKey as error:
-            wraps_path, device = key_wraps.path_of(self.core.path), self._key.public.id.hex()
+            wraps_path, device = key_wraps.current_path(self.core), self._key.public.id.hex()
             raise WrongKey(
                 f'"{wraps_path}": {error}; this device is {device}: add it with edgeward wrap'
             ) from None
@@ -422,10 +423,10 @@ class Package:
         OSError, MalformedPackage when its stored bytes are not those of its head, BadInput for more
         than 16 signatures, WrongKey when it is encrypted and no wrapped keys lie beside it.
         """
-        wraps = key_wraps.read(self.core.path) if self.is_encrypted else None
+        wraps = key_wraps.read(self.core) if self.is_encrypted else None
         self.core.resign(os.fsdecode(output), list(keys), adds)
         if wraps is not None:
-            key_wraps.write(output, wraps)
+            replace_file(key_wraps.path_of(output), wraps)
 
     def add_recipients(
         self, devices: Sequence[_core.PublicKey], *, not_before_s: int = 0, not_after_s: int = 0
@@ -438,7 +439,7 @@ class Package:
         key = self._content_key()
         if key is None:
             raise BadInput(f"{self._where}: expected an encrypted package, got one without a key")
-        wraps = key_wraps.read(self.core.path)
+        wraps = key_wraps.read(self.core)
         key_wraps.add(self.core, key, devices, wraps, not_before_s, not_after_s)
 
     def remove_recipients(self, devices: Sequence[_core.PublicKey]) -> None:

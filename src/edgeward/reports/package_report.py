@@ -194,7 +194,7 @@ def _recipients(core: _core.Package) -> list[str] | None:
     if core.cipher is None:
         return None
     try:
-        wraps = _core.read_wraps(key_wraps.read(core.path))
+        wraps = _core.read_wraps(key_wraps.read(core))
     except (WrongKey, MalformedKey, OSError):
         return None
     return [wrap.device_id.hex() for wrap in wraps]
