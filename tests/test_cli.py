@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from consoles import blurred, pattern
 from models import onnx_models, tflite_models
 from models.tflite_writer import Op, Subgraph, Tensor, constant
 from models.tflite_writer import model as tflite_file
@@ -880,14 +881,3 @@ def test_the_manual_is_true(run_manual, command, shown):
     seen = done.stdout or "\n".join([*errors, ""])
     expected = shown.replace(status[0], "") if status else shown
     assert re.fullmatch(pattern(expected), blurred(seen)), seen
-
-
-def blurred(text):
-    """Figures that differ from one machine to the next are all the same."""
-    return re.sub(r"\d[\d.,]*", "0", re.sub(r"\b[0-9a-f]{16,}\b", "0", text))
-
-
-def pattern(expected):
-    """The text as a regular expression; a line of three dots stands for any number of lines."""
-    lines = [re.escape(blurred(line)) for line in expected.splitlines()]
-    return "".join("(?:.*\n)*" if line == r"\.\.\." else f"{line}\n" for line in lines)

@@ -402,7 +402,8 @@ void bind_sealed_statistics(py::module_& module) {
 }  // namespace
 
 void bind_statistics(py::module_& module) {
-  py::class_<Statistics>(module, "Statistics", "Counts over every inference of a signature.")
+  py::class_<Statistics>(module, "Statistics",
+                         "Counts over every inference of a signature, kept or not. One thread at a time.")
       .def_static(
           "from_bytes", [](const py::bytes& bytes) { return statistics_from(bytes_view(bytes)); }, py::arg("data"),
           "What to_bytes made. Raises MalformedCapture.")
@@ -413,10 +414,11 @@ void bind_statistics(py::module_& module) {
           },
           py::arg("description") = "", "Versioned bytes, for from_bytes, which hold `description` too.")
       .def_readonly("description", &Statistics::description, "What to_bytes was called with.")
-      .def_readonly("run_count", &Statistics::run_count)
+      .def_readonly("run_count", &Statistics::run_count, "Inferences counted, those that failed included.")
       .def("merge", &Statistics::merge, py::arg("other"),
            "Add what another session or device counted. Raises BadInput for other tensors or bins.")
-      .def("report", &statistics_dict, "All of it as a dict; counts are arrays.")
+      .def("report", &statistics_dict,
+           "All of it as a dict: run_count, error_count, latency_counts, and tensors, a list; counts are arrays.")
       .def("__repr__",
            [](const Statistics& self) { return "<Statistics of " + std::to_string(self.run_count) + " runs>"; });
   py::class_<PyStatisticsCounter>(module, "StatisticsCounter",

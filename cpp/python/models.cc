@@ -222,7 +222,8 @@ void set_gil(T& self, const std::string& word) {
 }
 
 constexpr const char* kGilText =
-    "Whether a run releases the interpreter lock: \"auto\" (when it takes 1 ms or more), \"keep\", \"release\".";
+    "Whether a run releases the interpreter lock: \"auto\" (when it takes 1 ms or more), \"keep\", \"release\". May be "
+    "set.";
 
 std::optional<py::bytes> read_kept_member(const PyModel& self, const std::string& name) {
   if (!self.origin) return std::nullopt;
@@ -272,18 +273,54 @@ void bind_origin(py::class_<PyModel>& model) {
            "The bytes of a small member of its package, such as \"labels.txt\"; None without.");
 }
 
+void bind_session(py::class_<PySession>& session) {
+  session
+      .def("__repr__", [](const PySession& self) { return "<Session " + signature_text(self.core->signature()) + ">"; })
+      .def_property_readonly(
+          "inputs", &session_inputs,
+          "By name: arrays over the memory that the engine reads, of the model's dtypes and shapes. Fill them in "
+          "place. They stay valid after close().")
+      .def_property_readonly(
+          "outputs", &session_outputs,
+          "By name: arrays over the memory that the engine writes. An output whose shape depends on values is present "
+          "after a run, as another array each time.")
+      .def_property_readonly(
+          "signature", [](const PySession& self) { return self.core->signature(); }, "The Signature that it runs.")
+      .def_property_readonly(
+          "copies", [](const PySession& self) { return self.core->copies(); }, "How many tensors were copied: none.")
+      .def_property("gil", &gil<PySession>, &set_gil<PySession>, kGilText)
+      .def("resize", &resize, py::arg("shapes"),
+           "Set the shapes of dynamic inputs, by name: a tuple of ints for each. `inputs` and `outputs` then hold new "
+           "arrays. Raises BadInput, and EngineFailed when the engine cannot plan them: shapes and arrays stay as they "
+           "were.")
+      .def(
+          "reset", [](PySession& self) { self.core->reset(); },
+          "Restore the initial state of a model that has state; nothing for another.")
+      .def("time_bare_runs", &time_bare_runs, py::arg("count"),
+           "Seconds that `count` calls of the engine take in a native loop, with nothing around each call.")
+      .def("close", &close_session, "End the engine's session. Existing arrays stay readable; run() raises Closed.")
+      .def("__enter__", [](py::object self) { return self; })
+      .def("__exit__", [](PySession& self, const py::args&) { leave([&] { close_session(self); }); });
+}
+
 void bind_model_and_session(py::module_& module) {
   py::class_<PyModel> model(
-      module, "Model", "A model that is open and able to run. Any thread. Created by edgeward.load and load_unsigned.");
-  py::class_<PySession> session(module, "Session",
-                                "One signature of a model with memory of its own, run in place. One thread at a time.");
+      module, "Model",
+      "A model that is open and able to run. Any thread. Created by edgeward.load and load_unsigned.\n\n"
+      "It may not be used in a forked child, and ends with close() or with the last reference to it.");
+  py::class_<PySession> session(
+      module, "Session",
+      "One signature of a model with memory of its own, run in place. Created by Model.session.\n\n"
+      "One thread at a time: a second one gets Busy. It may outlive the model. State is kept "
+      "from one run to the next, until reset().");
   model
       .def("__repr__", [](const PyModel& self) { return "<Model " + signature_text(self.core->signatures()[0]) + ">"; })
       .def_property_readonly(
           "inputs", [](const PyModel& self) { return tuple_of(self.core->signatures()[0].inputs); },
-          "A TensorSpec for each input of the first signature, in the order predict takes them.")
-      .def_property_readonly("outputs",
-                             [](const PyModel& self) { return tuple_of(self.core->signatures()[0].outputs); })
+          "A TensorSpec for each input of the first signature, in the order in which predict takes them.")
+      .def_property_readonly(
+          "outputs", [](const PyModel& self) { return tuple_of(self.core->signatures()[0].outputs); },
+          "A TensorSpec for each output of the first signature.")
       .def_property_readonly("signatures", &signatures_of,
                              "Every way to call the model, by name; predict uses the first.")
       .def_property_readonly(
@@ -291,10 +328,12 @@ void bind_model_and_session(py::module_& module) {
           "An EngineReport. The first call may run the model once to determine it.")
       .def_property_readonly(
           "threads", [](const PyModel& self) { return self.threads; }, "Threads that one run may use.")
-      .def_property_readonly("is_stateful", [](const PyModel& self) { return self.core->is_stateful(); })
+      .def_property_readonly(
+          "is_stateful", [](const PyModel& self) { return self.core->is_stateful(); },
+          "Whether runs of a session depend on earlier ones. predict starts each call anew.")
       .def_property_readonly(
           "copies", [](const PyModel& self) { return self.core->copies(); },
-          "How many inputs and outputs predict has copied.")
+          "How many inputs and outputs predict has copied, in all threads, since the model was loaded.")
       .def_property_readonly(
           "statistics",
           [](const PyModel& self) {
@@ -307,40 +346,25 @@ void bind_model_and_session(py::module_& module) {
           [](const py::object& self, const py::object& reference) {
             return py::module_::import("edgeward.model").attr("drift")(self, reference);
           },
-          py::arg("reference"), "The Judgement of what it has counted so far by a package's `reference`.")
+          py::arg("reference"),
+          "The Judgement of what it has counted so far by a package's `reference`. Raises BadInput when a Capture has "
+          "counted nothing of it.")
       .def_property("gil", &gil<PyModel>, &set_gil<PyModel>, kGilText)
       .def("session", &make_session, py::arg("signature") = py::none(),
-           "A session of the caller's own, for `signature` or the first.")
+           "A Session of the caller's own, for the signature of this name or the first. Raises BadInput for a name "
+           "that the "
+           "model lacks, EngineFailed, OutOfMemory, Closed, Forked.")
       .def(
           "trim", [](PyModel& self) { self.core->trim(); }, py::call_guard<Unlocked>(),
           "End the sessions that predict keeps for its next calls, which give back their memory.")
       .def(
           "close", [](PyModel& self) { self.core->close(); }, py::call_guard<Unlocked>(),
-          "Release the engine's memory. Existing sessions and arrays stay usable.")
+          "Release the engine's memory; nothing when it is closed already. Existing sessions and arrays stay usable, "
+          "predict and session() raise Closed.")
       .def("__enter__", [](py::object self) { return self; })
       .def("__exit__", [](PyModel& self, const py::args&) { leave([&] { self.core->close(); }); });
 
-  session
-      .def("__repr__", [](const PySession& self) { return "<Session " + signature_text(self.core->signature()) + ">"; })
-      .def_property_readonly("inputs", &session_inputs,
-                             "By name: arrays over the memory that the engine reads. Fill them in place.")
-      .def_property_readonly(
-          "outputs", &session_outputs,
-          "By name: arrays over the memory that the engine writes. An output whose shape depends on values is present "
-          "after a run, as another array each time.")
-      .def_property_readonly("signature", [](const PySession& self) { return self.core->signature(); })
-      .def_property_readonly(
-          "copies", [](const PySession& self) { return self.core->copies(); }, "How many tensors were copied: none.")
-      .def_property("gil", &gil<PySession>, &set_gil<PySession>, kGilText)
-      .def("resize", &resize, py::arg("shapes"),
-           "Set the shapes of dynamic inputs, by name. `inputs` and `outputs` then hold new arrays.")
-      .def(
-          "reset", [](PySession& self) { self.core->reset(); }, "Restore the initial state of a model that has state.")
-      .def("time_bare_runs", &time_bare_runs, py::arg("count"),
-           "Seconds that `count` calls of the engine take in a native loop, with nothing around each call.")
-      .def("close", &close_session, "End the engine's session. Existing arrays stay readable.")
-      .def("__enter__", [](py::object self) { return self; })
-      .def("__exit__", [](PySession& self, const py::args&) { leave([&] { close_session(self); }); });
+  bind_session(session);
   bind_origin(model);
   add_predict(model, session);
   // Only the functions below and Model.session create them: no object exists without a model behind it.

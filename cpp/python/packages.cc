@@ -318,7 +318,7 @@ std::string label(const PublicKey& key) {
 }
 
 void bind_keys(py::module_& module) {
-  py::class_<PublicKey>(module, "PublicKey", "The half of a key that is no secret.")
+  py::class_<PublicKey>(module, "PublicKey", "The half of a key that is no secret. Any thread.")
       .def_property_readonly(
           "algorithm", [](const PublicKey& self) { return std::string(name(self.algorithm)); },
           "\"ed25519\", \"ecdsa-p256\" or \"x25519\".")
@@ -338,7 +338,8 @@ void bind_keys(py::module_& module) {
           "The key in a .pub file. Raises OSError, MalformedKey.")
       .def("__repr__", [](const PublicKey& self) { return "<PublicKey " + label(self) + ">"; });
 
-  py::class_<PrivateKey>(module, "PrivateKey", "A key in memory that is not dumped, not swapped and wiped at the end.")
+  py::class_<PrivateKey>(module, "PrivateKey",
+                         "A key in memory that is not dumped, not swapped and wiped at the end. Any thread.")
       .def_property_readonly(
           "algorithm", [](const PrivateKey& self) { return std::string(name(self.algorithm)); },
           "\"ed25519\", \"ecdsa-p256\" or \"x25519\".")
@@ -346,7 +347,7 @@ void bind_keys(py::module_& module) {
           "public", [](const PrivateKey& self) { return public_key(self); }, "Its PublicKey.")
       .def_static(
           "generate", [](const std::string& word) { return generate_key(algorithm_from(word)); }, py::arg("algorithm"),
-          "A fresh key from the system's random source.")
+          "A fresh key from the system's random source. Raises BadInput for an unknown algorithm.")
       .def_static(
           "parse", [](const py::buffer& text) { return parse_private_key(Borrowed(text).bytes()); }, py::arg("text"),
           "The key in the line of a key file. Raises MalformedKey.")

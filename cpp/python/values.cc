@@ -60,25 +60,33 @@ std::string side_text(const std::vector<TensorSpec>& specs, const char* noun) {
 }
 
 void bind_specs(py::module_& module) {
-  py::class_<Quantization> quantization(module, "Quantization",
-                                        "real = scale * (stored - zero_point), for the tensor or along `axis`.");
-  quantization.def_property_readonly("scales", [](const Quantization& q) { return tuple_of(q.scales); })
-      .def_property_readonly("zero_points", [](const Quantization& q) { return tuple_of(q.zero_points); })
-      .def_readonly("axis", &Quantization::axis)
+  py::class_<Quantization> quantization(
+      module, "Quantization",
+      "What integers stand for: real = scale * (stored - zero_point). Compares by value.\n\n"
+      "One scale and zero point for the tensor, or one for each index along `axis`.");
+  quantization
+      .def_property_readonly(
+          "scales", [](const Quantization& q) { return tuple_of(q.scales); },
+          "A float for the tensor, or for each index along `axis`.")
+      .def_property_readonly(
+          "zero_points", [](const Quantization& q) { return tuple_of(q.zero_points); }, "An int for each of `scales`.")
+      .def_readonly("axis", &Quantization::axis, "The dimension that the scales go along, where there are several.")
       .def("__repr__", &quantization_text);
   add_value_methods(quantization, {"scales", "zero_points", "axis"}, [](const py::tuple& state) {
     return Quantization{state[0].cast<std::vector<float>>(), state[1].cast<std::vector<int64_t>>(),
                         state[2].cast<int32_t>()};
   });
 
-  py::class_<TensorSpec> spec_class(module, "TensorSpec", "One input or output of a model.");
-  spec_class.def_readonly("name", &TensorSpec::name)
+  py::class_<TensorSpec> spec_class(module, "TensorSpec", "One input or output of a model. Compares by value.");
+  spec_class.def_readonly("name", &TensorSpec::name, "By which predict and sessions know it.")
       .def_property_readonly(
-          "dtype", [](const TensorSpec& spec) { return std::string(name(spec.dtype)); }, "For example \"float32\".")
+          "dtype", [](const TensorSpec& spec) { return std::string(name(spec.dtype)); },
+          "For example \"float32\" or \"string\". Of one that numpy lacks, such as \"bfloat16\", arrays hold the bits.")
       .def_property_readonly(
           "shape", [](const TensorSpec& spec) { return shape_object(spec.shape); },
-          "-1: any size. None: not even the number of dimensions is known before a run.")
-      .def_property_readonly("quantization", &quantization_of, "A Quantization, or None.")
+          "A tuple of sizes; -1: any size. None: not even the number of dimensions is known before a run.")
+      .def_property_readonly("quantization", &quantization_of,
+                             "A Quantization, or None where values are what they stand for.")
       .def("__repr__", [](const TensorSpec& spec) {
         return "TensorSpec(\"" + shown(spec.name) + "\", " + std::string(name(spec.dtype)) + ", " + text(spec.shape) +
                ")";
@@ -109,10 +117,14 @@ std::string signature_text(const Signature& signature) {
 void bind_values(py::module_& module) {
   bind_specs(module);
 
-  py::class_<Signature> signature_class(module, "Signature", "One way to call a model.");
-  signature_class.def_readonly("name", &Signature::name)
-      .def_property_readonly("inputs", [](const Signature& signature) { return tuple_of(signature.inputs); })
-      .def_property_readonly("outputs", [](const Signature& signature) { return tuple_of(signature.outputs); })
+  py::class_<Signature> signature_class(module, "Signature", "One way to call a model. Compares by value.");
+  signature_class.def_readonly("name", &Signature::name, "What Model.session takes.")
+      .def_property_readonly(
+          "inputs", [](const Signature& signature) { return tuple_of(signature.inputs); },
+          "A TensorSpec for each input, in order.")
+      .def_property_readonly(
+          "outputs", [](const Signature& signature) { return tuple_of(signature.outputs); },
+          "A TensorSpec for each output, in order.")
       .def("__repr__", [](const Signature& signature) {
         return "Signature(\"" + shown(signature.name) + "\", " + signature_text(signature) + ")";
       });
@@ -123,8 +135,10 @@ void bind_values(py::module_& module) {
 
   py::class_<EngineReport> report_class(module, "EngineReport", "Which engine runs a model, and with which kernels.");
   report_class.def_readonly("name", &EngineReport::name, "\"litert\", \"litert-interpreter\", \"onnx\" or \"tflite\".")
-      .def_readonly("version", &EngineReport::version)
-      .def_readonly("delegate", &EngineReport::delegate)
+      .def_readonly("version", &EngineReport::version, "Of the installed package.")
+      .def_readonly("delegate", &EngineReport::delegate,
+                    "What runs the nodes that are not left to reference kernels, such as \"XNNPACK\"; \"none\" or \"\" "
+                    "without.")
       .def_readonly("node_count", &EngineReport::node_count,
                     "Nodes of the model; -1 when the engine does not report them.")
       .def_readonly("fallback_count", &EngineReport::fallback_count,

@@ -13,7 +13,10 @@ from typing import ClassVar
 
 
 class EdgewardError(Exception):
-    """Any failure that Edgeward itself reports; only its subclasses are raised."""
+    """Any failure that Edgeward itself reports; only its subclasses are raised.
+
+    `code` is the class's name in snake case, as --json has it; `exit_status` is the command line's.
+    """
 
     code: ClassVar[str]  # as spelled in the core and in --json: the class's name in snake case
     exit_status: ClassVar[int]

@@ -4,9 +4,10 @@ import json
 import re
 import shutil
 import time
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -113,6 +114,46 @@ def test_each_public_name_is_documented():
     text = (ROOT / "docs" / "library.md").read_text()
     described = {"EdgewardError", *(name for name in ew.__all__ if name in text)}
     assert described >= set(ew.__all__) - {"EngineReport", "Model", "Quantization"}
+
+
+def test_the_reference_has_each_public_name():
+    text = (ROOT / "docs" / "api.md").read_text()
+    listed = set(re.findall(r"^::: edgeward\.(\w+)$", text, re.M))
+    errors = {name for name in ew.__all__ if hasattr(ew.errors, name)}
+    assert "errors" in listed
+    assert listed - {"errors"} == set(ew.__all__) - errors
+
+
+def test_each_page_is_on_the_site():
+    text = (ROOT / "tools" / "mkdocs.yml").read_text()
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+    assert len(pages) >= 15
+    assert {page for page in pages if f" {page}\n" not in text} == set()
+
+
+def members(name):
+    """The public functions and properties of a class or module, and itself; no fields of tuples."""
+    value = getattr(ew, name)
+    yield name, value
+    for key, member in vars(value).items() if isinstance(value, type | ModuleType) else ():
+        is_ours = getattr(member, "__module__", "edgeward").startswith("edgeward")
+        is_field = key in getattr(value, "_fields", ()) or not (
+            callable(member) or isinstance(member, property | cached_property)
+        )
+        if not key.startswith("_") and is_ours and not is_field:
+            yield f"{name}.{key}", member
+
+
+def test_each_public_thing_has_a_docstring():
+    documented = dict(member for name in ew.__all__ for member in members(name))
+    assert len(documented) >= 150
+    missing = []
+    for name, member in documented.items():
+        # pybind11 begins with a signature, on a line of its own.
+        text = re.sub(r"^\w+\(.*\) -> .*\n*", "", getattr(member, "__doc__", None) or "")
+        if not text.strip() or text.startswith(("Alias for field", f"{name}(")):
+            missing.append(name)
+    assert missing == []
 
 
 def test_each_error_has_a_remedy():

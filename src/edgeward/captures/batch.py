@@ -60,10 +60,12 @@ class Batch:
 
     @property
     def tensor_bytes(self) -> int:
+        """Bytes of all arrays of `inputs` and `outputs`."""
         return sum(array.nbytes for array in (*self.inputs.values(), *self.outputs.values()))
 
     @property
     def users(self) -> list[bytes]:
+        """The caller's bytes of each record."""
         ends = self.user_ends.tolist()
         return [
             self.user[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=len(ends) > 0)

@@ -19,7 +19,11 @@ VERSION = 1
 
 
 class Cursor:
-    """One thread at a time. Two jobs that run at once need a cursor each."""
+    """What a job has handed over of captures, a JSON file, so that the next hands over the rest.
+
+    With `model` it is of the captures of that model alone. One thread at a time; two jobs that run
+    at once need a cursor each. read_windows takes one.
+    """
 
     def __init__(self, path: PathLike, model: str | None = None) -> None:
         """As `path` has it, or of nothing where there is no such file.
@@ -55,12 +59,15 @@ class Cursor:
             last[f"{ring_id:016x}"] = last_sequence
 
     def add_whole(self, path: str) -> None:
+        """Notes that all records of this segment have been exported, and no more can come."""
         self._segments[_name(path)] = True
 
     def has_window(self, device: str, id: str) -> bool:
+        """Whether the window of this device and `id` has been handed over."""
         return id in self._windows.get(device, ())
 
     def add_window(self, device: str, id: str) -> None:
+        """Notes that the window of this device and `id` has been handed over."""
         self._windows.setdefault(device, set()).add(id)
 
     def save(self) -> None:

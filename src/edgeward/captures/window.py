@@ -50,6 +50,7 @@ class Window(NamedTuple):
 
     @property
     def period(self) -> tuple[bytes, int, int]:
+        """`boot_id`, `begin_ns` and `end_ns`."""
         return self.boot_id, self.begin_ns, self.end_ns
 
 

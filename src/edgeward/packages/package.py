@@ -161,10 +161,12 @@ class Package:
 
     @property
     def name(self) -> str:
+        """What devices know the model by."""
         return self.core.name
 
     @property
     def version(self) -> str:
+        """What people know this release by."""
         return self.core.version
 
     @property
@@ -179,6 +181,7 @@ class Package:
 
     @property
     def is_encrypted(self) -> bool:
+        """Whether only devices that it was encrypted for can read its members."""
         return self.core.cipher is not None
 
     @property
