@@ -156,6 +156,14 @@ def test_each_public_thing_has_a_docstring():
     assert missing == []
 
 
+def test_deploy_names_each_variable_of_the_environment():
+    sources = [path.read_text() for path in (ROOT / "src" / "edgeward").rglob("*.py")]
+    variables = {name for text in sources for name in re.findall(r"\bEDGEWARD_[A-Z_]+", text)}
+    assert len(variables) >= 6
+    text = (ROOT / "docs" / "deploy.md").read_text()
+    assert {name for name in variables if name not in text} == set()
+
+
 def test_each_error_has_a_remedy():
     text = (ROOT / "docs" / "troubleshooting.md").read_text()
     codes = {getattr(ew, name).code for name in ew.__all__ if _is_error(getattr(ew, name))}
