@@ -842,7 +842,7 @@ def test_doctor_finds_the_engine_that_runs_the_demo(run):
 
 def test_doctor_says_no_when_no_engine_works(monkeypatch, capsys):
     report = {**doctor.report(), "is_ready": False}
-    monkeypatch.setattr(doctor, "report", lambda: report)
+    monkeypatch.setattr(doctor, "report", lambda *_: report)
     assert cli.main(["doctor", "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == report
 

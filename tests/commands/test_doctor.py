@@ -149,3 +149,19 @@ def test_the_note_on_telemetry_is_there_when_its_engine_is(site, verdicts):
 )
 def test_the_processor_is_named_as_the_kernel_names_it(cpuinfo, name):
     assert doctor.cpu_name(cpuinfo) == name
+
+
+def test_what_programs_stand_on_is_a_line_each_and_does_not_decide_the_status(
+    site, verdicts, tmp_path
+):
+    fakes.install(site, "onnx", "1.32.0")
+    verdicts["onnx"] = RAN
+    report = doctor.report(str(tmp_path / "none"), str(tmp_path))
+    assert report["is_ready"]
+    assert [finding["name"] for finding in report["surroundings"]] == [
+        "memory", "trust", "key", "clock", "disk",
+    ]  # fmt: skip
+    lines = doctor.text(report).splitlines()
+    trust = next(line for line in lines if line.startswith("trust"))
+    assert trust.endswith("-> for packages, edgeward device add makes one; --trust names another")
+    assert any(line.startswith(f"disk      {tmp_path}: ") for line in lines)

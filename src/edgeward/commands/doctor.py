@@ -1,4 +1,5 @@
-"""`edgeward doctor`: what this machine is, which engines it has, and in one sentence what to do.
+"""`edgeward doctor`: what this machine is, which engines it has, on what else programs stand, and
+in one sentence what to do.
 
 `report` looks and probes; everything else only formats it.
 """
@@ -14,9 +15,12 @@ import numpy
 
 from edgeward import __version__
 from edgeward._core import libcrypto_version
+from edgeward.commands import surroundings
+from edgeward.commands.options import TRUST_DIRECTORY
 from edgeward.engines import installed, probe, processors
 from edgeward.errors import EngineMismatch, EngineMissing
 from edgeward.outcome import Outcome
+from edgeward.terminal.quoting import quoted
 
 # Instruction sets that the engines' kernels choose between, as the kernel names them.
 KERNEL_FLAGS = (
@@ -28,11 +32,14 @@ NOT_READY_STATUS = 1
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """doctor has no options of its own."""
+    parser.add_argument("--trust", metavar="DIR", help=TRUST_DIRECTORY)
+    parser.add_argument(
+        "--captures", metavar="DIR", help="where a Capture writes (default: no such place)"
+    )
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    facts = report()
+    facts = report(args.trust, args.captures)
     return Outcome(
         cast(dict[str, Any], facts), text(facts), 0 if facts["is_ready"] else NOT_READY_STATUS
     )
@@ -69,13 +76,18 @@ class Report(TypedDict):
     numpy: str
     libcrypto: str
     engines: list[EngineFinding]
+    surroundings: list[surroundings.Finding]
     notes: list[str]
     is_ready: bool
     advice: str
 
 
-def report() -> Report:
-    """Looks at the machine and probes every installed engine, each in a child process."""
+def report(trust: str | None = None, captures: str | None = None) -> Report:
+    """Looks at the machine and probes every installed engine, each in a child process.
+
+    `trust` is a trust directory, by default the one that `load` takes; `captures` is where a
+    Capture writes.
+    """
     findings = [finding(name) for name in installed.KINDS]
     flags = processors.cpu_flags().split()
     return {
@@ -92,6 +104,7 @@ def report() -> Report:
         "numpy": numpy.__version__,
         "libcrypto": libcrypto_version(),
         "engines": findings,
+        "surroundings": surroundings.findings(trust, captures),
         "notes": notes(findings),
         "is_ready": any(engine["is_usable"] for engine in findings),
         "advice": advice(findings),
@@ -187,9 +200,15 @@ def text(report: Report) -> str:
             f"          {' '.join(report['cpu_flags']) or 'none of the instruction sets we know'}",
         ],
         *[engine_lines(engine) for engine in report["engines"]],
+        [surroundings_line(finding) for finding in report["surroundings"]],
         [*report["notes"], report["advice"]],
     ]
     return "\n\n".join("\n".join(section) for section in sections)
+
+
+def surroundings_line(finding: surroundings.Finding) -> str:
+    remedy = "" if finding["is_fine"] else f" -> {finding['advice']}"
+    return f"{finding['name']:<9} {quoted(finding['verdict'])}{quoted(remedy)}"
 
 
 def engine_lines(engine: EngineFinding) -> list[str]:

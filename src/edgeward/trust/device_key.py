@@ -29,11 +29,9 @@ def find_device_key(directory: str) -> PrivateKey | None:
     device.key in `directory`, which its owner alone may read. Raises OSError, MalformedKey,
     BadInput for a key that is there and cannot be used.
     """
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    if credentials:
-        path = os.path.join(credentials, CREDENTIAL)
-        if os.path.exists(path):
-            return PrivateKey.read_credential(path)
+    credential = _credential()
+    if credential is not None:
+        return PrivateKey.read_credential(credential)
     text = _environment_text()
     if text is not None:
         try:
@@ -44,6 +42,16 @@ def find_device_key(directory: str) -> PrivateKey | None:
     return PrivateKey.read(path) if os.path.exists(path) else None
 
 
+def source(directory: str) -> str:
+    """Where find_device_key takes the key from: a path, or the variable's name after a dollar."""
+    credential = _credential()
+    if credential is not None:
+        return credential
+    if _kept is not None or os.environ.get(VARIABLE):
+        return f"${VARIABLE}"
+    return os.path.join(directory, FILE)
+
+
 def places(directory: str) -> str:
     """Where a key was looked for, as a phrase."""
     file = os.path.join(directory, FILE)
@@ -51,6 +59,13 @@ def places(directory: str) -> str:
         f"{file}, ${VARIABLE} (which a process that has read it does not hand on), or {CREDENTIAL} "
         "among the service's credentials"
     )
+
+
+def _credential() -> str | None:
+    """The path of the credential that systemd gave this service; None without one."""
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    path = os.path.join(credentials, CREDENTIAL) if credentials else ""
+    return path if path and os.path.exists(path) else None
 
 
 def _environment_text() -> "mmap | None":

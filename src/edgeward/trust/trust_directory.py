@@ -52,8 +52,7 @@ class Trust:
     """
 
     def __init__(self, directory: PathLike | None = None) -> None:
-        chosen = directory or os.environ.get(DIRECTORY_VARIABLE) or DEFAULT_DIRECTORY
-        self.directory = os.fsdecode(chosen)
+        self.directory = chosen(directory)
         self._parsed: tuple[bytes, _core.TrustRoot] | None = None
         self._read()
         for oddity in self._oddities():
@@ -248,6 +247,11 @@ class Trust:
         replace_file(self._state_path, json.dumps(state, indent=1, sort_keys=True).encode())
         with suppress(OSError):  # the state is stored, whatever becomes of this
             os.pwrite(lock, HAS_STATE, 0)
+
+
+def chosen(directory: PathLike | None) -> str:
+    """The path of the trust directory: `directory`, the environment's, or the default."""
+    return os.fsdecode(directory or os.environ.get(DIRECTORY_VARIABLE) or DEFAULT_DIRECTORY)
 
 
 def _size_bytes(path: str) -> int:
