@@ -188,3 +188,66 @@ def test_no_model_is_foreign_by_its_producer(producer):
     content = model.SerializeToString()
     assert foreign_file.recognised(content[:HEAD_BYTES]) is None
     ew.load_unsigned(content).close()
+
+
+# --- In the place of a package --------------------------------------------------------------------
+
+NO_PACKAGES = {
+    "m.h5": (CONVERTED["h5"][0], "an HDF5 file, as Keras writes (.h5) (tf.lite"),
+    "m.pt": (CONVERTED["pt"][0], "a PyTorch file (.pt) (torch.onnx.export"),
+    "m.tflite": (tflite_models.add((4,)), "a .tflite model: load_unsigned runs one that nobody"),
+    "m.onnx": (onnx_models.add((4,)), "a .onnx model: load_unsigned runs one that nobody signed"),
+    "m.ewk": (b"EWKEY\r\n\x01" + bytes(208), "key wraps (.ewk) (name the .ewp that it is beside)"),
+    "m.json": (b'{"name": "model"}', "text"),
+    "empty.ewp": (b"", "an empty file"),
+    "zeros.ewp": (bytes(4096), "one that begins with zeros"),
+    "noise.ewp": (b"\xff\x00\x01\x02" * 64, "a file of another kind"),
+}
+
+
+@pytest.mark.parametrize("name", NO_PACKAGES)
+@pytest.mark.parametrize(
+    "opened", [ew.load, ew.Package.open, ew.Package.authentic, ew.Package.unverified]
+)
+def test_in_the_place_of_a_package_each_is_named_before_a_trust_root_is_missed(
+    tmp_path, monkeypatch, name, opened
+):
+    monkeypatch.setenv("EDGEWARD_TRUST", str(tmp_path / "no-trust"))
+    content, what = NO_PACKAGES[name]
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ew.MalformedPackage) as caught:
+        opened(path)
+    assert f'package "{path}": expected a sealed package (.ewp), got {what}' in str(caught.value)
+
+
+def test_a_folder_and_a_mistyped_path_are_named_before_a_trust_root_is_missed(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("EDGEWARD_TRUST", str(tmp_path / "no-trust"))
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        ew.load(folder)
+    assert caught.value.filename == str(folder)
+    (folder / "saved_model.pb").write_bytes(b"x")
+    with pytest.raises(ew.MalformedPackage, match=r"got a SavedModel of TensorFlow \(a folder\)"):
+        ew.load(folder)
+    with pytest.raises(FileNotFoundError) as missing:
+        ew.load(tmp_path / "modle.ewp")
+    assert missing.value.filename == str(tmp_path / "modle.ewp")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["verify m.h5", "wrap m.h5 --remove k.pub", "resign m.h5 -o n.ewp --key k.key",
+     "install m.h5 --into ."],
+)  # fmt: skip
+def test_commands_name_it_too(tmp_path, monkeypatch, typed, line):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDGEWARD_TRUST", str(sealed.trust_at(tmp_path / "trust").directory))
+    Path("m.h5").write_bytes(CONVERTED["h5"][0])
+    sealed.PUBLISHER.write("k.key")
+    Path("k.pub").write_text(sealed.DEVICE.public.text)
+    status, _, err = typed(line)
+    assert (status, "an HDF5 file" in err) == (3, True), err

@@ -1,4 +1,4 @@
-"""What a file is that is no .tflite, .onnx or .ort: told by its first bytes, never by its name.
+"""What a file is that is no model, or no package: told by its first bytes, hardly by its name.
 
 A .tflite and an .ort carry an identifier. An .onnx carries none, so that whatever this does not
 know is read as one, and the check of that format has the last word.
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgeward import _core
-from edgeward.errors import BadInput, MalformedModel
+from edgeward.errors import BadInput, MalformedModel, MalformedPackage
 
 FORMATS = "a .tflite, .onnx or .ort file"
 PACKAGE = "a package (edgeward.load opens it)"
@@ -42,7 +42,7 @@ _BEGINNINGS = (
     (b"\xff\xd8\xff", "a JPEG picture", ""),
     (b"\x89PNG\r\n\x1a\n", "a PNG picture", ""),
     (b"\x7fELF", "a program or library", ""),
-    (b"EWKEY\r\n", "key wraps", ""),
+    (b"EWKEY\r\n", "key wraps (.ewk)", "name the .ewp that it is beside"),
     (b"EWSEG", "a segment of captures", ""),
     (b"EWRING", "a ring of captures", ""),
     (b"EWSTAT", "statistics of captures", ""),
@@ -82,14 +82,43 @@ def require_model(head: bytes) -> None:
 
 def require_file(path: str) -> None:
     """Raises MalformedModel for a folder that holds a model of another kind."""
-    for name, foreign in _FOLDERS.items():
-        if Path(path, name).is_file():
-            raise _refusal(foreign)
+    foreign = _folder(path)
+    if foreign is not None:
+        raise _refusal(foreign)
+
+
+def require_package(head: bytes, path: str) -> None:
+    """Raises MalformedPackage for a file at `path` that begins with `head` and is no package."""
+    if head.startswith(_core.PACKAGE_MAGIC):
+        return
+    kind, foreign = _core.model_format(head), recognised(head)
+    if kind in ("tflite", "ort") or (foreign is None and path.endswith(".onnx")):
+        raise not_a_package(path, f"a .{kind} model: load_unsigned runs one that nobody signed")
+    raise not_a_package(path, _phrase(foreign) if foreign else "a file of another kind")
+
+
+def require_package_file(path: str) -> None:
+    """Raises MalformedPackage for a folder that holds a model of another kind."""
+    foreign = _folder(path)
+    if foreign is not None:
+        raise not_a_package(path, _phrase(foreign))
+
+
+def not_a_package(path: str, what: str) -> MalformedPackage:
+    return MalformedPackage(f'package "{path}": expected a sealed package (.ewp), got {what}')
+
+
+def _folder(path: str) -> Foreign | None:
+    kinds = (kind for name, kind in _FOLDERS.items() if Path(path, name).is_file())
+    return next(kinds, None)
 
 
 def _refusal(foreign: Foreign) -> MalformedModel:
-    hint = f" ({foreign.conversion})" if foreign.conversion else ""
-    return MalformedModel(f"model: expected {FORMATS}, got {foreign.noun}{hint}")
+    return MalformedModel(f"model: expected {FORMATS}, got {_phrase(foreign)}")
+
+
+def _phrase(foreign: Foreign) -> str:
+    return f"{foreign.noun} ({foreign.conversion})" if foreign.conversion else foreign.noun
 
 
 def recognised(head: bytes) -> Foreign | None:

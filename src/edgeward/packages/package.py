@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgeward import _core
 from edgeward.durable import replace_file
-from edgeward.engines.choice import IDENTIFIER_BYTES, opened, require_arguments
+from edgeward.engines.choice import HEAD_BYTES, IDENTIFIER_BYTES, opened, require_arguments
 from edgeward.engines.processors import usable_cpus
-from edgeward.errors import BadInput, MalformedPackage, WrongKey
+from edgeward.errors import BadInput, WrongKey
 from edgeward.packages import carried, key_wraps
 from edgeward.packages.contents import CARD, COLUMNS, GOLDEN, LABELS, RECIPE, REFERENCE, Contents
 from edgeward.paths import PathLike
@@ -115,8 +115,9 @@ class Package:
     def unverified(cls, path: PathLike) -> "Package":
         """The package at `path` without a check of its signatures: to inspect, not to run.
 
-        Raises OSError, MalformedPackage.
+        Raises OSError, MalformedPackage, BadInput for a pipe or device.
         """
+        _require_package(path)
         return cls(_core.Package.unverified(os.fsdecode(path)), None, None)
 
     @staticmethod
@@ -455,15 +456,23 @@ class Package:
 
 
 def _require_package(path: PathLike) -> None:
-    """Before a trust root is asked for: a mistyped path or a bare model is the reason then."""
-    with open_regular("package", path) as file:
-        head = file.read(IDENTIFIER_BYTES)
-    kind = _core.model_format(head)
-    if kind in ("tflite", "ort"):
-        raise MalformedPackage(
-            f'package "{os.fsdecode(path)}": expected a sealed package (.ewp), '
-            f"got a .{kind} model: load_unsigned runs one that nobody signed"
-        )
+    """Before a trust root is asked for: a mistyped path or another kind of file is the reason then.
+
+    Raises MalformedPackage, OSError, BadInput for a pipe or device.
+    """
+    name = os.fsdecode(path)
+    try:
+        with open_regular("package", path) as file:
+            head = file.read(HEAD_BYTES)
+    except IsADirectoryError:
+        from edgeward.engines.foreign_file import require_package_file
+
+        require_package_file(name)
+        raise
+    if not head.startswith(_core.PACKAGE_MAGIC):
+        from edgeward.engines.foreign_file import require_package
+
+        require_package(head, name)
 
 
 def _believed(
