@@ -90,6 +90,14 @@ def test_a_file_that_is_none_is_not_added_to(opened):
     assert key_wraps.read(opened.core) == before
 
 
+def test_a_pipe_in_their_place_keeps_nobody_waiting(opened):
+    path = key_wraps.path_of(opened.core.path)
+    os.unlink(path)
+    os.mkfifo(path)
+    with pytest.raises(BadInput, match=r"p\.ewk.*expected a regular file, got a device, pipe"):
+        opened.verify()
+
+
 def test_a_file_larger_than_any_is_not_read_whole(opened):
     path = key_wraps.path_of(opened.core.path)
     os.truncate(path, 1 << 40)
