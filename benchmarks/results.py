@@ -53,6 +53,7 @@ SUBJECTS = (
     Subject("Capturing", r"benchmarks/capture(_soak|_files|_drain)?\.py"),
     Subject("Drift", r"drift_power|merge_windows"),
     Subject("Memory of sessions", r"benchmarks/memory\.py"),
+    Subject("Processes of one model", r"benchmarks/processes\.py"),
     Subject("Threads and load cycles", r"benchmarks/(threads|load_cycles)\.py"),
     Subject(
         "Kills, mutations and model checking",
