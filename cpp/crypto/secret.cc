@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -15,7 +16,10 @@
 namespace edgeward {
 namespace {
 
-constexpr size_t kPageBytes = 4096;
+size_t page_bytes() {
+  static const auto bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return bytes;
+}
 
 // Returns null where the kernel has no memfd_secret, was started without it, or RLIMIT_MEMLOCK is used up.
 void* map_unseen() {
@@ -23,20 +27,27 @@ void* map_unseen() {
   const auto file = static_cast<int>(syscall(SYS_memfd_secret, O_CLOEXEC));
   if (file < 0) return nullptr;
   void* page = MAP_FAILED;
-  if (ftruncate(file, kPageBytes) == 0) page = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (ftruncate(file, static_cast<off_t>(page_bytes())) == 0)
+    page = mmap(nullptr, page_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   close(file);
-  return page == MAP_FAILED ? nullptr : page;
-#else
-  return nullptr;
+  if (page == MAP_FAILED) return nullptr;
+  // Linux 6.12 holds the limit against the page when it is first touched, with SIGBUS. A call of the system that writes
+  // there fails instead.
+  if (syscall(SYS_getrandom, page, 1, GRND_NONBLOCK) == 1) {
+    *static_cast<std::byte*>(page) = {};
+    return page;
+  }
+  munmap(page, page_bytes());
 #endif
+  return nullptr;
 }
 
 void* map_locked() {
-  void* page = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* page = mmap(nullptr, page_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) throw Error(Code::out_of_memory, "key memory: expected a page, got none");
   // Locking is best effort: where RLIMIT_MEMLOCK refuses it, the other protections still apply.
-  mlock(page, kPageBytes);
-  madvise(page, kPageBytes, MADV_DONTDUMP);
+  mlock(page, page_bytes());
+  madvise(page, page_bytes(), MADV_DONTDUMP);
   return page;
 }
 
@@ -72,14 +83,14 @@ class Slots {
 
  private:
   void add_page() {
-    constexpr size_t kSlots = kPageBytes / kSecretBytes;
+    const size_t slot_count = page_bytes() / kSecretBytes;
     // Reserve room for every slot, so that returning one cannot fail.
-    free_.reserve((page_count_ + 1) * kSlots);
+    free_.reserve((page_count_ + 1) * slot_count);
     void* page = map_unseen();
     if (page == nullptr) page = map_locked();
-    madvise(page, kPageBytes, MADV_DONTFORK);
+    madvise(page, page_bytes(), MADV_DONTFORK);
     ++page_count_;
-    for (size_t i = kSlots; i-- > 0;) free_.push_back(static_cast<std::byte*>(page) + i * kSecretBytes);
+    for (size_t i = slot_count; i-- > 0;) free_.push_back(static_cast<std::byte*>(page) + i * kSecretBytes);
   }
 
   ForkMark home_;

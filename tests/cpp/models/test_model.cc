@@ -261,7 +261,7 @@ TEST_CASE("idle sessions that no call needs go one by one; those that are needed
 TEST_CASE("copies of all predictions are counted, whichever session made them") {
   const LitertLibrary library;
   const auto model = open();
-  const Block memory = Block::zeroed(128);
+  const Block memory = Block::zeroed(kLargePageBytes);  // begins a page: at a page's end all inputs are copied
   {
     const Model::Loan first(*model);
     const Model::Loan second(*model);

@@ -1,4 +1,5 @@
 // Memory whose end is known to the byte: pages that can be used, then one that ends the process when it is touched.
+// They have the size of the largest pages that Linux has.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -10,7 +11,7 @@ namespace edgeward {
 
 class GuardedPages {
  public:
-  static constexpr size_t kPageBytes = 4096;
+  static constexpr size_t kPageBytes = 65'536;
 
   explicit GuardedPages(size_t count) : usable_bytes_(count * kPageBytes) {
     void* mapped =
