@@ -473,6 +473,8 @@ class LitertSession final : public EngineSession {
   void make_variables();
   void clear_variables();
   Status run_signature(size_t index, std::span<const Binding> inputs, std::span<Binding> outputs);
+  bool has_registered(std::span<const Binding> inputs) const;
+  void register_and_run(std::span<const Binding> inputs, std::span<Binding> outputs);
 
   std::shared_ptr<const Weights> weights_;
   size_t signature_index_;
@@ -492,6 +494,9 @@ class LitertSession final : public EngineSession {
   std::vector<Block> variables_;
   std::vector<Owned> variable_bindings_;
   std::vector<Binding> all_inputs_;
+
+  std::vector<Binding> registered_;  // inputs of the last run, which the library still has; empty when it may not
+  std::vector<Handle> no_inputs_;    // as many nulls as a run takes inputs
 };
 
 // `text` is TOML without quotes around keys; an unknown key is ignored.
@@ -775,6 +780,7 @@ void LitertSession::resize(std::span<const Shape> input_shapes) {
     leave_pool();
   input_shapes_.assign(input_shapes.begin(), input_shapes.end());
   is_proven_ = false;
+  registered_.clear();
   const Loan loan(*this);
   if (!is_pooled_) resize_inputs(*weights_, signature_index_, compiled_, input_shapes_);
   output_shapes_ = read_output_shapes();
@@ -816,7 +822,9 @@ void LitertSession::prove_output_shapes() {
   is_proven_ = true;
 }
 
-Binding LitertSession::bind(Side, size_t, const TensorView& view) {
+Binding LitertSession::bind(Side side, size_t, const TensorView& view) {
+  // It may get the address that a released one had, and is told from it by nothing else.
+  if (side == Side::input) registered_.clear();
   Handle buffer = make_buffer(view);
   if (!aliases().empty()) {
     const std::lock_guard lock(memory_mutex_);
@@ -867,9 +875,28 @@ Status LitertSession::run_with_aliases(std::span<const Binding> inputs, std::spa
   return status;
 }
 
+bool LitertSession::has_registered(std::span<const Binding> inputs) const {
+  if (registered_.empty()) return false;
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i] != registered_[i]) return false;
+  return true;
+}
+
 void LitertSession::run(std::span<const Binding> inputs, std::span<Binding> outputs) {
-  const Loan loan(*this);
+  if (!has_registered(inputs)) return register_and_run(inputs, outputs);
   has_run_ = true;
+  // Null is an input that stays in the memory of the last run. Registering it again takes longer than a small model.
+  const Status status = run_signature(signature_index_, no_inputs_, outputs);
+  if (status == 0) return;
+  registered_.clear();
+  check(status, "running", take_words(weights_->api, compiled_));
+}
+
+void LitertSession::register_and_run(std::span<const Binding> inputs, std::span<Binding> outputs) {
+  const Loan loan(*this);
+  registered_.clear();
+  has_run_ = true;
+  const std::span<const Binding> callers = inputs;
   if (!variables_.empty()) {
     all_inputs_.assign(inputs.begin(), inputs.end());
     for (const Owned& binding : variable_bindings_) all_inputs_.push_back(binding.get());
@@ -879,6 +906,10 @@ void LitertSession::run(std::span<const Binding> inputs, std::span<Binding> outp
       aliases().empty() ? run_signature(signature_index_, inputs, outputs) : run_with_aliases(inputs, outputs);
   if (!is_proven_) prove_output_shapes();
   if (status != 0) check(status, "running", take_words(weights_->api, compiled_));
+  // A pool may lend another compiled model to the next run.
+  if (is_pooled_ || !aliases().empty()) return;
+  registered_.assign(callers.begin(), callers.end());
+  no_inputs_.assign(inputs.size(), nullptr);
 }
 
 // What lasts from run to run is in memory of ours, or is assigned anew by a subgraph; otherwise in the compiled model,
@@ -891,6 +922,7 @@ void LitertSession::reset() {
       check(run_signature(initializer, {}, {}), "assigning first values");
   } else {
     compiled_ = compile_for_session(*weights_, profiling_);
+    registered_.clear();
     resize_inputs(*weights_, signature_index_, compiled_, input_shapes_);
     read_output_shapes();
   }

@@ -189,7 +189,7 @@ Model::Loan::Loan(Model& model) : model_(model) {
 }
 
 Model::Loan::~Loan() {
-  for (size_t i = 0; i < session_->signature().outputs.size(); ++i) session_->target(i).data = nullptr;
+  session_->forget_targets();
   if (session_->copies() != copies_before_) {
     model_.copies_.fetch_add(session_->copies() - copies_before_, std::memory_order_relaxed);
   }

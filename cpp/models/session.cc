@@ -40,22 +40,28 @@ class Session::Entry {
   explicit Entry(Session& session, Closed closed = Closed::refused) : session_(session) {
     session.fork_mark_.require_same_process("session");
     // acquire; pairs with the release below: the last call's writes are seen by a caller on another thread.
-    for (Use use = Use::none; !session.use_.compare_exchange_strong(use, Use::call, std::memory_order_acquire);
-         use = Use::none) {
-      if (use == Use::call)
-        throw Error(Code::busy, "session: expected one thread at a time, got a second call during a run");
-      session.use_.wait(use, std::memory_order_acquire);
-    }
-    if (session.engine_session_ == nullptr && closed == Closed::refused) {
-      session.use_.store(Use::none, std::memory_order_release);
-      throw Error(Code::closed, "session: expected use before close(), got a call after it");
-    }
+    Use use = Use::none;
+    if (!session.use_.compare_exchange_strong(use, Use::call, std::memory_order_acquire)) wait(use);
+    if (session.engine_session_ == nullptr && closed == Closed::refused) refuse();
   }
   ~Entry() { session_.use_.store(Use::none, std::memory_order_release); }
   Entry(const Entry&) = delete;
   Entry& operator=(const Entry&) = delete;
 
  private:
+  void wait(Use use) {
+    do {
+      if (use == Use::call)
+        throw Error(Code::busy, "session: expected one thread at a time, got a second call during a run");
+      session_.use_.wait(use, std::memory_order_acquire);
+      use = Use::none;
+    } while (!session_.use_.compare_exchange_strong(use, Use::call, std::memory_order_acquire));
+  }
+  [[noreturn]] void refuse() {
+    session_.use_.store(Use::none, std::memory_order_release);
+    throw Error(Code::closed, "session: expected use before close(), got a call after it");
+  }
+
   Session& session_;
 };
 
@@ -305,7 +311,7 @@ const BoundTensor& Session::bind_own(Slot& slot, Side side, size_t index) {
   return slot.own;
 }
 
-const BoundTensor& Session::bind_foreign(Slot& slot, Side side, size_t index, std::byte* data) {
+inline const BoundTensor& Session::bind_foreign(Slot& slot, Side side, size_t index, std::byte* data) {
   if (slot.foreign.binding != nullptr && slot.foreign.view.data == data) return slot.foreign;
   // Forget it first: bind() may throw.
   if (Binding previous = std::exchange(slot.foreign.binding, nullptr)) engine_session_->release(previous);
@@ -314,8 +320,7 @@ const BoundTensor& Session::bind_foreign(Slot& slot, Side side, size_t index, st
   return slot.foreign;
 }
 
-void Session::require_shapes() const {
-  if (has_shapes_) return;
+void Session::refuse_without_shapes() const {
   const auto input = std::find_if(inputs_.begin(), inputs_.end(),
                                   [](const Input& candidate) { return candidate.spec->shape.is_dynamic(); });
   const TensorSpec& spec = *input->spec;
@@ -359,33 +364,7 @@ void Session::bind_all_own() {
   is_seen_ = false;
 }
 
-void Session::run() {
-  const Entry entry(*this);
-  require_shapes();
-  if (has_string_inputs_) take_strings();
-  if (!is_own_bound_) bind_all_own();
-  run_bound();
-  for (Output& output : outputs_) {
-    if (output.pool == nullptr) output.engine_memory = std::move(output.result);
-  }
-}
-
-void Session::run_bound() {
-  if (recorder_ == nullptr || recorder_->passes_over()) {
-    run_engine();
-  } else {
-    run_and_record();
-  }
-}
-
-// Otherwise bytes that the run leaves out would show what the memory held before: earlier answers, to whomever.
-void Session::zero_outputs() {
-  for (const Output& output : outputs_) {
-    if (output.bound != nullptr) std::memset(output.bound->view.data, 0, output.size_bytes);
-  }
-}
-
-void Session::run_engine() {
+inline void Session::run_engine() {
   if (zeroes_outputs_) zero_outputs();
   try {
     engine_session_->run(bound_inputs_, bound_outputs_);
@@ -394,6 +373,33 @@ void Session::run_engine() {
     engine_session_->run(bound_inputs_, bound_outputs_);
   }
   if (has_engine_outputs_) collect_engine_outputs();
+}
+
+inline void Session::run_bound() {
+  if (recorder_ == nullptr || recorder_->passes_over()) {
+    run_engine();
+  } else {
+    run_and_record();
+  }
+}
+
+void Session::run() {
+  const Entry entry(*this);
+  require_shapes();
+  if (has_string_inputs_) take_strings();
+  if (!is_own_bound_) bind_all_own();
+  run_bound();
+  if (!has_engine_outputs_) return;
+  for (Output& output : outputs_) {
+    if (output.pool == nullptr) output.engine_memory = std::move(output.result);
+  }
+}
+
+// Otherwise bytes that the run leaves out would show what the memory held before: earlier answers, to whomever.
+void Session::zero_outputs() {
+  for (const Output& output : outputs_) {
+    if (output.bound != nullptr) std::memset(output.bound->view.data, 0, output.size_bytes);
+  }
 }
 
 void Session::leave_outputs_to_engine() {
@@ -474,13 +480,17 @@ void Session::reset() {
 
 // ---- Memory of the caller's.
 
+inline bool Session::is_argument_in_force(const Input& input) const {
+  return input.argument.shape == input.shape && !is_packed(input.spec->dtype);
+}
+
 // Checks every argument against the model, and resizes when dynamic dimensions differ from those in force.
 void Session::adopt_argument_shapes() {
   bool is_changed = false;
   for (const Input& input : inputs_) {
     const TensorSpec& spec = *input.spec;
     const Shape& shape = input.argument.shape;
-    if (shape == input.shape && !is_packed(spec.dtype)) continue;
+    if (is_argument_in_force(input)) continue;
     if (is_packed(spec.dtype)) {
       if (shape == storage_shape(spec.dtype, spec.shape)) continue;
     } else if (takes(spec, shape)) {
@@ -527,7 +537,8 @@ bool Session::overlaps_a_target(const std::byte* data, size_t size_bytes, const 
 
 // For the engine, and at least for C++'s own access.
 bool Session::is_aligned(const StridedView& view) const {
-  return reinterpret_cast<uintptr_t>(view.data) % std::max(rules_.alignment_bytes, view.element_bytes) == 0;
+  // Both are powers of two.
+  return (reinterpret_cast<uintptr_t>(view.data) & (std::max(rules_.alignment_bytes, view.element_bytes) - 1)) == 0;
 }
 
 void Session::set_strings(size_t index, const Shape& shape, std::shared_ptr<Block> strings) {
@@ -557,12 +568,14 @@ void Session::take_strings() {
   }
 }
 
-const BoundTensor& Session::bind_argument(Input& input, size_t index) {
+inline const BoundTensor& Session::bind_argument(Input& input, size_t index) {
   if (input.strings != nullptr) return bind_strings(input, index);
   const StridedView& argument = input.argument;
-  const bool is_usable = is_contiguous(argument) && is_aligned(argument) &&
-                         readable_slack(argument.data, input.size_bytes) >= rules_.slack_bytes &&
-                         !overlaps_a_target(argument.data, input.size_bytes, nullptr);
+  const bool is_bound = input.foreign.binding != nullptr && input.foreign.view.data == argument.data;
+  const bool is_usable =
+      is_contiguous(argument) &&
+      (is_bound || (is_aligned(argument) && readable_slack(argument.data, input.size_bytes) >= rules_.slack_bytes)) &&
+      !overlaps_a_target(argument.data, input.size_bytes, nullptr);
   if (is_usable) return bind_foreign(input, Side::input, index, argument.data);
   const BoundTensor& own = bind_own(input, Side::input, index);
   if (is_contiguous(argument)) {
@@ -574,7 +587,7 @@ const BoundTensor& Session::bind_argument(Input& input, size_t index) {
   return own;
 }
 
-const BoundTensor* Session::bind_result(Output& output, size_t index) {
+inline const BoundTensor* Session::bind_result(Output& output, size_t index) {
   if (output.target.data == nullptr) {
     if (output.pool == nullptr) return nullptr;
     output.result = output.pool->lease();
@@ -585,7 +598,7 @@ const BoundTensor* Session::bind_result(Output& output, size_t index) {
 }
 
 // Copies to the caller's target what the engine could not write there.
-void Session::collect(Output& output) {
+inline void Session::collect(Output& output) {
   if (output.target.data != nullptr && output.bound == &output.own) {
     std::memcpy(output.target.data, output.own.view.data, output.size_bytes);
     ++copies_;
@@ -599,7 +612,11 @@ void Session::predict() {
   is_seen_ = false;
   for (Output& output : outputs_) output.result.reset();
   try {
-    adopt_argument_shapes();
+    for (const Input& input : inputs_) {
+      if (is_argument_in_force(input)) continue;
+      adopt_argument_shapes();
+      break;
+    }
     for (size_t i = 0; i < outputs_.size(); ++i) {
       if (outputs_[i].target.data != nullptr) check_target(outputs_[i]);
       outputs_[i].bound = bind_result(outputs_[i], i);

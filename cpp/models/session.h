@@ -79,6 +79,9 @@ class Session {
   void set_strings(size_t index, const Shape& shape, std::shared_ptr<Block> strings);
   // Where predict() writes an output; with data == nullptr, to fresh memory. Consumed by the call.
   StridedView& target(size_t index) { return outputs_[index].target; }
+  void forget_targets() {
+    for (Output& output : outputs_) output.target.data = nullptr;
+  }
   // Resizes when an argument has another shape, starts from the initial state, runs.
   // Throws Error(bad_input) naming the tensor, before anything is written.
   void predict();
@@ -127,7 +130,10 @@ class Session {
   void apply_shapes(std::span<const Shape> input_shapes);
   void impose_shapes(std::span<const Shape> input_shapes);
   // Throws Error(bad_input) when no shapes are in force.
-  void require_shapes() const;
+  void require_shapes() const {
+    if (!has_shapes_) refuse_without_shapes();
+  }
+  [[noreturn]] void refuse_without_shapes() const;
   void forget_shapes();
   void name_shapes();
   // Shapes and own memory, to return to when the engine refuses others.
@@ -152,6 +158,7 @@ class Session {
   // A caller's memory, bound only when the last call's was other memory.
   const BoundTensor& bind_foreign(Slot& slot, Side side, size_t index, std::byte* data);
   void bind_all_own();
+  bool is_argument_in_force(const Input& input) const;
   void adopt_argument_shapes();
   void check_target(const Output& output) const;
   bool overlaps_a_target(const std::byte* data, size_t size_bytes, const Output* besides) const;

@@ -88,8 +88,10 @@ void read_array(PyObject* object, const char* side, const TensorSpec& spec, Stri
     refuse(side, spec, py::str(py::handle(array->descr)).cast<std::string>() + " " + shape_text(array));
   }
   const auto rank = static_cast<size_t>(array->nd);
-  const Shape expected = storage_shape(spec.dtype, spec.shape);
-  if (rank != expected.rank() && !(expected.is_unknown() && rank <= Shape::kMaxRank)) {
+  const bool is_admitted = is_packed(spec.dtype)     ? rank == 1
+                           : spec.shape.is_unknown() ? rank <= Shape::kMaxRank
+                                                     : rank == spec.shape.rank();
+  if (!is_admitted) {
     refuse(side, spec, py::str(py::handle(array->descr)).cast<std::string>() + " " + shape_text(array));
   }
   view.data = reinterpret_cast<std::byte*>(array->data);
@@ -139,7 +141,9 @@ py::object as_array(PyObject* object, const TensorSpec& spec) {
 
 py::object array_of(Lease lease) {
   const TensorView& view = lease->view;
-  const Shape shape = storage_shape(view.dtype, view.shape);
+  Shape packed;
+  if (is_packed(view.dtype)) packed = storage_shape(view.dtype, view.shape);
+  const Shape& shape = is_packed(view.dtype) ? packed : view.shape;
   const npy_api& numpy = npy_api::get();
   Py_intptr_t dims[Shape::kMaxRank];
   for (size_t axis = 0; axis < shape.rank(); ++axis) dims[axis] = static_cast<Py_intptr_t>(shape[axis]);

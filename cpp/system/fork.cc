@@ -16,8 +16,7 @@ ForkMark::ForkMark() {
   mark_ = generation_.load(std::memory_order_relaxed);
 }
 
-void ForkMark::require_same_process(const char* what) const {
-  if (!is_foreign()) return;
+void ForkMark::refuse(const char* what) {
   throw Error(Code::forked, what,
               ": expected use in the process that loaded it, got a forked child: load it in the child");
 }

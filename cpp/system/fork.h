@@ -15,9 +15,13 @@ class ForkMark {
   // True in a child forked after this mark was made. One load; any thread.
   bool is_foreign() const { return mark_ != generation_.load(std::memory_order_relaxed); }
   // Throws Error(forked), naming `what`.
-  void require_same_process(const char* what) const;
+  void require_same_process(const char* what) const {
+    if (is_foreign()) refuse(what);
+  }
 
  private:
+  [[noreturn]] static void refuse(const char* what);
+
   static std::atomic<uint32_t> generation_;  // forks between the first process and this one
   uint32_t mark_;
 };

@@ -7,15 +7,8 @@
 #include "error.h"
 
 namespace edgeward {
-namespace {
 
-struct DTypeFacts {
-  std::string_view name;
-  uint8_t bits;
-};
-
-// In the order of DType.
-constexpr std::array<DTypeFacts, kDTypeCount> kFacts{{
+const std::array<DTypeFacts, kDTypeCount> kDTypeFacts{{
     {"bool", 8},          {"int8", 8},
     {"int16", 16},        {"int32", 32},
     {"int64", 64},        {"uint8", 8},
@@ -31,7 +24,7 @@ constexpr std::array<DTypeFacts, kDTypeCount> kFacts{{
     {"string", 8},
 }};
 
-const DTypeFacts& facts(DType dtype) { return kFacts[static_cast<size_t>(dtype)]; }
+namespace {
 
 // Copies the block whose outermost axis is `axis`; the innermost axis is one memcpy when its elements touch.
 void gather_axis(const StridedView& source, size_t axis, size_t element_bytes, const std::byte* from, std::byte*& to) {
@@ -53,17 +46,10 @@ void gather_axis(const StridedView& source, size_t axis, size_t element_bytes, c
 
 }  // namespace
 
-std::string_view name(DType dtype) { return facts(dtype).name; }
-size_t bits(DType dtype) { return facts(dtype).bits; }
-
 Shape::Shape(std::initializer_list<int64_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
 
-Shape::Shape(std::span<const int64_t> dims) {
-  if (dims.size() > kMaxRank) {
-    throw Error(Code::unsupported_model, "shape: expected at most ", kMaxRank, " dimensions, got ", dims.size());
-  }
-  std::copy(dims.begin(), dims.end(), dims_.begin());
-  rank_ = static_cast<uint8_t>(dims.size());
+void Shape::refuse(size_t rank) {
+  throw Error(Code::unsupported_model, "shape: expected at most ", kMaxRank, " dimensions, got ", rank);
 }
 
 Shape Shape::unknown() {
@@ -120,18 +106,6 @@ Shape storage_shape(DType dtype, const Shape& shape) {
   if (!is_packed(dtype)) return shape;
   const auto packed_bytes = size_bytes(dtype, shape);
   return Shape{packed_bytes ? static_cast<int64_t>(*packed_bytes) : -1};
-}
-
-bool is_contiguous(const StridedView& view) {
-  auto expected = static_cast<int64_t>(view.element_bytes);
-  for (size_t axis = view.shape.rank(); axis-- > 0;) {
-    if (view.shape[axis] != 1 && view.strides[axis] != expected) {
-      // Nobody follows the strides of no elements, and numpy's are those of other dimensions.
-      return std::find(view.shape.begin(), view.shape.end(), 0) != view.shape.end();
-    }
-    expected *= view.shape[axis];
-  }
-  return true;
 }
 
 void gather(const StridedView& source, std::byte* target) {

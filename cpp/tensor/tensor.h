@@ -2,6 +2,7 @@
 // owned). Values only; safe to copy and to read from any thread.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -44,9 +45,14 @@ enum class DType : uint8_t {
 };
 inline constexpr size_t kDTypeCount = 25;
 
-std::string_view name(DType dtype);
-// Of an element; of a string, those of one of its bytes.
-size_t bits(DType dtype);
+struct DTypeFacts {
+  std::string_view name;
+  uint8_t bits;  // of an element; of a string, those of one of its bytes
+};
+extern const std::array<DTypeFacts, kDTypeCount> kDTypeFacts;  // in the order of DType
+
+inline std::string_view name(DType dtype) { return kDTypeFacts[static_cast<size_t>(dtype)].name; }
+inline size_t bits(DType dtype) { return kDTypeFacts[static_cast<size_t>(dtype)].bits; }
 
 // Elements smaller than a byte are packed from the low bits up; such a tensor is shown as one row of uint8.
 inline bool is_packed(DType dtype) { return bits(dtype) < 8; }
@@ -60,7 +66,11 @@ class Shape {
   Shape() = default;
   Shape(std::initializer_list<int64_t> dims);
   // Throws Error(unsupported_model) past kMaxRank.
-  explicit Shape(std::span<const int64_t> dims);
+  explicit Shape(std::span<const int64_t> dims) {
+    if (dims.size() > kMaxRank) refuse(dims.size());
+    for (size_t axis = 0; axis < dims.size(); ++axis) dims_[axis] = dims[axis];
+    rank_ = static_cast<uint8_t>(dims.size());
+  }
   static Shape unknown();
 
   bool is_unknown() const { return is_unknown_; }
@@ -85,6 +95,8 @@ class Shape {
   }
 
  private:
+  [[noreturn]] static void refuse(size_t rank);
+
   std::array<int64_t, kMaxRank> dims_{};
   uint8_t rank_ = 0;
   bool is_unknown_ = false;
@@ -134,7 +146,17 @@ struct StridedView {
   std::array<int64_t, Shape::kMaxRank> strides;
 };
 
-bool is_contiguous(const StridedView& view);
+inline bool is_contiguous(const StridedView& view) {
+  auto expected = static_cast<int64_t>(view.element_bytes);
+  for (size_t axis = view.shape.rank(); axis-- > 0;) {
+    if (view.shape[axis] != 1 && view.strides[axis] != expected) {
+      // Nobody follows the strides of no elements, and numpy's are those of other dimensions.
+      return std::find(view.shape.begin(), view.shape.end(), 0) != view.shape.end();
+    }
+    expected *= view.shape[axis];
+  }
+  return true;
+}
 
 // Copies the elements of `source` to `target`, contiguous; `target` has room for all of them.
 void gather(const StridedView& source, std::byte* target);

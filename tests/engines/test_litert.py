@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from models import tflite_models
@@ -62,3 +64,23 @@ def test_a_model_that_may_loop_without_end_on_zeros_is_not_run_to_be_reported() 
     model = ew.load_unsigned(tflite_models.loop(), engine="litert")
     assert model.engine.fallback_count == -1
     assert model.predict(x=np.float32([1]), step=np.float32([4])).tolist() == [13]
+
+
+@pytest.mark.parametrize("build", [tflite_models.add, tflite_models.add_150k, tflite_models.conv])
+def test_an_input_may_change_where_it_is_move_and_come_back(build: Callable[[], bytes]) -> None:
+    model = ew.load_unsigned(build(), engine="litert")
+    session = model.session()
+    own = next(iter(session.inputs.values()))
+    arrays = [ew.empty(own.shape, own.dtype) for _ in range(2)]
+    random = np.random.default_rng(1)
+    for index in (0, 0, 1, 0, 1, 1, 0):
+        for array in (own, arrays[index]):
+            array[:] = random.normal(size=own.shape)
+        fresh = arrays[index].copy()
+        answers = [model.predict(arrays[index]), model.predict(fresh), model.predict(arrays[index])]
+        expected = ew.load_unsigned(build(), engine="litert").predict(fresh)
+        for answer in answers:
+            np.testing.assert_array_equal(answer, expected)
+        session.run()
+        expected = ew.load_unsigned(build(), engine="litert").predict(own.copy())
+        np.testing.assert_array_equal(next(iter(session.outputs.values())), expected)

@@ -20,6 +20,10 @@ typedef struct {
   uint64_t* data; /* the caller's */
 } Buffer;
 
+typedef struct {
+  uint64_t* input; /* of the last run, where an input stays that is null */
+} Compiled;
+
 static int something; /* what every handle without content points to */
 
 static Status make(void** made) {
@@ -64,9 +68,10 @@ Status LiteRtAddOpaqueOptions(void* options, void* opaque) {
 
 Status LiteRtCreateCompiledModel(void* environment, void* model, void* options, void** made) {
   (void)environment, (void)model, (void)options;
-  return make(made);
+  *made = calloc(1, sizeof(Compiled));
+  return *made == NULL ? kNoMemory : kOk;
 }
-void LiteRtDestroyCompiledModel(void* compiled) { (void)compiled; }
+void LiteRtDestroyCompiledModel(void* compiled) { free(compiled); }
 Status LiteRtCompiledModelIsFullyAccelerated(void* compiled, bool* answer) {
   (void)compiled;
   *answer = true;
@@ -98,11 +103,12 @@ Status LiteRtCreateTensorBufferFromHostMemory(const void* type, void* data, size
 void LiteRtDestroyTensorBuffer(void* buffer) { free(buffer); }
 
 #ifndef LACKS_RUN
-Status LiteRtRunCompiledModel(void* compiled, size_t signature, size_t input_count, Buffer** inputs,
+Status LiteRtRunCompiledModel(Compiled* compiled, size_t signature, size_t input_count, Buffer** inputs,
                               size_t output_count, Buffer** outputs) {
-  (void)compiled, (void)signature;
+  (void)signature;
   if (input_count != 1 || output_count != 1) return kInvalidArgument;
-  outputs[0]->data[0] = (uintptr_t)inputs[0]->data;
+  if (inputs[0] != NULL) compiled->input = inputs[0]->data;
+  outputs[0]->data[0] = (uintptr_t)compiled->input;
   outputs[0]->data[1] = (uintptr_t)outputs[0]->data;
   return kOk;
 }

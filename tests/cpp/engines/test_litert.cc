@@ -107,6 +107,47 @@ bool negates(EngineSession& session, int64_t rows) {
   return *reinterpret_cast<const float*>(output.data()) == -2.5F;
 }
 
+TEST_CASE("an input is registered when its binding or the shapes are others, and after a failure") {
+  const LitertLibrary library;
+  const auto engine = open();
+  const auto session = engine->make_session(0);
+  const Shape shape{1, 4};
+  session->resize({&shape, 1});
+  const Block inputs[] = {Block::zeroed(16), Block::zeroed(16)};
+  const Block output = Block::zeroed(16);
+  const auto bind = [&](const Block& input) { return session->bind(Side::input, 0, view_of(input, 1)); };
+  Binding out = session->bind(Side::output, 0, view_of(output, 1));
+  const auto negates_at = [&](Binding in, const Block& input, float value) {
+    *reinterpret_cast<float*>(input.data()) = value;
+    session->run({&in, 1}, {&out, 1});
+    return *reinterpret_cast<const float*>(output.data()) == -value;
+  };
+  Binding in = bind(inputs[0]);
+  for (const float value : {1.0F, 2.0F, 3.0F}) CHECK(negates_at(in, inputs[0], value));
+  CHECK(library->registrations == 1);
+
+  // The library may make the next object where this one was.
+  session->release(in);
+  in = bind(inputs[1]);
+  CHECK(negates_at(in, inputs[1], 4.0F));
+  CHECK(library->registrations == 2);
+  const Binding other = bind(inputs[0]);
+  CHECK(negates_at(other, inputs[0], 5.0F));
+  CHECK(negates_at(in, inputs[1], 6.0F));
+  CHECK(library->registrations == 4);
+
+  session->resize({&shape, 1});
+  CHECK(negates_at(in, inputs[1], 7.0F));
+  CHECK(library->registrations == 5);
+  library->run_status = 3;
+  check_refusal(Code::engine_failed, {"running"}, [&] { (void)negates_at(in, inputs[1], 8.0F); });
+  library->run_status = 0;
+  CHECK(negates_at(in, inputs[1], 9.0F));
+  CHECK(library->registrations == 6);
+  CHECK(library->runs == 9);
+  for (const Binding binding : {in, other, out}) session->release(binding);
+}
+
 TEST_CASE("sessions of the first shapes run on one compiled model, until one has other shapes") {
   const LitertLibrary library;
   auto engine = open_large();

@@ -22,6 +22,7 @@ struct FakeLitert {
   std::atomic<int> live_buffers{0};
   std::atomic<int> compilations{0};
   std::atomic<int> runs{0};
+  std::atomic<int> registrations{0};  // of an input, in a run
   std::atomic<int> packs{0};   // caches that it has written
   std::atomic<int> mapped{0};  // compiled models that map a cache
   std::atomic<int> accelerators{0};

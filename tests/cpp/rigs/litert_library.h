@@ -14,6 +14,7 @@ class LitertLibrary {
     REQUIRE(fake_.live_objects == 0);
     fake_.compilations = 0;
     fake_.runs = 0;
+    fake_.registrations = 0;
     fake_.packs = 0;
   }
   ~LitertLibrary() {
