@@ -968,6 +968,53 @@ TFLITE_CUSTOM = [
     ),
 ]
 
+PACKAGE_BINDINGS = [
+    (
+        "payload.block.is_secret() ? Block::secret(size_bytes)",
+        "false ? Block::secret(size_bytes)",
+        "tests/packages/test_secrecy.py::test_what_a_model_keeps_of_its_package_is_not_dumped",
+    ),
+]
+
+RECIPE = [
+    (
+        "    if unknown:\n",
+        "    if False:\n",
+        "tests/packages/test_recipe.py::test_other_documents_are_refused",
+    ),
+    (
+        "    if len(fields) != len(pairs):\n",
+        "    if False:\n",
+        "tests/packages/test_recipe.py::test_other_bytes_are_refused",
+    ),
+]
+
+SOUND_FILE = [
+    (
+        "        if length > size_bytes - file.tell():\n",
+        "        if False:\n",
+        "tests/inputs/test_sound_file.py::test_a_vast_sound_takes_no_memory",
+    ),
+    (
+        "        if most_frames is None and count > MOST_FRAMES:\n",
+        "        if False:\n",
+        "tests/inputs/test_sound_file.py::test_no_more_is_read_than_is_asked_for",
+    ),
+]
+
+PICTURE_TENSOR = [
+    (
+        "    if picture.width * picture.height > most:\n",
+        "    if False:\n",
+        "tests/inputs/test_picture_tensor.py::test_a_small_file_of_a_vast_picture_takes_no_memory",
+    ),
+    (
+        "_require_decodable(name, opened, height, width)  # of a PNG",
+        "pass  # of a PNG",
+        "tests/inputs/test_picture_tensor.py::test_a_size_is_told_of_no_picture_that_is_too_large",
+    ),
+]
+
 FAULTS = [
     Fault(file, *fault)
     for file, faults in {
@@ -975,6 +1022,10 @@ FAULTS = [
         "cpp/packages/package_reader.cc": PACKAGE_READER,
         "cpp/packages/trust_root.cc": TRUST_ROOT,
         "cpp/packages/dsse.cc": DSSE,
+        "cpp/python/packages.cc": PACKAGE_BINDINGS,
+        "src/edgeward/packages/recipe.py": RECIPE,
+        "src/edgeward/inputs/sound_file.py": SOUND_FILE,
+        "src/edgeward/inputs/picture_tensor.py": PICTURE_TENSOR,
         "cpp/captures/redaction.cc": REDACTION,
         "cpp/captures/redacted_image.cc": REDACTED_IMAGE,
         "cpp/captures/sealed_statistics.cc": SEALED_STATISTICS,

@@ -156,23 +156,52 @@ def test_no_key_can_be_read_while_the_model_is_loaded(package):
     assert (seen, spelled) == (0, 0)
 
 
+def flags_of(pid, needle):
+    """The flags of every mapping that holds the needle."""
+    flags = []
+    smaps = Path(f"/proc/{pid}/smaps").read_text()
+    areas = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", smaps, flags=re.M)
+    with open(f"/proc/{pid}/mem", "rb") as memory:
+        for area in filter(None, areas):
+            first, last = (int(part, 16) for part in area.split(maxsplit=1)[0].split("-"))
+            try:
+                memory.seek(first)
+                content = memory.read(last - first)
+            except (OSError, ValueError, OverflowError):
+                continue
+            if needle in content:
+                flags.append(re.search(r"^VmFlags: (.*)$", area, re.M)[1].split())
+    return flags
+
+
+def test_what_a_model_keeps_of_its_package_is_not_dumped(tmp_path, package):
+    """A card, until somebody asks for it, and when the package is gone."""
+    _, trust, environment = package
+    card = os.urandom(32).hex()
+    path = sealed.seal(
+        tmp_path / "card.ewp",
+        model=tflite_models.add_constant(np.zeros(ELEMENTS, np.float32)),
+        encrypt_to=[sealed.DEVICE.public],
+        contents=Contents(card=card, labels=[card]),
+    )
+    with start((path, trust, environment)) as child:
+        expect(child, "loaded")
+        flags = flags_of(child.pid, card.encode())
+        go_on(child)
+        expect(child, "dropped")
+        left = found_in(child.pid, card.encode())
+        go_on(child)
+        assert child.wait(60) == 0
+    assert flags, "the card was not found"
+    assert all("dd" in line for line in flags)
+    assert left == 0
+
+
 def test_the_payload_is_neither_dumped_nor_swapped(package, canary):
     """Every mapping that holds the canary has the flags for that: dd, and lo within the limit."""
     with start(package) as child:
         expect(child, "loaded")
-        flags = []
-        smaps = Path(f"/proc/{child.pid}/smaps").read_text()
-        areas = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", smaps, flags=re.M)
-        with open(f"/proc/{child.pid}/mem", "rb") as memory:
-            for area in filter(None, areas):
-                first, last = (int(part, 16) for part in area.split(maxsplit=1)[0].split("-"))
-                try:
-                    memory.seek(first)
-                    content = memory.read(last - first)
-                except (OSError, ValueError, OverflowError):
-                    continue
-                if marks(canary)[1] in content:
-                    flags.append(re.search(r"^VmFlags: (.*)$", area, re.M)[1].split())
+        flags = flags_of(child.pid, marks(canary)[1])
         finish(child)
     assert flags, "the payload was not found"
     can_lock = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] >= 4 * ELEMENTS + 8192
