@@ -543,6 +543,8 @@ Status try_compile(const Weights& weights, const Compilation& compilation, Handl
 // Has the library pack the weights of a model into a cache; null when it does not. The compiled model that does so goes
 // at once: it would go on writing to the cache when it plans anew, and ends the process when it cannot.
 std::shared_ptr<const WeightCache> packed(const Weights& weights) {
+  // What is packed is in memory once more until it is written.
+  if (!WeightCache::has_room(2 * weights.copy.file.size_bytes())) return nullptr;
   std::unique_ptr<WeightCache> cache = WeightCache::try_make();
   if (cache == nullptr) return nullptr;
   {

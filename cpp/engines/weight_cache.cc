@@ -70,8 +70,14 @@ std::string WeightCache::path() const {
   return "/proc/self/fd/" + std::to_string(descriptor_.number());
 }
 
+bool WeightCache::has_room(size_t size_bytes) {
+  constexpr size_t kMore = size_t{4} << 20;  // for what the library takes besides
+  void* pages = mmap(nullptr, size_bytes + kMore, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return pages != MAP_FAILED && munmap(pages, size_bytes + kMore) == 0;
+}
+
 std::string WeightCache::option() const {
-  const std::string name = path();
+  const std::string name = has_room(size_bytes_) ? path() : "";
   if (name.empty() || !is_file_) return name.empty() ? "" : "weight_cache_file_path = \"" + name + "\"";
   constexpr int kFirstNumber = 3;  // the library takes 0 for none
   const int number = fcntl(descriptor_.number(), F_DUPFD_CLOEXEC, kFirstNumber);

@@ -37,8 +37,12 @@ class WeightCache {
   // file may have the number by now.
   std::string path() const;
 
-  // What tells the library of the cache, in its TOML; empty as path() is. For one compiled model: of a file it has a
-  // descriptor that the library closes. By a path, the library would truncate a file that it cannot load.
+  // Whether this process may map so much more: the library ends the process when it cannot map a cache.
+  static bool has_room(size_t size_bytes);
+
+  // What tells the library of the cache, in its TOML; empty as path() is, and when there is no room to map it. For one
+  // compiled model: of a file it has a descriptor that the library closes. By a path, the library would truncate a file
+  // that it cannot load.
   std::string option() const;
 
   // The cache, open to read at a position of its own.

@@ -347,3 +347,28 @@ def test_in_a_full_file_system_nothing_is_shared(path, weights):
         assert files(weights) == []
     finally:
         subprocess.run(["umount", "--lazy", str(weights)], check=True)
+
+
+# In a child whose address space may grow by so many bytes: an engine that cannot map aborts.
+SCARCE = """
+import os, resource, sys
+from engines import test_sharing as t
+import edgeward as ew
+path, weights = sys.argv[1:]
+expected = t.answer(t.load(path, weights))
+for step in range(40):
+    child = os.fork()
+    if child == 0:
+        size_bytes = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        limit = size_bytes + step * (1 << 18)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        try:
+            os._exit(0 if t.answer(t.load(path, weights)) == expected else 1)
+        except (ew.EdgewardError, MemoryError, OSError):
+            os._exit(0)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+def test_where_there_is_no_room_to_map_it_no_process_is_killed(path, weights, run_child):
+    assert run_child(SCARCE, path, weights).split() == ["0"] * 40
