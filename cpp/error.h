@@ -36,6 +36,7 @@ namespace edgeward {
   X(untrusted_root)    /* a trust root without the signatures it needs */ \
   X(expired_root)      /* the trust root is past its day */ \
   X(malformed_key)     /* the bytes of a key or a key wrap break their format */ \
+  X(signer_failed)     /* a token or command that signs gave no signature of its key */ \
   X(malformed_capture) /* the bytes of a segment break their format */
 // clang-format on
 

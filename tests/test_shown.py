@@ -43,6 +43,7 @@ def shown(tmp_path):
         window.counted.statistics,
         sealed.PUBLISHER,
         sealed.PUBLISHER.public,
+        ew.Signer(sealed.PUBLISHER.public, len),
         signature.inputs[0].quantization or _quantization(),
     ]
 

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string_view>
 
+#include "bytes/base64.h"
 #include "bytes/hex.h"
 #include "error.h"
 #include "system/file.h"
@@ -49,6 +50,36 @@ std::optional<Line> try_split(std::string_view line, std::string_view word) {
   return Line{*algorithm, line.substr(space + 1)};
 }
 
+// What comes before the key in a SubjectPublicKeyInfo (RFC 8410, 4; RFC 5480, 2): DER, the same for every key.
+struct Prefix {
+  KeyAlgorithm algorithm;
+  std::string_view digits;
+  size_t key_bytes;
+};
+constexpr Prefix kPrefixes[] = {
+    {KeyAlgorithm::ed25519, "302a300506032b6570032100", 32},
+    {KeyAlgorithm::x25519, "302a300506032b656e032100", 32},
+    {KeyAlgorithm::ecdsa_p256, "3059301306072a8648ce3d020106082a8648ce3d030107034200", 65},
+};
+constexpr std::string_view kPemBegin = "-----BEGIN PUBLIC KEY-----";
+constexpr std::string_view kPemEnd = "-----END PUBLIC KEY-----";
+
+PublicKey parse_pem(std::string_view text) {
+  text.remove_prefix(kPemBegin.size());
+  const size_t end = text.find(kPemEnd);
+  std::string base64(text.substr(0, end));
+  std::erase_if(base64, [](char character) { return character == '\n' || character == '\r'; });
+  const auto der = try_decode_base64(base64);
+  if (end != std::string_view::npos && der) {
+    const std::string digits = hex(*der);
+    for (const Prefix& prefix : kPrefixes) {
+      if (!digits.starts_with(prefix.digits) || der->size() != prefix.digits.size() / 2 + prefix.key_bytes) continue;
+      return {prefix.algorithm, {der->end() - static_cast<ptrdiff_t>(prefix.key_bytes), der->end()}};
+    }
+  }
+  throw Error(Code::malformed_key, "expected a PEM public key of ed25519, ecdsa-p256 or x25519, got another");
+}
+
 // Returns what `parse` reads from the file's text, which is then wiped.
 template <class Key>
 Key read_key(const File& file, Key (*parse)(Bytes)) {
@@ -84,6 +115,7 @@ PrivateKey parse_private_key(Bytes text) {
 PublicKey parse_public_key(Bytes text) {
   if (view(text).starts_with(kPrivateWord))
     throw Error(Code::malformed_key, "expected a public key, got a private one: give the .pub file beside it");
+  if (view(text).starts_with(kPemBegin)) return parse_pem(view(text));
   const auto line = try_split(view(text), kPublicWord);
   PublicKey key{KeyAlgorithm::ed25519, {}};
   if (line) {

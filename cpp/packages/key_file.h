@@ -1,4 +1,5 @@
 // Keys as text, one line each: "edgeward-private-key ed25519 <64 hex digits>", "edgeward-public-key x25519 <hex>".
+// A public key may be PEM too (RFC 7468, "BEGIN PUBLIC KEY"), as OpenSSL and key services give it.
 // A private key is read into secret memory; every other copy of it is wiped.
 #pragma once
 

@@ -159,8 +159,7 @@ std::vector<std::byte> write_body(const PackageSource& source, const Payload& pa
 }
 
 // Returns preamble, body and slots, signed. The slots in `kept` come first.
-std::vector<std::byte> write_head(Bytes body, Bytes kept, const std::vector<const PrivateKey*>& signers,
-                                  uint64_t file_bytes) {
+std::vector<std::byte> write_head(Bytes body, Bytes kept, const std::vector<Signer>& signers, uint64_t file_bytes) {
   const size_t count = kept.size() / kSlotBytes + signers.size();
   if (count < 1 || count > kSlotCount)
     throw Error(Code::bad_input, "signatures: expected 1 to ", kSlotCount, ", got ", count);
@@ -178,17 +177,17 @@ std::vector<std::byte> write_head(Bytes body, Bytes kept, const std::vector<cons
   const auto message = pre_authentication_encoding(kBodyType, body);
   for (size_t i = 0; i < signers.size(); ++i) {
     const auto slot = slots.subspan(kept.size() + i * kSlotBytes, kSlotBytes);
-    put(slot, SlotAt::kAlgorithm, signers[i]->algorithm);
+    put(slot, SlotAt::kAlgorithm, signers[i].public_key().algorithm);
     put(slot, SlotAt::kSize, static_cast<uint32_t>(kSignatureBytes));
-    put(slot, SlotAt::kKeyId, key_id(public_key(*signers[i])));
-    put(slot, SlotAt::kSignature, sign(*signers[i], message));
+    put(slot, SlotAt::kKeyId, key_id(signers[i].public_key()));
+    put(slot, SlotAt::kSignature, signers[i].signature_of(message));
   }
   return head;
 }
 
 }  // namespace
 
-Sealed seal_package(const PackageSource& source, const std::vector<const PrivateKey*>& signers, const std::string& path,
+Sealed seal_package(const PackageSource& source, const std::vector<Signer>& signers, const std::string& path,
                     const SealProgress& progress) {
   Digest salt{};
   std::optional<Secret> content_key;
@@ -203,8 +202,7 @@ Sealed seal_package(const PackageSource& source, const std::vector<const Private
 }
 
 Digest seal_package_with(const Secret* content_key, const Digest& salt, const PackageSource& source,
-                         const std::vector<const PrivateKey*>& signers, const std::string& path,
-                         const SealProgress& progress) {
+                         const std::vector<Signer>& signers, const std::string& path, const SealProgress& progress) {
   require_sealable(source);
   Payload payload(source.members);
   PackageFacts facts;
@@ -260,14 +258,14 @@ Digest seal_package_with(const Secret* content_key, const Digest& salt, const Pa
   return sha256(body);
 }
 
-void resign(const PackageReader& package, const std::string& path, const std::vector<const PrivateKey*>& keys,
+void resign(const PackageReader& package, const std::string& path, const std::vector<Signer>& signers,
             bool keeps_signatures) {
   package.check_stored(1);
   const File& source = package.file();
   const uint64_t slots_offset = kPreambleBytes + package.body().size();
   std::vector<std::byte> kept(keeps_signatures ? package.facts().signers.size() * kSlotBytes : 0);
   source.read_at(slots_offset, kept);
-  const auto head = write_head(package.body(), kept, keys, source.size_bytes());
+  const auto head = write_head(package.body(), kept, signers, source.size_bytes());
   NewFile file(path);
   file.write_at(0, head);
   std::vector<std::byte> part(kDefaultChunkBytes);

@@ -10,6 +10,7 @@
 #include "crypto/crypto.h"
 #include "packages/package_format.h"
 #include "packages/package_reader.h"
+#include "packages/signer.h"
 #include "system/file.h"
 
 namespace edgeward {
@@ -52,20 +53,19 @@ using SealProgress = std::function<void(uint64_t done_bytes, uint64_t total_byte
 
 // Writes a package at `path` under a fresh content key, in as much memory as its table and a few chunks take. Throws
 // Error(bad_input) for a source that the format cannot hold or a file that has become shorter,
-// std::filesystem::filesystem_error.
-Sealed seal_package(const PackageSource& source, const std::vector<const PrivateKey*>& signers, const std::string& path,
+// std::filesystem::filesystem_error, and as Signer::signature_of.
+Sealed seal_package(const PackageSource& source, const std::vector<Signer>& signers, const std::string& path,
                     const SealProgress& progress);
 
 // The same under a content key and salt of the caller's choice, as published vectors need them. A key seals once:
 // nonces repeat under it.
 Digest seal_package_with(const Secret* content_key, const Digest& salt, const PackageSource& source,
-                         const std::vector<const PrivateKey*>& signers, const std::string& path,
-                         const SealProgress& progress);
+                         const std::vector<Signer>& signers, const std::string& path, const SealProgress& progress);
 
-// Writes `package` at `path` with signatures of these keys, after its own when `keeps_signatures`; nothing else
+// Writes `package` at `path` with signatures of `signers`, after its own when `keeps_signatures`; nothing else
 // changes. Throws Error(malformed_package) when the stored chunks are not the ones of its body, Error(bad_input) when
-// there is no room for so many signatures.
-void resign(const PackageReader& package, const std::string& path, const std::vector<const PrivateKey*>& keys,
+// there is no room for so many signatures, and as Signer::signature_of.
+void resign(const PackageReader& package, const std::string& path, const std::vector<Signer>& signers,
             bool keeps_signatures);
 
 }  // namespace edgeward

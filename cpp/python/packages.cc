@@ -213,14 +213,37 @@ py::list external_data_of_file(const File& file) {
   return list_of(names);
 }
 
-using Signers = std::vector<const PrivateKey*>;
+// A Signer of Python's: `sign` is called with the message, on the thread that seals.
+struct PySigner {
+  PublicKey public_key;
+  py::function sign;
+  std::string name;
 
-// pybind11 makes a null of a None in the list.
-const Signers& checked(const Signers& signers) {
-  for (const PrivateKey* signer : signers) {
-    if (signer == nullptr) throw Error(Code::bad_input, "signers: expected private keys, got None among them");
+  Signer signer() const {
+    const py::handle callable = sign;  // borrowed: a copy would count references without the interpreter lock
+    return {name, public_key, [callable](Bytes message) {
+              const Locked locked;
+              const py::object answer = callable(python_bytes(message));
+              const Borrowed borrowed(answer);
+              return std::vector<std::byte>(borrowed.bytes().begin(), borrowed.bytes().end());
+            }};
   }
-  return signers;
+};
+
+// What `signers`, which must outlive the result, are: private keys, and who signs without one here.
+std::vector<Signer> signers_of(const py::sequence& signers) {
+  std::vector<Signer> result;
+  for (const py::handle signer : signers) {
+    if (py::isinstance<PySigner>(signer)) {
+      result.push_back(signer.cast<const PySigner&>().signer());
+    } else if (py::isinstance<PrivateKey>(signer)) {
+      result.emplace_back(&signer.cast<const PrivateKey&>());
+    } else {
+      throw Error(Code::bad_input, "signers: expected private keys and signers, got ", Py_TYPE(signer.ptr())->tp_name,
+                  " among them");
+    }
+  }
+  return result;
 }
 
 // What Python fills to have it sealed. The members' bytes stay pinned, and their files open, as long as this lives.
@@ -249,7 +272,7 @@ struct PySealed {
   std::unique_ptr<ContentKey> content_key;  // null: not encrypted
 };
 
-std::unique_ptr<PySealed> seal(const py::object& path, const PySource& source, const Signers& signers,
+std::unique_ptr<PySealed> seal(const py::object& path, const PySource& source, const py::sequence& signers,
                                const std::optional<py::function>& progress) {
   const std::string target = path_of(path);
   const SealProgress report = [&](uint64_t done_bytes, uint64_t total_bytes) {
@@ -257,18 +280,21 @@ std::unique_ptr<PySealed> seal(const py::object& path, const PySource& source, c
     if (progress) (*progress)(done_bytes, total_bytes);
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
   };
+  const std::vector<Signer> all = signers_of(signers);
   const Unlocked released;
-  Sealed sealed = seal_package(source.source, checked(signers), target, report);
+  Sealed sealed = seal_package(source.source, all, target, report);
   auto result = std::make_unique<PySealed>(PySealed{sealed.package_id, nullptr});
   if (sealed.content_key)
     result->content_key = std::make_unique<ContentKey>(ContentKey{std::move(*sealed.content_key)});
   return result;
 }
 
-void resign_package(const PackageReader& package, const py::object& path, const Signers& keys, bool keeps_signatures) {
+void resign_package(const PackageReader& package, const py::object& path, const py::sequence& signers,
+                    bool keeps_signatures) {
   const std::string target = path_of(path);
+  const std::vector<Signer> all = signers_of(signers);
   const Unlocked released;
-  resign(package, target, checked(keys), keeps_signatures);
+  resign(package, target, all, keeps_signatures);
 }
 
 // ---- Wraps.
@@ -297,13 +323,13 @@ std::vector<KeyWrap> list_wraps(const py::buffer& wraps) { return read_wraps(Bor
 
 // ---- Signed documents.
 
-py::str sign_document(const std::string& type, const py::buffer& payload, const Signers& signers) {
+py::str sign_document(const std::string& type, const py::buffer& payload, const py::sequence& signers) {
   const Borrowed bytes(payload);
   Envelope envelope{type, {bytes.bytes().begin(), bytes.bytes().end()}, {}};
   const auto message = pre_authentication_encoding(type, bytes.bytes());
-  for (const PrivateKey* signer : checked(signers)) {
-    const SignatureBytes signature = sign(*signer, message);
-    envelope.signatures.push_back({key_id(public_key(*signer)), {signature.begin(), signature.end()}});
+  for (const Signer& signer : signers_of(signers)) {
+    const SignatureBytes signature = signer.signature_of(message);
+    envelope.signatures.push_back({key_id(signer.public_key()), {signature.begin(), signature.end()}});
   }
   return write_envelope(envelope);
 }
@@ -361,6 +387,24 @@ void bind_keys(py::module_& module) {
           "write", [](const PrivateKey& self, const py::object& path) { write_private_key(self, path_of(path)); },
           py::arg("path"), "Into a new file, mode 0600. Raises FileExistsError when there is one.")
       .def("__repr__", [](const PrivateKey& self) { return "<PrivateKey of " + label(public_key(self)) + ">"; });
+
+  py::class_<PySigner>(module, "Signer",
+                       "Who signs with a key that is not in this process: in a token, or behind a service.")
+      .def(py::init([](const PublicKey& key, py::function sign, std::string name) {
+             PySigner signer{key, std::move(sign), std::move(name)};
+             signer.signer();  // refuses a device's key
+             return signer;
+           }),
+           py::arg("public"), py::arg("sign"), py::arg("name") = "",
+           "`sign` gets the bytes to sign and returns 64: of ed25519 R and S, of ecdsa-p256, over SHA-256, r and s, "
+           "big-endian. It is called on the thread that seals; what it raises ends that. What it returns is verified "
+           "before it is used. `name` says in messages who it is. Raises BadInput for a device's key.")
+      .def_property_readonly(
+          "algorithm", [](const PySigner& self) { return std::string(name(self.public_key.algorithm)); },
+          "\"ed25519\" or \"ecdsa-p256\".")
+      .def_property_readonly(
+          "public", [](const PySigner& self) { return self.public_key; }, "Its PublicKey.")
+      .def("__repr__", [](const PySigner& self) { return "<Signer of " + label(self.public_key) + ">"; });
 }
 
 void bind_trust(py::module_& module) {

@@ -19,6 +19,7 @@ from edgeward._core import (
     Quantization,
     Session,
     Signature,
+    Signer,
     Statistics,
     TensorSpec,
     empty,
@@ -49,6 +50,7 @@ from edgeward.errors import (
     OutOfMemory,
     PassedOver,
     RollbackRefused,
+    SignerFailed,
     UnsupportedModel,
     UntrustedPackage,
     UntrustedRoot,
@@ -59,6 +61,7 @@ from edgeward.model import load, load_unsigned
 from edgeward.packages.contents import Case, Contents, Tolerance
 from edgeward.packages.package import Package
 from edgeward.trust.release import Release
+from edgeward.trust.signer import open_signer
 from edgeward.trust.trust_directory import Trust
 
 if TYPE_CHECKING:
@@ -100,6 +103,8 @@ __all__ = [
     "RollbackRefused",
     "Session",
     "Signature",
+    "Signer",
+    "SignerFailed",
     "Statistics",
     "TensorSpec",
     "Tolerance",
@@ -113,6 +118,7 @@ __all__ = [
     "empty",
     "load",
     "load_unsigned",
+    "open_signer",
     "read_captures",
     "read_statistics",
     "read_windows",

@@ -145,6 +145,12 @@ class MalformedKey(EdgewardError):
     exit_status = 2
 
 
+class SignerFailed(EdgewardError):
+    """Raised when a token or a command that signs gives no signature of its key."""
+
+    exit_status = 5
+
+
 class MalformedCapture(EdgewardError):
     """Raised when the bytes of a captured segment or of statistics break their format."""
 

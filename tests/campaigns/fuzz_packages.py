@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import copy
 import importlib.util
 import json
 import random
@@ -25,7 +26,7 @@ import struct
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -165,7 +166,7 @@ class Plan:
         payload = bytearray(json.dumps(self.root).encode())
         for _ in range(self.root_text_changes):
             damage(self.chance, payload)
-        envelope = bytearray(signed_root(bytes(payload), self.root_signers))
+        envelope = bytearray(signed_root(bytes(payload), tuple(self.root_signers)))
         for _ in range(self.envelope_changes):
             damage(self.chance, envelope)
         return Case(bytes(package), wraps, bytes(envelope), self.device)
@@ -228,7 +229,8 @@ def root_document() -> dict[str, Any]:
     return document
 
 
-def signed_root(payload: bytes, signers: list[Any]) -> bytes:
+@lru_cache(maxsize=4)  # most cases have the root that is whole
+def signed_root(payload: bytes, signers: tuple[Any, ...]) -> bytes:
     signatures = [
         {
             "keyid": signer.id.hex(),
@@ -539,17 +541,16 @@ def change_document(chance: random.Random, document: dict[str, Any]) -> None:
         key = chance.choice(range(len(holder)) if isinstance(holder, list) else list(holder))
     kind = chance.randrange(6)
     if kind < 2:
-        holder[key] = chance.choice(TELLING)
+        holder[key] = copy.deepcopy(chance.choice(TELLING))
     elif kind == 2 and isinstance(holder[key], int):
         holder[key] += chance.choice((-1, 1))
     elif kind == 3:
         del holder[key]
     elif isinstance(holder, list):
-        holder.insert(key, chance.choice((holder[key], *TELLING)))
+        holder.insert(key, copy.deepcopy(chance.choice((holder[key], *TELLING))))
     else:
-        holder[chance.choice(("", "more", "root", "publisher:a", "publisher:.a", "publisher:"))] = (
-            chance.choice((holder[key], *TELLING))
-        )
+        more = chance.choice(("", "more", "root", "publisher:a", "publisher:.a", "publisher:"))
+        holder[more] = copy.deepcopy(chance.choice((holder[key], *TELLING)))
     if not document:
         document["version"] = 1
 
@@ -588,6 +589,10 @@ KINDS: tuple[tuple[Callable[[random.Random, Plan], None], int], ...] = (
 Answer = dict[str, bytes] | str  # the members, or a code
 
 
+root_of_core = lru_cache(maxsize=4)(_core.TrustRoot.first)
+root_of_document = lru_cache(maxsize=4)(slow.Root)
+
+
 def by_core(case: Case, path: Path) -> Answer:
     """What the core says of the case, whose package and wraps lie at `path`."""
     device = case.device
@@ -597,7 +602,7 @@ def by_core(case: Case, path: Path) -> Answer:
         key = _core.PrivateKey.parse(text)
     name = case.package[64 + 192 : 64 + 256].split(b"\0")[0].decode("latin-1")
     try:
-        root = _core.TrustRoot.first(case.root)
+        root = root_of_core(case.root)
         floors = {name: device.floor}
         policy = _core.make_policy(
             device.target, key.public.id if key else None, floors, device.now_s, {}
@@ -626,7 +631,7 @@ def by_core(case: Case, path: Path) -> Answer:
 def by_document(case: Case, path: Path) -> Answer:
     """What the reference reader says."""
     try:
-        root = slow.Root(case.root)
+        root = root_of_document(case.root)
         return slow.read_package(path, path.with_suffix(".ewk"), root, case.device)
     except slow.Refused as refusal:
         return refusal.code

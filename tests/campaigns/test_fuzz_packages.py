@@ -60,7 +60,7 @@ def test_what_cases_start_from_is_read(cipher, directory):
         draft.cipher = cipher
         package = draft.build()
         root = fuzz_packages.signed_root(
-            fuzz_packages.json.dumps(fuzz_packages.root_document()).encode(), [make.OWNER]
+            fuzz_packages.json.dumps(fuzz_packages.root_document()).encode(), (make.OWNER,)
         )
         device = slow.Device("linux-test", make.NOW_S, fuzz_packages.FLOOR, make.DEVICE_KEY)
         case = Case(package, make.wrap(package, make.DEVICE_KEY), root, device)

@@ -61,22 +61,23 @@ def campaign(
     progress: Callable[[int, int, int, float], None] = lambda done, count, finding_count, s: None,
     seconds: float = float("inf"),
 ) -> Campaign:
-    """Tries all of `indices`, in children one after the other; begins no batch after `seconds`."""
+    """Tries all of `indices`, in children one after the other; begins no try after `seconds`."""
     total = Campaign(Counter(), {})
     begin = time.monotonic()
     done = 0
-    while done < len(indices) and (done == 0 or time.monotonic() - begin < seconds):
+    while done < len(indices) and time.monotonic() - begin < seconds:
         batch = indices[done : done + BATCH]
         record = mmap.mmap(-1, len(batch))
         child = os.fork()
         if child == 0:
-            run_batch(seed, batch, run, record)
+            run_batch(seed, batch, run, record, begin + seconds)
         status = os.waitpid(child, 0)[1]
         verdicts = [Verdict(record[at]) for at in range(len(batch))]
         if Verdict.UNTRIED in verdicts:
             at = verdicts.index(Verdict.UNTRIED)
             is_late = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
-            verdicts[at:] = [Verdict.HANG if is_late else Verdict.DEATH]
+            last = [] if status == 0 else [Verdict.HANG if is_late else Verdict.DEATH]
+            verdicts[at:] = last
         for index, verdict in zip(batch, verdicts, strict=False):
             total.counts[verdict] += 1
             if verdict in FINDINGS:
@@ -86,8 +87,8 @@ def campaign(
     return total
 
 
-def run_batch(seed: int, batch: range, run: Try, record: mmap.mmap) -> None:
-    """What a child does: never returns. Past the time limit the kernel ends it with SIGALRM."""
+def run_batch(seed: int, batch: range, run: Try, record: mmap.mmap, end_s: float) -> None:
+    """What a child does: never returns. Past a try's time limit the kernel ends it with SIGALRM."""
     (pages,) = Path("/proc/self/statm").read_text().split()[:1]
     most = int(pages) * mmap.PAGESIZE + MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
@@ -95,6 +96,8 @@ def run_batch(seed: int, batch: range, run: Try, record: mmap.mmap) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     warnings.simplefilter("error")
     for at, index in enumerate(batch):
+        if time.monotonic() > end_s:
+            break
         signal.alarm(TIME_LIMIT_S)
         try:
             record[at] = run(seed, index)

@@ -26,7 +26,7 @@ DUNDERS = {"__enter__", "__exit__"}  # the only ones whose presence is part of t
 PROPERTY, SETTER, METHOD = "property", "property that can be set", "method"
 STATIC = "static method"
 OPAQUE = {"ContentKey", "Policy"}  # held and handed on, never looked into
-SMALL = {"Payload", "Sealed"}  # two members are all they have
+SMALL = {"Payload", "Sealed", "Signer"}  # two members are all they have
 
 
 def is_told(name):
@@ -44,6 +44,8 @@ def stub_members(node):
             members[function.target.id] = SETTER
             continue
         assert isinstance(function, ast.FunctionDef), ast.unparse(function)
+        if function.name == "__init__":  # every live class has one; its parameters are held below
+            continue
         decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
         if decorators == ["property"]:
             members[function.name] = PROPERTY

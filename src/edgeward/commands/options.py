@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from edgeward.commands import signing
 from edgeward.engines.installed import KINDS
 
 TRUST_DIRECTORY = "the trust directory (default: $EDGEWARD_TRUST or /var/lib/edgeward/trust)"
@@ -44,7 +45,11 @@ def add_root_days(parser: argparse.ArgumentParser, noun: str) -> None:
 
 def add_signing_keys(parser: argparse.ArgumentParser, help: str, is_required: bool) -> None:
     parser.add_argument(
-        "--key", metavar="FILE", type=Path, action="append", required=is_required, help=help
+        "--key",
+        metavar="SIGNER",
+        action="append",
+        required=is_required,
+        help=f"{help}: {signing.HELP}",
     )
 
 

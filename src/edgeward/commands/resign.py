@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgeward import Package
 from edgeward.commands.options import add_signing_keys
-from edgeward.commands.signing_keys import read_signing_key
+from edgeward.commands.signing import signers_of
 from edgeward.outcome import Outcome
 
 
@@ -16,14 +16,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_argument(
         "-o", "--output", metavar="OUT", type=Path, required=True, help="the package to write"
     )
-    add_signing_keys(parser, "a signing key, once for each", is_required=True)
+    add_signing_keys(parser, "who signs, once for each", is_required=True)
     add_argument(
         "--add", action="store_true", help="after the signatures it has, not in place of them"
     )
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    signers = [read_signing_key(path) for path in args.key]
+    signers = signers_of(args.key)
     package = Package.unverified(args.package)
     package.resign(args.output, signers, adds=args.add)
     ids = [signer.hex() for signer in Package.unverified(args.output).core.signers]

@@ -3,18 +3,17 @@
 import argparse
 import time
 
-from edgeward import BadInput, PrivateKey
+from edgeward import BadInput
 from edgeward.commands.options import add_root_days, add_signing_keys, count
 from edgeward.commands.root_versions import add_root, write
+from edgeward.commands.signing import signers_of
 from edgeward.outcome import Outcome
 from edgeward.trust import root_document
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     add_root(parser)
-    add_signing_keys(
-        parser, "a private key that signs trust roots, once for each", is_required=True
-    )
+    add_signing_keys(parser, "who signs trust roots, once for each", is_required=True)
     parser.add_argument(
         "--threshold",
         type=count,
@@ -31,7 +30,7 @@ def run(args: argparse.Namespace) -> Outcome:
             f'trust root "{args.root}": expected no such file yet, got one: it stays as it is; '
             "change it with add-key, rotate or revoke"
         )
-    signers = [PrivateKey.read(str(path)) for path in args.key]
+    signers = signers_of(args.key)
     document = root_document.first([key.public for key in signers], int(time.time()), args.days)
     root_document.set_threshold(document, root_document.ROOT, args.threshold)
     return write(args.root, document, signers)

@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
-from edgeward import PrivateKey, PublicKey
+from edgeward import PublicKey
 from edgeward.commands.options import count
 from edgeward.commands.root_versions import add_root, add_succession, succeed
+from edgeward.commands.signing import HELP, signers_of
 from edgeward.outcome import Outcome
 from edgeward.trust import root_document
 
@@ -14,11 +15,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_root(parser)
     parser.add_argument(
         "--add",
-        metavar="KEY",
-        type=Path,
+        metavar="SIGNER",
         action="append",
         default=[],
-        help="a private key that signs trust roots from now on",
+        help=f"who signs trust roots from now on, too: {HELP}",
     )
     parser.add_argument(
         "--drop",
@@ -39,7 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     document = root_document.read_file(args.root)
-    added = [PrivateKey.read(str(path)) for path in args.add]
+    added = signers_of(args.add)
     for key in added:
         root_document.add_key(document, root_document.ROOT, key.public)
     if args.threshold is not None:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgeward import PrivateKey
+from edgeward import PrivateKey, Signer
 from edgeward.commands.options import add_root_days
+from edgeward.commands.signing import HELP, signers_of
 from edgeward.durable import replace_file
 from edgeward.outcome import Outcome
 from edgeward.trust import keys, root_document
@@ -22,10 +23,9 @@ def add_succession(parser: argparse.ArgumentParser) -> None:
     """The options of every step that writes the next version."""
     parser.add_argument(
         "--sign",
-        metavar="FILE",
-        type=Path,
+        metavar="SIGNER",
         action="append",
-        help=f"a key of its root role (default: {keys.DEFAULT_DIRECTORY}/{keys.ROOT_KEY})",
+        help=f"one of its root role: {HELP} (default: {keys.DEFAULT_DIRECTORY}/{keys.ROOT_KEY})",
     )
     add_root_days(parser, "the new version")
 
@@ -33,16 +33,17 @@ def add_succession(parser: argparse.ArgumentParser) -> None:
 def succeed(
     args: argparse.Namespace,
     document: root_document.Document,
-    new_signers: Sequence[PrivateKey] = (),
+    new_signers: Sequence[PrivateKey | Signer] = (),
 ) -> Outcome:
     """Writes `document` as the next version, if the version in the file lets it follow."""
-    paths = args.sign or [Path(keys.DEFAULT_DIRECTORY) / keys.ROOT_KEY]
-    signers = [PrivateKey.read(str(path)) for path in paths]
+    signers = signers_of(args.sign or [f"{keys.DEFAULT_DIRECTORY}/{keys.ROOT_KEY}"])
     root_document.succeed(document, int(time.time()), args.days)
     return write(args.root, document, [*signers, *new_signers])
 
 
-def write(path: Path, document: root_document.Document, signers: list[PrivateKey]) -> Outcome:
+def write(
+    path: Path, document: root_document.Document, signers: Sequence[PrivateKey | Signer]
+) -> Outcome:
     envelope = root_document.sign(document, signers)
     previous = root_document.read_envelope(path) if path.exists() else None
     root_document.require_followable(envelope, previous)

@@ -17,13 +17,14 @@ from edgeward import (
     PrivateKey,
     PublicKey,
     Release,
+    Signer,
     TensorSpec,
     _core,
     load_unsigned,
 )
 from edgeward._core import CIPHERS, date_text
 from edgeward.commands.options import add_engine, add_signing_keys, date, whole_number
-from edgeward.commands.signing_keys import read_signing_key
+from edgeward.commands.signing import signers_of
 from edgeward.errors import BadInput
 from edgeward.inputs.recipe_file import read_recipe
 from edgeward.inputs.samples import read_cases
@@ -70,7 +71,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     if args.as_is and args.with_original:
         raise BadInput("--with-original: expected without --as-is, which carries nothing else")
-    signers = [read_signing_key(path) for path in args.key or [args.keys / keys.PUBLISHER_KEY]]
+    signers = signers_of(args.key or [args.keys / keys.PUBLISHER_KEY])
     root_path = args.root or args.keys / keys.TRUST / keys.ROOT_FILE
     root = _root(root_path)
     _require_publisher(root_path, root, args.publisher, signers)
@@ -155,7 +156,7 @@ def _add_signers(parser: argparse.ArgumentParser) -> None:
     )
     add_signing_keys(
         parser,
-        "a signing key, once for each (default: publisher.key of --keys)",
+        "who signs, once for each (default: publisher.key of --keys)",
         is_required=False,
     )
     parser.add_argument(
@@ -338,7 +339,7 @@ def _root(path: Path) -> root_document.Document:
 
 
 def _require_publisher(
-    path: Path, root: root_document.Document, publisher: str, signers: list[PrivateKey]
+    path: Path, root: root_document.Document, publisher: str, signers: Sequence[PrivateKey | Signer]
 ) -> None:
     """Raises BadInput for a package that every device would refuse."""
     role = root["roles"].get(root_document.publisher_role(publisher))

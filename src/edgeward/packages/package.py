@@ -125,7 +125,7 @@ class Package:
         model: "PathLike | Buffer",
         output: PathLike,
         release: Release,
-        keys: Sequence[_core.PrivateKey],
+        keys: Sequence[_core.PrivateKey | _core.Signer],
         contents: Contents = Contents(),  # noqa: B008 - immutable
         *,
         encrypt_to: Sequence[_core.PublicKey] = (),
@@ -147,8 +147,9 @@ class Package:
 
         Warns of a calibration set that cannot tell small drift from chance.
 
-        Raises BadInput for a name, counter, key or golden case that does not fit, OSError, and as
-        load_unsigned. The output is there whole, or as it was before.
+        Raises BadInput for a name, counter, key or golden case that does not fit, OSError,
+        SignerFailed for one of `keys` that gives no signature of its own, and as load_unsigned. The
+        output is there whole, or as it was before.
         """
         from edgeward.packages import sealing
 
@@ -419,13 +420,18 @@ class Package:
     # --- Changing -------------------------------------------------------------------------------
 
     def resign(
-        self, output: PathLike, keys: Sequence[_core.PrivateKey], *, adds: bool = False
+        self,
+        output: PathLike,
+        keys: Sequence[_core.PrivateKey | _core.Signer],
+        *,
+        adds: bool = False,
     ) -> None:
         """Write it at `output` with signatures of `keys`: in place of its own, or after them.
 
         The payload stays as it is, and so do the wrapped keys: those beside it go along. Raises
         OSError, MalformedPackage when its stored bytes are not those of its head, BadInput for more
-        than 16 signatures, WrongKey when it is encrypted and no wrapped keys lie beside it.
+        than 16 signatures, SignerFailed, WrongKey when it is encrypted and no wrapped keys lie
+        beside it.
         """
         wraps = key_wraps.read(self.core) if self.is_encrypted else None
         self.core.resign(os.fsdecode(output), list(keys), adds)

@@ -50,7 +50,9 @@ class Member(NamedTuple):
 
 
 def require_sealable(
-    release: Release, keys: Sequence[_core.PrivateKey], devices: Sequence[_core.PublicKey]
+    release: Release,
+    keys: Sequence[_core.PrivateKey | _core.Signer],
+    devices: Sequence[_core.PublicKey],
 ) -> None:
     """Raises BadInput for a release or keys that no package can have, before a model is opened."""
     release.require_valid()
@@ -99,7 +101,7 @@ def package_source(
 def write(
     source: _core.PackageSource,
     output: PathLike,
-    keys: Sequence[_core.PrivateKey],
+    keys: Sequence[_core.PrivateKey | _core.Signer],
     devices: Sequence[_core.PublicKey],
     progress: Progress | None,
 ) -> str:

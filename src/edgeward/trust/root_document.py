@@ -162,8 +162,8 @@ def read_envelope(path: Path) -> bytes:
         return file.read(_core.MAX_ROOT_BYTES + 1)
 
 
-def sign(document: Mapping[str, Any], keys: Sequence[_core.PrivateKey]) -> bytes:
-    """The root file of `document`, signed by `keys`."""
+def sign(document: Mapping[str, Any], keys: Sequence[_core.PrivateKey | _core.Signer]) -> bytes:
+    """The root file of `document`, signed by `keys`. Raises SignerFailed."""
     payload = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     return _core.sign_document(_core.ROOT_TYPE, payload, list(keys)).encode()
 

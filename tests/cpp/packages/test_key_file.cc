@@ -10,6 +10,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "bytes/base64.h"
 #include "rigs/child.h"
 #include "rigs/damage.h"
 #include "rigs/directory.h"
@@ -72,6 +73,37 @@ class Umask {
  private:
   mode_t before_;
 };
+
+TEST_CASE("a public key in PEM, as OpenSSL writes it, is the same key") {
+  const std::pair<KeyAlgorithm, std::string> keys[] = {
+      {KeyAlgorithm::ed25519, "MCowBQYDK2VwAyEAiojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w="},
+      {KeyAlgorithm::ecdsa_p256,
+       "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEb/A7lJJBzh2t1DUZ5pYOCoW0Gmmg\n"
+       "XDKBA6orzhWUyhY8T3U6Vb8B3FP2wLDH7ueLQMb/fSWpbiKCuYnO9xwUSg=="},
+      {KeyAlgorithm::x25519, "MCowBQYDK2VuAyEA" + encode_base64(public_key(key_of_ones(KeyAlgorithm::x25519)).bytes)},
+  };
+  for (const auto& [algorithm, base64] : keys) {
+    const std::string pem = "-----BEGIN PUBLIC KEY-----\n" + base64 + "\n-----END PUBLIC KEY-----\n";
+    CHECK(is_same_key(parsed_public(pem), public_key(key_of_ones(algorithm))));
+    std::string windows;
+    for (const char character : pem) windows += character == '\n' ? std::string("\r\n") : std::string(1, character);
+    CHECK(is_same_key(parsed_public(windows), parsed_public(pem)));
+    for (size_t size = 0; size + 1 < pem.size(); ++size)
+      check_malformed({}, [&] { parsed_public(std::string_view(pem).substr(0, size)); });
+  }
+}
+
+TEST_CASE("PEM of another kind of key is refused") {
+  const auto pem = [](const std::string& base64) {
+    return "-----BEGIN PUBLIC KEY-----\n" + base64 + "\n-----END PUBLIC KEY-----\n";
+  };
+  // Nothing, no base64, Ed448's prefix, a key that is a byte longer, P-384.
+  for (const char* base64 :
+       {"", "!", "MEMwBQYDK2VxAzoA",
+        "MCowBQYDK2VwAyEAiojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1wAA==", "MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAE"}) {
+    check_malformed({"PEM public key of ed25519, ecdsa-p256 or x25519"}, [&] { parsed_public(pem(base64)); });
+  }
+}
 
 }  // namespace
 

@@ -151,7 +151,7 @@ TEST_CASE("new signatures change the head and nothing else") {
   CHECK(PackageReader::unverified(bench.directory.at("beside.ewp")).facts().signers.size() == 2);
   check_refusal(Code::untrusted_package, {"signatures"}, [&] { bench.open("in-place.ewp"); });
 
-  std::vector<const PrivateKey*> many(16, &second);
+  std::vector<Signer> many(16, &second);
   check_refusal(Code::bad_input, {"signatures", "17"},
                 [&] { resign(bench.open(), bench.directory.at("many.ewp"), many, true); });
   std::string damaged = before;
