@@ -71,7 +71,7 @@ std::string WeightCache::path() const {
 }
 
 bool WeightCache::has_room(size_t size_bytes) {
-  constexpr size_t kMore = size_t{4} << 20;  // for what the library takes besides
+  constexpr size_t kMore = size_t{192} << 20;  // the heap of a thread, say, which is 128 MiB at first
   void* pages = mmap(nullptr, size_bytes + kMore, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return pages != MAP_FAILED && munmap(pages, size_bytes + kMore) == 0;
 }
