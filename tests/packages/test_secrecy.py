@@ -208,14 +208,24 @@ def test_the_payload_is_neither_dumped_nor_swapped(package, canary):
     assert all("dd" in line and ("lo" in line or not can_lock) for line in flags)
 
 
+# Two sessions share packed weights once they have run at the same time.
 TWO_SESSIONS = """
-import sys
+import re, sys, threading
 import edgeward as ew
 path, trust = sys.argv[1:3]
 model = ew.load(path, trust=trust, engine="litert")
+
+def run_until_packed(session):
+    while not re.search("r--s .*memfd:edgeward-weights", open("/proc/self/maps").read()):
+        for _ in range(8):
+            session.run()
+
 sessions = [model.session(), model.session()]
-for session in sessions:
-    session.run()
+threads = [threading.Thread(target=run_until_packed, args=[session]) for session in sessions]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
 print("loaded", flush=True)
 sys.stdin.readline()
 """
