@@ -23,6 +23,7 @@ namespace edgeward {
   X(engine_mismatch)   /* the library opened, but lacks a symbol or is outside the checked versions */ \
   X(engine_failed)     /* the engine itself reported an error */ \
   X(out_of_memory)     /* the system refused pages */ \
+  X(over_budget)       /* a model needs more memory than the caller's budget leaves */ \
   X(closed)            /* use after close */ \
   X(busy)              /* a session entered by a second thread */ \
   X(forked)            /* use in a child process of the one that loaded the model */ \

@@ -351,7 +351,7 @@ def test_every_error_of_the_library_has_its_status(monkeypatch, capsys, kind):
     def refuse(*_, **__):
         raise kind("what, which, expected, got")
 
-    monkeypatch.setattr(inspect, "load_unsigned", refuse)
+    monkeypatch.setattr(inspect, "load_reported", refuse)
     assert cli.main(["inspect", "model.tflite", "--json"]) == kind.exit_status
     captured = capsys.readouterr()
     assert captured.err == f"edgeward: {kind.code}: what, which, expected, got\n"
@@ -363,7 +363,7 @@ def test_a_defect_of_ours_is_a_traceback_and_status_70(monkeypatch, capsys):
     def fail(*_, **__):
         raise LookupError("a defect")
 
-    monkeypatch.setattr(inspect, "load_unsigned", fail)
+    monkeypatch.setattr(inspect, "load_reported", fail)
     assert cli.main(["inspect", "model.tflite"]) == 70
     assert "LookupError: a defect" in capsys.readouterr().err
 
@@ -372,7 +372,7 @@ def test_memory_that_runs_out_is_said(monkeypatch, capsys):
     def exhaust(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(inspect, "load_unsigned", exhaust)
+    monkeypatch.setattr(inspect, "load_reported", exhaust)
     assert cli.main(["inspect", "model.tflite"]) == 5
     assert capsys.readouterr().err == "edgeward: out_of_memory: the system has no more memory\n"
 

@@ -37,6 +37,7 @@ def shown(tmp_path):
         ew.Trust(tmp_path / "trust"),
         ew.Cursor(tmp_path / "cursor.json"),
         model.engine,
+        model.memory,
         next(iter(ew.read_captures(tmp_path / "captures"))),
         next(iter(ew.read_captures(tmp_path / "captures", batch=2))),
         window,

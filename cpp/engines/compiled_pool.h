@@ -15,6 +15,7 @@
 
 #include "engines/handle.h"
 #include "engines/weight_cache.h"
+#include "system/growth.h"
 
 namespace edgeward {
 
@@ -26,11 +27,18 @@ struct Compiled {
   Compiled& operator=(Compiled&& other) noexcept {
     std::swap(cache, other.cache);
     std::swap(model, other.model);
+    std::swap(measured_run_count, other.measured_run_count);
+    arenas = std::move(other.arenas);
     return *this;
+  }
+  ~Compiled() {
+    if (model.get() != nullptr) edgeward::give_back([this] { model = Owned(nullptr, nullptr); });
   }
 
   std::shared_ptr<const WeightCache> cache;  // null when it has packed for itself
   Owned model;
+  int measured_run_count = 0;
+  Holding arenas;  // what it took
 };
 
 class CompiledPool {

@@ -42,6 +42,13 @@ struct EngineReport {
   bool is_shared = false;       // as Engine::is_shared(); filled in by Model
 };
 
+// What an engine holds for one model, in bytes that are resident.
+struct EngineMemory {
+  uint64_t file_bytes = 0;    // of the model file, as far as it is kept
+  uint64_t packed_bytes = 0;  // weights that sessions share as they are packed for the processor
+  int64_t arenas_bytes = 0;   // what Growth has measured of objects that belong to no single session
+};
+
 // What run() throws when an output has another shape than output_shape() said, since the model declares a wrong one:
 // output_shape() says -1 from then on, and a run with null for that output has its values.
 struct OtherShapes : Error {
@@ -99,6 +106,11 @@ class Engine {
   virtual bool shares_weights() const = 0;
   // Whether that copy is in a file which other processes of this user map too.
   virtual bool is_shared() const { return false; }
+  virtual EngineMemory memory() const = 0;
+  // Whether what sessions take stays with the engine when they end, for others.
+  virtual bool keeps_arenas() const { return false; }
+  // What the next session packs, for itself or for all: a lower bound, as far as the file tells.
+  virtual uint64_t packing_bytes() const { return 0; }
   virtual std::unique_ptr<EngineSession> make_session(size_t signature_index) const = 0;
 };
 

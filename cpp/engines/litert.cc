@@ -23,6 +23,8 @@
 #include "error.h"
 #include "model_files/tflite_copy.h"
 #include "model_files/tflite_file.h"
+#include "system/growth.h"
+#include "system/resident.h"
 
 namespace edgeward {
 namespace {
@@ -275,12 +277,14 @@ struct Weights {
   bool leaves_unwritten;
   bool has_loop;
   bool may_delegate;
+  uint64_t packing_bytes;  // what XNNPACK packs
   Owned environment;
   Owned model;
   std::vector<Signature> signatures;
   std::vector<std::vector<Alias>> output_aliases;  // by signature
   std::vector<State> states;  // of each signature; empty when there is none, or none can be reached
   mutable SharedPack pack;
+  mutable std::atomic<int64_t> arenas_bytes{0};   // of compiled models
   mutable std::atomic<bool> has_compiled{false};  // for a session: a second compiled model shares its weights
   // What sessions of each signature borrow; null where each has a compiled model of its own. Ends before the model.
   std::vector<std::unique_ptr<CompiledPool>> pools;
@@ -420,6 +424,7 @@ Weights::Weights(const Api& functions, Block bytes, const TfliteFile& facts, int
     : api(functions), is_stateful(facts.is_stateful), is_restorable(facts.is_restorable),
       copy(adopt(std::move(bytes), facts)), threads(thread_count), log(shown), node_count(facts.node_count),
       leaves_unwritten(facts.leaves_unwritten), has_loop(facts.has_loop), may_delegate(facts.may_delegate),
+      packing_bytes(may_delegate && !copy.file.is_sparse() ? facts.packing_bytes : 0),
       environment(make_environment(api, severity(log)), api.destroy_environment),
       model(make_model(api, environment.get(), copy.file, facts), api.destroy_model),
       // The library asks the kernel to swap out what it has packed.
@@ -468,6 +473,7 @@ class LitertSession final : public EngineSession {
   std::vector<Shape> read_output_shapes();
   void prove_output_shapes();
   const std::vector<Alias>& aliases() const { return weights_->output_aliases[signature_index_]; }
+  void run_compiled(std::span<const Binding> inputs, std::span<Binding> outputs);
   Status run_with_aliases(std::span<const Binding> inputs, std::span<const Binding> outputs);
   Handle make_buffer(const TensorView& view) const;
   void make_variables();
@@ -609,11 +615,15 @@ Handle compile(const Weights& weights, Profiling profiling, const WeightCache* c
 
 // For a session; from the second on with the weights that all share.
 Compiled compile_for_session(const Weights& weights, Profiling profiling) {
+  Growth growth;
   if (profiling == Profiling::off && weights.has_compiled.exchange(true, std::memory_order_relaxed))
     weights.pack.pack_once([&] { return packed(weights); });
   std::shared_ptr<const WeightCache> cache = weights.pack.cache();
-  const Handle compiled = compile(weights, profiling, cache.get());
-  return {std::move(cache), Owned(compiled, weights.api.destroy_compiled_model)};
+  const Handle handle = compile(weights, profiling, cache.get());
+  Compiled compiled(std::move(cache), Owned(handle, weights.api.destroy_compiled_model));
+  compiled.arenas = Holding(weights.arenas_bytes);
+  compiled.arenas.add(growth.bytes());
+  return compiled;
 }
 
 // What the library has kept of errors since the last call.
@@ -666,8 +676,10 @@ std::unique_ptr<CompiledPool> make_pool(const Weights& weights, size_t signature
       std::any_of(inputs.begin(), inputs.end(), [](const TensorSpec& spec) { return spec.shape.is_unknown(); });
   if (weights.is_stateful || is_unknown || weights.copy.file.size_bytes() < kMinPackedBytes) return nullptr;
   const auto make = [&weights, signature_index] {
+    Growth growth;
     Compiled compiled = compile_for_session(weights, Profiling::off);
     resize_inputs(weights, signature_index, compiled, first_shapes(weights.signatures[signature_index].inputs));
+    compiled.arenas.add(growth.bytes());  // besides what compilation took
     return compiled;
   };
   const auto is_outdated = [&weights](const Compiled& compiled) { return weights.is_outdated(compiled); };
@@ -896,6 +908,14 @@ void LitertSession::run(std::span<const Binding> inputs, std::span<Binding> outp
 
 void LitertSession::register_and_run(std::span<const Binding> inputs, std::span<Binding> outputs) {
   const Loan loan(*this);
+  if (compiled_.measured_run_count == kMeasuredRuns) return run_compiled(inputs, outputs);
+  Growth growth;
+  run_compiled(inputs, outputs);
+  compiled_.arenas.add(growth.bytes());
+  ++compiled_.measured_run_count;
+}
+
+void LitertSession::run_compiled(std::span<const Binding> inputs, std::span<Binding> outputs) {
   registered_.clear();
   has_run_ = true;
   const std::span<const Binding> callers = inputs;
@@ -962,21 +982,37 @@ class LitertEngine final : public Engine {
     const auto cache = weights_->pack.cache();
     return cache != nullptr && cache->is_file();
   }
+  EngineMemory memory() const override;
+  uint64_t packing_bytes() const override { return weights_->pack.exists() ? 0 : weights_->packing_bytes; }
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (spare_ != nullptr && signature_index == 0) return std::move(spare_);
+    }
     return std::make_unique<LitertSession>(weights_, signature_index, Profiling::off);
   }
 
  private:
   std::shared_ptr<const Weights> weights_;
   std::string version_;
+  mutable std::mutex mutex_;                      // guards what follows
+  mutable std::unique_ptr<EngineSession> spare_;  // of a report before there was a session, and taken by the first
 };
+
+EngineMemory LitertEngine::memory() const {
+  const Block& file = weights_->copy.file;
+  const std::shared_ptr<const WeightCache> cache = weights_->pack.cache();
+  return {resident_bytes(file.data(), file.size_bytes()), cache == nullptr ? 0 : cache->resident_bytes(),
+          weights_->arenas_bytes.load(std::memory_order_relaxed)};
+}
 
 // Compiles the model once more, with the profiler, and runs it on zeros: the library has no other way to report which
 // kernels run.
 EngineReport LitertEngine::report() const {
   // On zeros it may have no end.
   if (weights_->has_loop) return {"litert", version_, "", weights_->node_count, -1};
-  LitertSession session(weights_, 0, Profiling::on);
+  auto reporting = std::make_unique<LitertSession>(weights_, 0, Profiling::on);
+  LitertSession& session = *reporting;
   std::vector<Block> blocks;
   std::vector<std::pair<Side, TensorView>> views;
   std::vector<Shape> input_shapes;
@@ -1013,6 +1049,10 @@ EngineReport LitertEngine::report() const {
   session.run(inputs, outputs);
   const int64_t fallback_count = session.fallback_count();
   const bool is_delegated = fallback_count < weights_->node_count;
+  bound.clear();
+  session.reset();
+  const std::lock_guard lock(mutex_);
+  if (!weights_->has_compiled.exchange(true, std::memory_order_relaxed)) spare_ = std::move(reporting);
   return {"litert", version_, is_delegated ? "XNNPACK" : "none", weights_->node_count, fallback_count};
 }
 

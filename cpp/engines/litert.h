@@ -17,7 +17,6 @@ namespace edgeward {
 // Error(malformed_model | unsupported_model | engine_*).
 // With `sharing` that has the digest of `file`, weights are packed before there is a session, if they can be shared.
 std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::string& version, Block file,
-                                    int threads, EngineLog log = EngineLog::quiet,
-                                    const Sharing& sharing = {});
+                                    int threads, EngineLog log = EngineLog::quiet, const Sharing& sharing = {});
 
 }  // namespace edgeward

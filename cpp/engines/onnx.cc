@@ -17,6 +17,7 @@
 #include "model_files/model_format.h"
 #include "model_files/onnx_file.h"
 #include "model_files/ort_file.h"
+#include "system/resident.h"
 #include "tensor/string_block.h"
 
 namespace edgeward {
@@ -602,6 +603,8 @@ class OnnxEngine final : public Engine {
   bool leaves_unwritten() const override { return false; }
   EngineReport report() const override { return {"onnx", version_, "CPUExecutionProvider", -1, 0}; }
   bool shares_weights() const override { return true; }
+  bool keeps_arenas() const override { return true; }
+  EngineMemory memory() const override { return {resident_bytes(weights_->file.data(), weights_->file.size_bytes())}; }
   std::unique_ptr<EngineSession> make_session(size_t) const override { return std::make_unique<OnnxSession>(weights_); }
 
  private:

@@ -16,6 +16,7 @@
 #include "error.h"
 #include "model_files/tflite_code.h"
 #include "model_files/tflite_file.h"
+#include "system/resident.h"
 
 namespace edgeward {
 namespace {
@@ -647,6 +648,7 @@ class TfliteEngine final : public Engine {
   bool leaves_unwritten() const override { return leaves_unwritten_; }
   EngineReport report() const override { return report_; }
   bool shares_weights() const override { return false; }
+  EngineMemory memory() const override { return {resident_bytes(weights_->file.data(), weights_->file.size_bytes())}; }
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override;
 
  private:

@@ -112,6 +112,13 @@ bool WeightCache::try_seal_secret() {
   return fcntl(descriptor_.number(), F_ADD_SEALS, kSeals) == 0 && mprotect(pages_, size_bytes_, PROT_NONE) == 0;
 }
 
+uint64_t WeightCache::resident_bytes() const {
+  struct stat status {};
+  if (fstat(descriptor_.number(), &status) != 0 || status.st_ino != inode_ || status.st_dev != device_) return 0;
+  constexpr uint64_t kUnitBytes = 512;  // of st_blocks
+  return static_cast<uint64_t>(status.st_blocks) * kUnitBytes;
+}
+
 bool WeightCache::try_keep_from_dumps() const {
   const Stream maps = open_stream("/proc/self/maps");
   bool is_mapped = false;

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -59,6 +60,8 @@ class WeightCache {
   bool try_keep_from_dumps() const;
 
   size_t size_bytes() const { return size_bytes_; }  // 0 until it is sealed
+  // What the system has taken for it.
+  uint64_t resident_bytes() const;
 
  private:
   WeightCache(Descriptor descriptor, bool is_file);

@@ -65,6 +65,7 @@ class Reader {
     plan();
     state_.check_variables();
     file.is_pack_told_by_buffers = packing_.is_told_by_buffers();
+    file.packing_bytes = packing_.packing_bytes();
     file.has_loop = calls_.has_loop();
     file.may_delegate = delegation_.is_safe();
     file.has_named_variables = state_.has_named_variables();

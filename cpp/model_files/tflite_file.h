@@ -58,6 +58,7 @@ struct TfliteFile {
   std::string spreading_operator;
   // Whether packed weights can be told apart by the buffers that they are packed from: tflite_packing.h.
   bool is_pack_told_by_buffers;
+  uint64_t packing_bytes;                     // what XNNPACK packs, at least: tflite_packing.h
   std::vector<std::string> custom_operators;  // the names of those that subgraphs use; one may stand there twice
   // The first tensor that is quantized otherwise than as a whole or by one dimension; empty when none is.
   std::string blockwise_tensor;

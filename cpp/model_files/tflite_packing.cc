@@ -47,6 +47,14 @@ bool is_described(TfliteType type) {
          type == TfliteType::uint8;
 }
 
+// 0 for what XNNPACK may leave to other kernels, as it does floats by quantized weights in some versions.
+uint64_t packed_bytes(const TfliteValue& input, const TfliteValue& weights) {
+  const bool is_float = input.type == TfliteType::float32 && weights.type == TfliteType::float32;
+  const bool is_int8 = input.type == TfliteType::int8 && weights.type == TfliteType::int8;
+  if (!is_float && !is_int8) return 0;
+  return element_count(weights.shape).value_or(0) * (is_float ? sizeof(float) : sizeof(int8_t));
+}
+
 }  // namespace
 
 const std::byte* TflitePacking::constant(int32_t tensor, std::span<const TfliteValue> tensors) const {
@@ -81,6 +89,8 @@ void TflitePacking::add_weights(const TfliteOperator& operation, int32_t weights
   std::string text = description(operation, tensors);
   if (is_new) {
     entry->second = std::move(text);
+    packing_bytes_ +=
+        packed_bytes(tensors[static_cast<size_t>(operation.inputs[0])], tensors[static_cast<size_t>(weights)]);
   } else if (entry->second != text || !is_described(tensors[static_cast<size_t>(weights)].type)) {
     is_told_by_buffers_ = false;
   }

@@ -22,6 +22,8 @@ class TflitePacking {
 
   // True when no two operators read one buffer of weights and pack it differently.
   bool is_told_by_buffers() const { return is_told_by_buffers_; }
+  // What packed weights take at least, where XNNPACK runs the operators: as much as their elements, each buffer once.
+  uint64_t packing_bytes() const { return packing_bytes_; }
 
  private:
   // The bytes of a constant, also when an operator unpacks them for `tensor`; null when it has none.
@@ -33,6 +35,7 @@ class TflitePacking {
   std::map<int32_t, const std::byte*> unpacked_;          // tensors that are a constant in another form
   std::map<const std::byte*, std::string> descriptions_;  // from the bytes of weights to what goes into their pack
   bool is_told_by_buffers_ = true;
+  uint64_t packing_bytes_ = 0;
 };
 
 }  // namespace edgeward

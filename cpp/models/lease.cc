@@ -16,15 +16,17 @@ void GiveBack::operator()(OutputMemory* memory) const noexcept {
 }
 
 Lease lease_of_engine(std::shared_ptr<EngineSession> engine, Binding binding) {
-  Lease lease(new OutputMemory);
+  Lease lease(new OutputMemory(Account::Share()));
   lease->binding = binding;
   lease->engine = std::move(engine);
   lease->view = lease->engine->view(binding, lease->block);  // if it throws, the lease releases the binding
   return lease;
 }
 
-OutputPool::OutputPool(EngineSession& engine, size_t index, DType dtype, const Shape& shape)
-    : index_(index), blueprint_{dtype, shape, nullptr, size_bytes(dtype, shape).value_or(0)}, engine_(&engine) {
+OutputPool::OutputPool(EngineSession& engine, size_t index, DType dtype, const Shape& shape,
+                       std::shared_ptr<Account> account)
+    : index_(index), blueprint_{dtype, shape, nullptr, size_bytes(dtype, shape).value_or(0)},
+      account_(std::move(account)), engine_(&engine) {
   if (!size_bytes(dtype, shape))
     throw Error(Code::engine_failed, "output ", index, ": expected a known size, got ", text(shape));
 }
@@ -37,7 +39,7 @@ Lease OutputPool::lease() {
     idle_.pop_back();
   } else {
     idle_.reserve(kMaxIdle);  // so that take_back() cannot fail
-    memory = std::make_unique<OutputMemory>();
+    memory = std::make_unique<OutputMemory>(Account::Share::of_output(account_, blueprint_.size_bytes));
     memory->block = Block::zeroed(blueprint_.size_bytes);
     memory->view = blueprint_;
     memory->view.data = memory->block.data();

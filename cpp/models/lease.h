@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engines/engine.h"
+#include "models/account.h"
 #include "system/fork.h"
 #include "system/memory.h"
 
@@ -28,6 +29,9 @@ struct OutputMemory : BoundTensor {
   ForkMark fork_mark;  // memory from before a fork is left alone in the child, where its locks may be held
   OutputMemory* previous = nullptr;  // the pool's list of lent memory
   OutputMemory* next = nullptr;
+  Account::Share share;
+
+  explicit OutputMemory(Account::Share counted) : share(std::move(counted)) {}
 };
 
 struct GiveBack {
@@ -42,7 +46,7 @@ Lease lease_of_engine(std::shared_ptr<EngineSession> engine, Binding binding);
 // return a lease.
 class OutputPool : public std::enable_shared_from_this<OutputPool> {
  public:
-  OutputPool(EngineSession& engine, size_t index, DType dtype, const Shape& shape);
+  OutputPool(EngineSession& engine, size_t index, DType dtype, const Shape& shape, std::shared_ptr<Account> account);
 
   // Idle memory, or newly allocated. Throws Error(out_of_memory | engine_failed).
   Lease lease();
@@ -58,8 +62,9 @@ class OutputPool : public std::enable_shared_from_this<OutputPool> {
 
   const size_t index_;
   const TensorView blueprint_;  // no data
-  std::mutex mutex_;            // guards what follows
-  EngineSession* engine_;       // null once orphaned
+  const std::shared_ptr<Account> account_;
+  std::mutex mutex_;       // guards what follows
+  EngineSession* engine_;  // null once orphaned
   std::vector<std::unique_ptr<OutputMemory>> idle_;
   OutputMemory* lent_ = nullptr;  // so that orphan() reaches the bindings of lent memory
 };

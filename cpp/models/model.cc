@@ -8,39 +8,83 @@
 #include "engines/tflite.h"
 #include "error.h"
 #include "model_files/model_format.h"
+#include "system/growth.h"
+#include "system/resident.h"
 
 namespace edgeward {
 namespace {
 
-std::shared_ptr<const Engine> open(const EngineLibrary& library, Block file, int threads,
-                                   std::vector<ExternalData> external) {
+std::shared_ptr<const Engine> open(const Opening& opening, Block file, std::vector<ExternalData> external) {
+  const auto& [name, path, version, log, sharing] = opening.library;
   const ModelFormat format = model_format({file.data(), file.size_bytes()});
-  const bool wants_tflite = library.name != "onnx";
+  const bool wants_tflite = name != "onnx";
   if (wants_tflite != (format == ModelFormat::tflite)) {
     throw Error(Code::malformed_model, "model: expected ", wants_tflite ? "a .tflite file" : "an .onnx or .ort file",
-                " for engine \"", library.name, "\", got ",
-                format == ModelFormat::onnx ? "a file with no .tflite or .ort identifier" : name(format));
+                " for engine \"", name, "\", got ",
+                format == ModelFormat::onnx ? "a file with no .tflite or .ort identifier" : edgeward::name(format));
   }
-  if (library.name == "litert")
-    return open_litert(library.path, library.version, std::move(file), threads, library.log, library.sharing);
-  if (library.name == "tflite")
-    return open_tflite(library.path, library.version, std::move(file), threads, library.log);
-  if (library.name == "onnx")
-    return open_onnx(library.path, library.version, std::move(file), threads, std::move(external), library.log);
-  throw Error(Code::bad_input, "engine: expected \"litert\", \"onnx\" or \"tflite\", got \"", library.name, "\"");
+  if (name == "litert") return open_litert(path, version, std::move(file), opening.threads, log, sharing);
+  if (name == "tflite") return open_tflite(path, version, std::move(file), opening.threads, log);
+  if (name == "onnx") return open_onnx(path, version, std::move(file), opening.threads, std::move(external), log);
+  throw Error(Code::bad_input, "engine: expected \"litert\", \"onnx\" or \"tflite\", got \"", name, "\"");
+}
+
+// A model that is opened later would take it without any growth.
+void give_back_free() {
+  give_back([] {});
+}
+
+uint64_t held_bytes(const Block& file, const std::vector<ExternalData>& external) {
+  uint64_t held_bytes = resident_bytes(file.data(), file.size_bytes());
+  for (const ExternalData& data : external) held_bytes += resident_bytes(data.bytes.data(), data.bytes.size_bytes());
+  return held_bytes;
 }
 
 }  // namespace
 
-Model::Model(const EngineLibrary& library, Block file, int threads, std::vector<ExternalData> external)
-    : Model(library, open(library, std::move(file), threads, std::move(external))) {}
+Model::Model(const Opening& opening, Block file, std::vector<ExternalData> external)
+    : Model(opening, std::move(file), std::move(external), open) {}
 
-Model::Model(EngineLibrary library, std::shared_ptr<const Engine> engine)
-    : library_(std::move(library)), is_stateful_(engine->is_stateful()), engine_(std::move(engine)) {
-  signatures_ = engine_->signatures();
-  // The first session is created here, so that what the engine cannot compile is an error of loading, not of predict().
-  first_ = std::make_unique<Session>(engine_, 0);
+Model::Model(const Opening& opening, Block file, std::vector<ExternalData> external, const OpenEngine& open)
+    : library_(opening.library), budget_(opening.budget), account_(Account::make()) {
+  budget_.require(held_bytes(file, external));
+  try {
+    open_measured(opening, std::move(file), std::move(external), open);
+    budget_.require(engine_->packing_bytes());
+    if (opening.reports_first) report_ = engine_->report();
+    // The first session is created here, so that what the engine cannot compile is an error of loading, not of
+    // predict().
+    first_ = measured_session(engine_, 0);
+    budget_.require(0);
+  } catch (const Error& error) {
+    if (error.code() != Code::over_budget) throw;
+    first_.reset();
+    engine_.reset();
+    give_back_free();
+    throw;
+  }
   signatures_[0] = first_->signature();
+}
+
+void Model::open_measured(const Opening& opening, Block file, std::vector<ExternalData> external,
+                          const OpenEngine& open) {
+  const auto before_bytes = static_cast<int64_t>(held_bytes(file, external));
+  give_back_free();
+  Growth growth;
+  engine_ = open(opening, std::move(file), std::move(external));
+  account_->name_engine(engine_);
+  const auto kept_bytes = static_cast<int64_t>(engine_->memory().file_bytes);
+  account_->add_engine_arenas(growth.bytes() + before_bytes - kept_bytes);
+  is_stateful_ = engine_->is_stateful();
+  signatures_ = engine_->signatures();
+}
+
+std::unique_ptr<Session> Model::measured_session(const std::shared_ptr<const Engine>& engine,
+                                                 size_t signature_index) const {
+  Growth growth;
+  auto session = std::make_unique<Session>(engine, signature_index, account_);
+  session->add_arenas(growth.bytes());
+  return session;
 }
 
 Model::~Model() {
@@ -49,23 +93,29 @@ Model::~Model() {
 
 void Model::close() {
   fork_mark_.require_same_process("model");
-  std::unique_ptr<Session> first;
-  std::vector<std::unique_ptr<Session>> sessions;
-  std::shared_ptr<const Engine> engine;
-  const std::lock_guard lock(mutex_);
-  first.swap(first_);
-  sessions.swap(idle_);
-  engine.swap(engine_);
+  {
+    std::unique_ptr<Session> first;
+    std::vector<std::unique_ptr<Session>> sessions;
+    std::shared_ptr<const Engine> engine;
+    const std::lock_guard lock(mutex_);
+    first.swap(first_);
+    sessions.swap(idle_);
+    engine.swap(engine_);
+  }
+  give_back_free();
 }
 
 void Model::trim() {
-  std::unique_ptr<Session> first;
-  std::vector<std::unique_ptr<Session>> sessions;
-  const auto engine = open_engine();
-  const std::lock_guard lock(mutex_);
-  first.swap(first_);
-  sessions.swap(idle_);
-  least_idle_ = 0;
+  {
+    std::unique_ptr<Session> first;
+    std::vector<std::unique_ptr<Session>> sessions;
+    const auto engine = open_engine();
+    const std::lock_guard lock(mutex_);
+    first.swap(first_);
+    sessions.swap(idle_);
+    least_idle_ = 0;
+  }
+  give_back_free();
 }
 
 std::shared_ptr<const Engine> Model::open_engine() const {
@@ -96,10 +146,18 @@ EngineReport Model::report() {
   return report;
 }
 
+MemoryReport Model::memory() const {
+  fork_mark_.require_same_process("model");
+  return account_->report();
+}
+
 std::unique_ptr<Session> Model::new_session(size_t signature_index) {
-  auto session = std::make_unique<Session>(open_engine(), signature_index);
+  const auto engine = open_engine();
+  budget_.require(engine->packing_bytes());
+  auto session = measured_session(engine, signature_index);
   bring_up_to_date(*session);
   renew_others();
+  budget_.require(0);
   return session;
 }
 
@@ -117,6 +175,9 @@ void Model::renew_others() {
     handed_out = handed_out_.lock();
   }
   if (handed_out != nullptr) handed_out->renew();
+  if (handed_out == nullptr && outdated.empty()) return;
+  outdated.clear();
+  give_back_free();
 }
 
 std::shared_ptr<Session> Model::make_session(size_t signature_index) {
@@ -194,6 +255,9 @@ Model::Loan::~Loan() {
     model_.copies_.fetch_add(session_->copies() - copies_before_, std::memory_order_relaxed);
   }
   session_ = model_.take_back(std::move(session_));
+  if (session_ == nullptr) return;
+  session_.reset();
+  give_back_free();
 }
 
 std::unique_ptr<Session> Model::take_back(std::unique_ptr<Session> session) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -15,6 +16,8 @@
 #include "engines/last_words.h"
 #include "engines/sharing.h"
 #include "model_files/external_data.h"
+#include "models/account.h"
+#include "models/memory_budget.h"
 #include "models/session.h"
 #include "system/fork.h"
 
@@ -30,13 +33,25 @@ struct EngineLibrary {
   Sharing sharing = {};
 };
 
+struct Opening {
+  EngineLibrary library;
+  int threads = 1;
+  MemoryBudget budget{};
+  bool reports_first = false;  // report() is called before there is a session, which saves an engine's compilation
+};
+
+// Checks a model file and opens it.
+using OpenEngine = std::function<std::shared_ptr<const Engine>(const Opening& opening, Block file,
+                                                               std::vector<ExternalData> external)>;
+
 class Model {
  public:
   // Checks `file` and opens it in the engine; `external` are the files that an .onnx keeps tensors in. Throws Error as
-  // open_litert, open_onnx and open_tflite do.
-  Model(const EngineLibrary& library, Block file, int threads, std::vector<ExternalData> external = {});
-  // A model that `engine` has opened.
-  Model(EngineLibrary library, std::shared_ptr<const Engine> engine);
+  // open_litert, open_onnx and open_tflite do, and Error(over_budget) before the engine has the file, before it packs
+  // weights, or once it has, when that exceeds the budget.
+  Model(const Opening& opening, Block file, std::vector<ExternalData> external = {});
+  // The same, in the engine of `open`, whose errors it throws.
+  Model(const Opening& opening, Block file, std::vector<ExternalData> external, const OpenEngine& open);
   ~Model();
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
@@ -48,12 +63,16 @@ class Model {
   // Determined by the first call, which may run the model once. After close(): what was known before.
   EngineReport report();
 
+  // What the model holds now; after close(), what is left of it in sessions. Costs system calls.
+  MemoryReport memory() const;
+
   // From then on, predict() and new sessions are captured; null ends that. Throws as Recorder does, and then captures
   // nothing. A session that later finds no room for a ring goes on without one, which Capture::failure() tells.
   void attach(std::shared_ptr<Capture> capture);
   std::shared_ptr<Capture> capture() const;
 
   // A session of the caller's own: the one that was created with the model, if nothing has used it, else a new one.
+  // Throws Error(over_budget) when that one would exceed the budget.
   std::shared_ptr<Session> make_session(size_t signature_index);
 
   // Ends every idle session. The next predict() makes one. Throws Error(closed).
@@ -86,6 +105,9 @@ class Model {
  private:
   std::shared_ptr<const Engine> open_engine() const;
   std::unique_ptr<Session> new_session(size_t signature_index);
+  // Opens engine_ with `open`, and measures what that takes.
+  void open_measured(const Opening& opening, Block file, std::vector<ExternalData> external, const OpenEngine& open);
+  std::unique_ptr<Session> measured_session(const std::shared_ptr<const Engine>& engine, size_t signature_index) const;
   // Lets sessions that have weights for themselves share those of the latest session.
   void renew_others();
   // Takes back a session, and returns one that has been left over for long; null when there is none.
@@ -95,8 +117,10 @@ class Model {
 
   ForkMark fork_mark_;
   EngineLibrary library_;
+  MemoryBudget budget_;
+  std::shared_ptr<Account> account_;
   std::vector<Signature> signatures_;
-  bool is_stateful_;
+  bool is_stateful_ = false;
   std::atomic<uint64_t> copies_{0};
   mutable std::mutex mutex_;                    // guards what follows
   std::shared_ptr<const Engine> engine_;        // null once closed

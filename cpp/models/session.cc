@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "error.h"
+#include "system/growth.h"
+#include "system/resident.h"
 #include "tensor/string_block.h"
 
 namespace edgeward {
@@ -65,8 +67,9 @@ class Session::Entry {
   Session& session_;
 };
 
-Session::Session(std::shared_ptr<const Engine> engine, size_t signature_index)
-    : engine_(std::move(engine)), signature_index_(signature_index), signature_(engine_->signatures()[signature_index]),
+Session::Session(std::shared_ptr<const Engine> engine, size_t signature_index, std::shared_ptr<Account> account)
+    : account_(std::move(account)), share_(Account::Share::of_session(account_)), keeps_arenas_(engine->keeps_arenas()),
+      engine_(std::move(engine)), signature_index_(signature_index), signature_(engine_->signatures()[signature_index]),
       rules_(engine_->memory_rules()), is_stateful_(engine_->is_stateful()),
       leaves_unwritten_(engine_->leaves_unwritten()), engine_session_(engine_->make_session(signature_index)) {
   std::vector<Shape> first_shapes;
@@ -113,7 +116,7 @@ Session::~Session() {
     leave_alone(outputs_);
     return;
   }
-  release_bindings();
+  abandon();
 }
 
 void Session::close() {
@@ -125,7 +128,11 @@ void Session::close() {
 void Session::renew() noexcept {
   Use use = Use::none;
   if (fork_mark_.is_foreign() || !use_.compare_exchange_strong(use, Use::renewal, std::memory_order_acquire)) return;
-  if (is_outdated()) replace_engine_session();
+  if (is_outdated()) {
+    Growth growth;
+    replace_engine_session();
+    if (is_open()) add_arenas(growth.bytes());
+  }
   // release; pairs with the acquires in Entry.
   use_.store(Use::none, std::memory_order_release);
   use_.notify_all();
@@ -174,7 +181,7 @@ void Session::drop(Output& output) noexcept {
 void Session::apply_shapes(std::span<const Shape> input_shapes) {
   const Setting in_force = setting();
   try {
-    impose_shapes(input_shapes);
+    impose_shapes_measured(input_shapes);
   } catch (...) {
     // An engine session that fails to resize may be left half resized; a fresh one is not.
     start_again(in_force);
@@ -217,10 +224,18 @@ void Session::name_shapes() {
   }
 }
 
+void Session::add_arenas(int64_t size_bytes) {
+  if (keeps_arenas_) return account_->add_engine_arenas(size_bytes);
+  arenas_bytes_ += size_bytes;
+  account_->add_arenas(size_bytes);
+}
+
 void Session::abandon() noexcept {
   release_bindings();
   engine_session_.reset();
   engine_.reset();
+  account_->add_arenas(-std::exchange(arenas_bytes_, 0));
+  share_.reset();
 }
 
 void Session::restore(const Setting& setting) {
@@ -228,6 +243,16 @@ void Session::restore(const Setting& setting) {
   impose_shapes(setting.shapes);
   for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i].own_block = setting.inputs[i];
   for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i].own_block = setting.outputs[i];
+}
+
+void Session::impose_shapes_measured(std::span<const Shape> input_shapes) {
+  uint64_t shapes_bytes = 0;
+  for (size_t i = 0; i < inputs_.size(); ++i)
+    shapes_bytes += first_bytes(inputs_[i].spec->dtype, input_shapes[i]).value_or(0);
+  if (shapes_bytes <= measured_bytes_) return impose_shapes(input_shapes);
+  Growth growth;
+  impose_shapes(input_shapes);
+  add_arenas(growth.bytes());
 }
 
 void Session::impose_shapes(std::span<const Shape> input_shapes) {
@@ -249,11 +274,14 @@ void Session::impose_shapes(std::span<const Shape> input_shapes) {
     }
     throw Error(error.code(), error.what(), " (planning for ", refused, ")");
   }
+  shapes_bytes_ = 0;
+  is_settled_ = false;
   for (size_t i = 0; i < inputs_.size(); ++i) {
     inputs_[i].shape = input_shapes[i];
     inputs_[i].size_bytes = *first_bytes(inputs_[i].spec->dtype, input_shapes[i]);
     inputs_[i].own_block.reset();
     if (inputs_[i].spec->dtype == DType::string) inputs_[i].own_block = empty_strings(input_shapes[i]);
+    shapes_bytes_ += inputs_[i].size_bytes;
   }
   // Kernels that have nothing to read may return before they write.
   zeroes_outputs_ = leaves_unwritten_ || std::any_of(inputs_.begin(), inputs_.end(), [](const Input& input) {
@@ -267,11 +295,12 @@ void Session::impose_shapes(std::span<const Shape> input_shapes) {
     const auto size = size_bytes(output.spec->dtype, output.shape);
     output.size_bytes = size.value_or(0);
     if (size) {
-      output.pool = std::make_shared<OutputPool>(*engine_session_, i, output.spec->dtype, output.shape);
+      output.pool = std::make_shared<OutputPool>(*engine_session_, i, output.spec->dtype, output.shape, account_);
     } else {
       has_engine_outputs_ = true;
     }
   }
+  if (shapes_bytes_ > measured_bytes_) measured_run_count_ = 0;
   has_shapes_ = true;
 }
 
@@ -305,7 +334,7 @@ void Session::resize(std::span<const Shape> input_shapes) {
 
 const BoundTensor& Session::bind_own(Slot& slot, Side side, size_t index) {
   if (slot.own.binding != nullptr) return slot.own;
-  if (slot.own_block == nullptr) slot.own_block = std::make_shared<Block>(Block::zeroed(slot.size_bytes));
+  if (slot.own_block == nullptr) slot.own_block = account_->zeroed(slot.size_bytes);
   slot.own.view = {slot.spec->dtype, slot.shape, slot.own_block->data(), slot.own_block->size_bytes()};
   slot.own.binding = engine_session_->bind(side, index, slot.own.view);
   return slot.own;
@@ -365,14 +394,50 @@ void Session::bind_all_own() {
 }
 
 inline void Session::run_engine() {
+  if (!is_settled_) return run_unsettled();
+  try {
+    engine_session_->run(bound_inputs_, bound_outputs_);
+  } catch (const OtherShapes&) {
+    leave_outputs_to_engine();
+    run_unsettled();
+  }
+}
+
+void Session::run_unsettled() {
   if (zeroes_outputs_) zero_outputs();
+  if (measured_run_count_ < kMeasuredRuns) {
+    call_engine_measured();
+  } else {
+    call_engine();
+  }
+  if (has_engine_outputs_) collect_engine_outputs();
+  is_settled_ = measured_run_count_ == kMeasuredRuns && !zeroes_outputs_ && !has_engine_outputs_;
+}
+
+void Session::call_engine() {
   try {
     engine_session_->run(bound_inputs_, bound_outputs_);
   } catch (const OtherShapes&) {
     leave_outputs_to_engine();
     engine_session_->run(bound_inputs_, bound_outputs_);
   }
-  if (has_engine_outputs_) collect_engine_outputs();
+}
+
+void Session::call_engine_measured() {
+  const auto touched_bytes = [&] {
+    int64_t size_bytes = 0;
+    for (const Output& output : outputs_) {
+      if (output.bound != nullptr)
+        size_bytes += static_cast<int64_t>(resident_bytes(output.bound->view.data, output.bound->view.size_bytes));
+    }
+    return size_bytes;
+  };
+  const int64_t before_bytes = touched_bytes();
+  Growth growth;
+  call_engine();
+  add_arenas(growth.bytes() - (touched_bytes() - before_bytes));
+  measured_bytes_ = std::max(measured_bytes_, shapes_bytes_);
+  ++measured_run_count_;
 }
 
 inline void Session::run_bound() {
@@ -415,6 +480,7 @@ void Session::leave_outputs_to_engine() {
     has_engine_outputs_ = true;
     is_own_bound_ = false;
     is_seen_ = false;
+    is_settled_ = false;
     if (output.target.data != nullptr) check_target(output);
   }
 }

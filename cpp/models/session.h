@@ -4,11 +4,13 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "captures/recorder.h"
 #include "engines/engine.h"
+#include "models/account.h"
 #include "models/lease.h"
 #include "system/fork.h"
 #include "system/memory.h"
@@ -20,7 +22,8 @@ class Session {
   // Dynamic dimensions are 1 until the first resize. Where the engine cannot plan them so, or the whole shape of an
   // input is unknown, no shapes are in force until
   // resize() or predict() brings some that it can; everything else throws Error(bad_input) until then.
-  Session(std::shared_ptr<const Engine> engine, size_t signature_index);
+  // What the session takes counts in `account`.
+  Session(std::shared_ptr<const Engine> engine, size_t signature_index, std::shared_ptr<Account> account);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -93,6 +96,9 @@ class Session {
   // Null when nothing is captured.
   const Capture* capture() const { return recorder_ == nullptr ? nullptr : recorder_->capture().get(); }
 
+  // Counts what the engine took to make this session, until it ends, or the engine does where that keeps it.
+  void add_arenas(int64_t size_bytes);
+
   // How many inputs and outputs predict() has copied, and tensors of strings run().
   uint64_t copies() const { return copies_; }
 
@@ -129,6 +135,8 @@ class Session {
   bool takes(const TensorSpec& spec, const Shape& shape) const;
   void apply_shapes(std::span<const Shape> input_shapes);
   void impose_shapes(std::span<const Shape> input_shapes);
+  // The same; what the engine takes for inputs that are larger than any before is added to the arenas.
+  void impose_shapes_measured(std::span<const Shape> input_shapes);
   // Throws Error(bad_input) when no shapes are in force.
   void require_shapes() const {
     if (!has_shapes_) refuse_without_shapes();
@@ -172,6 +180,10 @@ class Session {
   // Runs what is bound, and lets the recorder see it when it asks to.
   void run_bound();
   void run_engine();
+  // A run with what only some models need, or what only first runs do.
+  void run_unsettled();
+  void call_engine();
+  void call_engine_measured();
   // Lets the engine make the memory of outputs that have other shapes than the model declares. Throws Error(bad_input)
   // when the caller wants one of them in memory of its own.
   void leave_outputs_to_engine();
@@ -181,6 +193,10 @@ class Session {
   void zero_outputs();
 
   ForkMark fork_mark_;
+  std::shared_ptr<Account> account_;
+  std::optional<Account::Share> share_;  // none once closed
+  bool keeps_arenas_;
+  int64_t arenas_bytes_ = 0;              // of this session alone
   std::shared_ptr<const Engine> engine_;  // null once closed
   size_t signature_index_;
   Signature signature_;
@@ -188,6 +204,10 @@ class Session {
   bool is_stateful_;
   bool leaves_unwritten_;
   bool zeroes_outputs_ = false;  // before each run: kernels may leave bytes of them unwritten
+  bool is_settled_ = false;      // a run of these shapes is the engine's run and nothing else
+  uint64_t shapes_bytes_ = 0;    // of all inputs
+  uint64_t measured_bytes_ = 0;  // the most that a run was measured with
+  int measured_run_count_ = 0;   // on shapes of that size
   bool has_string_inputs_ = false;
   bool has_shapes_ = false;
   bool has_engine_outputs_ = false;

@@ -17,6 +17,7 @@
 #include "python/arrays.h"
 #include "python/interpreter.h"
 #include "system/fork.h"
+#include "system/resident.h"
 #include "tensor/string_block.h"
 
 namespace edgeward {
@@ -74,6 +75,7 @@ class BorrowedBytes {
   BorrowedBytes& operator=(const BorrowedBytes&) = delete;
 
   py::object object() const { return py::reinterpret_borrow<py::object>(object_); }
+  uint64_t resident_bytes() const { return edgeward::resident_bytes(block_.data(), block_.size_bytes()); }
 
  private:
   Block block_;
@@ -482,6 +484,7 @@ class LitertInterpreterEngine final : public Engine {
   bool leaves_unwritten() const override { return false; }  // its own tensors are zeroed
   EngineReport report() const override;
   bool shares_weights() const override { return false; }
+  EngineMemory memory() const override { return {weights_->file.resident_bytes()}; }
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override {
     return std::make_unique<LitertInterpreterSession>(weights_, signature_index);
   }

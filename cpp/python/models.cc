@@ -98,43 +98,50 @@ Block read_shared_source(const py::object& path, Sharing& sharing) {
   return read_shared(name, sharing);
 }
 
-std::unique_ptr<Model> opened(Block file, const EngineLibrary& library, int threads,
-                              std::vector<ExternalData> external) {
-  if (library.name != kLitertInterpreter) {
-    return std::make_unique<Model>(library, std::move(file), threads, std::move(external));
-  }
-  return std::make_unique<Model>(library,
-                                 open_litert_interpreter(library.version, std::move(file), threads, library.log));
+Opening make_opening(const std::string& engine, const std::string& library, const std::string& version, int threads,
+                     bool shows_log, uint64_t budget_bytes, bool reports_first, const Sharing* sharing) {
+  if (threads < 1) throw Error(Code::bad_input, "threads: expected at least 1, got ", threads);
+  const EngineLog log = shows_log ? EngineLog::shown : EngineLog::quiet;
+  return {{engine, library, version, log, sharing == nullptr ? Sharing() : *sharing},
+          threads,
+          {budget_bytes},
+          reports_first};
 }
 
-std::unique_ptr<PyModel> make_model(const py::object& source, const std::string& engine,
-                                    const std::string& library_path, const std::string& version, int threads,
-                                    bool shows_log, const std::map<std::string, py::object>& files,
-                                    const Sharing* sharing) {
+std::unique_ptr<Model> opened(const Opening& opening, Block file, std::vector<ExternalData> external) {
+  if (opening.library.name != kLitertInterpreter) {
+    return std::make_unique<Model>(opening, std::move(file), std::move(external));
+  }
+  return std::make_unique<Model>(opening, std::move(file), std::move(external),
+                                 [](const Opening& wanted, Block bytes, const std::vector<ExternalData>&) {
+                                   return open_litert_interpreter(wanted.library.version, std::move(bytes),
+                                                                  wanted.threads, wanted.library.log);
+                                 });
+}
+
+std::unique_ptr<PyModel> make_model(const py::object& source, Opening opening,
+                                    const std::map<std::string, py::object>& files) {
   std::vector<ExternalData> external;
   for (const auto& [name, content] : files) external.push_back({name, read_source(content)});
-  EngineLibrary opening{engine, library_path, version, shows_log ? EngineLog::shown : EngineLog::quiet};
-  if (sharing != nullptr) opening.sharing = *sharing;
-  Block file =
-      engine == "litert" && sharing != nullptr ? read_shared_source(source, opening.sharing) : read_source(source);
+  Sharing& sharing = opening.library.sharing;
+  const bool is_shared = opening.library.name == "litert" && !sharing.directory.empty();
+  Block file = is_shared ? read_shared_source(source, sharing) : read_source(source);
   const Bytes content{file.data(), file.size_bytes()};
   if (py::isinstance<py::str>(source) && model_format(content) == ModelFormat::onnx) {
     const std::string path = path_of(source);
     const Unlocked released;
     external = read_external_data(path, external_data_names(content));
   }
-  return model_of(std::move(file), opening, threads, std::move(external));
+  return model_of(std::move(file), opening, std::move(external));
 }
 
-std::unique_ptr<PyModel> make_outline(const File& file, const std::string& engine, const std::string& library_path,
-                                      const std::string& version, int threads, bool shows_log) {
+std::unique_ptr<PyModel> make_outline(const File& file, const Opening& opening) {
   Block outline;
   {
     const Unlocked released;
     outline = read_tflite_outline(file);
   }
-  return model_of(std::move(outline), {engine, library_path, version, shows_log ? EngineLog::shown : EngineLog::quiet},
-                  threads);
+  return model_of(std::move(outline), opening);
 }
 
 py::bytes head_of(const File& file, size_t size_bytes) {
@@ -201,6 +208,11 @@ double time_bare_runs(PySession& self, size_t count) {
 }
 
 // ---- Values.
+
+MemoryReport memory_of(const PyModel& model) {
+  const Unlocked released;
+  return model.core->memory();
+}
 
 py::dict signatures_of(const PyModel& model) {
   py::dict signatures;
@@ -349,6 +361,8 @@ void bind_model_and_session(py::module_& module) {
           py::arg("reference"),
           "The Judgement of what it has counted so far by a package's `reference`. Raises BadInput when a Capture has "
           "counted nothing of it.")
+      .def_property_readonly("memory", &memory_of,
+                             "A MemoryReport: what the model holds now. Looks at each page: some 10 us for 64 MiB.")
       .def_property("gil", &gil<PyModel>, &set_gil<PyModel>, kGilText)
       .def("session", &make_session, py::arg("signature") = py::none(),
            "A Session of the caller's own, for the signature of this name or the first. Raises BadInput for a name "
@@ -397,30 +411,38 @@ void bind_opening(py::module_& module) {
           py::arg("path"), "Raises OSError, BadInput when it is no regular file.")
       .def_property_readonly("size_bytes", &File::size_bytes, "When it was opened.")
       .def("head", &head_of, py::arg("size_bytes"), "The first bytes of it, as many as there are.");
+  py::class_<Opening>(module, "Opening", "How a model is opened.")
+      .def_property_readonly("engine", [](const Opening& opening) { return opening.library.name; })
+      .def_readonly("threads", &Opening::threads);
+  module.def("make_opening", &make_opening, py::arg("engine"), py::arg("library"), py::arg("version"),
+             py::arg("threads"), py::arg("shows_log") = false, py::arg("budget_bytes") = 0,
+             py::arg("reports_first") = false, py::arg("sharing") = py::none(),
+             "An Opening in the engine whose library is located at `library`.\n\n"
+             "With `shows_log` what the engine writes comes to standard error, beside the reasons of failures. "
+             "`budget_bytes` is the most that all models of the process may hold, 0 for any. With `reports_first` the "
+             "engine's report is made before the first session, which costs no compilation then. `sharing` is where "
+             "other processes find the packed weights.");
+  module.def("open_model", &make_model, py::arg("source"), py::arg("opening"), py::arg("external") = py::dict(),
+             "A Model from a path (str), a ModelFile or bytes.\n\n"
+             "`external` are the files that an .onnx keeps tensors in, by name, each a ModelFile or bytes.");
   module.def(
-      "open_model", &make_model, py::arg("source"), py::arg("engine"), py::arg("library"), py::arg("version"),
-      py::arg("threads"), py::arg("shows_log") = false, py::arg("external") = py::dict(),
-      py::arg("sharing") = py::none(),
-      "A Model from a path (str), a ModelFile or bytes, in the engine whose library is located at `library`.\n\n"
-      "With `shows_log` what the engine writes comes to standard error, beside the reasons of failures. "
-      "`external` are the files that an .onnx keeps tensors in, by name, each a ModelFile or bytes; `sharing` is "
-      "where other processes find the packed weights.");
-  module.def("open_outline", &make_outline, py::arg("file"), py::arg("engine"), py::arg("library"), py::arg("version"),
-             py::arg("threads"), py::arg("shows_log") = false,
+      "require_memory",
+      [](uint64_t budget_bytes, uint64_t further_bytes) { MemoryBudget{budget_bytes}.require(further_bytes); },
+      py::arg("budget_bytes"), py::arg("further_bytes"), py::call_guard<Unlocked>(),
+      "Raises OverBudget when the models of this process and `further_bytes` exceed the budget.");
+  module.def("open_outline", &make_outline, py::arg("file"), py::arg("opening"),
              "A Model of a .tflite without its large weights, to be described and not to be run.");
 }
 
 }  // namespace
 
-std::unique_ptr<PyModel> model_of(Block file, const EngineLibrary& library, int threads,
-                                  std::vector<ExternalData> external) {
-  if (threads < 1) throw Error(Code::bad_input, "threads: expected at least 1, got ", threads);
+std::unique_ptr<PyModel> model_of(Block file, const Opening& opening, std::vector<ExternalData> external) {
   auto model = std::make_unique<PyModel>();
   {
     const Unlocked released;
-    model->core = opened(std::move(file), library, threads, std::move(external));
+    model->core = opened(opening, std::move(file), std::move(external));
   }
-  model->threads = threads;
+  model->threads = opening.threads;
   const auto intern = [&](const std::vector<TensorSpec>& specs, std::vector<py::object>& names) {
     for (const TensorSpec& spec : specs) {
       model->has_strings |= spec.dtype == DType::string;

@@ -72,8 +72,7 @@ struct PySession {
 void set_session_strings(PySession& session);
 
 // Opens a model in its engine, with the interpreter lock released.
-std::unique_ptr<PyModel> model_of(Block file, const EngineLibrary& library, int threads,
-                                  std::vector<ExternalData> external = {});
+std::unique_ptr<PyModel> model_of(Block file, const Opening& opening, std::vector<ExternalData> external = {});
 
 // Adds Model, Session, their descriptions, and the functions that open a model.
 void bind_models(py::module_& module);

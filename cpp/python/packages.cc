@@ -171,8 +171,7 @@ std::map<std::string, Block> copies_of(const Payload& payload, const std::vector
   return copies;
 }
 
-std::unique_ptr<PyModel> open_entry(const Payload& payload, const std::string& engine, const std::string& library_path,
-                                    const std::string& version, int threads, bool shows_log,
+std::unique_ptr<PyModel> open_entry(const Payload& payload, const Opening& opening,
                                     const std::vector<std::string>& kept) {
   Block entry;
   std::vector<ExternalData> external;
@@ -184,9 +183,7 @@ std::unique_ptr<PyModel> open_entry(const Payload& payload, const std::string& e
       external.push_back({member.name, std::move(bytes)});
     }
   }
-  auto model =
-      model_of(std::move(entry), {engine, library_path, version, shows_log ? EngineLog::shown : EngineLog::quiet},
-               threads, std::move(external));
+  auto model = model_of(std::move(entry), opening, std::move(external));
   const PackageFacts& facts = payload.facts;
   model->origin = Origin{facts.name, facts.version, hex(facts.package_id), copies_of(payload, kept)};
   return model;
@@ -444,9 +441,8 @@ void bind_members(py::module_& module) {
 
   py::class_<Payload>(module, "Payload", "A package's members, verified and in memory. Any thread.")
       .def("read", &read_member, py::arg("member"), "A read-only uint8 array over the member's bytes, not a copy.")
-      .def("open_model", &open_entry, py::arg("engine"), py::arg("library"), py::arg("version"), py::arg("threads"),
-           py::arg("shows_log") = false, py::arg("kept") = std::vector<std::string>(),
-           "The entry as a Model, in the engine whose library is at `library`; it keeps the members called `kept`.");
+      .def("open_model", &open_entry, py::arg("opening"), py::arg("kept") = std::vector<std::string>(),
+           "The entry as a Model, which keeps the members called `kept`.");
 }
 
 // The block of memory that a process gets its environment in stays readable in /proc when a variable is unset.

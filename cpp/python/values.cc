@@ -7,6 +7,7 @@
 
 #include "engines/engine.h"
 #include "error.h"
+#include "models/account.h"
 
 namespace edgeward {
 namespace {
@@ -159,6 +160,39 @@ void bind_values(py::module_& module) {
                             state[3].cast<int64_t>(),     state[4].cast<int64_t>(),     state[5].cast<bool>(),
                             state[6].cast<bool>()};
       });
+
+  py::class_<MemoryReport> memory_class(module, "MemoryReport",
+                                        "What a model holds in memory, in bytes that were resident when it was asked.");
+  memory_class
+      .def_readonly("file_bytes", &MemoryReport::file_bytes,
+                    "Of the model file, as far as it is kept. ONNX Runtime has an .onnx in a form of its own.")
+      .def_readonly("packed_bytes", &MemoryReport::packed_bytes,
+                    "Weights as they are packed for the processor, which all sessions share. 0 before the second "
+                    "session, and where each session packs for itself.")
+      .def_readonly("arenas_bytes", &MemoryReport::arenas_bytes,
+                    "What the engine took: its copies of weights, those that sessions packed for themselves, and the "
+                    "tensors between operators.\n\n"
+                    "Measured: what the process grew by while the model was opened, sessions were made, and each first "
+                    "ran on inputs of its largest size, less the other kinds. What other threads allocated meanwhile "
+                    "is in it.")
+      .def_readonly("outputs_bytes", &MemoryReport::outputs_bytes,
+                    "Memory of Edgeward's for inputs and outputs of numbers, with the arrays of results that the "
+                    "program keeps; as allocated, whether or not it was touched.")
+      .def_readonly("session_count", &MemoryReport::session_count, "Sessions that are open, idle ones included.")
+      .def_property_readonly("total_bytes", &MemoryReport::total_bytes, "The sum of the bytes.")
+      .def("__repr__", [](const MemoryReport& report) {
+        return "MemoryReport(file_bytes=" + std::to_string(report.file_bytes) +
+               ", packed_bytes=" + std::to_string(report.packed_bytes) +
+               ", arenas_bytes=" + std::to_string(report.arenas_bytes) +
+               ", outputs_bytes=" + std::to_string(report.outputs_bytes) +
+               ", session_count=" + std::to_string(report.session_count) + ")";
+      });
+  add_value_methods(memory_class, {"file_bytes", "packed_bytes", "arenas_bytes", "outputs_bytes", "session_count"},
+                    [](const py::tuple& state) {
+                      return MemoryReport{state[0].cast<uint64_t>(), state[1].cast<uint64_t>(),
+                                          state[2].cast<uint64_t>(), state[3].cast<uint64_t>(),
+                                          state[4].cast<uint64_t>()};
+                    });
 }
 
 }  // namespace edgeward

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <new>
 #include <utility>
 
@@ -31,6 +32,24 @@ class ForkMark {
 template <class Owner>
 void leave_alone(Owner& owner) noexcept {
   static_cast<void>(new (std::nothrow) Owner(std::move(owner)));
+}
+
+// The T of this process, made when it is first asked for and never destroyed. A forked child has another: a thread that
+// the child lacks may have held the parent's locks. Any thread.
+template <class T>
+T& of_this_process() {
+  struct Marked {
+    ForkMark fork_mark;
+    T value;
+  };
+  static std::atomic<Marked*> current{nullptr};
+  // acquire; pairs with the release below.
+  Marked* marked = current.load(std::memory_order_acquire);
+  while (marked == nullptr || marked->fork_mark.is_foreign()) {
+    auto fresh = std::make_unique<Marked>();
+    if (current.compare_exchange_strong(marked, fresh.get(), std::memory_order_acq_rel)) return fresh.release()->value;
+  }
+  return marked->value;
 }
 
 }  // namespace edgeward

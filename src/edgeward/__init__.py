@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeward._core import (
     EngineReport,
+    MemoryReport,
     Model,
     PrivateKey,
     PublicKey,
@@ -48,6 +49,7 @@ from edgeward.errors import (
     MalformedPackage,
     MalformedRoot,
     OutOfMemory,
+    OverBudget,
     PassedOver,
     RollbackRefused,
     SignerFailed,
@@ -92,8 +94,10 @@ __all__ = [
     "MalformedModel",
     "MalformedPackage",
     "MalformedRoot",
+    "MemoryReport",
     "Model",
     "OutOfMemory",
+    "OverBudget",
     "Package",
     "PassedOver",
     "PrivateKey",

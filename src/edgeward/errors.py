@@ -67,6 +67,12 @@ class OutOfMemory(EdgewardError):
     exit_status = 5
 
 
+class OverBudget(EdgewardError):
+    """Raised when a model needs more memory than the budget leaves, before the system refuses."""
+
+    exit_status = 5
+
+
 class Closed(EdgewardError):
     """Raised when a model or session is used after close()."""
 

@@ -5,7 +5,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edgeward import _core
-from edgeward.engines.choice import HEAD_BYTES, opened, require_arguments
+from edgeward.engines.choice import HEAD_BYTES, Wish, opened, require_arguments
+from edgeward.engines.memory_budget import budget_bytes
 from edgeward.engines.sharing import sharing
 from edgeward.errors import BadInput
 from edgeward.packages.package import Package
@@ -28,6 +29,7 @@ def load(
     key: "PathLike | _core.PrivateKey | None" = None,
     engine: str | None = None,
     threads: int | None = None,
+    memory: int | str | None = None,
     capture: "Capture | None" = None,
     commit: bool = True,
 ) -> _core.Model:
@@ -35,9 +37,9 @@ def load(
 
     `trust` is a trust directory; None takes $EDGEWARD_TRUST or /var/lib/edgeward/trust. `key` is
     this device's private key or its file, for encrypted packages; None looks in the service's
-    credentials and in the trust directory. `engine` and `threads` as in load_unsigned. What the
-    model runs is captured by `capture`, with the package's labels, the names of its columns, and
-    the statistics' bins from the package's reference.
+    credentials and in the trust directory. `engine`, `threads` and `memory` as in load_unsigned.
+    What the model runs is captured by `capture`, with the package's labels, the names of its
+    columns, and the statistics' bins from the package's reference.
     Nothing is written but the trust directory, which remembers the package's minimum version, and
     what `capture` writes. With `commit` False it is not remembered, so that an earlier release can
     come back, until `Package.open(path).commit()`. Any thread.
@@ -47,9 +49,11 @@ def load(
     that may not run here, ExpiredRoot, MalformedRoot and UntrustedRoot for the trust root,
     MalformedKey for a key, and as load_unsigned.
     """
-    require_arguments(engine, threads)
+    require_arguments(Wish(engine, threads, memory))
     package = Package.open(path, trust=trust, key=key)
-    return package.load(engine=engine, threads=threads, capture=capture, commit=commit)
+    return package.load(
+        engine=engine, threads=threads, memory=memory, capture=capture, commit=commit
+    )
 
 
 def load_unsigned(
@@ -57,6 +61,7 @@ def load_unsigned(
     *,
     engine: str | None = None,
     threads: int | None = None,
+    memory: int | str | None = None,
     capture: "Capture | None" = None,
     shared: "bool | PathLike" = False,
 ) -> _core.Model:
@@ -68,8 +73,11 @@ def load_unsigned(
     `engine` is "litert", "litert-interpreter" or "tflite" for a .tflite, else "onnx"; None takes
     the first of them that is installed and runs the model. `threads` is how many one run may use;
     None takes one for a model below 1 MiB, else the processors that this process may use, at most
-    four. What the model runs is captured by `capture`. The bytes are read once,
-    checked before the engine sees them, and not needed afterwards. Any thread.
+    four. `memory` is the most that all models of this process may hold together, this one and its
+    sessions included: bytes, or a text such as "256M", or "60%" of what the board and the cgroup
+    offer; None takes $EDGEWARD_MEMORY, else anything. What the model runs is captured by
+    `capture`. The bytes are read once, checked before the engine sees them, and not needed
+    afterwards. Any thread.
 
     With `shared`, the processes of this user map one copy of the model and its packed weights,
     which later starts find too: True keeps it in memory, in a directory of this user's own, or
@@ -78,10 +86,25 @@ def load_unsigned(
     in the clear, so only a file by its path is shared, never bytes.
 
     Raises OSError when the file cannot be read, MalformedModel and UnsupportedModel for what is in
-    it, EngineMissing, EngineMismatch and EngineFailed for the engine, BadInput for an argument.
+    it, EngineMissing, EngineMismatch and EngineFailed for the engine, BadInput for an argument,
+    OverBudget for a model that exceeds `memory`.
     """
-    require_arguments(engine, threads)
-    weights = sharing(shared)
+    model = _opened_unsigned(source, Wish(engine, threads, memory, sharing=sharing(shared)))
+    if capture is not None:
+        name = (
+            os.path.basename(os.fsdecode(source)) if isinstance(source, (str, os.PathLike)) else ""
+        )
+        capture.attach(model, name=name)
+    return model
+
+
+def load_reported(source: "PathLike", *, engine: str | None = None) -> _core.Model:
+    """As load_unsigned, for a caller that wants the engine's report: it costs no compilation."""
+    return _opened_unsigned(source, Wish(engine, reports_first=True))
+
+
+def _opened_unsigned(source: "PathLike | Buffer", wish: Wish) -> _core.Model:
+    require_arguments(wish)
     if isinstance(source, (str, os.PathLike)):
         source = os.fsdecode(source)
         head, size_bytes = _head_of(source)
@@ -91,7 +114,7 @@ def load_unsigned(
             from edgeward.engines.foreign_file import PACKAGE
 
             raise BadInput(f'model file "{source}": expected a bare model, got {PACKAGE}')
-    elif weights is not None:
+    elif wish.sharing is not None:
         raise BadInput("shared: expected the path of a model to share, got bytes")
     else:
         try:
@@ -100,12 +123,8 @@ def load_unsigned(
             kind = type(source).__name__
             raise BadInput(f"model: expected a path or contiguous bytes, got {kind}") from None
         head, size_bytes = bytes(content[:HEAD_BYTES]), len(content)
-    open_model = partial(_core.open_model, source, sharing=weights)
-    model = opened(open_model, head, size_bytes, engine, threads)
-    if capture is not None:
-        name = os.path.basename(source) if isinstance(source, str) else ""
-        capture.attach(model, name=name)
-    return model
+    _core.require_memory(budget_bytes(wish.memory), size_bytes)  # before the file is read
+    return opened(partial(_core.open_model, source), head, size_bytes, wish)
 
 
 def _head_of(path: str) -> tuple[bytes, int]:

@@ -99,7 +99,8 @@ def opener(answers):
     """An open_model that raises what `answers` has for an engine, else returns its name."""
     asked = []
 
-    def open_model(name, library, version, threads, shows_log):
+    def open_model(opening):
+        name = opening.engine
         asked.append(name)
         if name in answers:
             raise answers[name]
@@ -128,7 +129,7 @@ UNSUPPORTED, FAILED = UnsupportedModel("not by this one"), EngineFailed("status 
 def test_the_next_engine_is_asked_when_one_cannot_run_the_model(wheels, answers, chosen, asked):
     wheels("litert", "litert-interpreter", "onnx", "tflite")
     open_model, calls = opener(answers)
-    assert choice.opened(open_model, TFLITE, 100, None, None) == chosen
+    assert choice.opened(open_model, TFLITE, 100, choice.Wish()) == chosen
     assert calls == asked
 
 
@@ -138,7 +139,7 @@ def test_when_no_engine_can_run_the_model_the_first_says_why(wheels):
         {"litert": UNSUPPORTED, "litert-interpreter": FAILED, "tflite": FAILED}
     )
     with pytest.raises(UnsupportedModel, match="not by this one"):
-        choice.opened(open_model, TFLITE, 100, None, None)
+        choice.opened(open_model, TFLITE, 100, choice.Wish())
     assert calls == ["litert", "tflite"]
 
 
@@ -146,7 +147,7 @@ def test_an_engine_that_is_asked_for_stands_alone(wheels):
     wheels("litert", "tflite")
     open_model, calls = opener({"litert": UNSUPPORTED})
     with pytest.raises(UnsupportedModel):
-        choice.opened(open_model, TFLITE, 100, "litert", None)
+        choice.opened(open_model, TFLITE, 100, choice.Wish("litert"))
     assert calls == ["litert"]
 
 
@@ -155,5 +156,5 @@ def test_what_no_other_engine_mends_ends_the_search(wheels, error):
     wheels("litert", "tflite")
     open_model, calls = opener({"litert": error})
     with pytest.raises(type(error)):
-        choice.opened(open_model, TFLITE, 100, None, None)
+        choice.opened(open_model, TFLITE, 100, choice.Wish())
     assert calls == ["litert"]

@@ -184,13 +184,15 @@ def test_loading_a_model_on_a_broken_engine_is_a_mismatch(
 def test_the_core_refuses_a_broken_engine_by_itself(fake, name, reason):
     models = {"litert": tflite_models, "onnx": onnx_models}
     version = installed.KINDS[name].lowest
+    opening = _core.make_opening(name, str(fakes.libraries()[fake]), version, 1)
     with pytest.raises(EngineMismatch, match=reason):
-        _core.open_model(models[name].add(), name, str(fakes.libraries()[fake]), version, 1)
+        _core.open_model(models[name].add(), opening)
 
 
 def test_the_core_says_what_the_loader_said_of_a_library_it_cannot_open(tmp_path):
+    opening = _core.make_opening("litert", str(tmp_path / "no_such.so"), "2.3.0", 1)
     with pytest.raises(EngineMissing, match="cannot open shared object file"):
-        _core.open_model(tflite_models.add(), "litert", str(tmp_path / "no_such.so"), "2.3.0", 1)
+        _core.open_model(tflite_models.add(), opening)
 
 
 def test_a_good_verdict_is_remembered(here, probed, cache):

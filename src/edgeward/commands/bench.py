@@ -185,6 +185,7 @@ class LoadReport(NamedTuple):
     before_bytes: int
     loaded_bytes: int
     run_bytes: int
+    model: Mapping[str, int]  # what the model held after the first run, by kind
 
 
 class WayReport(NamedTuple):
@@ -251,13 +252,20 @@ def load_report(
         start_s = time.perf_counter()
         first_run(model, inputs)
         run_s, run_bytes = time.perf_counter() - start_s, resident_bytes()
+        held = inspection.memory_report(model)
     again_s = []
     for _ in range(LOADS_AGAIN):
         start_s = time.perf_counter()
         make_opener()(threads).close()
         again_s.append(time.perf_counter() - start_s)
     load = LoadReport(
-        first_s * 1e3, median_of(again_s) * 1e3, run_s * 1e3, before_bytes, loaded_bytes, run_bytes
+        first_ms=first_s * 1e3,
+        again_ms=median_of(again_s) * 1e3,
+        first_run_ms=run_s * 1e3,
+        before_bytes=before_bytes,
+        loaded_bytes=loaded_bytes,
+        run_bytes=run_bytes,
+        model=held,
     )
     return load, inputs
 
@@ -445,6 +453,7 @@ def table(full: Report) -> str:
                 ["memory after first run", inspection.size(load.run_bytes)],
             ]
         ),
+        f"of which the model: {inspection.memory_text(load.model)}",
     ]
     for part in full.runs:
         lines += ["", *_threads_lines(part)]

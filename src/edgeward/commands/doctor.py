@@ -17,9 +17,10 @@ from edgeward import __version__
 from edgeward._core import libcrypto_version
 from edgeward.commands import surroundings
 from edgeward.commands.options import TRUST_DIRECTORY
-from edgeward.engines import installed, probe, processors
+from edgeward.engines import installed, memory_budget, probe, processors
 from edgeward.errors import EngineMismatch, EngineMissing
 from edgeward.outcome import Outcome
+from edgeward.reports.inspection import size
 from edgeward.terminal.quoting import quoted
 
 # Instruction sets that the engines' kernels choose between, as the kernel names them.
@@ -73,6 +74,9 @@ class Report(TypedDict):
     cpu_flags: list[str]
     cpu_count: int
     usable_cpu_count: int
+    memory_bytes: int  # of the machine
+    memory_limit_bytes: int | None  # of the cgroup
+    memory_budget_bytes: int | None  # of EDGEWARD_MEMORY
     numpy: str
     libcrypto: str
     engines: list[EngineFinding]
@@ -101,6 +105,9 @@ def report(trust: str | None = None, captures: str | None = None) -> Report:
         "cpu_flags": [flag for flag in KERNEL_FLAGS if flag in flags],
         "cpu_count": os.cpu_count() or 1,
         "usable_cpu_count": processors.usable_cpus(),
+        "memory_bytes": memory_budget.board_bytes(),
+        "memory_limit_bytes": memory_budget.limit_bytes(),
+        "memory_budget_bytes": memory_budget.budget_bytes(None) or None,
         "numpy": numpy.__version__,
         "libcrypto": libcrypto_version(),
         "engines": findings,
@@ -198,6 +205,7 @@ def text(report: Report) -> str:
             f"System    {report['platform']}, {report['libc']}",
             f"CPU       {report['cpu']}, {cpu_counts}",
             f"          {' '.join(report['cpu_flags']) or 'none of the instruction sets we know'}",
+            f"Memory    {memory_text(report)}",
         ],
         *[engine_lines(engine) for engine in report["engines"]],
         [surroundings_line(finding) for finding in report["surroundings"]],
@@ -209,6 +217,18 @@ def text(report: Report) -> str:
 def surroundings_line(finding: surroundings.Finding) -> str:
     remedy = "" if finding["is_fine"] else f" -> {finding['advice']}"
     return f"{finding['name']:<9} {quoted(finding['verdict'])}{quoted(remedy)}"
+
+
+def memory_text(report: Report) -> str:
+    """What the machine has, its cgroup allows, and models may hold."""
+    limit, budget = report["memory_limit_bytes"], report["memory_budget_bytes"]
+    limited = "no limit by a cgroup" if limit is None else f"{size(limit)} allowed by a cgroup"
+    held = (
+        f"no {memory_budget.VARIABLE}"
+        if budget is None
+        else f"models may hold {size(budget)} ({memory_budget.VARIABLE})"
+    )
+    return f"{size(report['memory_bytes'])}, {limited}, {held}"
 
 
 def engine_lines(engine: EngineFinding) -> list[str]:

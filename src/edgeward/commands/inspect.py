@@ -1,11 +1,14 @@
 """`edgeward inspect`: what a model takes and gives and who runs it, or what a package holds."""
 
 import argparse
+from contextlib import suppress
+from typing import Any
 
-from edgeward import Package, load_unsigned
-from edgeward.commands.named_model import opener, require_bare
+from edgeward import Model, Package
+from edgeward.commands.named_model import require_bare
 from edgeward.commands.options import add_engine, add_trust
-from edgeward.errors import BadInput
+from edgeward.errors import BadInput, EngineFailed
+from edgeward.model import load_reported
 from edgeward.outcome import Outcome
 from edgeward.packages.package import is_package
 from edgeward.reports import inspection, package_report
@@ -17,32 +20,47 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_engine(parser, "the one for this kind of file")
     parser.add_argument(
         "--run",
-        dest="opens",
+        dest="runs",
         action="store_true",
-        help="open a package as this device does, to see what runs it",
+        help="run it once, on zeros, and show what it holds in memory; a package is opened as this "
+        "device does",
     )
     add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> Outcome:
     if is_package(args.model):
-        report = package_report.report(Package.unverified(args.model))
-        if args.opens:
-            with opener(args, commit=False)(None) as model:
-                model.trim()
-                report |= {
-                    "engine": inspection.engine_report(model),
-                    "is_stateful": model.is_stateful,
-                    "signatures": signatures_report(model),
-                }
-            ran = "\n".join(inspection.engine_lines(report))
-            return Outcome(report, f"{package_report.text(report)}\n\n{ran}")
+        return _of_package(args)
+    require_bare(args)
+    with load_reported(args.model, engine=args.engine) as model:
+        report = inspection.report(args.model, model)
+        if args.runs:
+            report["memory"] = _memory_after_run(model)
+    return Outcome(report, inspection.text(report))
+
+
+def _of_package(args: argparse.Namespace) -> Outcome:
+    report = package_report.report(Package.unverified(args.model))
+    if not args.runs:
         if args.trust is not None or args.key is not None:
             raise BadInput(f"{args.model}: expected --run with --trust or --key, got none")
         hint = "no signature was checked: edgeward verify tells whether this may run here"
         return Outcome(report, f"{package_report.text(report)}\n\n{hint}")
-    require_bare(args)
-    with load_unsigned(args.model, engine=args.engine) as model:
-        model.trim()  # what tells who runs the nodes is compiled anew
-        report = inspection.report(args.model, model)
-    return Outcome(report, inspection.text(report))
+    package = Package.open(args.model, trust=args.trust, key=args.key)
+    with package.load_reported(engine=args.engine) as model:
+        report |= {
+            "engine": inspection.engine_report(model),
+            "is_stateful": model.is_stateful,
+            "signatures": signatures_report(model),
+            "memory": _memory_after_run(model),
+        }
+    ran = "\n".join(inspection.engine_lines(report))
+    return Outcome(report, f"{package_report.text(report)}\n\n{ran}")
+
+
+def _memory_after_run(model: Model) -> dict[str, Any]:
+    """After a run on zeros, with 1 for each open dimension; before it, where that cannot run."""
+    with model.session() as session:
+        with suppress(BadInput, EngineFailed):
+            session.run()
+        return inspection.memory_report(model)

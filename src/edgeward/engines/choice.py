@@ -3,9 +3,11 @@
 import operator
 import os
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from edgeward import _core
 from edgeward.engines.installed import KINDS, Installed, installed, kind_of
+from edgeward.engines.memory_budget import budget_bytes
 from edgeward.engines.probe import ensure_usable
 from edgeward.engines.processors import usable_cpus
 from edgeward.errors import (
@@ -56,40 +58,58 @@ def candidates(model_format: str, requested: str | None) -> Iterator[Installed]:
         raise missing or BadInput(f"model format: expected tflite, onnx or ort, got {model_format}")
 
 
-def require_arguments(engine: object, threads: object) -> None:
-    """Raises BadInput for what no loader takes as its `engine` or `threads`."""
-    if not isinstance(engine, str | None):
-        raise BadInput(f"engine: expected {', '.join(KINDS)}, got {engine!r}")
-    if threads is not None:
-        _thread_count(threads)
+class Wish(NamedTuple):
+    """How a caller wants a model opened; None leaves it to Edgeward, and to the environment."""
+
+    engine: str | None = None
+    threads: int | None = None
+    memory: int | str | None = None
+    reports_first: bool = False  # who runs the model is asked before there is a session
+    sharing: _core.Sharing | None = None
+
+
+def require_arguments(wish: Wish) -> None:
+    """Raises BadInput for what no loader takes as its `engine`, `threads` or `memory`."""
+    if not isinstance(wish.engine, str | None):
+        raise BadInput(f"engine: expected {', '.join(KINDS)}, got {wish.engine!r}")
+    if wish.threads is not None:
+        _thread_count(wish.threads)
+    budget_bytes(wish.memory)
 
 
 def opened(
-    open_model: Callable[[str, str, str, int, bool], _core.Model],
-    head: bytes,
-    size_bytes: int,
-    requested: str | None,
-    threads: int | None,
+    open_model: Callable[[_core.Opening], _core.Model], head: bytes, size_bytes: int, wish: Wish
 ) -> _core.Model:
-    """The model that `open_model(name, library, version, threads, shows_log)` returns for the first
-    engine that can run it.
+    """The model that `open_model` returns for the first engine that can run it.
 
     The file has `size_bytes` and begins with `head`. An engine is probed before it is asked. When
     none can run the model, the first package says why: by the last of its engines, because what the
     others leave to that one is no reason. Raises BadInput, MalformedModel, EngineMissing,
     EngineMismatch, and what `open_model` raises.
     """
+    budget = budget_bytes(wish.memory)
     failure: UnsupportedModel | EngineFailed | None = None
     package = ""  # whose engine has failed first
-    for engine in candidates(format_of(head), requested):
+    for engine in candidates(format_of(head), wish.engine):
         try:
             ensure_usable(engine)
             count = (
-                _thread_count(threads)
-                if threads is not None
+                _thread_count(wish.threads)
+                if wish.threads is not None
                 else default_threads(usable_cpus(), size_bytes)
             )
-            return open_model(engine.name, str(engine.library), engine.version, count, shows_log())
+            return open_model(
+                _core.make_opening(
+                    engine.name,
+                    str(engine.library),
+                    engine.version,
+                    count,
+                    shows_log(),
+                    budget,
+                    wish.reports_first,
+                    wish.sharing,
+                )
+            )
         except (UnsupportedModel, EngineFailed) as error:
             package = package or engine.package
             if engine.package == package:

@@ -106,7 +106,8 @@ def answer_probe(name: str, version: str, library: str) -> None:
     os.write(answer, f"{_OPENING}\n".encode())
     model = str(files("edgeward") / "digits" / f"digits.{KINDS[name].formats[0]}")
     try:
-        _core.open_model(model, name, library, version, 1).session().run()
+        opening = _core.make_opening(name, library, version, 1)
+        _core.open_model(model, opening).session().run()
     except EdgewardError as error:
         os.write(answer, f"{error}\n".encode())
         raise

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgeward import _core
 from edgeward.durable import replace_file
-from edgeward.engines.choice import HEAD_BYTES, IDENTIFIER_BYTES, opened, require_arguments
+from edgeward.engines.choice import HEAD_BYTES, IDENTIFIER_BYTES, Wish, opened, require_arguments
+from edgeward.engines.memory_budget import budget_bytes
 from edgeward.engines.processors import usable_cpus
 from edgeward.errors import BadInput, WrongKey
 from edgeward.packages import carried, key_wraps
@@ -322,20 +323,21 @@ class Package:
         *,
         engine: str | None = None,
         threads: int | None = None,
+        memory: int | str | None = None,
         capture: "Capture | None" = None,
         commit: bool = True,
     ) -> _core.Model:
         """The model, able to run; this device then remembers the package's floor.
 
-        `engine` and `threads` as in load_unsigned. What the model runs is captured by `capture`,
-        with the package's labels, the names of its columns, and the statistics' bins from its
-        reference. With `commit` False nothing is remembered, and an earlier release can come back,
-        until `commit()` is called. What may have changed since it was opened is asked again: who
-        may sign, the floors, the time. Raises as `open` does, MalformedPackage for bytes that are
-        not the signed ones, WrongKey when this device has no key to them, BadInput for a `capture`
-        that does not fit the model, and as load_unsigned.
+        `engine`, `threads` and `memory` as in load_unsigned. What the model runs is captured by
+        `capture`, with the package's labels, the names of its columns, and the statistics' bins
+        from its reference. With `commit` False nothing is remembered, and an earlier release can
+        come back, until `commit()` is called. What may have changed since it was opened is asked
+        again: who may sign, the floors, the time. Raises as `open` does, MalformedPackage for
+        bytes that are not the signed ones, WrongKey when this device has no key to them, BadInput
+        for a `capture` that does not fit the model, and as load_unsigned.
         """
-        model = self._model(engine, threads)
+        model = self._model(Wish(engine, threads, memory))
         assert self._trust is not None
         if commit:
             self._trust.accept(self.core)
@@ -382,15 +384,24 @@ class Package:
             self.core.check_members(self._content_key())
         self._has_right_digests = True
 
-    def _model(self, engine: str | None, threads: int | None) -> _core.Model:
+    def load_reported(self, *, engine: str | None = None) -> _core.Model:
+        """As load, for a caller that wants the engine's report: it costs no compilation then.
+
+        Nothing is remembered of the package.
+        """
+        return self._model(Wish(engine, reports_first=True))
+
+    def _model(self, wish: Wish) -> _core.Model:
         trust = self._require_allowed()
-        require_arguments(engine, threads)
+        require_arguments(wish)
+        if "_payload" not in self.__dict__:
+            _core.require_memory(budget_bytes(wish.memory), self.core.payload_bytes)
         payload, entry = self._payload, self.entry
         self._require_digests(trust)
         # What is copied into Python's memory stays there: no more than says nothing of the weights.
         head = payload.read(entry.name)[:IDENTIFIER_BYTES].tobytes()
         open_model = partial(payload.open_model, kept=carried.KEPT)
-        return opened(open_model, head, entry.size_bytes, engine, threads)
+        return opened(open_model, head, entry.size_bytes, wish)
 
     def verify(self) -> None:
         """Hold every byte against what was signed: stored ones, and with the key each member's too.
@@ -414,7 +425,7 @@ class Package:
             raise BadInput(
                 f"{self._where}: expected golden cases in it, got none: seal it with some"
             )
-        with self._model(engine, threads) as model:
+        with self._model(Wish(engine, threads)) as model:
             return golden.replay(model)
 
     # --- Changing -------------------------------------------------------------------------------

@@ -187,12 +187,10 @@ def _opened(members: Sequence[Member], engine: str | None) -> _core.Model:
     entry = members[0].content
     external = {member.name: member.content for member in members if member.type == "onnx-external"}
 
-    def open_model(
-        name: str, library: str, version: str, threads: int, shows_log: bool
-    ) -> _core.Model:
-        return _core.open_model(entry, name, library, version, threads, shows_log, external)
+    def open_model(opening: _core.Opening) -> _core.Model:
+        return _core.open_model(entry, opening, external)
 
-    return choice.opened(open_model, _head(entry), _size_bytes(entry), engine, None)
+    return choice.opened(open_model, _head(entry), _size_bytes(entry), choice.Wish(engine))
 
 
 def _described(members: Sequence[Member], engine: str | None) -> _core.Model:
@@ -202,7 +200,7 @@ def _described(members: Sequence[Member], engine: str | None) -> _core.Model:
         return _opened(members, engine)
     try:
         return choice.opened(
-            partial(_core.open_outline, entry), _head(entry), entry.size_bytes, engine, None
+            partial(_core.open_outline, entry), _head(entry), entry.size_bytes, choice.Wish(engine)
         )
     except EdgewardError:
         return _opened(members, engine)  # to be refused as a device would, if it is

@@ -59,6 +59,28 @@ def engine_report(model: Model) -> dict[str, Any]:
     }
 
 
+def memory_report(model: Model) -> dict[str, int]:
+    """What the model holds in memory now."""
+    memory = model.memory
+    return {
+        "file_bytes": memory.file_bytes,
+        "packed_bytes": memory.packed_bytes,
+        "arenas_bytes": memory.arenas_bytes,
+        "outputs_bytes": memory.outputs_bytes,
+        "total_bytes": memory.total_bytes,
+        "session_count": memory.session_count,
+    }
+
+
+def memory_text(memory: Mapping[str, int]) -> str:
+    kinds = ("file", "packed", "arenas", "outputs")
+    parts = ", ".join(f"{kind} {size(memory[f'{kind}_bytes'])}" for kind in kinds)
+    sessions = (
+        "1 session" if memory["session_count"] == 1 else f"{memory['session_count']} sessions"
+    )
+    return f"{size(memory['total_bytes'])} with {sessions}: {parts}"
+
+
 def text(report: Mapping[str, Any]) -> str:
     """The report for people."""
     title = FORMAT_TITLES[report["format"]]
@@ -87,6 +109,8 @@ def text(report: Mapping[str, Any]) -> str:
 def engine_lines(report: Mapping[str, Any]) -> list[str]:
     """Who runs the model, and whether it keeps state."""
     parts = [f"engine  {engine_text(report['engine'])}", f"nodes   {nodes_text(report['engine'])}"]
+    if "memory" in report:
+        parts.append(f"memory  {memory_text(report['memory'])}")
     if report["is_stateful"]:
         parts.append(
             "state   kept from run to run of a session, until reset(); predict starts anew"

@@ -23,7 +23,7 @@ struct PoolOfOne {
     session = std::make_shared<FakeSession>(plan, books);
     const Shape shape{2, 3};
     session->resize({&shape, 1});
-    pool = std::make_shared<OutputPool>(*session, 0, DType::uint8, shape);
+    pool = std::make_shared<OutputPool>(*session, 0, DType::uint8, shape, Account::make());
   }
 
   void end_session() {
@@ -160,7 +160,7 @@ TEST_CASE("a binding the engine refuses leaves the pool as it was") {
 TEST_CASE("an output of unknown size has no pool") {
   PoolOfOne bench;
   check_refusal(Code::engine_failed, {"output 3", "[-1, 2]"}, [&] {
-    OutputPool(*bench.session, 3, DType::uint8, Shape{-1, 2});
+    OutputPool(*bench.session, 3, DType::uint8, Shape{-1, 2}, Account::make());
   });
   bench.end_session();
 }

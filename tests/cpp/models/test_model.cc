@@ -16,16 +16,16 @@
 namespace edgeward {
 namespace {
 
-const EngineLibrary kLitert{"litert", FAKE_LITERT_PATH, "2.3.0"};
+const Opening kLitert{{"litert", FAKE_LITERT_PATH, "2.3.0"}};
 
-std::unique_ptr<Model> open() { return std::make_unique<Model>(kLitert, tflite_file(), 1); }
+std::unique_ptr<Model> open() { return std::make_unique<Model>(kLitert, tflite_file()); }
 
 // Of a file that is large enough for packed weights to be shared.
 std::unique_ptr<Model> open_large() {
   const Block small = tflite_file();
   Block file = Block::zeroed(size_t{1} << 20);
   std::memcpy(file.data(), small.data(), small.size_bytes());
-  return std::make_unique<Model>(kLitert, std::move(file), 1);
+  return std::make_unique<Model>(kLitert, std::move(file));
 }
 
 StridedView rows_of(const Block& block, int64_t rows) { return {block.data(), 4, {rows, 4}, {16, 4}}; }
@@ -84,7 +84,7 @@ TEST_CASE("a file of another format, or an unknown engine, is refused by name") 
   for (const Row& row : rows) {
     CAPTURE(row.engine);
     check_refusal(row.code, {row.words}, [&] {
-      Model({row.engine, FAKE_LITERT_PATH, "2.3.0"}, row.is_tflite ? tflite_file() : Block::zeroed(16), 1);
+      Model({{row.engine, FAKE_LITERT_PATH, "2.3.0"}}, row.is_tflite ? tflite_file() : Block::zeroed(16));
     });
   }
 }
@@ -341,6 +341,21 @@ TEST_CASE("an engine that fails now and then fails those predictions alone") {
     }
   }
   CHECK(failures >= 7);
+}
+
+TEST_CASE("a model beyond the budget is refused, and leaves nothing") {
+  const LitertLibrary library;
+  const uint64_t others_bytes = Account::all_bytes();
+  const uint64_t file_bytes = tflite_file().size_bytes();
+  Opening opening = kLitert;
+  opening.budget.most_bytes = others_bytes + file_bytes / 2;
+  check_refusal(Code::over_budget, {"memory: expected at most "}, [&] { Model(opening, tflite_file()); });
+  CHECK(library->live_objects == 0);
+  CHECK(Account::all_bytes() == others_bytes);
+  opening.budget.most_bytes = others_bytes + (uint64_t{1} << 30);
+  const Model model(opening, tflite_file());
+  CHECK(model.memory().file_bytes == file_bytes);
+  CHECK(model.memory().session_count == 1);
 }
 
 TEST_CASE("a child process is refused, and ends nothing of its parent's") {

@@ -24,7 +24,9 @@ constexpr size_t kTensorBytes = 6;  // of the fake model's uint8 [2, 3]
 struct Bench {
   explicit Bench(FakeModel model = {}) : plan(std::make_shared<FakeModel>(std::move(model))) { open(); }
 
-  void open() { session = std::make_unique<Session>(std::make_shared<const FakeEngine>(plan, books), 0); }
+  void open() {
+    session = std::make_unique<Session>(std::make_shared<const FakeEngine>(plan, books), 0, Account::make());
+  }
   Session* operator->() const { return session.get(); }
 
   Books books;
@@ -186,7 +188,7 @@ TEST_CASE("dynamic dimensions start at one, and packed ones are refused") {
   packed.inputs[0].dtype = DType::int4;
   Books books;
   check_refusal(Code::unsupported_model, {"input \"x\"", "packed int4", "[-1, 3]"}, [&] {
-    Session(std::make_shared<const FakeEngine>(std::make_shared<const FakeModel>(packed), books), 0);
+    Session(std::make_shared<const FakeEngine>(std::make_shared<const FakeModel>(packed), books), 0, Account::make());
   });
 }
 
@@ -472,7 +474,7 @@ TEST_CASE("an input that the model wants empty is refused where the engine takes
   model.inputs[0].shape = {2, 0};
   Books books;
   check_refusal(Code::unsupported_model, {"input \"x\"", "at least 1", "[2, 0]"}, [&] {
-    Session(std::make_shared<const FakeEngine>(std::make_shared<const FakeModel>(model), books), 0);
+    Session(std::make_shared<const FakeEngine>(std::make_shared<const FakeModel>(model), books), 0, Account::make());
   });
 }
 
@@ -682,7 +684,7 @@ TEST_CASE("an engine that cannot plan known shapes makes no session") {
   Books books;
   const auto plan = std::make_shared<FakeModel>(model);
   check_refusal(Code::engine_failed, {"fake: no"},
-                [&] { Session(std::make_shared<const FakeEngine>(plan, books), 0); });
+                [&] { Session(std::make_shared<const FakeEngine>(plan, books), 0, Account::make()); });
 }
 
 TEST_CASE("a session that can go neither on nor back is closed") {
@@ -715,7 +717,7 @@ TEST_CASE("a session that cannot be made leaves nothing behind") {
   }
   Books books;
   check_refusal(Code::engine_failed, {"fake: no"}, [&] {
-    Session(std::make_shared<const FakeEngine>(std::make_shared<const FakeModel>(model), books), 0);
+    Session(std::make_shared<const FakeEngine>(std::make_shared<const FakeModel>(model), books), 0, Account::make());
   });
 }
 

@@ -102,6 +102,8 @@ struct FakeModel {
   bool is_declared_wrong = false;   // the first run finds out that all outputs depend on values
   bool is_stateful = false;         // a run then adds what was run before it since the last reset, too
   size_t written_bytes = SIZE_MAX;  // of each output, at most; the rest stays as it was
+  EngineMemory memory{};            // what its engine says it has
+  bool keeps_arenas = false;
 
   std::function<void()> on_session = [] {};
   std::function<void(std::span<const Shape>)> on_resize = [](std::span<const Shape>) {};
@@ -279,6 +281,8 @@ class FakeEngine final : public Engine {
   bool leaves_unwritten() const override { return model_->written_bytes != SIZE_MAX; }
   EngineReport report() const override { return {"fake", "1.0", "none"}; }
   bool shares_weights() const override { return false; }
+  EngineMemory memory() const override { return model_->memory; }
+  bool keeps_arenas() const override { return model_->keeps_arenas; }
   std::unique_ptr<EngineSession> make_session(size_t) const override {
     return std::make_unique<FakeSession>(model_, books_);
   }
