@@ -127,3 +127,12 @@ def test_a_wait_has_an_end(directory, number):
         with pytest.raises(ew.BadInput, match=re.escape(says)):
             capture.flush(number)
         assert capture.flush(-1.0) in (True, False)  # as 0 does
+
+
+@pytest.mark.parametrize("number", ["abc", None, b"1", [1]])
+def test_what_is_no_number_is_refused_by_name(tmp_path, number):
+    with (
+        ew.Capture(tmp_path) as capture,
+        pytest.raises(ew.BadInput, match="correlation_id: expected at least 0"),
+    ):
+        capture.capture_next(b"", number)

@@ -1,13 +1,15 @@
 """Limits: the numbers that options of Capture and rules may be."""
 
+from numbers import Real
+
 from edgeward import _core
 from edgeward.errors import BadInput
 
 
 def require_number(name: str, number: float, least: float, limit: float) -> None:
-    """Raises BadInput unless `number` is at least `least` and less than `limit`."""
-    if not least <= number < limit:
-        raise BadInput(f"{name}: expected at least {least} and less than {limit}, got {number}")
+    """Raises BadInput unless `number` is a number of at least `least` and less than `limit`."""
+    if not isinstance(number, Real) or not least <= number < limit:
+        raise BadInput(f"{name}: expected at least {least} and less than {limit}, got {number!r}")
 
 
 def require_ring_bytes(number: int) -> None:

@@ -33,8 +33,8 @@ def run(args: argparse.Namespace) -> Outcome:
     root_path = args.root or args.keys / keys.TRUST / keys.ROOT_FILE
     if not root_path.exists():
         raise BadInput(
-            f'trust root: expected a file "{root_path}", got none: make one with edgeward keygen, '
-            "or name one with --root"
+            f'trust root: expected a file "{root_path}", got none: make one with edgeward keygen '
+            "where you seal, or name one with --root"
         )
     envelope = root_document.read_envelope(root_path)
     try:
