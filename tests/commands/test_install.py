@@ -40,10 +40,12 @@ def test_a_program_takes_the_next_version_and_the_one_before(run, done, sealed_v
         model.predict(np.zeros(4, np.float32))
     status, out, _ = run("install --back demo" + INTO)
     assert status == 0
-    path, package_id, before = out.splitlines()
+    path, package_id, kept, command = out.splitlines()
     assert path == "models/demo.ewp: demo 1, every byte is as it was signed"
     assert package_id == f"id {first['package_id']}"
-    assert "before it: 2; edgeward install --back demo --into models" in before
+    assert kept == "kept: 2; this returns to it:"
+    assert run(command.removeprefix("edgeward "))[0] == 0
+    assert ew.Package.unverified("models/demo.ewp").package_id == second["package_id"]
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,22 @@ def test_a_dot_lies_above_the_line_where_its_window_passes_the_threshold():
     assert "threshold" in texts(plot)
 
 
+def test_a_metric_has_one_colour_in_every_plot_and_never_the_thresholds():
+    def colour_of(name, ratios):
+        plot = windows_plot("distances", ["1"], ratios)
+        index = next(i for i, shape in enumerate(plot.shapes) if getattr(shape, "text", "") == name)
+        return plot.shapes[index - 1].colour
+
+    alone = colour_of("chi-square", {"chi-square": [1.0]})
+    beside = {"KS": [1.0], "chi-square": [1.0], "class 3": [1.0]}
+    assert colour_of("chi-square", beside) == alone
+    assert len({alone, colour_of("KS", beside), colour_of("class 3", beside), ALARM}) == 4
+
+
+def test_the_top_of_the_axis_has_a_number():
+    assert "8.3" in texts(windows_plot("distances", ["1", "2"], {"KS": [8.3, 1.0]}))
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 90 * 24])
 def test_all_of_it_lies_within_the_plot(count):
     by_window = windows_plot(

@@ -1,6 +1,7 @@
 """`edgeward install`: the package that programs on this device load, replaced in one step."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from edgeward import BadInput, Package, Trust
@@ -57,8 +58,8 @@ def run(args: argparse.Namespace) -> Outcome:
     if package.is_encrypted and not has_key:
         lines.append("encrypted, and no device key here: whether it opens was not tried")
     if before is not None:
-        lines.append(
-            f"before it: {before.version}; edgeward install --back {package.name} --into "
-            f"{args.into} returns to it"
-        )
+        options = {"--into": args.into, "--trust": args.trust, "--key": args.key}
+        words = [f"{name} {shlex.quote(str(at))}" for name, at in options.items() if at is not None]
+        lines.append(f"kept: {before.version}; this returns to it:")
+        lines.append(f"edgeward install --back {package.name} {' '.join(words)}")
     return Outcome(report, "\n".join(lines))

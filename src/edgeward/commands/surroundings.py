@@ -86,7 +86,9 @@ def _memory() -> Finding:
 
 def _trust(trust: Trust | OSError | EdgewardError, oddities: list[str]) -> Finding:
     if isinstance(trust, FileNotFoundError):
-        advice = "for packages, edgeward device add makes one; --trust names another"
+        advice = (
+            "copy the one here that edgeward device add made where you seal, or name it by --trust"
+        )
         return _finding("trust", f"{trust.filename}: no such file", advice)
     if not isinstance(trust, Trust):
         words = f"{trust.filename}: {trust.strerror}" if isinstance(trust, OSError) else str(trust)
@@ -104,7 +106,7 @@ def _trust(trust: Trust | OSError | EdgewardError, oddities: list[str]) -> Findi
         advice = "edgeward root rotate where the root key is, then edgeward root accept here"
         return _finding("trust", verdict, advice)
     if not os.access(trust.directory, os.W_OK):
-        advice = "let this user write there, so that packages can run here for the first time"
+        advice = "let this user write there: a release that raises the floor is remembered there"
         return _finding("trust", f"{verdict}, not writable", advice)
     return _finding("trust", verdict)
 
@@ -117,7 +119,7 @@ def _key(directory: str) -> Finding:
     except EdgewardError as error:
         return _finding("key", str(error), "see docs/deploy.md: the file is its owner's alone")
     if key is None:
-        advice = "for encrypted packages, edgeward device add makes one"
+        advice = "for encrypted packages, copy the one here that edgeward device add made"
         return _finding("key", f"none: looked for {device_key.places(directory)}", advice)
     source = device_key.source(directory)
     mode = f", mode {os.stat(source).st_mode & 0o7777:04o}" if os.path.exists(source) else ""

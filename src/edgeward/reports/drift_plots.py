@@ -8,14 +8,15 @@ hide what its neighbours do.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from edgeward.terminal.plot import FAINT, INK, PALE, Box, Line, Plot, Shape, Text
 
 WIDTH, HEIGHT = 520.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 14.0, 52.0, 40.0
 REFERENCE, WINDOW, ALARM = "#b8c1cb", "#1f7a6d", "#c2452d"
-COLOURS = ("#1f7a6d", "#c77d1e", "#4a6fa5", "#8a5a9e", "#7a6a1f", "#1c2430")
+COLOURS = ("#1f7a6d", "#4a6fa5", "#8a5a9e", "#7a6a1f", "#1c2430", "#58a6cf")  # none near ALARM
+METRIC_COLOURS = dict(zip(("PSI", "JS", "KS", "Wasserstein", "chi-square"), COLOURS, strict=False))
 MOST_BARS = 40
 LABEL_COUNT = 6  # below an axis
 LEAST_RATIO = 0.1  # of a distance to its threshold that is told from none
@@ -74,11 +75,13 @@ def windows_plot(
         least = max(LEAST_RATIO, min(ratio, most))
         return 1 - math.log10(least / LEAST_RATIO) / decades
 
-    colours = dict(zip(ratios, COLOURS, strict=False))
+    colours = _colours(ratios)
     shapes: list[Shape] = [*_frame(title), *_legend([*colours.items(), ("threshold", ALARM)])]
     for power in range(-1, int(math.log10(most)) + 1):
         if power:
             shapes += _level(depth(10.0**power), f"{10.0**power:g}", PALE)
+    if most > 1.5 * 10 ** int(math.log10(most)):  # the top has no decade's line near it
+        shapes += _level(depth(most), f"{most:.2g}", PALE)
     step = (WIDTH - LEFT - RIGHT) / max(1, len(labels))
     middles = [LEFT + (index + 0.5) * step for index in range(len(labels))]
     limit = _y(depth(1))
@@ -94,6 +97,13 @@ def windows_plot(
         shapes += _curve(points, colours[name], min(DOT, max(2.0, step)))
     shapes += _labels(middles, labels)
     return Plot(WIDTH, HEIGHT, shapes)
+
+
+def _colours(names: Iterable[str]) -> dict[str, str]:
+    """A metric has the same colour in every plot; other lines have those that are left."""
+    own = {name: METRIC_COLOURS[name] for name in names if name in METRIC_COLOURS}
+    free = [colour for colour in COLOURS if colour not in own.values()]
+    return own | dict(zip((name for name in names if name not in own), free, strict=False))
 
 
 def _most_changed(expected: Sequence[float], window: Sequence[float]) -> list[int]:

@@ -21,7 +21,7 @@ INK, FAINT, PALE, PAPER = "#1c2430", "#6b7580", "#d5dae0", "#ffffff"
 FONT = "system-ui, sans-serif"
 SHARPNESS = 2  # pixels of a PNG file for each unit of a plot
 SAMPLES = 2  # along each side of a pixel, for smooth lines
-COLOURS = 64  # of a PNG file, of which most are shades between two
+COLOURS = 256  # of a PNG file, of which most are shades between two
 DASH = 5.0  # units of a broken line, and of the gap behind each
 
 
