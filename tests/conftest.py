@@ -12,6 +12,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import json
 import random
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -30,7 +31,12 @@ CHILD_LIMIT_S = 600
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Chooses hypothesis's seed here, so that the header can show it."""
+    """Chooses hypothesis's seed here, so that the header can show it.
+
+    A shell that starts the tests in the background has them ignore SIGINT, and so would programs
+    that tests start and interrupt.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = random.SystemRandom().randrange(1 << 32)
 
