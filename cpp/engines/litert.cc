@@ -619,7 +619,7 @@ Compiled compile_for_session(const Weights& weights, Profiling profiling) {
   if (profiling == Profiling::off && weights.has_compiled.exchange(true, std::memory_order_relaxed))
     weights.pack.pack_once([&] { return packed(weights); });
   std::shared_ptr<const WeightCache> cache = weights.pack.cache();
-  const Handle handle = compile(weights, profiling, cache.get());
+  Handle handle = compile(weights, profiling, cache.get());
   Compiled compiled(std::move(cache), Owned(handle, weights.api.destroy_compiled_model));
   compiled.arenas = Holding(weights.arenas_bytes);
   compiled.arenas.add(growth.bytes());

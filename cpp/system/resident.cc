@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cinttypes>
 #include <cstdio>
 
@@ -27,7 +28,7 @@ uint64_t resident_bytes(const void* data, size_t size_bytes) {
   unsigned char states[4096];
   for (uintptr_t first = begin / page * page; first < end;) {
     const size_t count = std::min<size_t>((end - first + page - 1) / page, sizeof states);
-    if (mincore(reinterpret_cast<void*>(first), count * page, states) != 0) return size_bytes;
+    if (mincore(std::bit_cast<void*>(first), count * page, states) != 0) return size_bytes;
     for (size_t i = 0; i < count; ++i, first += page) {
       if (states[i] % 2 == 0) continue;
       resident += std::min(end, first + page) - std::max(begin, first);
