@@ -15,8 +15,8 @@ struct ExternalData {
 };
 
 // The files of these names in the folder of the model file. Throws Error(malformed_model) for a name that leads out of
-// it, Error(unsupported_model) for a path below it, std::filesystem::filesystem_error when the system refuses, Error(bad_input) for what is
-// no regular file, Error(out_of_memory).
+// it, Error(unsupported_model) for a path below it, std::filesystem::filesystem_error when the system refuses,
+// Error(bad_input) for what is no regular file, Error(out_of_memory).
 std::vector<ExternalData> read_external_data(const std::string& model_path, const std::vector<std::string>& names);
 
 }  // namespace edgeward

@@ -48,8 +48,7 @@ inline PackageSource demo_source(const std::vector<std::byte>& model, std::optio
   return source;
 }
 
-inline Digest seal_demo(const std::string& path, const PackageSource& source,
-                        const std::vector<Signer>& signers,
+inline Digest seal_demo(const std::string& path, const PackageSource& source, const std::vector<Signer>& signers,
                         std::string_view key_words = "edgeward test cek") {
   const Secret content_key = secret_of(key_words);
   const Digest salt = source.aead ? sha256(bytes_of("edgeward test salt")) : Digest{};

@@ -23,8 +23,8 @@ struct FakeLitert {
   std::atomic<int> compilations{0};
   std::atomic<int> runs{0};
   std::atomic<int> registrations{0};  // of an input, in a run
-  std::atomic<int> packs{0};   // caches that it has written
-  std::atomic<int> mapped{0};  // compiled models that map a cache
+  std::atomic<int> packs{0};          // caches that it has written
+  std::atomic<int> mapped{0};         // compiled models that map a cache
   std::atomic<int> accelerators{0};
   std::atomic<int> threads{0};
   std::atomic<int64_t> looked_for_accelerators{-1};
