@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 
+from edgeward.engines.cgroup import directories
 from edgeward.engines.text import text_of
 from edgeward.errors import BadInput
 
@@ -61,20 +62,10 @@ def limit_bytes() -> int | None:
 def limit_files(groups: str) -> list[str]:
     """The files that hold the memory limits of a process whose /proc/self/cgroup reads `groups`.
 
-    For its own group and each above it: memory.max (cgroup v2), or memory.limit_in_bytes (v1). In a
-    container the path may be one of the host's; then the topmost files are those of its own group.
+    For its own group and each above it.
     """
-    files = []
-    for line in groups.splitlines():
-        controllers, _, group = line.partition(":")[2].partition(":")
-        parts = [part for part in group.split("/") if part]
-        for depth in range(len(parts), -1, -1):
-            inner = "/".join(["", *parts[:depth]])
-            if not controllers:
-                files.append(f"/sys/fs/cgroup{inner}/memory.max")
-            elif "memory" in controllers.split(","):
-                files.append(f"/sys/fs/cgroup/memory{inner}/memory.limit_in_bytes")
-    return files
+    names = {1: "memory.limit_in_bytes", 2: "memory.max"}
+    return [f"{at}/{names[version]}" for at, version in directories(groups, "memory")]
 
 
 def least_limit(limits: Iterable[str]) -> int | None:

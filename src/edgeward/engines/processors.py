@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable
 
+from edgeward.engines.cgroup import directories
 from edgeward.engines.text import text_of
 
 # Of x86, then of ARM and RISC-V. Others, such as the frequency, change from moment to moment.
@@ -24,21 +25,13 @@ def usable_cpus() -> int:
 def quota_files(groups: str) -> list[tuple[str, ...]]:
     """The files that hold the CPU quotas of a process whose /proc/self/cgroup reads `groups`.
 
-    For its own group and each above it: cpu.max (cgroup v2), or quota and period (v1). In a
-    container the path may be one of the host's; then the topmost files are those of its own group.
+    For its own group and each above it: quota and period in one file (v2), or in two (v1).
     """
-    files: list[tuple[str, ...]] = []
-    for line in groups.splitlines():
-        controllers, _, group = line.partition(":")[2].partition(":")
-        parts = [part for part in group.split("/") if part]
-        for depth in range(len(parts), -1, -1):
-            inner = "/".join(["", *parts[:depth]])
-            if not controllers:
-                files.append((f"/sys/fs/cgroup{inner}/cpu.max",))
-            elif "cpu" in controllers.split(","):
-                directory = f"/sys/fs/cgroup/cpu{inner}"
-                files.append((f"{directory}/cpu.cfs_quota_us", f"{directory}/cpu.cfs_period_us"))
-    return files
+    names = {1: ("cpu.cfs_quota_us", "cpu.cfs_period_us"), 2: ("cpu.max",)}
+    return [
+        tuple(f"{at}/{name}" for name in names[version])
+        for at, version in directories(groups, "cpu")
+    ]
 
 
 def cpus_within(affinity_count: int, quotas: Iterable[str]) -> int:
