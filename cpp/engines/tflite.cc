@@ -495,11 +495,6 @@ void TfliteSession::settle_input(size_t index) {
   Slot& slot = inputs_[index];
   const EngineTensor& placed = tensor(slot);
   measure(slot, placed);
-  for (size_t i = 0; i < index; ++i) {
-    if (inputs_[i].facts->tensor_index != slot.facts->tensor_index) continue;
-    throw Error(Code::unsupported_model, "input \"", slot.facts->name,
-                "\": expected a tensor of its own, got that of \"", inputs_[i].facts->name, "\"");
-  }
   if (!placed.is_variable && slot.size_bytes != 0) {
     slot.placement = Placement::in_place;
     return;
