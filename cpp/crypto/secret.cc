@@ -12,14 +12,10 @@
 #include <vector>
 
 #include "error.h"
+#include "system/memory.h"
 
 namespace edgeward {
 namespace {
-
-size_t page_bytes() {
-  static const auto bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  return bytes;
-}
 
 // Returns null where the kernel has no memfd_secret, was started without it, or RLIMIT_MEMLOCK is used up.
 void* map_unseen() {

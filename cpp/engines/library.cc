@@ -3,13 +3,14 @@
 #include <dlfcn.h>
 #include <link.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdio>
 #include <cstring>
 
 #include "error.h"
+#include "system/memory.h"
 
 namespace edgeward {
 namespace {
@@ -58,27 +59,31 @@ void** find_slot(ElfW(Addr) base, const Relocations& all, const void* table, siz
   return nullptr;
 }
 
-// Whether the loader has made the page of `slot` read-only after it had filled it.
-bool is_sealed(ElfW(Addr) base, const void* slot) {
+// Of the library that is loaded at `base`.
+std::vector<ElfW(Phdr)> segments(ElfW(Addr) base) {
   struct Search {
     ElfW(Addr) base;
-    ElfW(Addr) slot;
-    bool is_sealed;
-  } search{base, reinterpret_cast<ElfW(Addr)>(slot), false};
+    std::vector<ElfW(Phdr)> segments;
+  } search{base, {}};
   dl_iterate_phdr(
       [](dl_phdr_info* library, size_t, void* data) {
-        auto& wanted = *static_cast<Search*>(data);
-        if (library->dlpi_addr != wanted.base) return 0;
-        for (size_t i = 0; i < library->dlpi_phnum; ++i) {
-          const ElfW(Phdr)& segment = library->dlpi_phdr[i];
-          const ElfW(Addr) start = wanted.base + segment.p_vaddr;
-          wanted.is_sealed |=
-              segment.p_type == PT_GNU_RELRO && wanted.slot >= start && wanted.slot < start + segment.p_memsz;
-        }
+        auto& search = *static_cast<Search*>(data);
+        if (library->dlpi_addr != search.base) return 0;
+        search.segments.assign(library->dlpi_phdr, library->dlpi_phdr + library->dlpi_phnum);
         return 1;
       },
       &search);
-  return search.is_sealed;
+  return search.segments;
+}
+
+// Whether the loader has made the page of `slot` read-only after it had filled it.
+bool is_sealed(ElfW(Addr) base, const void* slot) {
+  const auto address = reinterpret_cast<ElfW(Addr)>(slot);
+  const std::vector<ElfW(Phdr)> all = segments(base);
+  return std::any_of(all.begin(), all.end(), [&](const ElfW(Phdr) & segment) {
+    const ElfW(Addr) start = base + segment.p_vaddr;
+    return segment.p_type == PT_GNU_RELRO && address >= start && address < start + segment.p_memsz;
+  });
 }
 
 }  // namespace
@@ -102,23 +107,12 @@ void* Library::address(const char* name) const {
 std::vector<Bytes> Library::code() const {
   link_map* map = nullptr;
   if (dlinfo(handle_, RTLD_DI_LINKMAP, &map) != 0) return {};
-  struct Search {
-    ElfW(Addr) base;
-    std::vector<Bytes> code;
-  } search{map->l_addr, {}};
-  dl_iterate_phdr(
-      [](dl_phdr_info* library, size_t, void* data) {
-        auto& wanted = *static_cast<Search*>(data);
-        if (library->dlpi_addr != wanted.base) return 0;
-        for (size_t i = 0; i < library->dlpi_phnum; ++i) {
-          const ElfW(Phdr)& segment = library->dlpi_phdr[i];
-          if (segment.p_type != PT_LOAD || (segment.p_flags & PF_R) == 0 || (segment.p_flags & PF_W) != 0) continue;
-          wanted.code.emplace_back(std::bit_cast<const std::byte*>(wanted.base + segment.p_vaddr), segment.p_filesz);
-        }
-        return 1;
-      },
-      &search);
-  return search.code;
+  std::vector<Bytes> code;
+  for (const ElfW(Phdr) & segment : segments(map->l_addr)) {
+    if (segment.p_type != PT_LOAD || (segment.p_flags & PF_R) == 0 || (segment.p_flags & PF_W) != 0) continue;
+    code.emplace_back(std::bit_cast<const std::byte*>(map->l_addr + segment.p_vaddr), segment.p_filesz);
+  }
+  return code;
 }
 
 bool Library::try_redirect(const char* name, const void* source, void* target) const {
@@ -131,12 +125,11 @@ bool Library::try_redirect(const char* name, const void* source, void* target) c
     slot = find_slot<ElfW(Rel)>(map->l_addr, all, all.without_addend, all.without_addend_bytes, name);
   }
   if (slot == nullptr || *slot != source) return false;
-  const auto page_bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  void* page = std::bit_cast<void*>(reinterpret_cast<uintptr_t>(slot) / page_bytes * page_bytes);
+  void* page = std::bit_cast<void*>(reinterpret_cast<uintptr_t>(slot) / page_bytes() * page_bytes());
   const bool was_sealed = is_sealed(map->l_addr, slot);
-  if (was_sealed && mprotect(page, page_bytes, PROT_READ | PROT_WRITE) != 0) return false;
+  if (was_sealed && mprotect(page, page_bytes(), PROT_READ | PROT_WRITE) != 0) return false;
   *slot = target;
-  if (was_sealed) (void)mprotect(page, page_bytes, PROT_READ);
+  if (was_sealed) (void)mprotect(page, page_bytes(), PROT_READ);
   return true;
 }
 

@@ -1,6 +1,7 @@
 #include "system/memory.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -76,6 +77,11 @@ bool has_swap() {
 }
 
 }  // namespace
+
+size_t page_bytes() {
+  static const auto size_bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return size_bytes;
+}
 
 Block Block::uninitialized(size_t size_bytes) { return Block(size_bytes, std::malloc); }
 

@@ -17,6 +17,9 @@ inline constexpr size_t kBlockSlack = 64;
 // hint.
 inline constexpr size_t kLargePageBytes = size_t{2} << 20;
 
+// Of the pages that this kernel maps.
+size_t page_bytes();
+
 // How many bytes past `data + size_bytes` can be read without leaving the page of the last byte. A page is mapped
 // whole, so this holds for memory of any origin; 4096 is the smallest page size of the supported systems.
 inline size_t readable_slack(const void* data, size_t size_bytes) {

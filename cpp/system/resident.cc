@@ -9,15 +9,9 @@
 #include <cinttypes>
 #include <cstdio>
 
+#include "system/memory.h"
+
 namespace edgeward {
-namespace {
-
-size_t page_bytes() {
-  static const auto size_bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  return size_bytes;
-}
-
-}  // namespace
 
 uint64_t resident_bytes(const void* data, size_t size_bytes) {
   if (size_bytes == 0) return 0;
