@@ -163,5 +163,7 @@ def test_what_programs_stand_on_is_a_line_each_and_does_not_decide_the_status(
     ]  # fmt: skip
     lines = doctor.text(report).splitlines()
     trust = next(line for line in lines if line.startswith("trust"))
-    assert trust.endswith("-> for packages, edgeward device add makes one; --trust names another")
+    assert trust.endswith(
+        "-> copy the one here that edgeward device add made where you seal, or name it by --trust"
+    )
     assert any(line.startswith(f"disk      {tmp_path}: ") for line in lines)

@@ -8,7 +8,6 @@ import argparse
 import os
 import platform
 import sys
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
@@ -209,23 +208,15 @@ def text(report: Report) -> str:
             f"Memory    {memory_text(report)}",
         ],
         *[engine_lines(engine) for engine in report["engines"]],
-        [line for finding in report["surroundings"] for line in surroundings_lines(finding)],
+        [surroundings_line(finding) for finding in report["surroundings"]],
         [*report["notes"], report["advice"]],
     ]
     return "\n\n".join("\n".join(section) for section in sections)
 
 
-def surroundings_lines(finding: surroundings.Finding) -> list[str]:
-    """What it is, then what to do about it, as the engines' lines."""
-    lines = wrapped(quoted(finding["verdict"]))
-    if not finding["is_fine"]:
-        lines += wrapped(f"-> {quoted(finding['advice'])}")
-    return [f"{finding['name'] if not index else '':<9} {line}" for index, line in enumerate(lines)]
-
-
-def wrapped(text: str) -> list[str]:
-    """Lines of 70 letters, for which a terminal has room behind a name; paths stay whole."""
-    return textwrap.wrap(text, 70, break_long_words=False, break_on_hyphens=False)
+def surroundings_line(finding: surroundings.Finding) -> str:
+    remedy = "" if finding["is_fine"] else f" -> {finding['advice']}"
+    return f"{finding['name']:<9} {quoted(finding['verdict'])}{quoted(remedy)}"
 
 
 def memory_text(report: Report) -> str:
