@@ -115,6 +115,11 @@ OTHERS = {
     "a side of 0": (changed("inputs", "image", "size", [0, 4]), "from 1 to 16384, got 0"),
     "a long side": (changed("inputs", "image", "size", [4, 16385]), "from 1 to 16384, got 16385"),
     "a side that is true": (changed("inputs", "image", "size", [True, 4]), "got True"),
+    "no size": (changed("inputs", "image", "size", None), "size: expected 2 numbers, got None"),
+    "no short side": (
+        changed("inputs", "image", {"kind": "picture", "short_side": None}),
+        "short_side: expected a number from 1 to 16384, got None",
+    ),
     "a short side to contain": (
         changed("inputs", "image", "short_side", 256),
         'expected fit "cover" with it, got "contain"',

@@ -127,10 +127,10 @@ def _input(name: str, value: Any) -> PictureInput | SoundInput:
             _word(f"{where}: {field}", fields[field], known)
     channels = COLOURS.get(fields.get("colours", "rgb"), 3)
     size, short_side = fields.get("size"), fields.get("short_side")
-    if size is not None:
+    if "size" in fields:
         pair = _list(f"{where}: size", size, (2,))
         size = tuple(_whole(f"{where}: size", extent, 1, MOST_EXTENT) for extent in pair)
-    if short_side is not None:
+    if "short_side" in fields:
         least = 1 if size is None else max(size)
         _whole(f"{where}: short_side", short_side, least, MOST_EXTENT)
     fit = fields.get("fit", "cover")
