@@ -236,9 +236,9 @@ def answers(engine: str, model: Any) -> list[bytes]:
         for size in (1, 0) if engine == "onnx" else (1,):
             session.resize(
                 {
-                    spec.name: tuple(size if dim < 0 else dim for dim in spec.shape)
+                    spec.name: tuple(size if dim < 0 else dim for dim in spec.shape or ())
                     for spec in model.signatures[key].inputs
-                    if -1 in spec.shape
+                    if spec.shape is None or -1 in spec.shape
                 }
             )
             for view in session.inputs.values():

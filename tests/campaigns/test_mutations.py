@@ -12,7 +12,7 @@ from pathlib import Path
 import mutations
 import numpy as np
 import pytest
-from models import custom_models, unwritten_models
+from models import custom_models, onnx_models, unwritten_models
 from models.tflite_writer import (
     NONE,
     VALID,
@@ -23,7 +23,7 @@ from models.tflite_writer import (
     constant,
     model,
 )
-from mutations import Verdict, campaign, mutation
+from mutations import Verdict, campaign, mutation, run_checked
 
 import edgeward as ew
 
@@ -42,6 +42,11 @@ def test_no_mutation_kills_or_hangs_the_process(engine: str, count: int) -> None
     assert report["refused_by_check"] > 0
     assert report["ran"] > 0
     assert report["refused_by_check"] + report["refused_by_engine"] + report["ran"] == count
+
+
+def test_a_model_whose_shapes_are_unknown_runs() -> None:
+    pytest.importorskip("onnxruntime")
+    assert run_checked("onnx", onnx_models.negated(None)) is Verdict.RAN
 
 
 def test_a_mutation_is_made_again_from_its_number() -> None:
