@@ -47,7 +47,7 @@ Model::Model(const Opening& opening, Block file, std::vector<ExternalData> exter
 
 Model::Model(const Opening& opening, Block file, std::vector<ExternalData> external, const OpenEngine& open)
     : library_(opening.library), budget_(opening.budget), account_(Account::make()) {
-  budget_.require(held_bytes(file, external));
+  if (budget_.most_bytes != 0) budget_.require(held_bytes(file, external));
   try {
     open_measured(opening, std::move(file), std::move(external), open);
     budget_.require(engine_->packing_bytes());
@@ -68,12 +68,14 @@ Model::Model(const Opening& opening, Block file, std::vector<ExternalData> exter
 
 void Model::open_measured(const Opening& opening, Block file, std::vector<ExternalData> external,
                           const OpenEngine& open) {
-  const auto before_bytes = static_cast<int64_t>(held_bytes(file, external));
+  // What is mapped is not measured as growth, and the kernel takes long to count its pages.
+  const bool is_mapped = file.is_mapped();
+  const auto before_bytes = is_mapped ? 0 : static_cast<int64_t>(held_bytes(file, external));
   give_back_free();
   Growth growth;
   engine_ = open(opening, std::move(file), std::move(external));
   account_->name_engine(engine_);
-  const auto kept_bytes = static_cast<int64_t>(engine_->memory().file_bytes);
+  const auto kept_bytes = is_mapped ? 0 : static_cast<int64_t>(engine_->memory().file_bytes);
   account_->add_engine_arenas(growth.bytes() + before_bytes - kept_bytes);
   is_stateful_ = engine_->is_stateful();
   signatures_ = engine_->signatures();

@@ -139,12 +139,15 @@ Block Block::mapped(int file, size_t size_bytes, std::shared_ptr<void> owner) {
                                    [bytes = *wanted, owner = std::move(owner)](void* data) { munmap(data, bytes); });
   constexpr int kFlags = MAP_PRIVATE | MAP_FIXED;
   if (mmap(pages, size_bytes, PROT_READ | PROT_WRITE, kFlags, file, 0) == MAP_FAILED) refuse(size_bytes);
-  return {std::move(allocation), pages, size_bytes};
+  Block block(std::move(allocation), pages, size_bytes);
+  block.is_mapped_ = true;
+  return block;
 }
 
 Block Block::part(size_t offset, size_t size_bytes) const {
   Block part(allocation_, data_ + offset, size_bytes);
   part.is_secret_ = is_secret_;
+  part.is_mapped_ = is_mapped_;
   part.may_be_swapped_ = may_be_swapped_;
   return part;
 }

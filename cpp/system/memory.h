@@ -62,6 +62,8 @@ class Block {
   explicit operator bool() const { return data_ != nullptr; }
   // Whether it was made by sparse().
   bool is_sparse() const { return is_sparse_; }
+  // Whether it was made by mapped(): its pages are those of a file but for what was written.
+  bool is_mapped() const { return is_mapped_; }
 
  private:
   Block(size_t size_bytes, void* (*allocate)(size_t));
@@ -72,6 +74,7 @@ class Block {
   std::byte* data_ = nullptr;         // inside the allocation
   size_t size_bytes_ = 0;
   bool is_sparse_ = false;
+  bool is_mapped_ = false;
   bool is_secret_ = false;
   bool may_be_swapped_ = false;
 };

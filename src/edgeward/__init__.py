@@ -25,13 +25,6 @@ from edgeward._core import (
     TensorSpec,
     empty,
 )
-from edgeward.captures import redact, rules
-from edgeward.captures.capture import Capture
-from edgeward.captures.captured import Captured, read_captures
-from edgeward.captures.cursor import Cursor
-from edgeward.captures.statistics_file import read_statistics
-from edgeward.captures.window import Window
-from edgeward.captures.windows import read_windows
 from edgeward.errors import (
     BadInput,
     Busy,
@@ -60,14 +53,21 @@ from edgeward.errors import (
     WrongTarget,
 )
 from edgeward.model import load, load_unsigned
-from edgeward.packages.contents import Case, Contents, Tolerance
-from edgeward.packages.package import Package
-from edgeward.trust.release import Release
-from edgeward.trust.signer import open_signer
-from edgeward.trust.trust_directory import Trust
 
 if TYPE_CHECKING:
+    from edgeward.captures import redact, rules
     from edgeward.captures.batch import Batch
+    from edgeward.captures.capture import Capture
+    from edgeward.captures.captured import Captured, read_captures
+    from edgeward.captures.cursor import Cursor
+    from edgeward.captures.statistics_file import read_statistics
+    from edgeward.captures.window import Window
+    from edgeward.captures.windows import read_windows
+    from edgeward.packages.contents import Case, Contents, Tolerance
+    from edgeward.packages.package import Package
+    from edgeward.trust.release import Release
+    from edgeward.trust.signer import open_signer
+    from edgeward.trust.trust_directory import Trust
 
 __version__ = "0.1.0"
 
@@ -131,10 +131,36 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # What reads batches brings dataclasses, which few programs need.
-    if name == "Batch":
-        from edgeward.captures.batch import Batch
+# A program that runs a model needs none of these. Importing them takes longer than the rest does.
+_MODULES = {
+    "Batch": "edgeward.captures.batch",
+    "Capture": "edgeward.captures.capture",
+    "Captured": "edgeward.captures.captured",
+    "Case": "edgeward.packages.contents",
+    "Contents": "edgeward.packages.contents",
+    "Cursor": "edgeward.captures.cursor",
+    "Package": "edgeward.packages.package",
+    "Release": "edgeward.trust.release",
+    "Tolerance": "edgeward.packages.contents",
+    "Trust": "edgeward.trust.trust_directory",
+    "Window": "edgeward.captures.window",
+    "open_signer": "edgeward.trust.signer",
+    "read_captures": "edgeward.captures.captured",
+    "read_statistics": "edgeward.captures.statistics_file",
+    "read_windows": "edgeward.captures.windows",
+    "redact": "edgeward.captures",
+    "rules": "edgeward.captures",
+}
 
-        return Batch
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(__import__(module, fromlist=[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

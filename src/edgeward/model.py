@@ -9,9 +9,7 @@ from edgeward.engines.choice import HEAD_BYTES, Wish, opened, require_arguments
 from edgeward.engines.memory_budget import budget_bytes
 from edgeward.engines.sharing import sharing
 from edgeward.errors import BadInput
-from edgeward.packages.package import Package
 from edgeward.regular_file import open_regular
-from edgeward.trust.trust_directory import Trust
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from edgeward.captures.drift import Judgement
     from edgeward.packages.reference_statistics import ReferenceStatistics
     from edgeward.paths import PathLike
+    from edgeward.trust.trust_directory import Trust
 
 
 def load(
@@ -49,6 +48,8 @@ def load(
     that may not run here, ExpiredRoot, MalformedRoot and UntrustedRoot for the trust root,
     MalformedKey for a key, and as load_unsigned.
     """
+    from edgeward.packages.package import Package
+
     require_arguments(Wish(engine, threads, memory))
     package = Package.open(path, trust=trust, key=key)
     return package.load(

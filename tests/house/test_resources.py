@@ -42,6 +42,30 @@ def test_import_brings_no_module_that_only_a_command_needs(run_child):
     assert modules_brought_by(run_child, "import edgeward.cli, edgeward.commands.doctor") > ours
 
 
+def test_a_model_without_captures_and_package_runs_without_their_modules(run_child):
+    program = """
+import numpy
+import edgeward
+with edgeward.load_unsigned(sys.argv[1]) as model:
+    model.predict(numpy.zeros((1, 8, 8, 1), numpy.float32))
+"""
+    first = "import numpy, importlib.util"
+    output = run_child(IMPORTED.format(first=first, then=program), DIGITS / "digits.tflite")
+    ours = {name for name in json.loads(output) if name.partition(".")[0] == "edgeward"}
+    assert "edgeward.model" in ours
+    needless = ("edgeward.captures", "edgeward.packages", "edgeward.trust")
+    assert [name for name in ours if name.startswith(needless)] == []
+
+
+def test_every_public_name_is_there_whenever_it_is_asked_for(run_child):
+    program = "import edgeward; print([name for name in {} if not hasattr(edgeward, name)])"
+    assert run_child(program.format("edgeward.__all__")) == "[]\n"
+    assert run_child(program.format("[*reversed(edgeward.__all__)]")) == "[]\n"
+    assert set(ew.__all__) <= set(dir(ew))
+    with pytest.raises(AttributeError, match="has no attribute 'Captur'"):
+        _ = ew.Captur
+
+
 def test_a_bare_import_brings_only_numpy_and_the_standard_library_besides(run_child):
     brought = modules_brought_by(run_child, "import edgeward", first="")
     tops = {name.partition(".")[0] for name in brought}

@@ -141,6 +141,7 @@ TEST_CASE("a mapped block has a file's bytes, readable ones behind them, and kee
     REQUIRE(write(owner->number(), bytes.data(), bytes.size()) == static_cast<ssize_t>(size_bytes));
     {
       Block block = Block::mapped(owner->number(), size_bytes, owner);
+      CHECK(block.is_mapped());
       CHECK(std::string(reinterpret_cast<const char*>(block.data()), block.size_bytes()) == bytes);
       for (size_t i = 0; i < kBlockSlack; ++i) CHECK(block.data()[size_bytes + i] == std::byte{0});
       block.data()[0] = std::byte{'x'};
