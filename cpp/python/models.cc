@@ -281,6 +281,15 @@ void bind_origin(py::class_<PyModel>& model) {
           "What predict gives for a sound: a path, the bytes of a .wav file, or floats [frame] or [frame, channel] at "
           "the recipe's rate.\n\nIt is prepared by the package's recipe. For a model of one input. Raises BadInput "
           "without a recipe of sound, OSError, and as predict.")
+      .def(
+          "predict_windows",
+          [](const py::object& self, const py::object& sound) {
+            return py::module_::import("edgeward.inputs.prediction").attr("predict_windows")(self, sound);
+          },
+          py::arg("sound"),
+          "An iterator of what predict gives for each window of a sound, as predict_sound takes it: begin_s, end_s and "
+          "answer.\n\nWindows are the recipe's step apart, the last one padded with silence; without a step there is "
+          "one. The answers are computed as they are asked for. Raises as predict_sound.")
       .def("read_member", &read_kept_member, py::arg("name"),
            "The bytes of a small member of its package, such as \"labels.txt\"; None without.");
 }

@@ -996,7 +996,7 @@ SOUND_FILE = [
         "tests/inputs/test_sound_file.py::test_a_vast_sound_takes_no_memory",
     ),
     (
-        "        if most_frames is None and count > MOST_FRAMES:\n",
+        "        if most_frames is None and count > MOST_SAMPLES:\n",
         "        if False:\n",
         "tests/inputs/test_sound_file.py::test_no_more_is_read_than_is_asked_for",
     ),

@@ -1,13 +1,19 @@
 """`edgeward predict` with recipes: of the package, and of a file for a bare model."""
 
 import json
+import re
 import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+from consoles import blurred, pattern
 from models import onnx_models
 from PIL import Image
+
+import edgeward as ew
+from edgeward.inputs.log_mel import log_mel
+from edgeward.packages.recipe import LogMel
 
 RECIPE = {"inputs": {"x": {"kind": "sound", "rate_hz": 8000, "scale": 4}}}
 SEAL = "seal model.tflite -o demo.ewp --name demo --version 1.0"
@@ -59,6 +65,125 @@ def test_a_recipe_that_does_not_fit_is_refused(run, line):
     status, _, err = run(f"{line} --recipe other.json")
     assert status == 2
     assert 'recipe: expected inputs of the model\'s, "x", got "z"' in err
+
+
+WINDOWS = {"inputs": {"x": {"kind": "sound", "rate_hz": 8000, "step": 4, "scale": 4}}}
+
+
+@pytest.fixture
+def long_sound(workplace):
+    """Eleven samples, three windows of a model that adds 0, 1, 2 and 3."""
+    Path("windows.json").write_text(json.dumps(WINDOWS))
+    Path("four.txt").write_text("zero\none\ntwo\nthree\n")
+    samples = np.array([0, 0, 0, 0, 32767, 0, 0, 0, 0, 0, -32768], "<i2")
+    with wave.open("long.wav", "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())
+    return "predict model.tflite long.wav --recipe windows.json"
+
+
+def test_each_window_of_a_sound_has_an_answer(done, long_sound):
+    report = done(f"{long_sound} --labels four.txt")
+    assert "outputs" not in report
+    assert [(window["begin_s"], window["end_s"]) for window in report["windows"]] == [
+        (0, 0.0005), (0.0005, 0.001), (0.001, 0.0015),
+    ]  # fmt: skip
+    answers = [window["outputs"]["y"] for window in report["windows"]]
+    assert [answer["best"][0]["label"] for answer in answers] == ["three", "zero", "three"]
+    np.testing.assert_allclose(
+        [answer["values"] for answer in answers],
+        [[0, 1, 2, 3], [4, 1, 2, 3], [0, 1, -2, 3]], atol=1e-3,
+    )  # fmt: skip
+
+
+def test_windows_are_lines_with_their_time(run, long_sound):
+    _, out, _ = run(f"{long_sound} --labels four.txt")
+    assert out.splitlines() == [
+        "long.wav, 3 windows of 0.0005 s",
+        "",
+        "y  float32 [4]",
+        "  0.0000 s  three  3",
+        "  0.0005 s  zero   4",
+        "  0.0010 s  three  3",
+    ]
+    _, out, _ = run(long_sound)
+    assert out.splitlines()[3:] == [
+        "  0.0000 s  0 1 2 3", "  0.0005 s  4 1 2 3", "  0.0010 s  0 1 -2 3",
+    ]  # fmt: skip
+
+
+def test_the_packages_step_holds_for_its_methods_too(done, long_sound):
+    done(f"{SEAL} --recipe windows.json")
+    report = done(f"predict demo.ewp long.wav {TRUST}")
+    assert report["windows"] == done(long_sound)["windows"]
+    with ew.load("demo.ewp", trust="edgeward-keys/trust") as model:
+        answers = list(model.predict_windows("long.wav"))
+        assert [answer.begin_s for answer in answers] == [0, 0.0005, 0.001]
+        for answer, window in zip(answers, report["windows"], strict=True):
+            np.testing.assert_array_equal(answer.answer, window["outputs"]["y"]["values"])
+        np.testing.assert_array_equal(model.predict_sound("long.wav"), answers[0].answer)
+
+
+def test_windows_are_written_side_by_side_and_drawn(run, done, long_sound):
+    status, out, _ = run(f"{long_sound} -o y.npy --png long.png --labels four.txt")
+    assert (status, out.splitlines()) == (0, ["wrote y.npy", "wrote long.png"])
+    assert np.load("y.npy").shape == (3, 4)
+    done(f"{long_sound} --png plain.png")
+    heights = [Image.open(path).size[1] for path in ("long.png", "plain.png")]
+    assert heights[0] > heights[1]  # by the labels
+
+
+def test_a_front_end_makes_the_input(done, workplace):
+    how = {"kind": "sound", "rate_hz": 8000, "log_mel": {"window": 32, "hop": 16, "bins": 4}}
+    Path("mel.json").write_text(json.dumps({"inputs": {"x": how}}))
+    with wave.open("noise.wav", "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        noise = np.random.default_rng(3).integers(-9999, 9999, 80)
+        file.writeframes(noise.astype("<i2").tobytes())
+    report = done("predict model.tflite noise.wav --recipe mel.json")
+    levels = log_mel((noise[:32] / 32768).astype(np.float32), LogMel(32, 16, 4, 32, 0, 4000), 8000)
+    np.testing.assert_allclose(
+        report["outputs"]["y"]["values"], levels[0] + np.arange(4), rtol=1e-6
+    )
+
+
+NOISES = {
+    "kind": "sound", "rate_hz": 16000, "step": 7680, "log_mel": {
+        "window": 400, "hop": 160, "bins": 64, "low_hz": 125, "high_hz": 7500, "power": 1,
+        "offset": 0.001,
+    },
+}  # fmt: skip
+
+
+def street():
+    """Four seconds at 16 kHz: a hum with its overtones, a whistle that rises, and a hiss."""
+    at_s = np.arange(64_000) / 16_000
+    hum = sum(np.sin(2 * np.pi * 150 * part * at_s) / part for part in range(1, 4)) * 0.2
+    whistle = np.sin(2 * np.pi * (1700 * at_s + 100 * at_s**2)) * 0.3
+    hiss = np.random.default_rng(1).uniform(-0.3, 0.3, at_s.size)
+    parts = hum * (at_s < 1.6), whistle * ((at_s > 1.4) & (at_s < 2.7)), hiss * (at_s > 2.8)
+    return sum(parts) + hiss / 300
+
+
+def test_the_page_of_recipes_shows_what_is_printed(run, workplace):
+    pytest.importorskip("onnxruntime")
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
+    ((command, shown),) = re.findall(r"^```console\n\$ edgeward (.*)\n((?s:.*?))^```$", page, re.M)
+    Path("noises.onnx").write_bytes(onnx_models.noises())
+    Path("street.json").write_text(json.dumps({"inputs": {"levels": NOISES}}))
+    Path("noises.txt").write_text("hum\nwhistle\nhiss\n")
+    with wave.open("street.wav", "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(np.rint(street() * 32767).astype("<i2").tobytes())
+    status, printed, _ = run(command)
+    assert status == 0
+    assert re.fullmatch(pattern(shown), blurred(printed)), printed
+    picture = Path(__file__).parents[2] / "docs" / "pictures" / "street.png"
+    drawn, kept = (
+        np.asarray(Image.open(path).convert("RGB")).astype(int) for path in ("street.png", picture)
+    )
+    assert drawn.shape == kept.shape
+    assert np.abs(drawn - kept).mean() < 4  # fonts and scaling differ from one Pillow to another
 
 
 # --- what is shown of the answer -------------------------------------------------------------

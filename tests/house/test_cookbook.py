@@ -13,8 +13,12 @@ from shutil import copyfile
 
 import numpy as np
 import pytest
+import sealed
 from models import stateful_models
 from PIL import Image
+
+import edgeward as ew
+from edgeward import Contents
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cookbook.md").read_text("utf-8")
 PROGRAMS = dict(re.findall(r"^```python\n# (\S+)\n(.*?)^```$", PAGE, re.M | re.S))
@@ -81,7 +85,8 @@ def lines_of(process: subprocess.Popen[bytes], content: bytes = b"") -> list[str
 
 def test_every_program_is_run() -> None:
     assert set(PROGRAMS) == {
-        "camera.py", "opencv.py", "microphone.py", "several.py", "serve.py", "black_box.py",
+        "camera.py", "opencv.py", "microphone.py", "listen.py", "several.py", "serve.py",
+        "black_box.py",
     }  # fmt: skip
     assert all(f"test_{name.removesuffix('.py')}" in globals() for name in PROGRAMS)
 
@@ -110,6 +115,21 @@ def test_microphone(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Pat
     # Every frame is alike, so only the state makes answers differ.
     assert len(lines) > 10
     assert lines[0] != lines[1]
+
+
+def test_listen(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> None:
+    mel = {"window": 64, "hop": 32, "bins": 4}
+    how = {"kind": "sound", "rate_hz": 16000, "samples": 64, "step": 16, "log_mel": mel}
+    contents = Contents(labels=list("abcd"), recipe={"inputs": {"x": how}})
+    sealed.seal(tmp_path / "noises-1.ewp", contents=contents)
+    sealed.trust_at(tmp_path / "trust")
+    noise = np.random.default_rng(3).integers(-9999, 9999, 50).astype("<i2")
+    lines = lines_of(start("listen.py", "noises-1.ewp", "trust"), noise.tobytes())
+    assert len(lines) == 3
+    window = np.append(np.zeros(16, np.float32), noise[:48] / np.float32(32768))
+    with ew.load("noises-1.ewp", trust="trust") as model:
+        scores = model.predict_sound(window)
+    assert lines[-1].split() == ["abcd"[scores.argmax()], str(scores.max())]
 
 
 def test_several(start: Callable[..., subprocess.Popen[bytes]]) -> None:

@@ -77,7 +77,7 @@ def test_what_the_standard_library_writes_is_read():
 
 def test_no_more_is_read_than_is_asked_for(monkeypatch):
     content = wav(PCM, 16, pcm(np.linspace(-1, 0.9, 100), 16))
-    monkeypatch.setattr(sound_file, "MOST_FRAMES", 99)
+    monkeypatch.setattr(sound_file, "MOST_SAMPLES", 99)
     sound = read_wav(content, 3)
     assert (len(sound.samples), sound.frame_count) == (3, 100)
     with pytest.raises(BadInput, match=r"^sound: expected at most 99 frames, got 100$"):
@@ -106,6 +106,7 @@ OTHERS = {
     "compressed": wav(85, 16, bytes(4)), "12 bits": wav(PCM, 12, bytes(4)),
     "float of 64 bits": wav(FLOAT, 64, bytes(8)), "no channels": wav(PCM, 16, bytes(4), 0),
     "65 channels": wav(PCM, 16, bytes(130), 65), "no rate": wav(PCM, 16, bytes(4), 1, 0),
+    "a vast rate": wav(PCM, 16, bytes(4), 1, 768_001),
     "a short format": file_of(chunk(b"fmt ", bytes(14)), chunk(b"data", bytes(4))),
     "not finite": wav(FLOAT, 32, np.array([np.nan], "<f4").tobytes()),
     "another subformat": file_of(

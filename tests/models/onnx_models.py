@@ -177,6 +177,29 @@ def fixed_answers(shape: Dims, answers: Mapping[str, Any]) -> bytes:
     return _model(nodes, [_value("image", "float32", shape)], outputs, constants)
 
 
+def noises() -> bytes:
+    """Scores of hum, whistle and hiss in log-mel levels [1, 96, 64] of 125 to 7,500 Hz."""
+    loud = np.full((64, 3), -1 / 64, np.float32)
+    loud[:6, 0] += 1 / 6
+    loud[31:39, 1] += 1 / 8
+    loud[:, 2] = 1 / 64
+    return _model(
+        [
+            helper.make_node("ReduceMean", ["levels", "axes"], ["mean"], keepdims=0),
+            helper.make_node("MatMul", ["mean", "loud"], ["sums"]),
+            helper.make_node("Add", ["sums", "bias"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["scores"]),
+        ],
+        [_value("levels", "float32", (1, 96, 64))],
+        [_value("scores", "float32", (1, 3))],
+        [
+            _constant("axes", np.array([1], np.int64)),
+            _constant("loud", loud),
+            _constant("bias", np.array([0, 0, 2], np.float32)),
+        ],
+    )
+
+
 def dynamic_batch() -> bytes:
     """y = x + [0, 1, 2, 3] over any number "N" of rows."""
     return _model(

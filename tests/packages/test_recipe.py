@@ -18,6 +18,7 @@ from edgeward.commands import demo
 from edgeward.errors import BadInput, MalformedPackage
 from edgeward.packages.recipe import (
     BoxOutputs,
+    LogMel,
     PictureInput,
     Recipe,
     SoundInput,
@@ -30,7 +31,15 @@ PICTURE = {
     "kind": "picture", "layout": "nhwc", "size": [224, 192], "fit": "contain", "fill": [1, 2, 3],
     "filter": "bicubic", "colours": "bgr", "mean": [1.5, 2, 3], "scale": 0.25,
 }  # fmt: skip
-SOUND = {"kind": "sound", "rate_hz": 16000, "mean": 0.5, "scale": 2}
+MEL = {
+    "window": 400, "hop": 160, "bins": 64, "fft": 500, "low_hz": 125, "high_hz": 7500,
+    "filters": "slaney", "power": 1, "pad": "reflect", "offset": 0.001, "floor": 1e-6,
+    "log": "log10", "range": 8, "layout": "bins-frames",
+}  # fmt: skip
+SOUND = {
+    "kind": "sound", "rate_hz": 16000, "samples": 15600, "step": 7680, "log_mel": MEL,
+    "mean": 0.5, "scale": 2,
+}  # fmt: skip
 BOXES = {
     "layout": "detections", "boxes": "b", "scores": "s", "classes": "c", "count": "n",
     "order": "xyxy", "unit": "pixels", "least": 0.25, "overlap": 0.75, "first_class": 1,
@@ -45,7 +54,12 @@ def test_every_field_is_read():
                 "nhwc", (224, 192), "contain", None, (1, 2, 3), "bicubic", "bgr",
                 Values((1.5, 2.0, 3.0), (0.25,)),
             ),
-            "sound": SoundInput(16000, Values((0.5,), (2.0,))),
+            "sound": SoundInput(
+                16000, 15600, 7680,
+                LogMel(400, 160, 64, 500, 125.0, 7500.0, "slaney", 1, "reflect", 0.001, 1e-6,
+                       "log10", 8.0, "bins-frames"),
+                Values((0.5,), (2.0,)),
+            ),
         },
         BoxOutputs(
             "detections", {"boxes": "b", "scores": "s", "classes": "c", "count": "n"},
@@ -61,6 +75,9 @@ def test_what_is_left_out_has_a_default():
     assert from_bytes(to_bytes(scale), "").inputs["x"].values == Values((0.0,), (2.0,))
     short = {"inputs": {"x": {"kind": "picture", "short_side": 256}}}
     assert from_bytes(to_bytes(short), "").inputs["x"] == PictureInput(short_side=256)
+    brief = {"kind": "sound", "rate_hz": 8000, "log_mel": {"window": 257, "hop": 80, "bins": 40}}
+    sound = from_bytes(to_bytes({"inputs": {"x": brief}}), "").inputs["x"]
+    assert sound == SoundInput(8000, log_mel=LogMel(257, 80, 40, 512, 0.0, 4000.0))
     plain = {"layout": "detections", "boxes": "b", "scores": "s", "classes": "c"}
     boxes = from_bytes(to_bytes({"boxes": plain}), "").boxes
     assert (boxes.order, boxes.unit, boxes.least) == ("yxyx", "normalised", 0.5)
@@ -105,6 +122,91 @@ OTHERS = {
     "a rate of 0": (changed("inputs", "sound", "rate_hz", 0), "from 1 to 768000, got 0"),
     "half a rate": (changed("inputs", "sound", "rate_hz", 0.5), "from 1 to 768000, got 0.5"),
     "a vast rate": (changed("inputs", "sound", "rate_hz", 10**400), "from 1 to 768000, got 1000"),
+    "no samples": (
+        changed("inputs", "sound", "samples", 0),
+        "samples: expected a number from 1 to 33554432, got 0",
+    ),
+    "a step of 0": (
+        changed("inputs", "sound", "step", 0),
+        "step: expected a number from 1 to 33554432, got 0",
+    ),
+    "a step of null": (
+        changed("inputs", "sound", "step", None),
+        "step: expected a number from 1 to 33554432, got None",
+    ),
+    "a front end of text": (
+        changed("inputs", "sound", "log_mel", "yamnet"),
+        'log_mel: expected an object, got "yamnet"',
+    ),
+    "a front end of null": (
+        changed("inputs", "sound", "log_mel", None),
+        "log_mel: expected an object, got None",
+    ),
+    "a hop of 0": (
+        changed("inputs", "sound", "log_mel", "hop", 0),
+        "log_mel: hop: expected a number from 1 to 32768, got 0",
+    ),
+    "a window of 1": (
+        changed("inputs", "sound", "log_mel", "window", 1),
+        "log_mel: window: expected a number from 2 to 32768, got 1",
+    ),
+    "a vast transform": (
+        changed("inputs", "sound", "log_mel", "fft", 1073741824),
+        "log_mel: fft: expected a number from 400 to 32768, got 1073741824",
+    ),
+    "a transform below the window": (
+        changed("inputs", "sound", "log_mel", "fft", 399),
+        "fft: expected a number from 400 to 32768, got 399",
+    ),
+    "a billion bins": (
+        changed("inputs", "sound", "log_mel", "bins", 1000000000),
+        "log_mel: bins: expected a number from 1 to 512, got 1000000000",
+    ),
+    "no width": (
+        changed("inputs", "sound", "log_mel", "low_hz", 7500),
+        "low_hz: expected less than high_hz, got 7500",
+    ),
+    "low above high": (
+        changed("inputs", "sound", "log_mel", "low_hz", 7501),
+        "low_hz: expected a number from 0 to 7500, got 7501",
+    ),
+    "high beyond the rate": (
+        changed("inputs", "sound", "log_mel", "high_hz", 8000.5),
+        "high_hz: expected a number from 0 to 8000, got 8000.5",
+    ),
+    "other filters": (
+        changed("inputs", "sound", "log_mel", "filters", "mel"),
+        "filters: expected htk or htk-hz or slaney, got",
+    ),
+    "a power of 3": (
+        changed("inputs", "sound", "log_mel", "power", 3),
+        "power: expected a number from 1 to 2, got 3",
+    ),
+    "another pad": (
+        changed("inputs", "sound", "log_mel", "pad", "edge"),
+        "pad: expected none or zeros or reflect",
+    ),
+    "an offset below 0": (
+        changed("inputs", "sound", "log_mel", "offset", -1),
+        "offset: expected a number from 0 to 1e+09, got -1",
+    ),
+    "a floor of 0": (
+        changed("inputs", "sound", "log_mel", "floor", 0),
+        "floor: expected a number from 1e-30 to 1e+09, got 0",
+    ),
+    "another log": (
+        changed("inputs", "sound", "log_mel", "log", "db"),
+        "log: expected ln or log10",
+    ),
+    "a range below 0": (
+        changed("inputs", "sound", "log_mel", "range", -1),
+        "range: expected a number from 0",
+    ),
+    "another layout of levels": (
+        changed("inputs", "sound", "log_mel", "layout", "nhwc"),
+        "layout: expected frames-bins or bins-frames",
+    ),
+    "a field of Kaldi": (changed("inputs", "sound", "log_mel", "dither", 1), 'got "dither"'),
     "another layout": (changed("inputs", "image", "layout", "NHWC"), "expected hw or hwc or"),
     "another fit": (changed("inputs", "image", "fit", None), "fit: expected cover or contain"),
     "another filter": (
@@ -243,8 +345,9 @@ def test_the_vectors_come_out_as_they_say(vector):
 PARTS = [
     0, 1, -1, 0.5, 2.5, 1e9, 2e9, True, None, "", "cover", "contain", "grey", "rgb", "nhwc", "xywh",
     "sound", "picture", "yolov8", [], [0], [1, 2], [1, 2, 3], {}, 256, 65_536, 16_385, 768_001,
+    32_768, 32_769, 33_554_432, "htk", "slaney", "none", "reflect", "log10", "bins-frames",
 ]  # fmt: skip
-FIELDS = sorted({*PICTURE, *SOUND, *BOXES, "short_side", "output", "more"})
+FIELDS = sorted({*PICTURE, *SOUND, *MEL, *BOXES, "short_side", "output", "more"})
 
 
 @hypothesis.settings(max_examples=1500, deadline=None)
@@ -253,7 +356,7 @@ def test_changed_recipes_are_the_same_to_the_reference_reader(data):
     document = copy.deepcopy(WHOLE)
     inner = data.draw(
         st.sampled_from([document, document["inputs"]["image"], document["inputs"]["sound"],
-                         document["boxes"]])
+                         document["inputs"]["sound"]["log_mel"], document["boxes"]])
     )  # fmt: skip
     for name in data.draw(st.lists(st.sampled_from(FIELDS), max_size=4)):
         inner.pop(name, None)

@@ -79,9 +79,7 @@ def values_of(fields: dict[str, Any], counts: set[int]) -> Any:
 def input_of(value: Any) -> dict[str, Any]:
     require(isinstance(value, dict), "an object")
     if value.get("kind") == "sound":
-        fields = fields_of(value, "kind rate_hz", "mean scale")
-        rate_hz = number(fields["rate_hz"], 1, 768_000, whole=True)
-        return {"rate_hz": rate_hz, "values": values_of(fields, {1})}
+        return sound_of(value)
     word(value.get("kind"), "picture")
     fields = fields_of(value, "kind", "layout size fit short_side fill filter colours mean scale")
     picture: dict[str, Any] = {
@@ -104,6 +102,47 @@ def input_of(value: Any) -> dict[str, Any]:
     require("fill" not in fields or picture["fit"] == "contain", "fill")
     picture["fill"] = numbers(fields.get("fill", 0), counts, 0, 255, whole=True)
     return {**picture, "values": values_of(fields, counts)}
+
+
+def sound_of(value: Any) -> dict[str, Any]:
+    fields = fields_of(value, "kind rate_hz", "samples step log_mel mean scale")
+    rate_hz = number(fields["rate_hz"], 1, 768_000, whole=True)
+    lengths = {
+        name: number(fields[name], 1, 1 << 25, whole=True) if name in fields else None
+        for name in ("samples", "step")
+    }
+    mel = mel_of(fields["log_mel"], rate_hz) if "log_mel" in fields else None
+    return {"rate_hz": rate_hz, **lengths, "log_mel": mel, "values": values_of(fields, {1})}
+
+
+def mel_of(value: Any, rate_hz: int) -> dict[str, Any]:
+    optional = "fft low_hz high_hz filters power pad offset floor log range layout"
+    fields = fields_of(value, "window hop bins", optional)
+    window = number(fields["window"], 2, 32_768, whole=True)
+    fft = 2
+    while fft < window:
+        fft *= 2
+    half_hz = rate_hz / 2
+    low_hz = number(fields.get("low_hz", 0), 0, half_hz)
+    high_hz = number(fields.get("high_hz", half_hz), 0, half_hz)
+    require(low_hz < high_hz, "an end above its beginning")
+    highest = number(fields["range"], 0, 1e9) if "range" in fields else None
+    return {
+        "window": window,
+        "hop": number(fields["hop"], 1, 32_768, whole=True),
+        "bins": number(fields["bins"], 1, 512, whole=True),
+        "fft": number(fields.get("fft", fft), window, 32_768, whole=True),
+        "low_hz": low_hz,
+        "high_hz": high_hz,
+        "filters": word(fields.get("filters", "htk"), "htk htk-hz slaney"),
+        "power": number(fields.get("power", 2), 1, 2, whole=True),
+        "pad": word(fields.get("pad", "none"), "none zeros reflect"),
+        "offset": number(fields.get("offset", 0), 0, 1e9),
+        "floor": number(fields.get("floor", 1e-10), 1e-30, 1e9),
+        "log": word(fields.get("log", "ln"), "ln log10"),
+        "range": highest,
+        "layout": word(fields.get("layout", "frames-bins"), "frames-bins bins-frames"),
+    }
 
 
 def boxes_of(value: Any) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from edgeward.terminal.spectrogram import (
     LEFT,
     RANGE_DB,
     STEP,
+    STRIP,
     TOP,
     WIDTH,
+    Span,
     levels_db,
     write_spectrogram,
 )
@@ -53,3 +55,20 @@ def test_a_tone_stands_at_its_height(tmp_path):
     assert sheet[TOP + HEIGHT + 8 :].min() < 80  # text
     assert sheet[:, : LEFT - 10].min() < 80
     assert sheet[0, 0] == 255
+
+
+def test_spans_stand_below_their_time(tmp_path):
+    spans = [
+        Span("low", 0, 1),
+        Span("a text without any room at all", 1, 1.1),
+        Span("high", 1.1, 2.4),
+    ]
+    write_spectrogram(tmp_path / "a.png", np.concatenate([tone(1000), tone(3000)]), 8000, (), spans)
+    sheet = np.asarray(Image.open(tmp_path / "a.png").convert("L")).astype(int)
+    strip = sheet[TOP + HEIGHT + 2 : TOP + HEIGHT + STRIP - 1]
+    edges = np.flatnonzero((strip < 60).all(axis=0)) - LEFT
+    assert edges.tolist() == [-1, WIDTH // 2, round(WIDTH * 0.55), WIDTH]
+    dark = np.flatnonzero((strip < 128).any(axis=0)) - LEFT
+    halves = [dark[(dark > 2) & (dark < WIDTH // 2)], dark[(dark > WIDTH * 0.56) & (dark < WIDTH)]]
+    for part, middle in zip(halves, (WIDTH / 4, WIDTH * 0.775), strict=True):
+        assert abs((part.min() + part.max()) / 2 - middle) < 4

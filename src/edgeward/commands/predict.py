@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +25,8 @@ from edgeward.outcome import Outcome
 from edgeward.packages import carried
 from edgeward.packages.input_plan import require_fit
 from edgeward.packages.recipe import Recipe, from_bytes, to_bytes
-from edgeward.reports import boxes, inspection
+from edgeward.reports import boxes, heard_windows, inspection
+from edgeward.reports.heard_windows import HeardWindow, stacked
 from edgeward.reports.shown_input import ShownInput
 from edgeward.terminal.picture import pillow_image
 
@@ -77,42 +79,73 @@ def run(args: argparse.Namespace) -> Outcome:
         shown = ShownInput.among(args.inputs, signature, recipe)
         if args.png is not None:
             _require_shown(args, shown)
-        outputs = _outputs(model, signature, tensors)
-        engine = inspection.engine_report(model)
-        package = inspection.package_report(model)
-    report = {
-        "model": args.model,
-        "package": package,
-        "engine": engine,
-        "signature": signature.name,
-        "outputs": {
-            spec.name: inspection.values_report(spec, outputs[spec.name], labels)
-            for spec in signature.outputs
-        },
+        windows = shown.windows() if shown is not None else ()
+        heard = [
+            HeardWindow(begin_s, end_s, _outputs(model, signature, {**tensors, **named}))
+            for begin_s, end_s, named in windows
+        ]
+        outputs = {} if heard else _outputs(model, signature, tensors)
+        report = {
+            "model": args.model,
+            "package": inspection.package_report(model),
+            "engine": inspection.engine_report(model),
+            "signature": signature.name,
+        }
+    answer = _Answer(args, signature, labels, report, outputs, shown)
+    text = _heard(answer, shown, heard) if shown and heard else _seen(answer, recipe)
+    wrote = []
+    if args.output is not None:
+        tensor_file.write(args.output, stacked(heard) if heard else outputs)
+        wrote.append(f"wrote {args.output}")
+    if args.png is not None:
+        report["png"] = str(args.png)
+        wrote.append(f"wrote {args.png}")
+    return Outcome(
+        report, "\n".join(wrote) if args.output is not None else "\n\n".join([text, *wrote])
+    )
+
+
+class _Answer(NamedTuple):
+    args: argparse.Namespace
+    signature: Signature
+    labels: Sequence[str]
+    report: dict[str, Any]  # what the document has of it
+    outputs: dict[str, Tensor]
+    shown: ShownInput | None
+
+
+def _heard(answer: _Answer, shown: ShownInput, heard: Sequence[HeardWindow]) -> str:
+    """What is shown of the windows of a sound; adds them to the document, draws a --png."""
+    signature, labels = answer.signature, answer.labels
+    answer.report["windows"] = heard_windows.report(heard, signature, labels)
+    if answer.args.png is not None:
+        shown.write_heard(answer.args.png, (), heard_windows.spans(heard, signature, labels))
+    return heard_windows.text(heard, signature, labels, shown.path.name, _bar())
+
+
+def _seen(answer: _Answer, recipe: Recipe) -> str:
+    """What is shown of one run; adds the outputs to the document, draws a --png."""
+    _, signature, labels, report, outputs, shown = answer
+    report["outputs"] = {
+        spec.name: inspection.values_report(spec, outputs[spec.name], labels)
+        for spec in signature.outputs
     }
     how = recipe.boxes or boxes.postprocess_outputs(signature)
     seen = shown.boxes(how, outputs, labels) if shown is not None and how is not None else None
     if seen is not None:
         report["boxes"] = boxes.report(seen)
-    wrote = []
-    if args.output is not None:
-        tensor_file.write(args.output, outputs)
-        wrote.append(f"wrote {args.output}")
-    if args.png is not None and shown is not None:
-        report["png"] = str(args.png)
-        shown.write_png(args.png, seen, _best_lines(signature, outputs, labels))
-        wrote.append(f"wrote {args.png}")
-    if args.output is not None:
-        return Outcome(report, "\n".join(wrote))
+    if answer.args.png is not None and shown is not None:
+        shown.write_png(answer.args.png, seen, _best_lines(signature, outputs, labels))
     if seen is not None and how is not None and shown is not None:
-        texts = [boxes.text(seen, how, shown.path.name, shown.size)]
-    else:
-        bar = "━" if "utf" in (sys.stdout.encoding or "").lower() else "="
-        texts = [
-            inspection.values_text(spec, outputs[spec.name], bar, labels)
-            for spec in signature.outputs
-        ]
-    return Outcome(report, "\n\n".join([*texts, *wrote]))
+        return boxes.text(seen, how, shown.path.name, shown.size)
+    return "\n\n".join(
+        inspection.values_text(spec, outputs[spec.name], _bar(), labels)
+        for spec in signature.outputs
+    )
+
+
+def _bar() -> str:
+    return "━" if "utf" in (sys.stdout.encoding or "").lower() else "="
 
 
 def _best_lines(

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from edgeward import _core
 from edgeward.errors import BadInput
 from edgeward.inputs.picture_tensor import PictureSource, picture_tensor
-from edgeward.inputs.sound_tensor import SoundSource, sound_tensor
+from edgeward.inputs.sound_tensor import SoundSource, sound_tensor, sound_windows
 from edgeward.packages import carried
 from edgeward.packages.recipe import PictureInput, SoundInput
+
+
+class WindowAnswer(NamedTuple):
+    """What the model makes of one window of a sound."""
+
+    begin_s: float  # from the sound's beginning
+    end_s: float
+    answer: Any  # as Model.predict gives it
 
 
 def predict_picture(model: _core.Model, picture: PictureSource) -> Any:
@@ -30,13 +39,27 @@ def predict_sound(model: _core.Model, sound: SoundSource) -> Any:
     Raises BadInput for a model without a recipe of sound, MalformedPackage for one of a later
     version.
     """
+    spec, how = _sound_of(model)
+    return model.predict({spec.name: sound_tensor(sound, spec, how)})
+
+
+def predict_windows(model: _core.Model, sound: SoundSource) -> Iterator[WindowAnswer]:
+    """An answer for each window of the sound, the recipe's step apart; raises as predict_sound."""
+    spec, how = _sound_of(model)
+    return (
+        WindowAnswer(begin_s, end_s, model.predict({spec.name: tensor}))
+        for begin_s, end_s, tensor in sound_windows(sound, spec, how)
+    )
+
+
+def _sound_of(model: _core.Model) -> tuple[_core.TensorSpec, SoundInput]:
     spec = _only_input(model)
     how = _recipe_of(model, spec.name)
     if not isinstance(how, SoundInput):
         raise BadInput(
             f'input "{spec.name}": expected a recipe of sound, which says the sample rate, got none'
         )
-    return model.predict({spec.name: sound_tensor(sound, spec, how)})
+    return spec, how
 
 
 def _only_input(model: _core.Model) -> _core.TensorSpec:

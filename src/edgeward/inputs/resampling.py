@@ -9,13 +9,26 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeward.errors import BadInput
+
 CROSSINGS = 10  # of zero, to each side
 BETA = 5.0
+MOST_RATIO = 1 << 17  # either part of the ratio of two rates, in lowest terms
 
 
 def reach(rate_hz: int, wanted_hz: int) -> int:
     """How many samples to each side have a share in one sample of the result."""
     return math.ceil(CROSSINGS * max(rate_hz, wanted_hz) / wanted_hz) + 1
+
+
+def require_ratio(where: str, rate_hz: int, wanted_hz: int) -> None:
+    """Raises BadInput, beginning with `where`, for rates whose filter would be too long."""
+    divisor = math.gcd(rate_hz, wanted_hz)
+    if max(rate_hz, wanted_hz) // divisor > MOST_RATIO:
+        raise BadInput(
+            f"{where}: expected a rate whose ratio to {wanted_hz:,} Hz has parts of at most "
+            f"{MOST_RATIO:,}, got {rate_hz:,} Hz"
+        )
 
 
 def resampled(samples: NDArray[np.float32], rate_hz: int, wanted_hz: int) -> NDArray[np.float32]:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from edgeward.errors import BadInput
 from edgeward.inputs.array_file import refusing
+from edgeward.packages.recipe import MOST_RATE_HZ, MOST_SAMPLES
 from edgeward.paths import PathLike
 from edgeward.regular_file import open_regular
 
-MOST_FRAMES = 1 << 25  # of a sound for an input of any length
+BLOCK_FRAMES = 1 << 14  # read at once
 MOST_CHANNELS = 64
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 SUBFORMAT_TAIL = bytes.fromhex("000000001000800000aa00389b71")  # of the GUID, behind its tag
@@ -43,7 +44,7 @@ class _Format(NamedTuple):
 def read_wav(source: PathLike | bytes, most_frames: int | None = None) -> Sound:
     """The first `most_frames` of a sound, at `source` or in its bytes; None: all.
 
-    Raises BadInput, also for more than MOST_FRAMES where all are asked for, and OSError.
+    Raises BadInput, also for more than MOST_SAMPLES where all are asked for, and OSError.
     """
     opened: IO[bytes]
     if isinstance(source, bytes):
@@ -64,15 +65,26 @@ def read_wav(source: PathLike | bytes, most_frames: int | None = None) -> Sound:
         if rest or not frame_count:
             raise ValueError(f"{data_bytes} bytes for frames of {frame_bytes}")
         count = frame_count if most_frames is None else min(frame_count, most_frames)
-        if most_frames is None and count > MOST_FRAMES:
-            raise BadInput(f"{name}: expected at most {MOST_FRAMES:,} frames, got {frame_count:,}")
-        content = file.read(count * frame_bytes)
-        if len(content) != count * frame_bytes:
-            raise ValueError("less than its size")
-        frames = _samples(content, layout).reshape(count, layout.channels)
-        if not np.isfinite(frames).all():
-            raise ValueError("samples that are not finite")
-    return Sound(frames.mean(axis=1, dtype=np.float32), layout.rate_hz, frame_count)
+        if most_frames is None and count > MOST_SAMPLES:
+            raise BadInput(f"{name}: expected at most {MOST_SAMPLES:,} frames, got {frame_count:,}")
+        samples = np.empty(count, np.float32)
+        for first in range(0, count, BLOCK_FRAMES):
+            into = samples[first : first + BLOCK_FRAMES]
+            into[:] = _mixed(file, len(into), layout)
+    return Sound(samples, layout.rate_hz, frame_count)
+
+
+def _mixed(file: IO[bytes], count: int, layout: _Format) -> NDArray[np.float32]:
+    """The mean of the channels of the next `count` frames. Raises ValueError."""
+    size_bytes = count * layout.channels * layout.bits // 8
+    content = file.read(size_bytes)
+    if len(content) != size_bytes:
+        raise ValueError("less than its size")
+    frames = _samples(content, layout).reshape(count, layout.channels)
+    if not np.isfinite(frames).all():
+        raise ValueError("samples that are not finite")
+    mean: NDArray[np.float32] = frames.mean(axis=1, dtype=np.float32)
+    return mean
 
 
 def _data_of(file: IO[bytes], size_bytes: int) -> tuple[_Format, int]:
@@ -109,7 +121,7 @@ def _format(content: bytes) -> _Format:
     if kind == EXTENSIBLE and len(content) == 40 and content[26:] == SUBFORMAT_TAIL:
         (kind,) = struct.unpack_from("<H", content, 24)
     is_known = (kind, bits) in KINDS
-    is_whole = frame_bytes == channels * bits // 8 and rate_hz
+    is_whole = frame_bytes == channels * bits // 8 and 1 <= rate_hz <= MOST_RATE_HZ
     if is_known and not (is_whole and 1 <= channels <= MOST_CHANNELS):
         raise ValueError(f"{channels} channels at {rate_hz} Hz in frames of {frame_bytes} bytes")
     return _Format(kind, bits, channels, rate_hz)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from edgeward import _core
 from edgeward.errors import BadInput
-from edgeward.packages.recipe import COLOURS, PictureInput, Recipe, SoundInput, Values
+from edgeward.packages.recipe import (
+    COLOURS,
+    MOST_SAMPLES,
+    LogMel,
+    PictureInput,
+    Recipe,
+    SoundInput,
+    Values,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +44,12 @@ class PicturePlan(NamedTuple):
     height: int  # -1: the picture's own
     width: int
     colours: str
+
+
+class SoundPlan(NamedTuple):
+    sample_count: int  # of a window; -1: any number
+    frame_count: int  # of a front end; -1: as many as the sound has; 0 without one
+    axes: Sequence[int]  # the dimensions that have it; all others are 1
 
 
 def picture_plan(spec: Spec, how: PictureInput, got: str) -> PicturePlan:
@@ -104,24 +118,79 @@ def _fitting(layout: str, shape: Sequence[int]) -> str | None:
     return axes if is_fitting else None
 
 
-def sound_samples(spec: Spec, how: SoundInput, got: str) -> int:
-    """How many samples the input takes; -1: any number. All other dimensions are 1.
-
-    Raises BadInput, which ends in `got`, for an input that no sound fills so.
-    """
-    counts = [] if spec.shape is None else list(spec.shape)
-    if len(counts) > 1 and counts[0] == -1:
-        counts[0] = 1  # a batch
-    longer = [count for count in counts if count != 1] or counts[-1:]
-    if len(longer) != 1 or spec.dtype not in SOUND_DTYPES:
+def sound_plan(spec: Spec, how: SoundInput, got: str) -> SoundPlan:
+    """Raises BadInput, which ends in `got`, for an input that no sound fills so."""
+    mel = how.log_mel
+    dtypes = SOUND_DTYPES if mel is None else (*SOUND_DTYPES, "uint8")
+    axes = None if spec.shape is None else _sound_axes(spec.shape, mel)
+    if spec.shape is None or axes is None or spec.dtype not in dtypes:
         shape = "of unknown shape" if spec.shape is None else list(spec.shape)
+        wanted = "one dimension" if mel is None else f"frames of {mel.bins} bins ({mel.layout})"
         raise BadInput(
             f'input "{spec.name}": expected {spec.dtype} {shape}, got {got}, which gives '
-            f"{', '.join(SOUND_DTYPES)} of one dimension"
+            f"{', '.join(dtypes)} of {wanted}"
         )
-    if spec.dtype != "int16":
+    if mel is not None or spec.dtype != "int16":
         _require_values(spec, how.values or Values((0.0,), (1.0,)), got)
-    return longer[0]
+    is_turned = mel is not None and mel.layout == "bins-frames" and len(axes) > 1
+    extent = spec.shape[axes[1 if is_turned else 0]]
+    where = f'input "{spec.name}": expected'
+    if mel is None:
+        if how.samples is not None and extent not in (-1, how.samples):
+            raise BadInput(f"{where} {extent} samples, got {got} of {how.samples}")
+        plan = SoundPlan(how.samples or extent, 0, axes)
+    else:
+        frames = extent if extent < 0 or len(axes) > 1 else extent // mel.bins
+        plan = _mel_plan(where, mel, frames, how.samples, axes)
+    if plan.sample_count > MOST_SAMPLES and mel is not None:
+        raise BadInput(
+            f"{where} a sound of at most {MOST_SAMPLES:,} samples, got {got} of "
+            f"{plan.sample_count:,}"
+        )
+    if how.step is not None and plan.sample_count < 0:
+        raise BadInput(f"{where} samples beside a step, for an input of any length, got {got}")
+    return plan
+
+
+def _mel_plan(
+    where: str, mel: LogMel, frames: int, samples: int | None, axes: Sequence[int]
+) -> SoundPlan:
+    if samples is None:
+        beyond = mel.window if mel.pad == "none" else mel.fft % 2
+        return SoundPlan(frames if frames < 0 else max(1, (frames - 1) * mel.hop + beyond), frames,
+                         axes)  # fmt: skip
+    count = mel_frames(mel, samples)
+    if count < max(1, frames):
+        raise BadInput(f"{where} {max(1, frames)} frames, got {count} of {samples} samples")
+    return SoundPlan(samples, count if frames < 0 else frames, axes)
+
+
+def mel_frames(mel: LogMel, sample_count: int) -> int:
+    """How many frames that many samples have."""
+    length = mel.window if mel.pad == "none" else mel.fft
+    padded = sample_count + (0 if mel.pad == "none" else mel.fft // 2 * 2)
+    return max(0, 1 + (padded - length) // mel.hop)
+
+
+def _sound_axes(shape: Sequence[int], mel: LogMel | None) -> Sequence[int] | None:
+    """The dimensions of time, or of frames and bins in the tensor's order; all others are 1.
+
+    One dimension of both holds frame after frame, or bin after bin.
+    """
+    axes = [axis for axis, size in enumerate(shape) if size != 1]
+    is_batch_open = len(shape) > 1 and shape[0] == -1
+    if mel is None:
+        axes = axes[1:] if is_batch_open else axes
+        axes = axes or [len(shape) - 1][: len(shape)]
+        return axes if len(axes) == 1 else None
+    for longer in (axes, axes[1:]) if is_batch_open else (axes,):
+        if len(longer) == 2:
+            of_bins = longer[mel.layout == "frames-bins"]
+            if shape[of_bins] == mel.bins or (shape[of_bins] == -1 and of_bins):
+                return longer
+        if len(longer) == 1 and (shape[longer[0]] < 0 or shape[longer[0]] % mel.bins == 0):
+            return longer
+    return None
 
 
 def _require_values(spec: Spec, values: Values | None, got: str) -> None:
@@ -162,7 +231,7 @@ def require_fit(recipe: Recipe, signature: _core.Signature) -> None:
         if isinstance(how, PictureInput):
             picture_plan(specs[name], how, "a recipe")
         else:
-            sound_samples(specs[name], how, "a recipe")
+            sound_plan(specs[name], how, "a recipe")
     known = ", ".join(f'"{spec.name}"' for spec in signature.outputs)
     names = {spec.name for spec in signature.outputs}
     for name in recipe.boxes.tensors.values() if recipe.boxes is not None else ():

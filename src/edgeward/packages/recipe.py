@@ -15,10 +15,18 @@ MOST_BYTES = 1 << 20
 MOST_EXTENT = 16_384  # pixels along a side
 MOST_NUMBER = 1e9
 MOST_RATE_HZ = 768_000
+MOST_SAMPLES = 1 << 25  # of a sound
+MOST_FFT = 1 << 15  # samples
+MOST_BINS = 512
+LEAST_FLOOR = 1e-30
 LAYOUTS = ("hw", "hwc", "chw", "nhw", "nhwc", "nchw")
 FITS = ("cover", "contain", "stretch")
 FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
 COLOURS = {"rgb": 3, "bgr": 3, "grey": 1}  # channels of each
+FILTERS_OF_MEL = ("htk", "htk-hz", "slaney")
+PADS = ("none", "zeros", "reflect")
+LOGS = ("ln", "log10")
+MEL_LAYOUTS = ("frames-bins", "bins-frames")
 ORDERS = ("xyxy", "yxyx", "xywh")
 UNITS = ("normalised", "pixels")
 BOX_TENSORS = {  # of each layout, those that must be there; and those that may
@@ -49,10 +57,32 @@ class PictureInput(NamedTuple):
     values: Values | None = None  # None: as the dtype says
 
 
+class LogMel(NamedTuple):
+    """A front end: a spectrogram's logarithm in bins that are even in mel. Lengths in samples."""
+
+    window: int
+    hop: int
+    bins: int
+    fft: int
+    low_hz: float
+    high_hz: float
+    filters: str = "htk"
+    power: int = 2  # of the spectrum's magnitudes
+    pad: str = "none"  # around the sound, so that frames have their middle at a multiple of hop
+    offset: float = 0.0  # added before the logarithm
+    floor: float = 1e-10  # the least of which a logarithm is taken
+    log: str = "ln"
+    range: float | None = None  # of the logarithms below the greatest one
+    layout: str = "frames-bins"
+
+
 class SoundInput(NamedTuple):
-    """How a sound becomes a tensor."""
+    """How a sound becomes a tensor. `values` are of the samples, or of the logarithms."""
 
     rate_hz: int
+    samples: int | None = None  # None: as many as the input has room for
+    step: int | None = None  # samples from window to window; None: the first window alone
+    log_mel: LogMel | None = None
     values: Values | None = None
 
 
@@ -114,9 +144,7 @@ def _input(name: str, value: Any) -> PictureInput | SoundInput:
     where = f'input "{name}"'
     kind = value.get("kind") if isinstance(value, dict) else None
     if kind == "sound":
-        fields = _fields(where, value, ("kind", "rate_hz"), ("mean", "scale"))
-        rate_hz = _whole(f"{where}: rate_hz", fields["rate_hz"], 1, MOST_RATE_HZ)
-        return SoundInput(rate_hz, _values(where, fields, 1))
+        return _sound(where, value)
     if kind != "picture":
         raise ValueError(f'{where}: kind: expected "picture" or "sound", got {_shown(kind)}')
     optional = ("layout", "size", "fit", "short_side", "fill", "filter", "colours", "mean", "scale")
@@ -147,6 +175,50 @@ def _input(name: str, value: Any) -> PictureInput | SoundInput:
         filter=fields.get("filter", "bilinear"),
         colours=fields.get("colours"),
         values=_values(where, fields, channels),
+    )
+
+
+def _sound(where: str, value: Any) -> SoundInput:
+    optional = ("samples", "step", "log_mel", "mean", "scale")
+    fields = _fields(where, value, ("kind", "rate_hz"), optional)
+    rate_hz = _whole(f"{where}: rate_hz", fields["rate_hz"], 1, MOST_RATE_HZ)
+    for field in ("samples", "step"):
+        if field in fields:
+            _whole(f"{where}: {field}", fields[field], 1, MOST_SAMPLES)
+    mel = _log_mel(f"{where}: log_mel", fields["log_mel"], rate_hz) if "log_mel" in fields else None
+    return SoundInput(
+        rate_hz, fields.get("samples"), fields.get("step"), mel, _values(where, fields, 1)
+    )
+
+
+def _log_mel(where: str, value: Any, rate_hz: int) -> LogMel:
+    optional = ("fft", "low_hz", "high_hz", "filters", "power", "pad", "offset", "floor", "log")
+    fields = _fields(where, value, ("window", "hop", "bins"), (*optional, "range", "layout"))
+    window = _whole(f"{where}: window", fields["window"], 2, MOST_FFT)
+    fft = fields.get("fft", 1 << (window - 1).bit_length())
+    high_hz = _number(f"{where}: high_hz", fields.get("high_hz", rate_hz / 2), 0, rate_hz / 2)
+    low_hz = _number(f"{where}: low_hz", fields.get("low_hz", 0), 0, high_hz)
+    if low_hz == high_hz:
+        raise ValueError(f"{where}: low_hz: expected less than high_hz, got {low_hz:g}")
+    words = {"filters": FILTERS_OF_MEL, "pad": PADS, "log": LOGS, "layout": MEL_LAYOUTS}
+    for field, known in words.items():
+        if field in fields:
+            _word(f"{where}: {field}", fields[field], known)
+    numbers: dict[str, Any] = {
+        field: _number(f"{where}: {field}", fields[field], least)
+        for field, least in (("offset", 0.0), ("floor", LEAST_FLOOR), ("range", 0.0))
+        if field in fields
+    }
+    return LogMel(
+        window=window,
+        hop=_whole(f"{where}: hop", fields["hop"], 1, MOST_FFT),
+        bins=_whole(f"{where}: bins", fields["bins"], 1, MOST_BINS),
+        fft=_whole(f"{where}: fft", fft, window, MOST_FFT),
+        low_hz=low_hz,
+        high_hz=high_hz,
+        power=_whole(f"{where}: power", fields.get("power", 2), 1, 2),
+        **{field: fields[field] for field in words if field in fields},
+        **numbers,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from edgeward import Signature, TensorSpec
 from edgeward.inputs.picture_tensor import extents, size_of, upright, view_of
 from edgeward.inputs.sound_file import read_wav
+from edgeward.inputs.sound_tensor import sound_windows
 from edgeward.inputs.tensor_file import PICTURE_SUFFIXES, SOUND_SUFFIXES, addressed
 from edgeward.packages.input_plan import picture_plan
 from edgeward.packages.recipe import BoxOutputs, PictureInput, Recipe, SoundInput
 from edgeward.reports.boxes import Box, boxes_of, in_picture
 from edgeward.reports.inspection import shortened
 from edgeward.terminal.labelled_picture import Mark, write_labelled
-from edgeward.terminal.spectrogram import write_spectrogram
+from edgeward.terminal.spectrogram import Span, write_spectrogram
 
 LINES = 5  # below a picture without boxes
 
@@ -57,11 +58,24 @@ class ShownInput(NamedTuple):
         raw = boxes_of(self.signature, outputs, how, extents(*self.size, plan), labels)
         return in_picture(raw, view, self.size)
 
+    def windows(self) -> Iterator[tuple[float, float, dict[str, NDArray[Any]]]]:
+        """Begin, end in seconds and the input of each window of a sound whose recipe has a step.
+
+        None of other inputs. Raises BadInput or OSError.
+        """
+        if isinstance(self.how, SoundInput) and self.how.step is not None:
+            for begin_s, end_s, tensor in sound_windows(self.path, self.spec, self.how):
+                yield begin_s, end_s, {self.spec.name: tensor}
+
+    def write_heard(self, path: Path, lines: Sequence[str], spans: Sequence[Span]) -> None:
+        """Draws a sound's spectrogram. Raises BadInput or OSError."""
+        sound = read_wav(self.path)
+        write_spectrogram(path, sound.samples, sound.rate_hz, lines[:LINES], spans)
+
     def write_png(self, path: Path, seen: Sequence[Box] | None, lines: Sequence[str]) -> None:
         """Draws it with its boxes, or with `lines` below. Raises BadInput or OSError."""
         if isinstance(self.how, SoundInput):
-            sound = read_wav(self.path)
-            write_spectrogram(path, sound.samples, sound.rate_hz, lines[:LINES])
+            self.write_heard(path, lines, ())
             return
         plan = picture_plan(self.spec, self.how, str(self.path))
         picture = np.asarray(upright(self.path, plan.height, plan.width).convert("RGB"))

@@ -6,7 +6,7 @@ Frames of 512 samples, half of one apart, under a Hann window. Needs Pillow, of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,16 @@ WIDTH, HEIGHT = 960, 360  # pixels of the drawing
 LEFT, TOP, RIGHT, FOOT = 84, 20, 24, 56
 TEXT_SIZE, LINE_SIZE = 18, 22
 PAPER, INK = "#ffffff", "#1c2430"
+STRIP = 30  # pixels of what stands below the axis of time for each span
 SHADES = ((0, 0, 16), (60, 20, 110), (170, 45, 100), (245, 125, 30), (252, 250, 190))
+
+
+class Span(NamedTuple):
+    """What is heard from when to when."""
+
+    text: str
+    begin_s: float
+    end_s: float
 
 
 def levels_db(samples: NDArray[Any]) -> NDArray[np.float64]:
@@ -40,9 +49,13 @@ def levels_db(samples: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def write_spectrogram(
-    path: PathLike, samples: NDArray[np.float32], rate_hz: int, lines: Sequence[str] = ()
+    path: PathLike,
+    samples: NDArray[np.float32],
+    rate_hz: int,
+    lines: Sequence[str] = (),
+    spans: Sequence[Span] = (),
 ) -> None:
-    """Writes samples [n] with axes in seconds and kHz, and `lines` below.
+    """Writes samples [n] with axes in seconds and kHz, `spans` on a strip and `lines` below.
 
     Raises BadInput when Pillow is missing, OSError when the file cannot be written.
     """
@@ -56,22 +69,39 @@ def write_spectrogram(
         [np.interp(shares, stops, [shade[part] for shade in SHADES]) for part in range(3)], axis=-1
     ).astype(np.uint8)
     font: Any = ImageFont.load_default(TEXT_SIZE)
-    height = TOP + HEIGHT + FOOT + len(lines) * LINE_SIZE
+    strip = STRIP if spans else 0
+    height = TOP + HEIGHT + strip + FOOT + len(lines) * LINE_SIZE
     sheet = image.new("RGB", (LEFT + WIDTH + RIGHT, height), PAPER)
     drawing = image.fromarray(pixels).resize((WIDTH, HEIGHT), image.Resampling.BILINEAR)
     sheet.paste(drawing, (LEFT, TOP))
     draw = ImageDraw.Draw(sheet)
     draw.rectangle((LEFT - 1, TOP - 1, LEFT + WIDTH, TOP + HEIGHT), outline=INK)
     duration_s = len(samples) / rate_hz
+    foot = TOP + HEIGHT + strip
+    _draw_spans(draw, font, spans, duration_s)
     for share in np.linspace(0, 1, 5).tolist():
         x, y = LEFT + round(share * WIDTH), TOP + HEIGHT - round(share * HEIGHT)
-        draw.line((x, TOP + HEIGHT, x, TOP + HEIGHT + 5), INK)
+        draw.line((x, foot, x, foot + 5), INK)
         draw.line((LEFT - 6, y, LEFT - 1, y), INK)
         anchor = "ra" if share == 1 else "la" if share == 0 else "ma"
-        draw.text((x, TOP + HEIGHT + 9), f"{share * duration_s:.3g} s", INK, font, anchor=anchor)
+        draw.text((x, foot + 9), f"{share * duration_s:.3g} s", INK, font, anchor=anchor)
         label = f"{share * rate_hz / 2000:.3g} kHz"
         draw.text((LEFT - 10, y), label, INK, font, anchor="rm")
     for number, line in enumerate(lines):
-        y = TOP + HEIGHT + FOOT - LINE_SIZE // 2 + number * LINE_SIZE
+        y = foot + FOOT - LINE_SIZE // 2 + number * LINE_SIZE
         draw.text((LEFT, y), quoted(line), INK, font)
     sheet.save(path, format="PNG")
+
+
+def _draw_spans(draw: Any, font: Any, spans: Sequence[Span], duration_s: float) -> None:
+    """A box for each below the drawing, with as much of its text as it has room for."""
+    top = TOP + HEIGHT
+    for span in spans:
+        left, right = (
+            LEFT + round(WIDTH * min(at_s / duration_s, 1)) for at_s in (span.begin_s, span.end_s)
+        )
+        draw.rectangle((left - (left == LEFT), top, right, top + STRIP), outline=INK)
+        text = quoted(span.text)
+        while text and font.getlength(text) > right - left - 6:
+            text = text[:-1]
+        draw.text(((left + right) / 2, top + STRIP / 2), text, INK, font, anchor="mm")
