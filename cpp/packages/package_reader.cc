@@ -1,16 +1,13 @@
 #include "packages/package_reader.h"
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
-#include <mutex>
-#include <system_error>
-#include <thread>
 
 #include "error.h"
 #include "packages/date.h"
 #include "packages/dsse.h"
 #include "packages/name.h"
+#include "system/shared_loop.h"
 
 namespace edgeward {
 
@@ -25,46 +22,11 @@ uint64_t chunks_at_once(const PackageFacts& facts, uint64_t threads) {
   return std::clamp<uint64_t>(kLargePageBytes / facts.chunk_bytes, 1, fair);
 }
 
-// Runs `work(tools, index)` for each chunk on up to `max_threads` threads, each with tools of its own. After all
-// threads have stopped, throws the error of the lowest chunk that failed.
-template <class MakeTools, class Work>
-void for_each_chunk(const PackageFacts& facts, int max_threads, const MakeTools& make_tools, const Work& work) {
+// Calls the work that `make_work()` gives each of up to `max_threads` threads, for each chunk.
+template <class MakeWork>
+void for_each_chunk(const PackageFacts& facts, int max_threads, const MakeWork& make_work) {
   const uint64_t threads = std::min<uint64_t>(facts.chunk_count, static_cast<uint64_t>(std::max(max_threads, 1)));
-  const uint64_t step = chunks_at_once(facts, threads);
-  std::atomic<uint64_t> next{0};
-  std::atomic<bool> has_failed{false};
-  std::mutex mutex;
-  std::exception_ptr failure;
-  uint64_t failed_chunk = facts.chunk_count;
-  const auto run = [&] {
-    uint64_t index = 0;
-    try {
-      auto tools = make_tools();
-      // Chunks that were taken are finished even when a later one has failed, so that the lowest error is reported.
-      while (!has_failed.load(std::memory_order_relaxed)) {
-        index = next.fetch_add(step, std::memory_order_relaxed);
-        const uint64_t end = std::min(index + step, facts.chunk_count);
-        if (index >= end) return;
-        for (; index < end; ++index) work(tools, index);
-      }
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      has_failed.store(true, std::memory_order_relaxed);
-      if (failure != nullptr && index > failed_chunk) return;
-      failure = std::current_exception();
-      failed_chunk = index;
-    }
-  };
-  {
-    std::vector<std::jthread> others;
-    try {
-      while (others.size() + 1 < threads) others.emplace_back(run);
-    } catch (const std::system_error&) {
-      // The system has no more threads: the ones that started do the work.
-    }
-    run();
-  }
-  if (failure != nullptr) std::rethrow_exception(failure);
+  for_each_shared(facts.chunk_count, chunks_at_once(facts, threads), max_threads, make_work);
 }
 
 // Step 4. Publisher and name are the only fields that are used before the signatures are verified; both are compared
@@ -242,9 +204,9 @@ void PackageReader::check_table() const {
 void PackageReader::check_stored(int threads) const {
   std::vector<std::byte> table;
   const Bytes rows = checked_table(table);
-  for_each_chunk(
-      facts_, threads, [&] { return ChunkReader(*file_, facts_, rows); },
-      [](ChunkReader& reader, uint64_t chunk) { reader.read(chunk); });
+  for_each_chunk(facts_, threads, [&] {
+    return [reader = ChunkReader(*file_, facts_, rows)](uint64_t chunk) mutable { reader.read(chunk); };
+  });
 }
 
 PackageReader::Opening PackageReader::opening(const Secret* content_key) const {
@@ -266,11 +228,11 @@ PackageReader::Opening PackageReader::opening(const Secret* content_key) const {
 Block PackageReader::open_payload(const Secret* content_key, int threads) const {
   const Opening opening = this->opening(content_key);
   Block payload = new_block(facts_.payload_bytes);
-  for_each_chunk(
-      facts_, threads, [&] { return ChunkOpener(*file_, facts_, opening.rows, opening.derived); },
-      [&](ChunkOpener& opener, uint64_t chunk) {
-        opener.open(chunk, std::span(payload.data() + chunk * facts_.chunk_bytes, chunk_size_bytes(facts_, chunk)));
-      });
+  for_each_chunk(facts_, threads, [&] {
+    return [&, opener = ChunkOpener(*file_, facts_, opening.rows, opening.derived)](uint64_t chunk) mutable {
+      opener.open(chunk, std::span(payload.data() + chunk * facts_.chunk_bytes, chunk_size_bytes(facts_, chunk)));
+    };
+  });
   uint64_t end = 0;
   for (const Member& member : facts_.members) {
     require_padding(Bytes(payload.data() + end, member.offset - end));

@@ -80,16 +80,16 @@ Block copy_of(const py::buffer& buffer) {
   return block;
 }
 
-Block read_source(const py::object& source) {
+Block read_source(const py::object& source, int threads) {
   if (py::isinstance<File>(source)) {
     const File& file = source.cast<const File&>();
     const Unlocked released;
-    return read_file(file);
+    return read_file(file, threads);
   }
   if (!py::isinstance<py::str>(source)) return copy_of(py::reinterpret_borrow<py::buffer>(source));
   const std::string path = path_of(source);
   const Unlocked released;
-  return read_file(path);
+  return read_file(path, threads);
 }
 
 Block read_shared_source(const py::object& path, Sharing& sharing) {
@@ -122,10 +122,10 @@ std::unique_ptr<Model> opened(const Opening& opening, Block file, std::vector<Ex
 std::unique_ptr<PyModel> make_model(const py::object& source, Opening opening,
                                     const std::map<std::string, py::object>& files) {
   std::vector<ExternalData> external;
-  for (const auto& [name, content] : files) external.push_back({name, read_source(content)});
+  for (const auto& [name, content] : files) external.push_back({name, read_source(content, opening.threads)});
   Sharing& sharing = opening.library.sharing;
   const bool is_shared = opening.library.name == "litert" && !sharing.directory.empty();
-  Block file = is_shared ? read_shared_source(source, sharing) : read_source(source);
+  Block file = is_shared ? read_shared_source(source, sharing) : read_source(source, opening.threads);
   const Bytes content{file.data(), file.size_bytes()};
   if (py::isinstance<py::str>(source) && model_format(content) == ModelFormat::onnx) {
     const std::string path = path_of(source);

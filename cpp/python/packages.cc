@@ -204,7 +204,7 @@ py::list external_data_of_file(const File& file) {
   std::vector<std::string> names;
   {
     const Unlocked released;
-    const Block block = read_file(file);
+    const Block block = read_file(file, 1);
     names = external_data_names({block.data(), block.size_bytes()});
   }
   return list_of(names);

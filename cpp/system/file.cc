@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "error.h"
+#include "system/shared_loop.h"
 
 namespace edgeward {
 namespace {
@@ -86,14 +87,24 @@ void File::read_at(uint64_t offset, std::span<std::byte> out) const {
   }
 }
 
-Block read_file(const File& file) {
-  const bool is_large = file.size_bytes() >= kLargePageBytes;
-  Block block = is_large ? Block::pages(file.size_bytes()) : Block::uninitialized(file.size_bytes());
-  file.read_at(0, {block.data(), block.size_bytes()});
+Block read_file(const File& file, int threads) {
+  const uint64_t size_bytes = file.size_bytes();
+  const bool is_large = size_bytes >= kLargePageBytes;
+  Block block = is_large ? Block::pages(size_bytes) : Block::uninitialized(size_bytes);
+  // Whole large pages, each of which one thread clears.
+  constexpr uint64_t kPartBytes = 2 * kLargePageBytes;
+  for_each_shared((size_bytes + kPartBytes - 1) / kPartBytes, 1, threads, [&] {
+    return [&](uint64_t part) {
+      const uint64_t offset = part * kPartBytes;
+      file.read_at(offset, {block.data() + offset, std::min(kPartBytes, size_bytes - offset)});
+    };
+  });
   return block;
 }
 
-Block read_file(const std::string& path) { return read_file(File("model file", path, File::Links::followed)); }
+Block read_file(const std::string& path, int threads) {
+  return read_file(File("model file", path, File::Links::followed), threads);
+}
 
 void sync_directory_of(const std::string& path) {
   const size_t slash = path.rfind('/');

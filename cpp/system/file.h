@@ -55,9 +55,10 @@ class File {
   uint32_t permissions_;
 };
 
-// Reads a whole model file. Both throw as File does.
-Block read_file(const File& file);
-Block read_file(const std::string& path);
+// Reads a whole model file, a large one with up to `threads` threads, which end before this returns. Both throw
+// as File does.
+Block read_file(const File& file, int threads);
+Block read_file(const std::string& path, int threads);
 
 // Makes durable that the name `path` exists, or that it does not. Throws std::filesystem::filesystem_error.
 void sync_directory_of(const std::string& path);

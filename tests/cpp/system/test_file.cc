@@ -32,7 +32,7 @@ TEST_CASE("a file is read whole") {
     CAPTURE(size);
     std::string content(size, '\0');
     for (size_t i = 0; i < size; ++i) content[i] = static_cast<char>(i * 31 + i / 256);
-    const Block block = read_file(write_file(directory.at("model"), content));
+    const Block block = read_file(write_file(directory.at("model"), content), 2);
     CHECK(block.size_bytes() == size);
     CHECK(std::memcmp(block.data(), content.data(), size) == 0);
   }
@@ -41,7 +41,7 @@ TEST_CASE("a file is read whole") {
 TEST_CASE("bytes that were read do not change with the file") {
   const Directory directory;
   const std::string path = write_file(directory.at("model"), "first");
-  const Block block = read_file(path);
+  const Block block = read_file(path, 2);
   write_file(path, "other");
   CHECK(std::memcmp(block.data(), "first", 5) == 0);
 }
@@ -62,7 +62,7 @@ TEST_CASE("what the system refuses is the system's error, and leaves nothing ope
   for (const Row& row : rows) {
     CAPTURE(row.path);
     try {
-      (void)read_file(row.path);
+      (void)read_file(row.path, 2);
       FAIL_CHECK("expected std::system_error, got none");
     } catch (const std::system_error& error) {
       CHECK(error.code() == std::make_error_code(row.expected));
@@ -76,19 +76,19 @@ TEST_CASE("a FIFO is refused at once, with no writer to wait for") {
   const std::string path = directory.at("fifo");
   REQUIRE(mkfifo(path.c_str(), 0600) == 0);
   const size_t open_before = open_descriptors();
-  check_refusal(Code::bad_input, {path, "regular file"}, [&] { (void)read_file(path); });
+  check_refusal(Code::bad_input, {path, "regular file"}, [&] { (void)read_file(path, 2); });
   CHECK(open_descriptors() == open_before);
 }
 
 TEST_CASE("a device is refused") {
-  check_refusal(Code::bad_input, {"/dev/null", "regular file"}, [] { (void)read_file("/dev/null"); });
+  check_refusal(Code::bad_input, {"/dev/null", "regular file"}, [] { (void)read_file("/dev/null", 2); });
 }
 
 TEST_CASE("a symbolic link is followed") {
   const Directory directory;
   write_file(directory.at("model"), "content");
   REQUIRE(symlink(directory.at("model").c_str(), directory.at("link").c_str()) == 0);
-  CHECK(read_file(directory.at("link")).size_bytes() == 7);
+  CHECK(read_file(directory.at("link"), 1).size_bytes() == 7);
 }
 
 TEST_CASE("a symbolic link as the last part is refused where links are, one before it is not") {
