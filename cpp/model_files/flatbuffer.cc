@@ -16,7 +16,7 @@ class Proof {
   Proof(Bytes file, const FlatSchema& schema) : file_(file), schema_(schema) {}
 
   ProvenFlatbuffer proven() {
-    if (file_.size() >= (uint64_t{1} << 31)) {
+    if (file_.size() > kMaxFlatbufferBytes) {
       throw Error(Code::unsupported_model, "file of ", file_.size(), " bytes, expected less than 2 GiB");
     }
     if (file_.size() < 8) {

@@ -173,6 +173,9 @@ struct ProvenFlatbuffer {
   uint64_t end;
 };
 
+// Offsets are signed numbers of 32 bits to some readers.
+inline constexpr uint64_t kMaxFlatbufferBytes = (uint64_t{1} << 31) - 1;
+
 // Proves `file` against `schema`. Throws Error(malformed_model), or Error(unsupported_model) for a file of 2 GiB or
 // more, or a field or union member that the schema does not know.
 ProvenFlatbuffer read_flatbuffer(Bytes file, const FlatSchema& schema);

@@ -164,7 +164,7 @@ void move_on(Block& copy, const FlatTable& root, uint64_t distance) {
 }  // namespace
 
 TfliteCopy copy_with_state(Bytes file, const TfliteFile& facts) {
-  const auto [root, end] = read_flatbuffer(file, schema::kSchema);
+  const auto [root, end] = schema::read_tables(file);
   Appendix appendix(end);
   std::vector<std::pair<uint32_t, uint32_t>> redirected;  // from the position of an offset to what it shall lead to
   std::set<int32_t> initializers;
@@ -202,7 +202,7 @@ TfliteMarksCleared::TfliteMarksCleared(const Block& file, const TfliteFile& fact
   for (const TfliteMark& mark : marks_) std::memcpy(&contents_.emplace_back(0), file_ + mark.position, mark.size_bytes);
   for (const TfliteMark& mark : marks_) std::memset(file_ + mark.position, 0, mark.size_bytes);
   try {
-    read_flatbuffer({file.data(), file.size_bytes()}, schema::kSchema);
+    schema::read_tables({file.data(), file.size_bytes()});
   } catch (...) {
     restore();
     throw;

@@ -38,7 +38,7 @@ enum class Source : uint8_t {
 
 class Reader {
  public:
-  explicit Reader(Bytes file) : Reader(file, read_flatbuffer(file, schema::kSchema)) {}
+  explicit Reader(Bytes file) : Reader(file, schema::read_tables(file)) {}
 
   TfliteFile file() {
     const auto version = root_.scalar<uint32_t>(schema::model::version, 0);

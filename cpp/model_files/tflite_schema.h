@@ -1,7 +1,8 @@
 // The .tflite format (schema version 3) as data: the layouts of its tables, their field ids, its tensor types.
-// Facts only; flatbuffer.h says how layouts are written, tflite_file.h who reads them.
+// Facts; flatbuffer.h says how layouts are written, tflite_file.h who reads them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "model_files/flatbuffer.h"
@@ -381,5 +382,11 @@ inline constexpr Union kUnions[] = {
 };
 
 inline constexpr FlatSchema kSchema = {"TFL3", kLayouts, kUnions, kModel};
+
+// The flatbuffer in a file that may be longer than any: constants may lie behind it. Throws as read_flatbuffer does.
+inline ProvenFlatbuffer read_tables(Bytes file) {
+  return read_flatbuffer(file.first(static_cast<size_t>(std::min<uint64_t>(file.size(), kMaxFlatbufferBytes))),
+                         kSchema);
+}
 
 }  // namespace edgeward::tflite_schema

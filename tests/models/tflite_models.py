@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from .tflite_writer import (
     constant,
     model,
     model_with_outer_buffers,
+    parts_with_outer_buffers,
 )
 
 # Element types that a graph input and output can have in LiteRT's CompiledModel.
@@ -136,6 +138,19 @@ def loop() -> bytes:
 
 def outer_buffers() -> bytes:
     """y = x + [0, 1, 2, 3], with the constant behind the flatbuffer."""
+    return model_with_outer_buffers([_outer_add()])
+
+
+def write_far_buffers(path: Path, begin: int) -> None:
+    """The same with the constant at `begin` of the file, which has a hole before it."""
+    flatbuffer, constants = parts_with_outer_buffers([_outer_add()], (), begin)
+    with path.open("wb") as file:
+        file.write(flatbuffer)
+        file.seek(begin)
+        file.write(constants)
+
+
+def _outer_add() -> Subgraph:
     addend = np.arange(4, dtype=np.float32)
     tensors = [
         Tensor("x", "float32", (4,)),
@@ -143,7 +158,7 @@ def outer_buffers() -> bytes:
         Tensor("y", "float32", (4,)),
     ]
     op = Op("ADD", ["x", "addend"], ["y"], {"activation": NONE})
-    return model_with_outer_buffers([Subgraph(tensors, [op], ["x"], ["y"])])
+    return Subgraph(tensors, [op], ["x"], ["y"])
 
 
 def sparse_weights() -> bytes:

@@ -302,7 +302,7 @@ class Place:
 
 @dataclass
 class Outside:
-    """Buffers behind the flatbuffer, each at a multiple of 16; `end` is where that ends."""
+    """Buffers from `end` of the file on, behind the flatbuffer, each at a multiple of 16."""
 
     end: int = 0
     data: bytes = b""
@@ -325,9 +325,16 @@ def model_with_outer_buffers(
 ) -> bytes:
     """The same with every constant behind the flatbuffer, as converters write large ones."""
     # The offsets are numbers of a fixed width, so the first writing has the length of the second.
-    outside = Outside(end=len(_flatbuffer(subgraphs, signatures, Outside())))
-    flatbuffer = _flatbuffer(subgraphs, signatures, outside)
-    return flatbuffer + outside.data
+    end = len(_flatbuffer(subgraphs, signatures, Outside()))
+    return b"".join(parts_with_outer_buffers(subgraphs, signatures, end))
+
+
+def parts_with_outer_buffers(
+    subgraphs: Sequence[Subgraph], signatures: Sequence[Signature], begin: int
+) -> tuple[bytes, bytes]:
+    """The flatbuffer, and its constants, which lie from `begin` on in the file."""
+    outside = Outside(end=begin)
+    return _flatbuffer(subgraphs, signatures, outside), outside.data
 
 
 def _flatbuffer(

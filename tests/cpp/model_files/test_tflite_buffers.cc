@@ -3,9 +3,11 @@
 
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <string>
 
 #include "rigs/tflite_model.h"
+#include "system/memory.h"
 
 namespace edgeward {
 namespace {
@@ -30,6 +32,23 @@ TEST_CASE("a buffer may lie behind the flatbuffer, up to the end of the file") {
   CHECK_NOTHROW(read_outer(kEnd, 12, 12));
   CHECK_NOTHROW(read_outer(kEnd + 8, 12, 20));
   CHECK_NOTHROW(read_outer(kEnd, 16, 16));
+}
+
+TEST_CASE("a buffer may lie where no flatbuffer reaches") {
+  constexpr uint64_t kFar = (uint64_t{1} << 31) + 16;
+  if constexpr (sizeof(size_t) > 4) {
+    const Block far = Block::sparse(static_cast<size_t>(kFar + 12));
+    const auto read = [&](uint64_t offset) {
+      const std::string flatbuffer = file(outer_model(offset, 12));
+      std::memcpy(far.data(), flatbuffer.data(), flatbuffer.size());
+      read_tflite({far.data(), far.size_bytes()});
+    };
+    CHECK_NOTHROW(read(kFar));
+    check_refusal(Code::malformed_model, {"buffer 2: 12 bytes", "leave the file"}, [&] { read(kFar + 16); });
+    const uint32_t root = 0x7fff'fffcU;  // inside the file, and behind what a flatbuffer can be
+    std::memcpy(far.data(), &root, sizeof root);
+    check_refusal(Code::malformed_model, {"root offset"}, [&] { read_tflite({far.data(), far.size_bytes()}); });
+  }
 }
 
 TEST_CASE("the bytes of a buffer are in the file, behind the flatbuffer") {
