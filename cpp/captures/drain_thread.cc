@@ -37,6 +37,11 @@ DrainThread::~DrainThread() {
     leave_alone(called_);
     return;
   }
+  end();
+}
+
+void DrainThread::end() {
+  if (fork_mark_.is_foreign() || !thread_.joinable()) return;
   {
     const std::lock_guard lock(mutex_);
     is_over_ = true;

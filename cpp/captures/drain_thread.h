@@ -18,11 +18,14 @@ class DrainThread {
   // Makes the directories, and drains if nobody does. Throws std::filesystem::filesystem_error when they cannot be
   // made; whatever else fails is tried again, and complaint() names it.
   DrainThread(std::string ring_directory, std::string capture_directory, const Budget& budget);
-  // Brings what the rings hold to the disk, seals it, and ends the thread. In a forked child there is nothing to end.
+  // Ends it. In a forked child there is nothing to end.
   ~DrainThread();
   DrainThread(const DrainThread&) = delete;
   DrainThread& operator=(const DrainThread&) = delete;
 
+  // Brings what the rings hold to the disk, seals it, and ends the thread; counters() and complaint() say how that
+  // went.
+  void end();
   // Waits until everything that was committed before the call is on the disk, if this thread drains; false when the
   // time is over first. True at once when another drain has the rings: holder() names it.
   bool flush(int timeout_ms);

@@ -188,15 +188,19 @@ class PyDrain {
   void close() {
     if (thread_ == nullptr) return;
     const Unlocked released;
+    thread_->end();
     last_ = thread_->counters();
+    last_complaint_ = thread_->complaint();
     thread_.reset();
   }
   DrainThread* thread() const { return thread_.get(); }
   DrainCounters counters() const { return thread_ == nullptr ? last_ : thread_->counters(); }
+  std::string complaint() const { return thread_ == nullptr ? last_complaint_ : thread_->complaint(); }
 
  private:
   std::unique_ptr<DrainThread> thread_;
   DrainCounters last_;
+  std::string last_complaint_;
 };
 
 std::unique_ptr<PyDrain> make_drain(const py::object& ring_directory, const py::object& capture_directory,
@@ -361,9 +365,7 @@ void bind_drain(py::module_& module) {
   py::class_<PyDrain>(module, "Drain", "A thread that brings records from rings to disk.")
       .def_property_readonly("counters",
                              [](const PyDrain& self) { return counters_dict(self.counters(), kDrainCounters); })
-      .def_property_readonly(
-          "complaint",
-          [](const PyDrain& self) { return self.thread() == nullptr ? std::string() : self.thread()->complaint(); })
+      .def_property_readonly("complaint", &PyDrain::complaint)
       .def_property_readonly(
           "holder",
           [](const PyDrain& self) { return self.thread() == nullptr ? std::string() : self.thread()->holder(); },

@@ -383,6 +383,26 @@ def test_a_disk_that_refuses_costs_records_and_no_answer(directory, run_child):
     assert sum(1 for _ in ew.read_captures(directory)) == committed
 
 
+def test_what_the_disk_refused_at_the_end_is_known_after_it(directory, run_child):
+    program = """
+    import resource, signal, sys
+    import numpy as np, edgeward as ew
+    from models import tflite_models
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    for most_bytes in (resource.RLIM_INFINITY, 1000):
+        capture = ew.Capture(sys.argv[1] + str(most_bytes), statistics=False)
+        model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
+        for _ in range(100):
+            model.predict(a=np.ones(4, np.float32), b=np.ones(4, np.float32))
+        capture.close()
+        print(capture.complaint)
+    """
+    fine, refused = run_child(textwrap.dedent(program), directory).split("\n")[:2]
+    assert fine == ""
+    assert "large" in refused
+
+
 def test_no_memory_to_drain_with_costs_time_and_no_answer(directory, run_child):
     program = """
     import re, resource, sys

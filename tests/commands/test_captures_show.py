@@ -96,6 +96,23 @@ def test_scores_have_the_labels_of_the_package(directory, typed, typed_well):
     assert typed_well("captures show captures")["records"][0]["labels"] == contents.labels
 
 
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (np.array([[[3, 250]] * 32] * 16, np.uint8).reshape(32, 32), "black 3, white 250"),
+        (np.linspace(-0.5, 2, 64, dtype=np.float32), "-0.5 to 2"),
+        (np.linspace(0, 8, 500, dtype=np.float32).reshape(50, 10), "black 0, white 8"),
+    ],
+)
+def test_what_is_drawn_says_from_which_value_to_which(directory, typed, array, says):
+    write(directory, [array])
+    _, out, _ = typed("captures show captures --html sheet.html")
+    (line,) = (line for line in out.splitlines() if line.startswith("input "))
+    assert line.endswith(f"]  {says}")
+    ends = says.replace("black ", "").replace(", white", " to")
+    assert f", {ends}</figcaption>" in Path("sheet.html").read_text(encoding="utf-8")
+
+
 def test_a_contact_sheet_as_a_picture(directory, typed_well):
     image = pytest.importorskip("PIL.Image")
     write(directory, [np.full((1, 16, 16, 1), value, np.uint8) for value in range(6)])

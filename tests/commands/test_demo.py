@@ -243,8 +243,9 @@ def test_the_text_of_a_perfect_run_shows_no_mistakes():
     report, digits = known_report([0, 1], [0, 1], [0.9, 0.9])
     text = demo.text(report, digits, 80, Ink.ASCII)
     assert "100.0 %, 2 of 2 handwritten digits" in text
-    sealed = "signed, encrypted (aes-256-gcm) and opened in 10.2 ms, golden outputs 16 of 16"
-    assert f"package     {sealed}" in text
+    assert "package     signed, encrypted (aes-256-gcm) and opened in 10.2 ms\n" in text
+    assert "golden      16 of 16 outputs as sealed\n" in text
+    assert max(map(len, text.splitlines())) <= 80
     assert "mistakes" not in text
     assert "captures    8 read back, every bit as it was" in text
     assert (

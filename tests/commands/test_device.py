@@ -70,12 +70,13 @@ def test_a_first_device_needs_no_keys_but_a_root(done):
 def test_the_text_says_what_to_do_next(run):
     status, out, _ = run("device add camera")
     assert status == 0
-    copy, seal, check = out.splitlines()
-    assert f"rsync -a {CAMERA}/trust/ DEVICE:/var/lib/edgeward/trust/" in copy
-    assert f"delete {CAMERA}/trust/device.key here" in copy
-    assert "--encrypt-to" in seal
-    assert "edgeward wrap PACKAGE --to" in seal
-    assert "version 1, until 20" in check
+    lines = out.splitlines()
+    assert f"  rsync -a {CAMERA}/trust/ DEVICE:/var/lib/edgeward/trust/" in lines
+    assert f"  rm {CAMERA}/trust/device.key" in lines
+    assert "--encrypt-to" in out
+    assert "edgeward wrap PACKAGE --to" in out
+    assert "version 1, until 20" in lines[-2]
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "..", "a/b", "-a", "a b", "a\nb", "ä"])

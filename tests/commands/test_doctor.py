@@ -4,6 +4,7 @@ import json
 
 import fakes
 import pytest
+from models import tflite_models
 
 from edgeward.commands import doctor
 from edgeward.engines import installed, probe
@@ -46,6 +47,13 @@ def test_the_page_holds_every_finding_and_ends_with_the_advice(site, verdicts):
             assert finding[key] in page
     assert "killed by SIGILL: too old a CPU" in page
     assert page.splitlines()[-1] == report["advice"]
+
+
+def test_a_model_says_what_a_record_takes(typed, monkeypatch, tmp_path):
+    monkeypatch.setattr(probe, "probe", lambda _: RAN)
+    (tmp_path / "model.tflite").write_bytes(tflite_models.sum_product())
+    _, out, _ = typed(f"doctor --model {tmp_path}/model.tflite")
+    assert " records of 64 B" in out  # two inputs and two outputs of four floats
 
 
 def test_a_usable_engine_is_found_where_it_is_and_needs_nothing(site, verdicts):

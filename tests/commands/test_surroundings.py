@@ -87,6 +87,26 @@ def test_the_room_for_rings(directory, monkeypatch, tmp_path, blocks, available,
     assert is_fine or "--shm-size" in finding["advice"]
 
 
+@pytest.mark.parametrize(
+    ("record_bytes", "available", "says", "advice"),
+    [
+        (10_000, 16384, "each for 209 records of 10.0 kB", "nothing to do"),
+        (1_044_480, 16384, "each for 2 records of 1.04 MB", "nothing to do"),  # half but for a head
+        (1_044_481, 16384, "each for 2 records", "Capture(ring_bytes=4194304)"),
+        (30 << 20, 16384, "each for 0 records", "Capture(ring_bytes=67108864)"),
+        (30 << 20, 16383, "each for 0 records", "with more room than 67.1 MB in"),
+    ],
+)
+def test_the_room_for_records(
+    directory, monkeypatch, tmp_path, record_bytes, available, says, advice
+):
+    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path))
+    mounted(monkeypatch, tmp_path, f_blocks=16384, f_frsize=4096, f_bavail=available)
+    finding = surroundings.findings(str(directory), None, record_bytes)[0]
+    assert says in finding["verdict"]
+    assert advice in finding["advice"]
+
+
 def test_rings_that_cannot_be_written(directory, monkeypatch, tmp_path):
     monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path))
     mounted(monkeypatch, tmp_path, f_flag=os.ST_RDONLY)

@@ -233,7 +233,7 @@ class Capture:
     def complaint(self) -> str:
         """Why nothing reaches the disk, or why a session captures nothing; else empty.
 
-        Predictions continue either way.
+        Predictions continue either way. After close() it says what went wrong then.
         """
         parts = self._parts
         for attached in parts.attached:

@@ -42,6 +42,7 @@ from edgeward.reports import inspection
 from edgeward.terminal import chart
 from edgeward.terminal.picture import pillow_image
 from edgeward.terminal.progress import announce
+from edgeward.terminal.prose import folded
 from edgeward.terminal.quoting import quoted
 
 Array = NDArray[Any]
@@ -54,6 +55,8 @@ PREDICT_OUT = "predict(x, out=y)"
 
 SEED = 2
 LOADS_AGAIN = 5
+COLUMNS = 80
+RATIOS = "time over time, below 1 is faster"
 COPY_CALLS = 10
 MAX_SECONDS = 86_400
 
@@ -453,7 +456,7 @@ def table(full: Report) -> str:
                 ["memory after first run", inspection.size(load.run_bytes)],
             ]
         ),
-        f"of which the model: {inspection.memory_text(load.model)}",
+        *folded(f"of which the model: {inspection.memory_text(load.model)}", COLUMNS, 2),
     ]
     for part in full.runs:
         lines += ["", *_threads_lines(part)]
@@ -461,16 +464,12 @@ def table(full: Report) -> str:
 
 
 def _threads_lines(part: ThreadsReport) -> list[str]:
-    ways = [["", "per call", "p50", "p90", "p99", "p99.9", "max"]]
-    ways += [[way.name, *map(duration, (way.per_call_us, *way.latency[1:]))] for way in part.ways]
-    theirs = list(dict.fromkeys(r.theirs for r in part.ratios))
-    cells = {
-        (r.ours, r.theirs): f"{r.median:.2f} ({r.least:.2f} to {r.greatest:.2f})"
+    ways = [["", "per call", "p90", "p99", "p99.9", "max"]]
+    ways += [[way.name, *map(duration, (way.per_call_us, *way.latency[2:]))] for way in part.ways]
+    ratios = [
+        (r.ours, f"/ {r.theirs}", f"{r.median:.2f} ({r.least:.2f} to {r.greatest:.2f})")
         for r in part.ratios
-    }
-    ours = list(dict.fromkeys(r.ours for r in part.ratios))
-    ratios = [["time over time, below 1 is faster", *theirs]]
-    ratios += [[name, *(cells.get((name, other), "") for other in theirs)] for name in ours]
+    ]
     counts = [[f"copies per call, {name}", f"{n:g}"] for name, n in part.copies_per_call.items()]
     counts += [
         [f"predictions per s, calling threads: {t.callers}", f"{t.per_s:,.0f}"]
@@ -479,7 +478,7 @@ def _threads_lines(part: ThreadsReport) -> list[str]:
     return [
         f"engine threads: {part.threads} ({part.rounds} rounds)",
         *columns(ways),
-        *(["", *columns(ratios)] if part.ratios else []),
+        *(["", RATIOS, *inspection.aligned(ratios)] if part.ratios else []),
         *(f"{name} does not run here: {why}" for name, why in part.failures.items()),
         "",
         *columns(counts),

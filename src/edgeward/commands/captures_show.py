@@ -166,8 +166,11 @@ def _tensor_line(captured: Captured, side: str, name: str, array: NDArray[Any]) 
     head = f"{side[:-1]:<8}  {name}  {captured.dtypes[side, name]} {list(stored.shape)}"
     if _has_labels(captured, side, array):
         return f"{head}  {_scores(array.reshape(-1), captured.labels)}"
-    is_drawn = drawing_of(array, 1, 1) is not None
-    return head if is_drawn else f"{head}  {_values(array)}"
+    if drawing_of(array, 1, 1) is None:
+        return f"{head}  {_values(array)}"
+    least, greatest = number(array.min()), number(array.max())
+    is_curve = sum(extent != 1 for extent in array.shape) == 1
+    return f"{head}  {f'{least} to' if is_curve else f'black {least}, white'} {greatest}"
 
 
 def _has_labels(captured: Captured, side: str, array: NDArray[Any]) -> bool:
@@ -204,7 +207,7 @@ def _write_sheets(args: argparse.Namespace, last: list[Captured]) -> None:
 
 
 def _section(captured: Captured) -> Section:
-    text, tiles = [*_facts(captured)], []
+    text, drawings = [*_facts(captured)], []
     answer = ""
     for side, name, array in _tensors(captured):
         text.append(_tensor_line(captured, side, name, array))
@@ -213,9 +216,10 @@ def _section(captured: Captured) -> Section:
         else:
             picture = drawing_of(array, *SHEET_CURVE)
             if picture is not None:
-                tiles.append(Tile(fitted(picture, SHEET_MOST), f"{captured.sequence} {name}"))
-    if answer:
-        tiles = [Tile(tile.picture, f"{tile.caption}: {answer}") for tile in tiles]
+                drawn = f"{number(array.min())} to {number(array.max())}"
+                drawings.append((fitted(picture, SHEET_MOST), f"{captured.sequence} {name}", drawn))
+    named = f": {answer}" if answer else ""
+    tiles = [Tile(picture, f"{head}{named}, {drawn}") for picture, head, drawn in drawings]
     return Section(_title(captured), text, tiles)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgeward import Package, _core
 from edgeward.captures.description import title_of
 from edgeward.captures.drift import Reference
-from edgeward.captures.findings import Names, subject
+from edgeward.captures.findings import Names, called
 from edgeward.captures.folders import files_below
 from edgeward.captures.joined_windows import Totals
 from edgeward.captures.judged_windows import NS, judged
@@ -39,6 +39,7 @@ from edgeward.terminal.quoting import quoted
 
 DRIFTED_STATUS = 1
 WIDTH = 120  # of a table, at most
+HEAD = "values", "mean", "sd", "min", "max", "NaN", "Inf"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -196,17 +197,23 @@ def _latency(counts: NDArray[np.uint64]) -> dict[str, int]:
 def _text(entry: dict[str, Any]) -> str:
     model = title_of(entry["model"], entry["version"])
     latency = "   ".join(f"{name} {ns / 1e3:,.1f} µs" for name, ns in entry["latency_ns"].items())
-    rows: list[tuple[str, ...]] = [("part", "values", "mean", "sd", "min", "max", "NaN", "Inf")]
     names = Names(entry["columns"])
+    rows: list[tuple[str, ...]] = []
     for tensor in entry["tensors"]:
-        for part in tensor["parts"]:
-            title = subject(Part(tensor["side"], tensor["name"], part["kind"], part["name"]), names)
-            rows.append((title, *_cells(part)))
+        rows.append((f'{tensor["side"]} "{tensor["name"]}"', *HEAD))
+        rows += [(f"  {_row_name(tensor, part, names)}", *_cells(part)) for part in tensor["parts"]]
     errors = f", {entry['error_count']:,} failed" if entry["error_count"] else ""
     head = (
         f"{quoted(model)}, {quoted(entry['signature'])}: {entry['run_count']:,} inferences{errors}"
     )
     return "\n".join([head, f"latency  {latency}", "", *aligned(rows)])
+
+
+def _row_name(tensor: dict[str, Any], part: dict[str, Any], names: Names) -> str:
+    """Of a part, below its tensor: a figure is of each inference."""
+    if part["kind"] == "figure":
+        return f"{part['name']} of each"
+    return called(Part(tensor["side"], tensor["name"], part["kind"], part["name"]), names)
 
 
 def _cells(part: dict[str, Any]) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ from edgeward.reports.inspection import engine_report, engine_text
 from edgeward.terminal import picture
 from edgeward.terminal.picture import Ink, Tile, grid
 from edgeward.terminal.progress import Progress
+from edgeward.terminal.prose import folded
 from edgeward.trust import keys
 
 DIGITS = Path(__file__).parents[1] / "digits"
@@ -60,6 +61,7 @@ CALIBRATION_COUNT = 100
 KEY_DAYS = 1
 NOISE = 0.25  # of full ink, as a standard deviation
 NOISE_SEED = 7
+INDENT = 12  # columns of the words before what they name
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -334,9 +336,10 @@ def text(report: Mapping[str, Any], digits: Digits, columns: int, ink: Ink) -> s
     """The report for people, in a terminal `columns` wide."""
     latency = report["latency_us"]
     latency_text = "   ".join(f"{name} {us:,.1f} µs" for name, us in latency.items())
-    lines = [
+    head = [
         f"engine      {engine_text(report['engine'])}",
         f"package     {package_text(report['package'])}",
+        f"golden      {golden_text(report['package'])}",
         f"accuracy    {accuracy_text(report)}",
         f"latency     {latency_text}",
         f"throughput  {report['throughput_per_s']:,.0f} digits per second",
@@ -344,6 +347,9 @@ def text(report: Mapping[str, Any], digits: Digits, columns: int, ink: Ink) -> s
         f"captures    {capture_text(report['capture'])}",
         "",
         *drift_lines(report["capture"]),
+    ]
+    lines = [part for line in head for part in folded(line, columns, INDENT)]
+    lines += [
         "",
         *_confusion_lines(report["confusion"]),
     ]
@@ -356,10 +362,13 @@ def text(report: Mapping[str, Any], digits: Digits, columns: int, ink: Ink) -> s
 
 def package_text(package: Mapping[str, Any]) -> str:
     encrypted = "" if package["cipher"] == "none" else f", encrypted ({package['cipher']})"
-    golden = "without golden outputs"
-    if package["golden_count"]:
-        golden = f"golden outputs {package['golden_passed_count']} of {package['golden_count']}"
-    return f"signed{encrypted} and opened in {package['open_ms']:.1f} ms, {golden}"
+    return f"signed{encrypted} and opened in {package['open_ms']:.1f} ms"
+
+
+def golden_text(package: Mapping[str, Any]) -> str:
+    if not package["golden_count"]:
+        return "no outputs in the package to compare with"
+    return f"{package['golden_passed_count']} of {package['golden_count']} outputs as sealed"
 
 
 def capture_text(captured: Mapping[str, Any]) -> str:
@@ -376,7 +385,7 @@ def drift_lines(captured: Mapping[str, Any]) -> list[str]:
         worst = captured[key][:SHOWN_FINDINGS]
         rest = len(captured[key]) - len(worst)
         sentences = [*worst, f"and {rest:,} more"] if rest else worst or ["none"]
-        indents = [f"{title:<12}", *[" " * 12] * len(sentences)]
+        indents = [f"{title:<{INDENT}}", *[" " * INDENT] * len(sentences)]
         lines += [indent + text for indent, text in zip(indents, sentences, strict=False)]
     return lines
 

@@ -53,12 +53,15 @@ def run(args: argparse.Namespace) -> Outcome:
         "root_expires": _core.date_text(root.expires_s),
     }
     lines = [
-        f"{trust}: copy it to the device as {DEFAULT_DIRECTORY}, owned by the user who runs the "
-        f"model (rsync -a {trust}/ DEVICE:{DEFAULT_DIRECTORY}/), then delete "
-        f"{trust / keys.DEVICE_KEY} here",
-        f"{public_key}: to seal packages for it, with --encrypt-to; for those that are sealed, "
-        "edgeward wrap PACKAGE --to",
-        f"its trust root is version {root.version}, until {report['root_expires']}; edgeward "
-        "doctor on the device tells whether all is in place",
+        f"{trust}:",
+        f"  copy it to the device as {DEFAULT_DIRECTORY}, owned by the user",
+        "  who runs the model, and delete the key here:",
+        f"  rsync -a {trust}/ DEVICE:{DEFAULT_DIRECTORY}/",
+        f"  rm {trust / keys.DEVICE_KEY}",
+        f"{public_key}:",
+        "  to seal packages for it, with --encrypt-to; for those that are sealed,",
+        "  edgeward wrap PACKAGE --to",
+        f"its trust root is version {root.version}, until {report['root_expires']};",
+        "  edgeward doctor on the device tells whether all is in place",
     ]
     return Outcome(report, "\n".join(lines))

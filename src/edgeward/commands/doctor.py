@@ -7,20 +7,24 @@ in one sentence what to do.
 import argparse
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypedDict, cast
 
 import numpy
 
-from edgeward import __version__
+from edgeward import Package, __version__, empty, load_unsigned
 from edgeward._core import libcrypto_version
 from edgeward.commands import surroundings
 from edgeward.commands.options import TRUST_DIRECTORY
 from edgeward.engines import installed, memory_budget, probe, processors
 from edgeward.errors import EngineMismatch, EngineMissing
 from edgeward.outcome import Outcome
+from edgeward.packages.package import is_package
 from edgeward.reports.inspection import size
+from edgeward.terminal.prose import folded
 from edgeward.terminal.quoting import quoted
 
 # Instruction sets that the engines' kernels choose between, as the kernel names them.
@@ -30,6 +34,7 @@ KERNEL_FLAGS = (
     "neon", "vfpv4", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme",
 )  # fmt: skip
 NOT_READY_STATUS = 1
+INDENT = 10  # columns of the words before what they name
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -37,13 +42,35 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--captures", metavar="DIR", help="where a Capture writes (default: no such place)"
     )
+    parser.add_argument(
+        "--model", metavar="MODEL", type=Path, help="whose inferences a Capture has to hold"
+    )
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    facts = report(args.trust, args.captures)
-    return Outcome(
-        cast(dict[str, Any], facts), text(facts), 0 if facts["is_ready"] else NOT_READY_STATUS
-    )
+    record_bytes = 0 if args.model is None else _record_bytes(args.model, args.trust)
+    facts = report(args.trust, args.captures, record_bytes)
+    page = text(facts)
+    if sys.stdout.isatty():
+        columns = shutil.get_terminal_size().columns
+        page = "\n".join(
+            part for line in page.split("\n") for part in folded(line, columns, INDENT)
+        )
+    return Outcome(cast(dict[str, Any], facts), page, 0 if facts["is_ready"] else NOT_READY_STATUS)
+
+
+def _record_bytes(path: Path, trust: str | None) -> int:
+    """Of the tensors of an inference, with 1 for each open size. Raises as load."""
+    if is_package(path):
+        model = Package.open(path, trust=trust).load(commit=False)
+    else:
+        model = load_unsigned(path)
+    with model:
+        specs = [spec for spec in (*model.inputs, *model.outputs) if spec.dtype != "string"]
+        return sum(
+            empty([max(extent, 1) for extent in spec.shape or ()], spec.dtype).nbytes
+            for spec in specs
+        )
 
 
 class EngineFinding(TypedDict):
@@ -86,11 +113,11 @@ class Report(TypedDict):
     advice: str
 
 
-def report(trust: str | None = None, captures: str | None = None) -> Report:
+def report(trust: str | None = None, captures: str | None = None, record_bytes: int = 0) -> Report:
     """Looks at the machine and probes every installed engine, each in a child process.
 
     `trust` is a trust directory, by default the one that `load` takes; `captures` is where a
-    Capture writes.
+    Capture writes, and `record_bytes` what the tensors of one inference take.
     """
     findings = [finding(name) for name in installed.KINDS]
     flags = processors.cpu_flags().split()
@@ -111,7 +138,7 @@ def report(trust: str | None = None, captures: str | None = None) -> Report:
         "numpy": numpy.__version__,
         "libcrypto": libcrypto_version(),
         "engines": findings,
-        "surroundings": surroundings.findings(trust, captures),
+        "surroundings": surroundings.findings(trust, captures, record_bytes),
         "notes": notes(findings),
         "is_ready": any(engine["is_usable"] for engine in findings),
         "advice": advice(findings),

@@ -23,6 +23,7 @@ from edgeward.trust.trust_directory import Trust, chosen
 NOTHING_TO_DO = "nothing to do"
 SOON_S = 30 * 86_400  # before a root expires
 LEAST_FILES = 1000
+HEAD_BYTES = 4096  # more than a record has beside its tensors; it takes at most half a ring
 CLOCK_ERROR = 5  # what adjtimex returns of a clock that is not synchronised
 TIMEX_BYTES = 512  # more than struct timex
 
@@ -36,8 +37,14 @@ class Finding(TypedDict):
     advice: str
 
 
-def findings(trust_directory: str | None, captures: str | None) -> list[Finding]:
-    """A Finding for each of them; `captures` is where a Capture writes, None for nowhere."""
+def findings(
+    trust_directory: str | None, captures: str | None, record_bytes: int = 0
+) -> list[Finding]:
+    """A Finding for each of them.
+
+    `captures` is where a Capture writes, None for nowhere; `record_bytes` is what the inputs and
+    outputs of an inference take, 0 of an unknown model.
+    """
     with warnings.catch_warnings(record=True) as oddities:
         warnings.simplefilter("always")
         try:
@@ -45,7 +52,7 @@ def findings(trust_directory: str | None, captures: str | None) -> list[Finding]
         except (OSError, EdgewardError) as error:
             trust = error
     return [
-        _memory(),
+        _memory(record_bytes),
         _trust(trust, [str(oddity.message) for oddity in oddities]),
         _key(chosen(trust_directory)),
         _clock(trust),
@@ -62,8 +69,8 @@ def _finding(name: str, verdict: str, advice: str = "") -> Finding:
     }
 
 
-def _memory() -> Finding:
-    """Whether captures have room for their rings, which are files in memory."""
+def _memory(record_bytes: int) -> Finding:
+    """Whether captures have room for their rings, which are files in memory, and rings for it."""
     base = os.environ.get(rings.VARIABLE) or rings.SHARED_MEMORY
     elsewhere = f"name another directory in ${rings.VARIABLE}"
     try:
@@ -81,6 +88,14 @@ def _memory() -> Finding:
     if free_bytes < ring_bytes:
         more = f"give it more room (docker run --shm-size 256m), or {elsewhere}"
         return _finding("memory", verdict, f"for captures, {more}")
+    if record_bytes:
+        verdict += f", each for {ring_bytes // record_bytes:,} records of {size(record_bytes)}"
+    if 2 * (record_bytes + HEAD_BYTES) > ring_bytes:
+        enough_bytes = 1 << (2 * (record_bytes + HEAD_BYTES) - 1).bit_length()
+        advice = f"to capture what it runs, Capture(ring_bytes={enough_bytes})"
+        if enough_bytes > free_bytes:
+            advice += f", with more room than {size(free_bytes)} in {base}"
+        return _finding("memory", verdict, advice)
     return _finding("memory", verdict)
 
 

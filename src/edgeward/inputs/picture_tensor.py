@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -115,18 +117,7 @@ def upright(source: PictureSource, height: int, width: int) -> Image:
     if isinstance(source, np.ndarray):
         pixels: Image = image.fromarray(_require_pixels(source))
         return pixels
-    is_path = isinstance(source, (str, os.PathLike))
-    name = os.fsdecode(source) if is_path else "picture"
-    with (
-        _opened(source) as file,
-        refusing(Path(name), "a picture"),
-        image.open(file, formats=PICTURE_FORMATS) as opened,
-    ):
-        if opened.mode.startswith(("I", "F")):
-            raise BadInput(
-                f"{name}: expected 8 bits a channel, got a picture of mode {opened.mode}"
-            )
-        _require_decodable(name, opened, height, width)
+    with _decoder(source, height, width) as (opened, _):
         ImageOps.exif_transpose(opened, in_place=True)
         opened.load()
     picture: Image = opened
@@ -138,19 +129,35 @@ def size_of(source: PictureSource, height: int, width: int) -> tuple[int, int]:
 
     The input has this size, as for upright(); raises as that does.
     """
-    image = pillow_image()
     if isinstance(source, np.ndarray):
         return source.shape[1], source.shape[0]
+    with _decoder(source, height, width) as (opened, (across, down)):
+        is_turned = opened.getexif().get(ORIENTATION, 1) in TURNED
+    return (down, across) if is_turned else (across, down)
+
+
+@contextmanager
+def _decoder(
+    source: PictureSource, height: int, width: int
+) -> Iterator[tuple[Image, tuple[int, int]]]:
+    """The picture of a file, not yet decoded, and its size, of which a fraction may be decoded.
+
+    Raises BadInput for what no input of this size has use for.
+    """
+    image = pillow_image()
     name = os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else "picture"
     with (
         _opened(source) as file,
         refusing(Path(name), "a picture"),
         image.open(file, formats=PICTURE_FORMATS) as opened,
     ):
-        across, down = opened.size
+        size = opened.size
+        if opened.mode.startswith(("I", "F")):
+            raise BadInput(
+                f"{name}: expected 8 bits a channel, got a picture of mode {opened.mode}"
+            )
         _require_decodable(name, opened, height, width)  # of a PNG, getexif() decodes all
-        is_turned = opened.getexif().get(ORIENTATION, 1) in TURNED
-    return (down, across) if is_turned else (across, down)
+        yield opened, size
 
 
 def _opened(source: PictureSource) -> IO[bytes]:
