@@ -106,6 +106,8 @@ class Engine {
   virtual bool shares_weights() const = 0;
   // Whether that copy is in a file which other processes of this user map too.
   virtual bool is_shared() const { return false; }
+  // Whether the model file that is kept is mapped from a file, so that its pages are no growth of this process.
+  virtual bool is_file_mapped() const { return false; }
   virtual EngineMemory memory() const = 0;
   // Whether what sessions take stays with the engine when they end, for others.
   virtual bool keeps_arenas() const { return false; }

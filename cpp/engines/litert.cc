@@ -982,6 +982,7 @@ class LitertEngine final : public Engine {
     const auto cache = weights_->pack.cache();
     return cache != nullptr && cache->is_file();
   }
+  bool is_file_mapped() const override { return weights_->copy.file.is_mapped(); }
   EngineMemory memory() const override;
   uint64_t packing_bytes() const override { return weights_->pack.exists() ? 0 : weights_->packing_bytes; }
   std::unique_ptr<EngineSession> make_session(size_t signature_index) const override {

@@ -1,6 +1,7 @@
 #include "engines/onnx.h"
 
 #include <malloc.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -13,10 +14,12 @@
 #include "bytes/bytes.h"
 #include "engines/handle.h"
 #include "engines/library.h"
+#include "engines/weight_directory.h"
 #include "error.h"
 #include "model_files/model_format.h"
 #include "model_files/onnx_file.h"
 #include "model_files/ort_file.h"
+#include "system/file.h"
 #include "system/resident.h"
 #include "tensor/string_block.h"
 
@@ -47,6 +50,8 @@ void take(const void* const* table, Function& function) {
 struct Api {
   explicit Api(const Library& library);
 
+  std::vector<Bytes> code;  // the library's
+
   const char* (*error_message)(Status);
   void (*release_status)(Status);
   Status (*create_env)(int, const char*, Handle*);
@@ -57,6 +62,7 @@ struct Api {
   Status (*set_optimization)(Handle, int);
   Status (*set_intra_threads)(Handle, int);
   Status (*set_inter_threads)(Handle, int);
+  Status (*set_saved_path)(Handle, const char*);
   Status (*add_config)(Handle, const char*, const char*);
   Status (*add_large)(Handle, const char* const*, const Handle*, size_t);
   Status (*add_external)(Handle, const char* const*, char* const*, const size_t*, size_t);
@@ -106,7 +112,7 @@ struct Api {
   }
 };
 
-Api::Api(const Library& library) {
+Api::Api(const Library& library) : code(library.code()) {
   const auto base_of = library.symbol<const ApiBase* (*)()>("OrtGetApiBase");
   const void* const* table = base_of()->get_api(kApiVersion);
   if (table == nullptr) {
@@ -118,6 +124,7 @@ Api::Api(const Library& library) {
   take<8>(table, create_session);
   take<9>(table, run);
   take<10>(table, create_options);
+  take<11>(table, set_saved_path);
   take<22>(table, set_severity);
   take<23>(table, set_optimization);
   take<24>(table, set_intra_threads);
@@ -226,8 +233,9 @@ struct GraphTensor {
 };
 
 struct Weights {
+  // At `saved_path`, if it is not empty, the library writes an .ort of what it makes of the file.
   Weights(const Api& functions, OnnxFacts known, Block bytes, int threads, const std::vector<ExternalData>& external,
-          EngineLog log);
+          EngineLog log, const std::string& saved_path = "");
 
   const Api& api;
   OnnxFacts facts;
@@ -282,7 +290,7 @@ std::deque<Owned> add_large_tensors(const Api& api, Handle options, const std::v
 }
 
 Handle make_session(const Api& api, Bytes file, const OnnxFacts& facts, int threads,
-                    const std::vector<ExternalData>& external, EngineLog log) {
+                    const std::vector<ExternalData>& external, EngineLog log, const std::string& saved_path) {
   Handle handle = nullptr;
   api.check(api.create_options(&handle));
   const Owned options(handle, api.release_options);
@@ -296,6 +304,10 @@ Handle make_session(const Api& api, Bytes file, const OnnxFacts& facts, int thre
   if (model_format(file) == ModelFormat::ort) {
     api.check(api.add_config(options.get(), "session.use_ort_model_bytes_directly", "1"));
     api.check(api.add_config(options.get(), "session.use_ort_model_bytes_for_initializers", "1"));
+  }
+  if (!saved_path.empty()) {
+    api.check(api.add_config(options.get(), "session.save_model_format", "ORT"));
+    api.check(api.set_saved_path(options.get(), saved_path.c_str()));
   }
   if (!external.empty()) add_external_data(api, options.get(), external);
   const auto large_tensors = add_large_tensors(api, options.get(), facts.large_tensors, external);
@@ -358,9 +370,10 @@ std::vector<GraphTensor> read_tensors(const Api& api, const OnnxFacts& facts, Ha
 }
 
 Weights::Weights(const Api& functions, OnnxFacts known, Block bytes, int threads,
-                 const std::vector<ExternalData>& external, EngineLog log)
+                 const std::vector<ExternalData>& external, EngineLog log, const std::string& saved_path)
     : api(functions), facts(std::move(known)), file(std::move(bytes)),
-      session(make_session(api, {file.data(), file.size_bytes()}, facts, threads, external, log), api.release_session),
+      session(make_session(api, {file.data(), file.size_bytes()}, facts, threads, external, log, saved_path),
+              api.release_session),
       inputs(read_tensors(api, facts, session.get(), "input", api.input_count, api.input_name, api.input_type)),
       outputs(read_tensors(api, facts, session.get(), "output", api.output_count, api.output_name, api.output_type)) {
   if (model_format({file.data(), file.size_bytes()}) == ModelFormat::onnx) {
@@ -603,6 +616,8 @@ class OnnxEngine final : public Engine {
   bool leaves_unwritten() const override { return false; }
   EngineReport report() const override { return {"onnx", version_, "CPUExecutionProvider", -1, 0}; }
   bool shares_weights() const override { return true; }
+  bool is_shared() const override { return weights_->file.is_mapped(); }
+  bool is_file_mapped() const override { return weights_->file.is_mapped(); }
   bool keeps_arenas() const override { return true; }
   EngineMemory memory() const override { return {resident_bytes(weights_->file.data(), weights_->file.size_bytes())}; }
   std::unique_ptr<EngineSession> make_session(size_t) const override { return std::make_unique<OnnxSession>(weights_); }
@@ -612,21 +627,102 @@ class OnnxEngine final : public Engine {
   std::string version_;
 };
 
+// ---- An .onnx kept as the .ort that the library makes of it for this processor: docs/decisions/0027.
+
+bool are_equal(const std::vector<GraphTensor>& a, const std::vector<GraphTensor>& b) {
+  return std::ranges::equal(a, b, [](const GraphTensor& first, const GraphTensor& second) {
+    return first.spec.name == second.spec.name && first.spec.dtype == second.spec.dtype &&
+           first.spec.shape == second.spec.shape && first.symbols == second.symbols;
+  });
+}
+
+// Whether who runs one cannot tell it from the other.
+bool are_equal(const Weights& a, const Weights& b) {
+  return are_equal(a.inputs, b.inputs) && are_equal(a.outputs, b.outputs) &&
+         a.facts.fatal_when_empty == b.facts.fatal_when_empty && a.facts.without_shape == b.facts.without_shape;
+}
+
+std::shared_ptr<const Weights> open_ort(const Api& api, Block file, int threads, EngineLog log) {
+  OnnxFacts facts = check_ort({file.data(), file.size_bytes()});
+  return std::make_shared<const Weights>(api, std::move(facts), std::move(file), threads, std::vector<ExternalData>(),
+                                         log);
+}
+
+// Null when there is none, and when the library does not take it.
+std::shared_ptr<const Weights> try_open_kept(const Api& api, Block file, int threads, EngineLog log) {
+  if (!file) return nullptr;
+  try {
+    return open_ort(api, std::move(file), threads, log);
+  } catch (const Error&) {
+    return nullptr;
+  }
+}
+
+// The .onnx, or the .ort of it if that can be kept.
+std::shared_ptr<const Weights> open_and_keep(const Api& api, const WeightDirectory& directory, const std::string& name,
+                                             const Block& onnx, int threads, EngineLog log) {
+  const Bytes bytes{onnx.data(), onnx.size_bytes()};
+  const OnnxFacts facts = check_onnx(bytes, {});
+  const auto open_onnx = [&](const std::string& saved_path) {
+    return std::make_shared<const Weights>(api, facts, onnx.part(0, onnx.size_bytes()), threads,
+                                           std::vector<ExternalData>(), log, saved_path);
+  };
+  const int number = memfd_create("model.ort", MFD_CLOEXEC);
+  if (number < 0) return open_onnx("");
+  const Descriptor saved(number, "model.ort");
+  const std::string saved_path = "/proc/self/fd/" + std::to_string(number);
+  std::shared_ptr<const Weights> own;
+  try {
+    own = open_onnx(saved_path);
+  } catch (const Error&) {
+    return open_onnx("");  // the library runs what it cannot write
+  }
+  try {
+    const Block ort = read_file(saved_path, 1);
+    if (!are_equal(*own, *open_ort(api, ort.part(0, ort.size_bytes()), threads, log))) return own;
+    const auto kept =
+        try_open_kept(api, directory.try_keep_prepared(name, Bytes{ort.data(), ort.size_bytes()}), threads, log);
+    return kept == nullptr ? own : kept;
+  } catch (const Error&) {
+    return own;
+  }
+}
+
+// Null when nothing is shared.
+std::shared_ptr<const Weights> try_share(const Api& api, const Block& onnx, int threads, EngineLog log,
+                                         const std::string& version, const Sharing& sharing) {
+  if (sharing.model.empty()) return nullptr;
+  const auto directory = WeightDirectory::try_open(sharing.directory, sharing.threads);
+  if (directory == nullptr) return nullptr;
+  const std::string name = directory->name_of(
+      {sharing.model, api.code, "onnx " + version + "\n" + std::to_string(threads) + " threads\n" + sharing.processor});
+  const auto kept = try_open_kept(api, directory->try_map_prepared(name), threads, log);
+  return kept == nullptr ? open_and_keep(api, *directory, name, onnx, threads, log) : kept;
+}
+
 }  // namespace
 
 std::unique_ptr<Engine> open_onnx(const std::string& library_path, const std::string& version, Block file, int threads,
-                                  std::vector<ExternalData> external, EngineLog log) {
+                                  std::vector<ExternalData> external, EngineLog log, const Sharing& sharing) {
   const Bytes bytes{file.data(), file.size_bytes()};
   const bool is_ort = model_format(bytes) == ModelFormat::ort;
   if (is_ort) external.clear();
-  OnnxFacts facts = is_ort ? check_ort(bytes) : check_onnx(bytes, external);
+  // What is kept was checked when it was made, and the .ort is checked again.
+  const bool may_share = !is_ort && external.empty() && !sharing.model.empty();
+  OnnxFacts facts;
+  if (!may_share) facts = is_ort ? check_ort(bytes) : check_onnx(bytes, external);
   require_version("onnxruntime", version, {1, 23}, {2, 0});
   // The library reads it once, when it is opened; the API's own switch would take effect too late.
   static const int switched_off = setenv("ORT_DISABLE_TELEMETRY", "1", 1);
   if (switched_off != 0) throw Error(Code::out_of_memory, "onnx: expected memory for the environment, got none");
-  return std::make_unique<OnnxEngine>(std::make_shared<const Weights>(opened<Api>(library_path), std::move(facts),
-                                                                      std::move(file), threads, external, log),
-                                      version);
+  const Api& api = opened<Api>(library_path);
+  if (may_share) {
+    if (auto weights = try_share(api, file, threads, log, version, sharing))
+      return std::make_unique<OnnxEngine>(std::move(weights), version);
+    facts = check_onnx(bytes, external);
+  }
+  return std::make_unique<OnnxEngine>(
+      std::make_shared<const Weights>(api, std::move(facts), std::move(file), threads, external, log), version);
 }
 
 }  // namespace edgeward

@@ -8,6 +8,7 @@
 
 #include "engines/engine.h"
 #include "engines/last_words.h"
+#include "engines/sharing.h"
 #include "model_files/external_data.h"
 #include "system/memory.h"
 
@@ -17,6 +18,7 @@ namespace edgeward {
 // memory and dropped, with the files that hold its external data; an .ort is kept and its initializers are read in
 // place. Telemetry is off before the library is opened. Throws Error(malformed_model | unsupported_model | engine_*).
 std::unique_ptr<Engine> open_onnx(const std::string& library_path, const std::string& version, Block file, int threads,
-                                  std::vector<ExternalData> external, EngineLog log = EngineLog::quiet);
+                                  std::vector<ExternalData> external, EngineLog log = EngineLog::quiet,
+                                  const Sharing& sharing = {});
 
 }  // namespace edgeward

@@ -1,16 +1,34 @@
 #include "engines/sharing.h"
 
+#include <array>
+
 #include "engines/weight_cache.h"
 #include "engines/weight_directory.h"
+#include "model_files/model_format.h"
 #include "system/file.h"
 
 namespace edgeward {
+namespace {
+
+// Only an .ort that is made of it is kept: see onnx.cc.
+bool is_onnx(const File& file) {
+  std::array<std::byte, 8> head{};
+  file.read_at(0, head);
+  return model_format(head) == ModelFormat::onnx;
+}
+
+}  // namespace
 
 Block read_shared(const std::string& path, Sharing& sharing) {
   const File file("model file", path, File::Links::followed);
   const auto directory =
       file.size_bytes() < kMinPackedBytes ? nullptr : WeightDirectory::try_open(sharing.directory, sharing.threads);
   if (directory == nullptr) return read_file(file, sharing.threads);
+  if (is_onnx(file)) {
+    Block block = read_file(file, sharing.threads);
+    sharing.model = directory->digest_of(Bytes{block.data(), block.size_bytes()});
+    return block;
+  }
   sharing.model = directory->digest_of(file);
   Block block = directory->try_map_model(sharing.model);
   if (!block) block = directory->try_keep_model(sharing.model, file);

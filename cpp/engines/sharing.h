@@ -14,8 +14,8 @@ struct Sharing {
   std::string model = {};  // the digest of the model's bytes there; empty: it has none
 };
 
-// The bytes of the model at `path`, mapped if they can be shared: then `sharing` gets their digest. Throws as read_file
-// does.
+// The bytes of the model at `path`, whose digest `sharing` gets if they can be shared: those of a .tflite and an .ort
+// are mapped then. Throws as read_file does.
 Block read_shared(const std::string& path, Sharing& sharing);
 
 }  // namespace edgeward

@@ -336,12 +336,24 @@ Block WeightDirectory::try_keep_model(const std::string& digest, const File& mod
   return file ? mapped(std::move(*file)) : Block();
 }
 
-std::unique_ptr<WeightCache> WeightDirectory::try_find(const std::string& name) const {
+std::optional<Descriptor> WeightDirectory::try_open_prepared(const std::string& name) const {
   for (const std::string& other : names(kPackedSuffix)) {
     if (!other.starts_with(name)) continue;
-    if (auto file = try_open_file(other)) return WeightCache::try_adopt(std::move(*file));
+    if (auto file = try_open_file(other)) return file;
   }
-  return nullptr;
+  return std::nullopt;
+}
+
+template <class Read>
+std::optional<Descriptor> WeightDirectory::try_keep_prepared_file(const std::string& name, uint64_t size_bytes,
+                                                                  const Read& read) const {
+  return try_keep_file(size_bytes, read,
+                       [&](const std::string& digest) { return packed_name(name, short_digest(name + digest)); });
+}
+
+std::unique_ptr<WeightCache> WeightDirectory::try_find(const std::string& name) const {
+  auto file = try_open_prepared(name);
+  return file ? WeightCache::try_adopt(std::move(*file)) : nullptr;
 }
 
 std::unique_ptr<WeightCache> WeightDirectory::try_keep(const std::string& name, const WeightCache& cache) const {
@@ -351,9 +363,20 @@ std::unique_ptr<WeightCache> WeightDirectory::try_keep(const std::string& name, 
     const bool is_read = read_up_to(source->number(), static_cast<off_t>(offset), chunk) == chunk.size();
     return is_read ? Bytes(chunk) : Bytes();
   };
-  auto file = try_keep_file(cache.size_bytes(), read,
-                            [&](const std::string& digest) { return packed_name(name, short_digest(name + digest)); });
+  auto file = try_keep_prepared_file(name, cache.size_bytes(), read);
   return file ? WeightCache::try_adopt(std::move(*file)) : nullptr;
+}
+
+Block WeightDirectory::try_map_prepared(const std::string& name) const {
+  auto file = try_open_prepared(name);
+  return file ? mapped(std::move(*file)) : Block();
+}
+
+Block WeightDirectory::try_keep_prepared(const std::string& name, Bytes bytes) const {
+  auto file = try_keep_prepared_file(name, bytes.size(), [&](uint64_t offset, std::span<std::byte> chunk) {
+    return bytes.subspan(static_cast<size_t>(offset), chunk.size());
+  });
+  return file ? mapped(std::move(*file)) : Block();
 }
 
 void WeightDirectory::delete_idle(size_t kept_count) const {

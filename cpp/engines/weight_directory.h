@@ -1,5 +1,5 @@
 // WeightDirectory: the weights of models in files that the processes of one user map, each once for all of them: as the
-// model's file has them, and as they are packed. Decision: docs/decisions/0025.
+// model's file has them, and as an engine has prepared them. Decisions: docs/decisions/0025, 0027.
 //
 // A file's name has a digest of the contents and of what they depend on, under a key that the directory keeps: a file
 // whose contents are others is deleted and counts for nothing. Files get their name when they are complete, and nobody
@@ -48,7 +48,7 @@ class WeightDirectory {
   // try_keep is null. Throws as File::read_at does.
   Block try_keep_model(const std::string& digest, const File& model) const;
 
-  // Everything that packed weights depend on.
+  // Everything that prepared weights depend on.
   struct Origin {
     std::string model;           // its digest
     std::vector<Bytes> library;  // the engine's own code
@@ -65,6 +65,10 @@ class WeightDirectory {
   // names.
   std::unique_ptr<WeightCache> try_keep(const std::string& name, const WeightCache& cache) const;
 
+  // The same for bytes, which are mapped as a model's are; empty where those are null.
+  Block try_map_prepared(const std::string& name) const;
+  Block try_keep_prepared(const std::string& name, Bytes bytes) const;
+
  private:
   WeightDirectory(Descriptor descriptor, const Digest& key, int threads);
   std::string short_digest(const std::string& text) const;
@@ -74,6 +78,10 @@ class WeightDirectory {
   std::optional<Descriptor> try_open_file(const std::string& name) const;
   template <class Read, class NameFor>
   std::optional<Descriptor> try_keep_file(uint64_t size_bytes, const Read& read, const NameFor& name_for) const;
+  std::optional<Descriptor> try_open_prepared(const std::string& name) const;
+  template <class Read>
+  std::optional<Descriptor> try_keep_prepared_file(const std::string& name, uint64_t size_bytes,
+                                                   const Read& read) const;
   std::string mark_of(const std::string& name, const struct stat& facts) const;
   bool is_marked(const std::string& name, const struct stat& facts) const;
   void mark(const std::string& name, const struct stat& facts) const;

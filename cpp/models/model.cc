@@ -25,7 +25,8 @@ std::shared_ptr<const Engine> open(const Opening& opening, Block file, std::vect
   }
   if (name == "litert") return open_litert(path, version, std::move(file), opening.threads, log, sharing);
   if (name == "tflite") return open_tflite(path, version, std::move(file), opening.threads, log);
-  if (name == "onnx") return open_onnx(path, version, std::move(file), opening.threads, std::move(external), log);
+  if (name == "onnx")
+    return open_onnx(path, version, std::move(file), opening.threads, std::move(external), log, sharing);
   throw Error(Code::bad_input, "engine: expected \"litert\", \"onnx\" or \"tflite\", got \"", name, "\"");
 }
 
@@ -69,13 +70,12 @@ Model::Model(const Opening& opening, Block file, std::vector<ExternalData> exter
 void Model::open_measured(const Opening& opening, Block file, std::vector<ExternalData> external,
                           const OpenEngine& open) {
   // What is mapped is not measured as growth, and the kernel takes long to count its pages.
-  const bool is_mapped = file.is_mapped();
-  const auto before_bytes = is_mapped ? 0 : static_cast<int64_t>(held_bytes(file, external));
+  const auto before_bytes = file.is_mapped() ? 0 : static_cast<int64_t>(held_bytes(file, external));
   give_back_free();
   Growth growth;
   engine_ = open(opening, std::move(file), std::move(external));
   account_->name_engine(engine_);
-  const auto kept_bytes = is_mapped ? 0 : static_cast<int64_t>(engine_->memory().file_bytes);
+  const auto kept_bytes = engine_->is_file_mapped() ? 0 : static_cast<int64_t>(engine_->memory().file_bytes);
   account_->add_engine_arenas(growth.bytes() + before_bytes - kept_bytes);
   is_stateful_ = engine_->is_stateful();
   signatures_ = engine_->signatures();

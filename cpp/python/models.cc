@@ -124,7 +124,8 @@ std::unique_ptr<PyModel> make_model(const py::object& source, Opening opening,
   std::vector<ExternalData> external;
   for (const auto& [name, content] : files) external.push_back({name, read_source(content, opening.threads)});
   Sharing& sharing = opening.library.sharing;
-  const bool is_shared = opening.library.name == "litert" && !sharing.directory.empty();
+  const bool may_share = opening.library.name == "litert" || opening.library.name == "onnx";
+  const bool is_shared = may_share && !sharing.directory.empty();
   Block file = is_shared ? read_shared_source(source, sharing) : read_source(source, opening.threads);
   const Bytes content{file.data(), file.size_bytes()};
   if (py::isinstance<py::str>(source) && model_format(content) == ModelFormat::onnx) {

@@ -80,11 +80,11 @@ def load_unsigned(
     `capture`. The bytes are read once, checked before the engine sees them, and not needed
     afterwards. Any thread.
 
-    With `shared`, the processes of this user map one copy of the model and its packed weights,
-    which later starts find too: True keeps it in memory, in a directory of this user's own, or
-    where $EDGEWARD_WEIGHTS says; a path is a directory of mode 0700, which is made if it is not
-    there. `engine.is_shared` says whether the engine and the model allow it. The weights lie there
-    in the clear, so only a file by its path is shared, never bytes.
+    With `shared`, the processes of this user map one copy of the model and its packed weights, or
+    of the .ort that is made of an .onnx, which later starts find too: True keeps it in memory, in a
+    directory of this user's own, or where $EDGEWARD_WEIGHTS says; a path is a directory of mode
+    0700, which is made if it is not there. `engine.is_shared` says whether the engine and the model
+    allow it. The weights lie there in the clear, so only a file by its path is shared, never bytes.
 
     Raises OSError when the file cannot be read, MalformedModel and UnsupportedModel for what is in
     it, EngineMissing, EngineMismatch and EngineFailed for the engine, BadInput for an argument,

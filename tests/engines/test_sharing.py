@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from models import onnx_models, single_operators, tflite_models
 from models.tflite_writer import Op, Subgraph, Tensor, constant
@@ -30,10 +31,36 @@ def network(start=0):
     )
 
 
+def onnx_network(start=0):
+    weights = (np.arange(start, start + 600 * 500, dtype=np.float32) % 97).reshape(600, 500)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "network",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (1, 600))],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (1, 500))],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    opsets = [onnx.helper.make_opsetid("", onnx_models.OPSET)]
+    model = onnx.helper.make_model(graph, ir_version=onnx_models.IR_VERSION, opset_imports=opsets)
+    return model.SerializeToString()
+
+
+NETWORKS = {".tflite": network, ".onnx": onnx_network}
+ENGINES = {".tflite": "litert", ".onnx": "onnx"}
+
+
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(network())
+    return path
+
+
+@pytest.fixture(params=NETWORKS)
+def each_path(request, tmp_path):
+    """On each engine whose processes share weights."""
+    path = tmp_path / f"model{request.param}"
+    path.write_bytes(NETWORKS[request.param]())
     return path
 
 
@@ -43,7 +70,8 @@ def weights(tmp_path):
 
 
 def load(path, shared, **options):
-    return ew.load_unsigned(path, engine="litert", shared=shared, **options)
+    engine = "litert" if isinstance(path, bytes) else ENGINES.get(Path(path).suffix)
+    return ew.load_unsigned(path, engine=engine, shared=shared, **options)
 
 
 def answer(model):
@@ -76,6 +104,10 @@ MODELS = {
 }
 
 
+def bits(array):
+    return array.tolist() if array.dtype.kind in "OT" else array.tobytes()
+
+
 def answers(model):
     """What two sessions of each signature answer to random inputs."""
     result = []
@@ -83,9 +115,10 @@ def answers(model):
         for session in (model.session(key), model.session(key)):
             generator = np.random.default_rng(3)
             for array in session.inputs.values():
-                array[...] = generator.integers(0, 3, array.shape)
+                numbers = generator.integers(0, 3, array.shape)
+                array[...] = numbers.astype(str) if array.dtype.kind in "OT" else numbers
             session.run()
-            result.append({name: array.tobytes() for name, array in session.outputs.items()})
+            result.append({name: bits(array) for name, array in session.outputs.items()})
     return result
 
 
@@ -102,6 +135,20 @@ def test_a_model_answers_the_same_without_and_with_weights_that_are_kept_and_fou
         pytest.skip("the engine does not run it")
     for _ in range(2):
         assert answers(load(path, weights)) == expected
+
+
+@pytest.mark.parametrize("name", onnx_models.ALL)
+def test_an_onnx_answers_the_same_as_the_ort_that_is_kept_of_it(name, tmp_path, weights):
+    path = tmp_path / "model.onnx"
+    model = onnx.load_from_string(onnx_models.ALL[name]())
+    model.doc_string = " " * PACKED_FROM_BYTES
+    path.write_bytes(model.SerializeToString())
+    plain = load(path, False)
+    expected = answers(plain)
+    for _ in range(2):
+        shared = load(path, weights)
+        assert answers(shared) == expected
+        assert shared.signatures == plain.signatures
 
 
 # --- Who shares -----------------------------------------------------------------------------------
@@ -123,18 +170,18 @@ def start(path, weights):
     )
 
 
-def test_programs_that_start_at_once_map_one_file(path, weights):
-    programs = [start(path, weights) for _ in range(4)]
+def test_programs_that_start_at_once_map_one_file(each_path, weights):
+    programs = [start(each_path, weights) for _ in range(4)]
     lines = {program.stdout.readline().strip() for program in programs}
     for program in programs:
         program.communicate("")
         assert program.returncode == 0
     (file,) = files(weights)
-    assert lines == {f"True {file.stat().st_ino} {answer(load(path, False)).hex()[:64]}"}
+    assert lines == {f"True {file.stat().st_ino} {answer(load(each_path, False)).hex()[:64]}"}
 
 
-def test_the_file_and_its_directory_are_of_this_user_alone(path, weights):
-    model = load(path, weights)
+def test_the_file_and_its_directory_are_of_this_user_alone(each_path, weights):
+    model = load(each_path, weights)
     assert model.engine.is_shared
     assert model.engine.shares_weights
     (file,) = files(weights)
@@ -146,10 +193,10 @@ def test_the_file_and_its_directory_are_of_this_user_alone(path, weights):
     assert mapped_inodes() == {file.stat().st_ino}
 
 
-def test_no_descriptor_is_left_and_none_is_inherited(path, weights):
-    load(path, weights).close()
+def test_no_descriptor_is_left_and_none_is_inherited(each_path, weights):
+    load(each_path, weights).close()
     before = set(os.listdir("/proc/self/fd"))
-    model = load(path, weights)
+    model = load(each_path, weights)
     sessions = [model.session(), model.session()]
     for number in set(os.listdir("/proc/self/fd")) - before:
         if os.path.exists(f"/proc/self/fd/{number}"):
@@ -179,6 +226,27 @@ def test_an_engine_that_packs_nothing_says_so(path, tmp_path, weights):
         load(path, False),
     ):
         assert not model.engine.is_shared
+    assert files(weights) == []
+
+
+def test_an_ort_is_mapped_as_it_is(tmp_path, weights):
+    path = tmp_path / "model.ort"
+    original = onnx_network()
+    path.write_bytes(onnx_models.to_ort(original))
+    model = ew.load_unsigned(path, shared=weights)
+    assert model.engine.is_shared
+    (file,) = weights.glob("*.model")
+    assert mapped_inodes(".model") == {file.stat().st_ino}
+    assert answer(model) == answer(ew.load_unsigned(original))
+
+
+def test_an_onnx_with_data_beside_it_is_not_shared(tmp_path, weights):
+    path = tmp_path / "model.onnx"
+    model = onnx.load_from_string(onnx_network())
+    model.doc_string = " " * PACKED_FROM_BYTES
+    onnx.save_model(model, str(path), save_as_external_data=True, location="data")
+    for _ in range(2):
+        assert not load(path, weights).engine.is_shared
     assert files(weights) == []
 
 
@@ -259,8 +327,9 @@ def flip(file, offset):
 
 def swapped(file, weights):
     """Another model's weights, under the name of these."""
-    other = weights.parent / "other.tflite"
-    other.write_bytes(network(5))
+    (suffix,) = {path.suffix for path in weights.parent.glob("model.*")}
+    other = weights.parent / f"other{suffix}"
+    other.write_bytes(NETWORKS[suffix](5))
     load(other, weights)
     (other_file,) = set(files(weights)) - {file}
     other_file.rename(file)
@@ -294,7 +363,8 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
-def test_weights_that_were_tampered_with_are_made_anew(path, weights, attack):
+def test_weights_that_were_tampered_with_are_made_anew(each_path, weights, attack):
+    path = each_path
     expected = answer(load(path, False))
     load(path, weights)
     (file,) = files(weights)
@@ -311,7 +381,8 @@ def test_weights_that_were_tampered_with_are_made_anew(path, weights, attack):
     assert not file.exists() or not file.is_symlink()
 
 
-def test_a_file_that_goes_while_it_is_mapped_stays_with_who_maps_it(path, weights):
+def test_a_file_that_goes_while_it_is_mapped_stays_with_who_maps_it(each_path, weights):
+    path = each_path
     model = load(path, weights)
     expected = answer(model)
     (file,) = files(weights)
@@ -321,7 +392,8 @@ def test_a_file_that_goes_while_it_is_mapped_stays_with_who_maps_it(path, weight
     assert answer(model) == expected
 
 
-def test_where_a_write_may_fail_nothing_is_shared(path, weights):
+def test_where_a_write_may_fail_nothing_is_shared(each_path, weights):
+    path = each_path
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
     try:
@@ -333,7 +405,8 @@ def test_where_a_write_may_fail_nothing_is_shared(path, weights):
     assert files(weights) == []
 
 
-def test_in_a_full_file_system_nothing_is_shared(path, weights):
+def test_in_a_full_file_system_nothing_is_shared(each_path, weights):
+    path = each_path
     weights.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(weights)]
     mounted = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -370,5 +443,5 @@ for step in range(40):
 """
 
 
-def test_where_there_is_no_room_to_map_it_no_process_is_killed(path, weights, run_child):
-    assert run_child(SCARCE, path, weights).split() == ["0"] * 40
+def test_where_there_is_no_room_to_map_it_no_process_is_killed(each_path, weights, run_child):
+    assert run_child(SCARCE, each_path, weights).split() == ["0"] * 40

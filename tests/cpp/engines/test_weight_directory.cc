@@ -150,6 +150,29 @@ TEST_CASE("what is kept is found by its name, and by no other") {
   CHECK(mode_of(weights.path + "/key") == 0400);
 }
 
+TEST_CASE("bytes are kept by a name as packed weights are, and are found whole or not at all") {
+  const Weights weights;
+  const auto directory = weights.open();
+  const std::string bytes = contents();
+  const auto text = [](const Block& block) {
+    return std::string(reinterpret_cast<const char*>(block.data()), block.size_bytes());
+  };
+  CHECK(!directory->try_map_prepared(kName));
+  {
+    const Block kept = directory->try_keep_prepared(kName, std::as_bytes(std::span(bytes)));
+    CHECK(kept.is_mapped());
+    CHECK(text(kept) == bytes);
+  }
+  CHECK(text(weights.open()->try_map_prepared(kName)) == bytes);
+  CHECK(!directory->try_map_prepared(kOther));
+  CHECK(mode_of(weights.file()) == 0400);
+  REQUIRE(chmod(weights.file().c_str(), 0600) == 0);
+  std::filesystem::resize_file(weights.file(), bytes.size() - 1);
+  REQUIRE(chmod(weights.file().c_str(), 0400) == 0);
+  CHECK(!directory->try_map_prepared(kName));
+  CHECK(!std::filesystem::exists(weights.path + "/" + kName));
+}
+
 TEST_CASE("who keeps the same twice finds the first file") {
   const Weights weights;
   const auto first = weights.open()->try_keep(kName, *cache_of(contents()));
