@@ -148,6 +148,13 @@ COMMANDS = (
         "edgeward captures recover captures\nedgeward captures drain captures",
         "edgeward.commands.captures",
     ),
+    Command(
+        "agent",
+        "Serve models to the other programs of this device.",
+        "edgeward agent --check\nedgeward agent\n"
+        "edgeward agent -c edge_manager.json -a /tmp/edge_agent",
+        "edgeward.agent.command",
+    ),
 )
 
 EXAMPLES = (

@@ -1,0 +1,178 @@
+"""The agent in one piece: models, captures, the gRPC server, and the doors before it."""
+
+import grp
+import logging
+import os
+import pwd
+import socket
+from collections.abc import Collection, Mapping
+from concurrent import futures
+from contextlib import ExitStack
+
+import grpc
+
+from edgeward import lock_file
+from edgeward.agent.capture_intake import Buffering, CaptureIntake
+from edgeward.agent.capture_layout import Layout
+from edgeward.agent.configuration import Configuration, state_directory
+from edgeward.agent.door import Counts, Door, Rules
+from edgeward.agent.edge_service import EdgeService
+from edgeward.agent.loaded_models import LoadedModels
+from edgeward.agent.model_file import ModelOpener
+from edgeward.agent.public_socket import listening
+from edgeward.errors import BadInput
+from edgeward.trust.trust_directory import Trust
+
+log = logging.getLogger(__name__)
+
+INNER_DIRECTORY = "inner"
+INNER_SOCKET = "server"
+LOCK = "lock"
+MOST_THREADS = 64
+GRACE_S = 5.0  # for calls under way when the agent ends
+MOST_STREAMS = 100  # of one connection
+
+
+class Agent:
+    """Serves from the moment it is made until `close`.
+
+    `passed` are sockets from the service manager, by the names "data" and "admin". With `replaces`,
+    it takes the place of a socket that another process listens at. Raises what a configuration
+    that cannot be served deserves: BadInput, Busy, OSError, TimeoutError when another agent has
+    the state directory, and what Trust raises.
+    """
+
+    def __init__(
+        self,
+        settings: Configuration,
+        passed: Mapping[str, socket.socket],
+        replaces: bool,
+    ) -> None:
+        self._stack = ExitStack()
+        with self._stack:
+            self._open(settings, passed, replaces)
+            self._stack = self._stack.pop_all()
+
+    def close(self) -> None:
+        """Takes no further connection, lets calls end, and brings captures to the disk."""
+        self._stack.close()
+
+    def _open(
+        self, settings: Configuration, passed: Mapping[str, socket.socket], replaces: bool
+    ) -> None:
+        directory = state_directory(settings)
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        self._stack.enter_context(
+            lock_file.held(os.path.join(directory, LOCK), "the agent's state directory", 0)
+        )
+        models = LoadedModels(directory, ModelOpener(trust_of(settings), settings.unsigned))
+        models.restore()
+        intake = self._intake(settings, directory)
+        inner = self._inner_directory(directory)
+        self._start_server(settings, EdgeService(models, intake), inner)
+        counts = Counts()
+        for name, path, rules, may_admin in doors_of(settings):
+            if name in passed:
+                listener = passed[name]
+            else:
+                mode = 0o666 if rules.uids or rules.gids else 0o600
+                listener = listening(path, mode, replaces)
+                self._stack.callback(os.unlink, path)
+            door = Door(listener, rules, counts, inner, INNER_SOCKET, may_admin)
+            self._stack.callback(door.close)
+        log.info("Server listening on unix://%s", os.path.abspath(settings.socket))
+
+    def _intake(self, settings: Configuration, directory: str) -> CaptureIntake | None:
+        if not settings.capture_directory:
+            return None
+        intake = CaptureIntake(layout_of(settings), buffering_of(settings), directory)
+        self._stack.callback(intake.close)
+        return intake
+
+    def _inner_directory(self, directory: str) -> str:
+        """The directory of the server's own socket, by a path that is short whatever it is."""
+        path = os.path.join(directory, INNER_DIRECTORY)
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        os.chmod(path, 0o700)
+        for name in os.listdir(path):  # of an agent that was killed
+            os.unlink(os.path.join(path, name))
+        number = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._stack.callback(os.close, number)
+        return f"/proc/self/fd/{number}"
+
+    def _start_server(self, settings: Configuration, service: EdgeService, inner: str) -> None:
+        options = (
+            ("grpc.max_receive_message_length", settings.most_message_bytes),
+            ("grpc.max_concurrent_streams", MOST_STREAMS),
+        )
+        pool = futures.ThreadPoolExecutor(MOST_THREADS, "call")
+        server = grpc.server(
+            pool,
+            [service.handler()],
+            options=options,
+            maximum_concurrent_rpcs=settings.most_calls,
+        )
+        server.add_insecure_port(f"unix:{inner}/{INNER_SOCKET}")
+        server.start()
+        self._stack.callback(pool.shutdown)
+        self._stack.callback(lambda: server.stop(GRACE_S).wait())
+
+
+def trust_of(settings: Configuration) -> Trust | None:
+    """The trust directory; none where bare models are allowed and there is no such directory."""
+    if settings.unsigned and not settings.trust:
+        try:
+            return Trust()
+        except OSError:
+            return None
+    return Trust(settings.trust or None)
+
+
+def layout_of(settings: Configuration) -> Layout:
+    return Layout(
+        os.path.abspath(settings.capture_directory),
+        settings.capture_prefix,
+        settings.fleet,
+        settings.device,
+        settings.capture_embed_bytes,
+    )
+
+
+def buffering_of(settings: Configuration) -> Buffering:
+    return Buffering(
+        settings.capture_buffer,
+        settings.capture_buffer_bytes,
+        settings.capture_batch,
+        settings.capture_period_s,
+    )
+
+
+def doors_of(settings: Configuration) -> list[tuple[str, str, Rules, bool]]:
+    """Each door: its name, its path, who may come in, and whether they may load and unload."""
+    most = settings.most_connections
+    users = Rules(_uids(settings.users), _gids(settings.groups), most)
+    admins = Rules(_uids(settings.admin_users), _gids(settings.admin_groups), most)
+    if not settings.admin_socket:
+        return [("data", settings.socket, admins, True)]
+    return [
+        ("data", settings.socket, users, False),
+        ("admin", settings.admin_socket, admins, True),
+    ]
+
+
+def _uids(names: Collection[str]) -> frozenset[int]:
+    try:
+        return frozenset(
+            int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid for name in names
+        )
+    except KeyError as error:
+        raise BadInput(f"users: expected users of this machine: {error.args[0]}") from None
+
+
+def _gids(names: Collection[str]) -> frozenset[int]:
+    try:
+        return frozenset(
+            int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid for name in names
+        )
+    except KeyError as error:
+        raise BadInput(f"groups: expected groups of this machine: {error.args[0]}") from None

@@ -1,0 +1,148 @@
+"""Captures on their way to the disk: a bounded buffer, and a thread that writes batches.
+
+CaptureData is answered when a capture is in the buffer; the state of its id is SUCCESS when it is
+on the disk. A full disk delays captures, and the buffer fills: it loses none.
+"""
+
+import logging
+import threading
+import time
+import uuid
+from collections import deque
+from typing import NamedTuple
+
+import grpc
+
+from edgeward.agent.capture_ids import FAILURE, SUCCESS, CaptureIds
+from edgeward.agent.capture_layout import Layout, Manifest, store
+from edgeward.agent.capture_request import Captured
+from edgeward.agent.refusal import Refusal
+
+log = logging.getLogger(__name__)
+
+
+class Buffering(NamedTuple):
+    most_captures: int
+    most_bytes: int
+    batch: int  # captures that are written as soon as they are there,
+    period_s: float  # or as many as there are, when the oldest has waited this long
+
+
+class CaptureIntake:
+    """Takes captures until `close`. Any thread."""
+
+    def __init__(self, layout: Layout, buffering: Buffering, directory: str) -> None:
+        self.buffering = buffering
+        self._layout = layout
+        self._ids = CaptureIds(directory)
+        self._changed = threading.Condition()
+        self._waiting: deque[Captured] = deque()
+        self._first_s = 0.0  # when the oldest of them came
+        self._held = 0  # captures that wait or are being written, and their bytes
+        self._held_bytes = 0
+        self._closing = False
+        self._complaint = ""
+        self._thread = threading.Thread(target=self._write, name="captures", daemon=True)
+        self._thread.start()
+
+    def require_room(self, capture_id: str) -> None:
+        """Raises Refusal ALREADY_EXISTS, RESOURCE_EXHAUSTED: before a capture is copied."""
+        with self._changed:
+            self._require_room(capture_id, 0)
+
+    def accept(self, capture: Captured) -> None:
+        """Takes a capture. Raises Refusal ALREADY_EXISTS, RESOURCE_EXHAUSTED."""
+        with self._changed:
+            self._require_room(capture.capture_id, capture.size_bytes)
+            self._ids.begin(capture.capture_id)
+            if not self._waiting:
+                self._first_s = time.monotonic()
+            self._waiting.append(capture)
+            self._held += 1
+            self._held_bytes += capture.size_bytes
+            self._changed.notify_all()
+
+    def state(self, capture_id: str) -> int | None:
+        """As CaptureIds has it."""
+        with self._changed:
+            return self._ids.state(capture_id)
+
+    def close(self) -> None:
+        """Writes what is there, as far as the disk takes it; what it refuses is FAILURE."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+        self._ids.close()
+
+    def _require_room(self, capture_id: str, size_bytes: int) -> None:
+        if self._ids.state(capture_id) is not None:
+            text = f'capture_id "{capture_id}": expected one that was not used before'
+            raise Refusal(grpc.StatusCode.ALREADY_EXISTS, text)
+        limits = self.buffering
+        if self._held >= limits.most_captures or self._held_bytes + size_bytes > limits.most_bytes:
+            text = (
+                f"captures: expected at most {limits.most_captures} of {limits.most_bytes} bytes "
+                f"in memory, got {self._held} of {self._held_bytes} before this of {size_bytes}"
+            )
+            raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+
+    def _write(self) -> None:
+        while batch := self._next_batch():
+            manifests = deque(self._manifests(batch))
+            while manifests:
+                is_last_attempt = self._closing
+                if self._stored(manifests[0]):
+                    self._finish(manifests.popleft(), SUCCESS)
+                elif is_last_attempt:
+                    self._finish(manifests.popleft(), FAILURE)
+                else:
+                    with self._changed:
+                        self._changed.wait_for(lambda: self._closing, self.buffering.period_s)
+
+    def _next_batch(self) -> list[Captured]:
+        """What is written next, when it is time; nothing when all is written at the end."""
+        limits = self.buffering
+        with self._changed:
+            while not self._closing and len(self._waiting) < limits.batch:
+                left_s = self._first_s + limits.period_s - time.monotonic()
+                if self._waiting and left_s <= 0:
+                    break
+                self._changed.wait(left_s if self._waiting else None)
+            count = min(len(self._waiting), limits.batch)
+            batch = [self._waiting.popleft() for _ in range(count)]
+            self._first_s = time.monotonic()
+            return batch
+
+    def _manifests(self, batch: list[Captured]) -> list[Manifest]:
+        by_folder: dict[str, list[Captured]] = {}
+        for capture in batch:
+            by_folder.setdefault(self._layout.folder(capture), []).append(capture)
+        return [
+            Manifest(folder, uuid.uuid4().hex, captures) for folder, captures in by_folder.items()
+        ]
+
+    def _stored(self, manifest: Manifest) -> bool:
+        path = manifest.path(self._layout)
+        try:
+            with self._changed:
+                self._ids.compact()
+            self._ids.announce(path, manifest)
+            store(manifest, self._layout)
+        except OSError as error:
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                log.error("captures: kept in memory until they can be written: %s", error)
+            return False
+        self._complaint = ""
+        try:
+            self._ids.confirm(path)
+        except OSError as error:
+            log.warning("captures: %s", error)
+        return True
+
+    def _finish(self, manifest: Manifest, state: int) -> None:
+        with self._changed:
+            self._ids.end([capture.capture_id for capture in manifest.captures], state)
+            self._held -= len(manifest.captures)
+            self._held_bytes -= sum(capture.size_bytes for capture in manifest.captures)

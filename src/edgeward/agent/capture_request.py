@@ -1,0 +1,120 @@
+"""What a client gives to CaptureData, checked and copied: a Captured is nobody else's."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from edgeward import _core
+from edgeward.agent.loaded_models import LoadedModel
+from edgeward.agent.refusal import Refusal
+from edgeward.agent.shared_segment import Part, copied
+from edgeward.agent.wire_tensor import DTYPES, array
+from edgeward.proto import edge_manager_pb2 as messages
+
+MOST_ID_CHARACTERS = 512
+LEAST_S, MOST_S = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
+NANOS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One tensor or blob of a capture."""
+
+    kind: str  # the folder of its raw file: "input-tensors"
+    name: str
+    content_type: str  # "Tensor[float32; 1, 4]", or what the client calls a blob
+    encoding: str  # of `content`: NONE, CSV, JSON or BASE64
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Captured:
+    """One CaptureData call."""
+
+    capture_id: str
+    model_name: str
+    model_version: str
+    time_s: int  # when the inference was, Unix seconds
+    payloads: tuple[Payload, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(payload.content) for payload in self.payloads)
+
+
+def captured(request: Any, loaded: LoadedModel, uid: int, most_bytes: int) -> Captured:
+    """A copy of all that the request names, for a client of user `uid`. Raises Refusal."""
+    time_s = _time_s(request)
+    tensors = (
+        *_tensors(request.input_tensors, "input-tensors", uid, most_bytes),
+        *_tensors(request.output_tensors, "output-tensors", uid, most_bytes),
+    )
+    blobs = (
+        *_blobs(request.inputs, "auxiliary-inputs", uid, most_bytes),
+        *_blobs(request.outputs, "auxiliary-outputs", uid, most_bytes),
+    )
+    return Captured(request.capture_id, loaded.name, loaded.version, time_s, (*tensors, *blobs))
+
+
+def require_id(capture_id: str) -> None:
+    """Raises Refusal INVALID_ARGUMENT."""
+    if not 1 <= len(capture_id) <= MOST_ID_CHARACTERS:
+        expected = f"1 to {MOST_ID_CHARACTERS} characters"
+        raise _invalid("capture_id", expected, f"{len(capture_id)}")
+
+
+def _time_s(request: Any) -> int:
+    now_s = time.time()
+    if not request.HasField("inference_timestamp"):
+        return int(now_s)
+    stamp = request.inference_timestamp
+    if not 0 <= stamp.nanos < NANOS:
+        raise _invalid("inference_timestamp.nanos", f"0 to {NANOS - 1}", f"{stamp.nanos}")
+    if not LEAST_S <= stamp.seconds <= MOST_S:
+        raise _invalid("inference_timestamp.seconds", f"{LEAST_S} to {MOST_S}", f"{stamp.seconds}")
+    # A clock that stands before this program was written is not right about the future either.
+    is_clock_set = now_s * NANOS >= _core.LEAST_WALL_NS
+    if is_clock_set and stamp.seconds + stamp.nanos / NANOS > now_s:
+        text = f"inference_timestamp: expected at most {now_s:.0f} s, got {stamp.seconds}"
+        raise Refusal(grpc.StatusCode.OUT_OF_RANGE, text)
+    return int(stamp.seconds)
+
+
+def _tensors(tensors: Any, kind: str, uid: int, most_bytes: int) -> Iterator[Payload]:
+    for index, tensor in enumerate(tensors):
+        described = tensor.tensor_metadata
+        name = described.name.decode("utf-8", "replace")
+        noun = f'{kind.removesuffix("s").replace("-", " ")} {index} "{name}"'
+        if not tensor.HasField("tensor_metadata"):
+            raise _invalid(noun, "tensor_metadata, which says type and shape", "none")
+        dtype = DTYPES.get(described.data_type)
+        if dtype is None:
+            raise _invalid(noun, "a data type of the service", f"{described.data_type}")
+        content = array(tensor, noun, dtype, described.shape, uid, most_bytes).tobytes()
+        shape = "".join(f", {size}" for size in described.shape)[2:]
+        yield Payload(kind, name, f"Tensor[{dtype}; {shape}]", "NONE", content)
+
+
+def _blobs(blobs: Any, kind: str, uid: int, most_bytes: int) -> Iterator[Payload]:
+    for index, blob in enumerate(blobs):
+        noun = f'{kind.removesuffix("s").replace("-", " ")} {index} "{blob.name}"'
+        encoding = messages.Encoding.Name(blob.encoding) if blob.encoding in ENCODINGS else None
+        if encoding is None:
+            raise _invalid(noun, "an encoding of the service", f"{blob.encoding}")
+        if blob.WhichOneof("data") == "shared_memory_handle":
+            part = Part(blob.shared_memory_handle, uid, noun)
+            content = copied(part, None, most_bytes).tobytes()
+        else:
+            content = blob.byte_data
+        yield Payload(kind, blob.name, blob.name, encoding, content)
+
+
+ENCODINGS = frozenset(messages.Encoding.values())
+
+
+def _invalid(noun: str, expected: str, got: str) -> Refusal:
+    text = f"{noun}: expected {expected}, got {got}"
+    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, text)

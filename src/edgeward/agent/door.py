@@ -1,0 +1,198 @@
+"""Door: a public unix socket, and what passes through it to the gRPC server behind.
+
+grpcio has no hook for the credentials of a peer, so the agent accepts connections itself, asks the
+kernel who is there, and relays the bytes of those it lets in. The server listens in a directory
+that the agent's own user alone can open. Two threads carry a connection, one for each direction:
+they wait in the kernel, and a slow reader holds up nobody else.
+"""
+
+import errno
+import logging
+import os
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from edgeward.agent import peer
+from edgeward.agent.peer import Peer
+
+log = logging.getLogger(__name__)
+
+RELAY_BYTES = 1 << 18
+PAUSE_S = 0.1  # after the system had no descriptor left
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Rules(NamedTuple):
+    """Who may come in. A user is let in by either list; root and the agent's own user always."""
+
+    uids: Collection[int]
+    gids: Collection[int]
+    most_connections: int  # of one user
+
+    def let_in(self, visitor: Peer) -> bool:
+        return (
+            visitor.uid in (0, os.geteuid()) or visitor.uid in self.uids or visitor.gid in self.gids
+        )
+
+
+class Door:
+    """Lets connections of a listening socket through, until `close`.
+
+    `inner` is the directory of the server's socket, and `server` its name there. `may_admin` is
+    what all who come in by this door may do. `counts` is shared by the doors of an agent, so that
+    its rule on connections holds over all of them.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        rules: Rules,
+        counts: "Counts",
+        inner: str,
+        server: str,
+        may_admin: bool,
+    ) -> None:
+        self._listener = listener
+        self._rules = rules
+        self._counts = counts
+        self._inner = inner
+        self._server = server
+        self._may_admin = may_admin
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._accept, name="door", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Lets nobody else in. Who is in stays until the server behind ends."""
+        self._closing.set()
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread
+        self._thread.join()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while not self._closing.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError as error:
+                if error.errno in NO_DESCRIPTOR:
+                    self._closing.wait(PAUSE_S)
+                continue
+            try:
+                self._let_in(connection)
+            except (OSError, RuntimeError) as error:  # of a peer that left, or no further thread
+                log.warning("connection: %s", error)
+                connection.close()
+
+    def _let_in(self, connection: socket.socket) -> None:
+        visitor = peer.of_socket(connection, self._may_admin)
+        if not self._rules.let_in(visitor):
+            self._counts.refuse(visitor, "expected a user in the list of users or groups")
+        elif not (number := self._counts.enter(visitor.uid, self._rules.most_connections)):
+            self._counts.refuse(visitor, f"expected {self._rules.most_connections} connections")
+        else:
+            try:
+                server = self._connected(visitor.label(number))
+                Relay(connection, server, lambda: self._counts.leave(visitor.uid)).start()
+            except BaseException:
+                self._counts.leave(visitor.uid)
+                raise
+            return
+        connection.close()
+
+    def _connected(self, label: str) -> socket.socket:
+        """A connection to the server whose own end has the name `label`, as `peer` reads it."""
+        server = socket.socket(socket.AF_UNIX)
+        path = os.path.join(self._inner, label)
+        try:
+            server.bind(path)
+            os.unlink(path)  # the name stays with the socket
+            server.connect(os.path.join(self._inner, self._server))
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+
+class Counts:
+    """How many connections each user has, and which users were told no. Any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: Counter[int] = Counter()
+        self._number = 0
+        self._refused: set[tuple[int, str]] = set()
+
+    def enter(self, uid: int, most: int) -> int:
+        """The number of a further connection, from 1 on; 0 when the user has `most` of them."""
+        with self._lock:
+            if self._open[uid] >= most:
+                return 0
+            self._open[uid] += 1
+            self._number += 1
+            return self._number
+
+    def leave(self, uid: int) -> None:
+        with self._lock:
+            self._open[uid] -= 1
+            self._open += Counter()  # forgets users without any
+            self._refused = {item for item in self._refused if item[0] != uid}
+
+    def refuse(self, visitor: Peer, expected: str) -> None:
+        """Notes in the log, once for each user and reason, that a connection was closed."""
+        with self._lock:
+            is_news = (visitor.uid, expected) not in self._refused
+            self._refused.add((visitor.uid, expected))
+        if is_news:
+            log.warning("connection: %s, got one of user %d", expected, visitor.uid)
+
+
+class Relay:
+    """Carries bytes between two sockets, which it owns, until both directions have ended."""
+
+    def __init__(
+        self, outer: socket.socket, inner: socket.socket, ended: Callable[[], None]
+    ) -> None:
+        self._sockets = (outer, inner)
+        self._ended = ended
+        self._lock = threading.Lock()
+        self._running = 2
+
+    def start(self) -> None:
+        outer, inner = self._sockets
+        for source, target in ((outer, inner), (inner, outer)):
+            threading.Thread(
+                target=self._carry, args=(source, target), name="relay", daemon=True
+            ).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        room = memoryview(bytearray(RELAY_BYTES))
+        try:
+            while size_bytes := source.recv_into(room):
+                target.sendall(room[:size_bytes])
+        except OSError:
+            self._shut()  # one side is gone: nothing that the other sends has a reader
+        else:
+            self._shut_target(target)
+        with self._lock:
+            self._running -= 1
+            if self._running:
+                return
+        for connection in self._sockets:
+            connection.close()
+        self._ended()
+
+    def _shut_target(self, target: socket.socket) -> None:
+        try:
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._shut()
+
+    def _shut(self) -> None:
+        for connection in self._sockets:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue

@@ -1,0 +1,168 @@
+"""Which models the agent serves, by alias; the same again after a restart.
+
+The table is a file in the state directory, replaced in one step before a load or an unload is
+answered. A model that cannot be opened again stays in the file, and is named by `failed`, until it
+is loaded or unloaded by its alias.
+"""
+
+import json
+import logging
+import os
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from edgeward import _core
+from edgeward.agent.model_file import ModelOpener
+from edgeward.agent.refusal import Refusal, of_opening
+from edgeward.agent.wire_tensor import metadata
+from edgeward.durable import replace_file
+from edgeward.proto import edge_manager_pb2 as messages
+
+log = logging.getLogger(__name__)
+
+TABLE = "models.json"
+TABLE_VERSION = 1
+BROKEN_SUFFIX = ".broken"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a client asked for."""
+
+    alias: str
+    url: str  # as it was written
+    path: str  # where that was, absolute
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    load: Load
+    model: _core.Model
+    name: str
+    version: str
+    message: Any  # as ListModels and DescribeModel show it
+
+
+class LoadedModels:
+    """The models by alias. Any thread; a model in use outlives its unload by that use."""
+
+    def __init__(self, directory: str, opener: ModelOpener) -> None:
+        self._path = os.path.join(directory, TABLE)
+        self._opener = opener
+        self._lock = threading.Lock()
+        self._models: dict[str, LoadedModel] = {}
+        self._opening: set[str] = set()
+        self.failed: dict[str, tuple[Load, str]] = {}  # by alias, with the reason
+        self.listing = b""  # ListModelsResponse, serialised: it is asked for before each prediction
+
+    def restore(self) -> None:
+        """Opens what the table of an earlier agent names."""
+        for load in self._read():
+            try:
+                self._models[load.alias] = self._opened(load)
+            except Refusal as refusal:
+                self.failed[load.alias] = load, refusal.text
+                log.error("model %s: not loaded again: %s", load.alias, refusal.text)
+        self._relist()
+
+    def load(self, alias: str, url: str) -> LoadedModel:
+        """Opens `url` under `alias`. Raises Refusal; the table is then as it was."""
+        load = Load(alias, url, os.path.abspath(url))
+        with self._lock:
+            if alias in self._models or alias in self._opening:
+                got = self._models[alias].load.url if alias in self._models else "a load under way"
+                text = f'alias "{alias}": expected one that is free, got one in use by {got}'
+                raise Refusal(grpc.StatusCode.ALREADY_EXISTS, text)
+            self._opening.add(alias)
+        try:
+            loaded = self._opened(load)
+            with self._lock:
+                before = self._models, self.failed
+                self._models = {**self._models, alias: loaded}
+                self.failed = {key: item for key, item in self.failed.items() if key != alias}
+                self._store_or_keep(*before)
+        finally:
+            with self._lock:
+                self._opening.discard(alias)
+        log.info("model %s: loaded %s %s", alias, loaded.name, loaded.version)
+        return loaded
+
+    def unload(self, alias: str) -> None:
+        """Forgets `alias`. Raises Refusal NOT_FOUND."""
+        with self._lock:
+            if alias not in self._models and alias not in self.failed:
+                raise self._missing(alias)
+            before = self._models, self.failed
+            self._models = {key: item for key, item in self._models.items() if key != alias}
+            self.failed = {key: item for key, item in self.failed.items() if key != alias}
+            self._store_or_keep(*before)
+        log.info("model %s: unloaded", alias)
+
+    def model(self, alias: str) -> LoadedModel:
+        """Raises Refusal NOT_FOUND."""
+        loaded = self._models.get(alias)
+        if loaded is None:
+            raise self._missing(alias)
+        return loaded
+
+    def all(self) -> list[LoadedModel]:
+        """What is served now, by alias."""
+        return [loaded for _, loaded in sorted(self._models.items())]
+
+    def _missing(self, alias: str) -> Refusal:
+        text = f'alias "{alias}": expected a loaded model, got none'
+        if alias in self.failed:
+            text += f" (it could not be loaded again: {self.failed[alias][1]})"
+        return Refusal(grpc.StatusCode.NOT_FOUND, text)
+
+    def _opened(self, load: Load) -> LoadedModel:
+        opened = self._opener.open(load.path)
+        model = opened.model
+        message = messages.Model(
+            url=load.url,
+            name=load.alias,
+            handle=load.alias,
+            input_tensor_metadatas=[metadata(spec) for spec in model.inputs],
+            output_tensor_metadatas=[metadata(spec) for spec in model.outputs],
+        )
+        return LoadedModel(load, model, opened.name, opened.version, message)
+
+    def _relist(self) -> None:
+        shown = [loaded.message for loaded in self.all()]
+        self.listing = messages.ListModelsResponse(models=shown).SerializeToString()
+
+    def _store_or_keep(
+        self, models: dict[str, LoadedModel], failed: dict[str, tuple[Load, str]]
+    ) -> None:
+        """Makes the table durable, or takes back what was to go into it. Raises Refusal."""
+        loads = [loaded.load for loaded in self._models.values()]
+        loads += [load for load, _ in self.failed.values()]
+        rows = [
+            {"alias": load.alias, "url": load.url, "path": load.path}
+            for load in sorted(loads, key=lambda load: load.alias)
+        ]
+        document = {"version": TABLE_VERSION, "models": rows}
+        try:
+            replace_file(self._path, json.dumps(document, indent=1).encode(), 0o600)
+        except OSError as error:
+            self._models, self.failed = models, failed
+            raise of_opening(error) from error
+        self._relist()
+
+    def _read(self) -> list[Load]:
+        try:
+            with open(self._path, "rb") as file:
+                document = json.load(file)
+            if document["version"] != TABLE_VERSION:
+                raise ValueError(f"expected version {TABLE_VERSION}, got {document['version']}")
+            return [Load(row["alias"], row["url"], row["path"]) for row in document["models"]]
+        except FileNotFoundError:
+            return []
+        except (ValueError, KeyError, TypeError) as error:  # not written by an agent
+            aside = self._path + BROKEN_SUFFIX
+            os.replace(self._path, aside)
+            log.error('table of models: moved aside to "%s": %s', aside, error)
+            return []

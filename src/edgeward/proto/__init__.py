@@ -1,0 +1,1 @@
+"""Messages that programs on other sides of a socket exchange, by their numbers."""

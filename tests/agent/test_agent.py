@@ -1,0 +1,257 @@
+"""The process: how it starts, ends, restarts, and what it leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import sealed
+
+from .clients import Client, array_of, refused
+from .running import Running, edge_manager_file
+
+X = np.arange(4, dtype=np.float32)
+
+
+@pytest.fixture
+def device(tmp_path):
+    sealed.trust_at(tmp_path / "trust")
+    sealed.seal(tmp_path / "demo.ewp")
+    return tmp_path
+
+
+@pytest.fixture
+def arguments(device):
+    return ("-c", edge_manager_file(device), "-a", device / "agent.sock")
+
+
+def aliases(client):
+    return [model.name for model in client.ListModels().models]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_it_and_its_socket(device, arguments, number):
+    with Running(device, *arguments) as running:
+        assert aliases(Client(running.socket)) == []
+        assert stat.S_IMODE(os.stat(running.socket).st_mode) == 0o600
+        assert running.stop(number) == 0
+        assert not os.path.exists(running.socket)
+    assert "Server listening on unix://" in running.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_loads_are_there_again_after_a_restart(device, arguments, number):
+    with Running(device, *arguments) as running:
+        client = Client(running.socket)
+        for alias in ("a", "b", "c"):
+            client.LoadModel(url="demo.ewp", name=alias)
+        client.UnLoadModel(name="b")
+        listed = client.ListModels()
+        running.stop(number)
+        running.start()
+        client = Client(running.socket)
+        assert client.ListModels().SerializeToString() == listed.SerializeToString()
+        assert aliases(client) == [model.name for model in listed.models] == ["a", "c"]
+        assert array_of(client.Predict(name="c", tensors=[client.tensor(X)]).tensors[0]).any()
+
+
+def test_a_model_that_is_gone_is_named_and_the_others_serve(device, arguments):
+    sealed.seal(device / "other.ewp", 2)
+    with Running(device, *arguments) as running:
+        client = Client(running.socket)
+        client.LoadModel(url="demo.ewp", name="stays")
+        client.LoadModel(url="other.ewp", name="goes")
+        running.stop(signal.SIGKILL)
+        (device / "other.ewp").unlink()
+        running.start()
+        client = Client(running.socket)
+        assert aliases(client) == ["stays"]
+        code, text = refused(client.DescribeModel, name="goes")
+        assert code == "NOT_FOUND"
+        assert "other.ewp" in text
+        client.LoadModel(url="demo.ewp", name="goes")
+        assert aliases(client) == ["goes", "stays"]
+
+
+def test_a_table_that_no_agent_wrote_is_moved_aside(device, arguments):
+    with Running(device, *arguments) as running:
+        Client(running.socket).LoadModel(url="demo.ewp", name="a")
+        running.stop()
+        table = device / "state" / "models.json"
+        table.write_text(table.read_text()[:-3])
+        running.start()
+        assert aliases(Client(running.socket)) == []
+        assert table.with_suffix(".json.broken").exists()
+        assert "moved aside" in running.output
+
+
+def run_agent(*arguments, state):
+    return subprocess.run(
+        [sys.executable, "-m", "edgeward", "agent", *map(str, arguments)],
+        env={
+            **os.environ,
+            "STATE_DIRECTORY": str(state),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=state.parent,
+    )
+
+
+def test_a_socket_in_use_is_not_taken_without_f(device, arguments):
+    with Running(device, *arguments) as running:
+        ended = run_agent(*arguments, state=device / "second")
+        assert ended.returncode == 2
+        assert "got one in use" in ended.stderr
+        assert aliases(Client(running.socket)) == []
+
+
+def test_two_agents_do_not_share_a_state(device, arguments):
+    with Running(device, *arguments) as running:
+        ended = run_agent(*arguments[:2], "-a", device / "other.sock", state=device / "state")
+        assert ended.returncode == 5
+        assert "the agent's state directory" in ended.stderr
+        assert aliases(Client(running.socket)) == []
+
+
+def test_a_file_that_is_no_socket_stays(device, arguments):
+    (device / "agent.sock").write_text("mine")
+    ended = run_agent(*arguments, "-f", state=device / "state")
+    assert ended.returncode == 5
+    assert "expected a socket or nothing" in ended.stderr
+    assert (device / "agent.sock").read_text() == "mine"
+
+
+def test_the_socket_of_a_killed_agent_is_replaced(device, arguments):
+    with Running(device, *arguments) as running:
+        running.stop(signal.SIGKILL)
+        assert os.path.exists(running.socket)
+        running.start()
+        assert aliases(Client(running.socket)) == []
+
+
+def test_a_missing_trust_directory_is_named(device):
+    file = edge_manager_file(device, root_certs_path=str(device / "nowhere"))
+    ended = run_agent("-c", file, "-a", device / "agent.sock", state=device / "state")
+    assert ended.returncode == 5
+    assert "nowhere" in ended.stderr
+
+
+def test_m_is_the_limit_of_a_message(device, arguments):
+    with Running(device, *arguments, "-m", 2000) as running:
+        client = Client(running.socket)
+        client.LoadModel(url="demo.ewp", name="a")
+        code, _ = refused(client.Predict, name="a", tensors=[client.tensor(np.zeros(999))])
+        assert code == "RESOURCE_EXHAUSTED"
+        client.Predict(name="a", tensors=[client.tensor(X)])
+
+
+def toml(device, *lines):
+    path = device / "agent.toml"
+    sockets = f'socket = "{device}/agent.sock"\nadmin_socket = "{device}/admin.sock"\n'
+    path.write_text(sockets + f'trust = "{device}/trust"\n' + "\n".join(lines))
+    return path
+
+
+def test_the_data_socket_neither_loads_nor_unloads(device):
+    with Running(device, "-c", toml(device)) as running:
+        admin, data = Client(f"{device}/admin.sock"), Client(running.socket)
+        for call in (data.LoadModel, data.UnLoadModel):
+            code, text = refused(call, name="a")
+            assert code == "PERMISSION_DENIED"
+            assert "admin socket" in text
+        admin.LoadModel(url="demo.ewp", name="a")
+        assert aliases(data) == ["a"]
+        data.Predict(name="a", tensors=[data.tensor(X)])
+        admin.UnLoadModel(name="a")
+
+
+def test_bare_models_are_loaded_where_the_device_allows_them(device):
+    (device / "bare").mkdir()
+    (device / "bare" / "net.tflite").write_bytes(sealed.MODEL)
+    with Running(device, "-c", toml(device, "unsigned = true")) as running:
+        client = Client(f"{device}/admin.sock")
+        client.LoadModel(url="bare/net.tflite", name="file")
+        client.LoadModel(url="bare", name="folder")
+        client.LoadModel(url="demo.ewp", name="package")
+        assert aliases(Client(running.socket)) == ["file", "folder", "package"]
+
+
+def test_one_user_has_so_many_connections(device):
+    with Running(device, "-c", toml(device, "most_connections = 3")) as running:
+        connections = [connected(running.socket) for _ in range(3)]
+        assert connected(running.socket).recv(1) == b""  # closed at once
+        assert connections[0].recv(1) != b""  # greeted by the server
+        for connection in connections:
+            connection.close()
+        client = Client(running.socket)
+        grpc.channel_ready_future(client.channel).result(60)
+        assert aliases(client) == []
+    assert "expected 3 connections" in running.output
+
+
+def connected(path):
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(60)
+    connection.connect(path)
+    return connection
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_a_user_who_is_not_listed_is_sent_away(device, is_listed):
+    users = "users = [12345]" if is_listed else "users = [12346]"
+    os.chmod(device, 0o755)
+    for above in device.parents:
+        if above.stat().st_uid == os.geteuid() and above != Path("/"):
+            above.chmod(above.stat().st_mode | 0o011)
+    with Running(device, "-c", toml(device, users)) as running:
+        child = os.fork()
+        if child == 0:
+            os.setgid(12345)
+            os.setuid(12345)
+            answer = connected(running.socket).recv(1)
+            os._exit(0 if answer else 7)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == (0 if is_listed else 7)
+    assert ("got one of user 12345" in running.output) != is_listed
+
+
+def test_sockets_from_the_service_manager(device):
+    """As systemd passes them: descriptors from 3 on, named, in variables of the process's id."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{device}/passed.sock")
+    listener.listen()
+    program = (
+        "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ['LISTEN_PID'] = str(os.getpid());"
+        "os.execv(sys.executable, [sys.executable, '-m', 'edgeward', 'agent', *sys.argv[2:]])"
+    )
+    running = Running(device)
+    environment = {**running.environment, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "data"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(listener.fileno()), "-c", str(toml(device))],
+        env=environment,
+        pass_fds=[listener.fileno()],
+        cwd=device,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    running.process = process
+    assert running.notice() == "READY=1"
+    assert aliases(Client(f"{device}/passed.sock")) == []
+    assert not os.path.exists(running.socket)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert os.path.exists(f"{device}/passed.sock")  # it is the service manager's
+    listener.close()

@@ -1,0 +1,179 @@
+"""What the agent is told: every key has a meaning, and a wrong one is named before it starts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgeward.agent import edge_manager_file, toml_file
+from edgeward.agent.configuration import SETTINGS, Configuration, with_environment
+from edgeward.agent.edge_manager_file import CAPTURE, CORE, KEYS, PROVIDER, from_document
+from edgeward.errors import BadInput
+
+from .running import edge_manager_file as written
+
+LEAST = {CORE + "device_name": "d", CORE + "device_fleet_name": "f", CORE + "root_certs_path": "r"}
+
+
+def read(**more):
+    return from_document({**LEAST, **more}, "agent.json", "s")
+
+
+def test_a_file_of_the_field(tmp_path):
+    settings = edge_manager_file.read(written(tmp_path), "s")
+    assert (settings.device, settings.fleet, settings.trust) == ("camera7", "shop", "trust")
+    assert (settings.socket, settings.admin_socket) == ("s", "")
+    assert settings.capture_directory == str(tmp_path / "captures")
+    assert (settings.capture_prefix, settings.capture_embed_bytes) == ("sme-capture", 3072)
+    assert (settings.capture_buffer, settings.capture_batch, settings.capture_period_s) == (
+        30,
+        1,
+        1,
+    )
+    assert [note.partition(":")[0] for note in settings.notes] == [
+        CORE + "region", PROVIDER + "s3_bucket_name",
+    ]  # fmt: skip
+
+
+def test_each_key_is_read():
+    assert len(KEYS) == 31
+    texts = dict.fromkeys(KEYS, "")
+    assert from_document({**texts, **LEAST}, "agent.json", "s") == read()
+
+
+def test_the_uuid_stands_for_the_name():
+    document = {**LEAST, CORE + "device_uuid": "u-1"}
+    assert from_document(document, "", "s").device == "d"
+    del document[CORE + "device_name"]
+    assert from_document(document, "", "s").device == "u-1"
+
+
+def test_half_of_the_buffer_is_a_batch():
+    assert read(**{CAPTURE + "buffer_size": 9}).capture_batch == 4
+    assert read(**{CAPTURE + "buffer_size": 1}).capture_batch == 1
+
+
+@pytest.mark.parametrize("value", [True, "true", "True"])
+def test_a_boolean_may_be_a_text(value):
+    assert read(sagemaker_edge_log_verbose=value).log_verbose
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("sagemaker_edge_nothing", "1", "expected a key"),
+        (CAPTURE + "buffer_size", "many", "expected a whole number"),
+        (CAPTURE + "buffer_size", [3], "expected a text, number or boolean"),
+        (CAPTURE + "batch_size", 31, "expected at most the buffer's 30, got 31"),
+        (CAPTURE + "base64_embed_limit", 3073, "expected 0 to 3072, got 3073"),
+        (CAPTURE + "push_period_seconds", 0, "expected 1 to 86400, got 0"),
+        (CAPTURE + "destination", "Cloud", 'expected Disk, got "Cloud"'),
+        (CAPTURE + "periodic_upload", True, 'expected false, got "true"'),
+        (PROVIDER + "provider", "Custom", 'expected Aws or None, got "Custom"'),
+        ("sagemaker_edge_deployment_lib_path", "/lib/x.so", "expected none"),
+        ("sagemaker_edge_log_verbose", "yes", "expected true or false"),
+        (CORE + "device_fleet_name", "", "expected a text, got none"),
+        (CORE + "device_fleet_name", "../x", "expected letters and digits"),
+        (CORE + "folder_prefix", "a/../../x", "expected a folder inside"),
+    ],
+)
+def test_a_key_that_cannot_be_served_is_named(key, value, expected):
+    with pytest.raises(BadInput, match=r"agent\.json: ") as raised:
+        read(**{key: value})
+    assert expected in str(raised.value)
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "", '{"a": NaN'])
+def test_a_file_that_is_no_object(tmp_path, content):
+    path = tmp_path / "agent.json"
+    path.write_text(content)
+    with pytest.raises(BadInput, match=r"agent\.json: expected"):
+        edge_manager_file.read(path, "s")
+
+
+def test_agent_toml(tmp_path):
+    path = tmp_path / "agent.toml"
+    path.write_text('socket = "a"\nunsigned = true\nusers = ["app", 1000]\nmost_calls = 8\n')
+    settings = toml_file.read(path)
+    assert settings == Configuration(socket="a", unsigned=True, users=("app", "1000"), most_calls=8)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sockets = 1", "sockets: expected one of socket, admin_socket"),
+        ("socket = 1", "socket: expected a text, got 1"),
+        ("unsigned = 1", "unsigned: expected true or false, got 1"),
+        ("most_calls = true", "most_calls: expected a whole number, got True"),
+        ("users = [[]]", "users: expected a list of names"),
+        ("most_calls = 0", "most_calls: expected 1 to 65536, got 0"),
+        ('log = "xml"', 'log: expected "text" or "json", got "xml"'),
+        ('admin_socket = "/run/edgeward/agent.sock"', "admin_socket: expected another path"),
+        ('admin_socket = ""\nusers = ["app"]', "expected an admin_socket"),
+        ("notes = []", "notes: expected one of"),
+        ("socket", "expected TOML"),
+    ],
+)
+def test_a_wrong_line_of_agent_toml_is_named(tmp_path, text, expected):
+    path = tmp_path / "agent.toml"
+    path.write_text(text)
+    with pytest.raises(BadInput) as raised:
+        toml_file.read(path)
+    assert str(raised.value).startswith(str(path))
+    assert expected in str(raised.value)
+
+
+def test_variables_replace_settings():
+    settings = with_environment(
+        Configuration(),
+        {
+            "EDGEWARD_AGENT_SOCKET": "b",
+            "EDGEWARD_AGENT_UNSIGNED": "true",
+            "EDGEWARD_AGENT_MOST_CALLS": "9",
+            "EDGEWARD_AGENT_USERS": "app, 1000",
+            "EDGEWARD_TRUST": "x",
+        },
+    )
+    assert settings == Configuration(socket="b", unsigned=True, most_calls=9, users=("app", "1000"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("NOTHING", "1", "EDGEWARD_AGENT_NOTHING: expected one of EDGEWARD_AGENT_SOCKET"),
+        ("UNSIGNED", "1", "EDGEWARD_AGENT_UNSIGNED: expected true or false"),
+        ("MOST_CALLS", "x", "EDGEWARD_AGENT_MOST_CALLS: expected a whole number"),
+        ("MOST_CALLS", "0", "most_calls: expected 1 to 65536"),
+    ],
+)
+def test_a_wrong_variable_is_named(name, text, expected):
+    with pytest.raises(BadInput) as raised:
+        with_environment(Configuration(), {f"EDGEWARD_AGENT_{name}": text})
+    assert expected in str(raised.value)
+
+
+def test_each_setting_is_described(root_text):
+    assert len(SETTINGS) >= 20
+    assert [key for key in SETTINGS if f"| `{key}` |" not in root_text] == []
+
+
+def test_each_key_of_an_edge_manager_file_is_described(root_text):
+    assert [
+        key for key in KEYS if f"`{key.removeprefix('sagemaker_edge_')}`" not in root_text
+    ] == []
+
+
+@pytest.fixture
+def root_text():
+    from pathlib import Path
+
+    return (Path(__file__).parents[2] / "docs" / "agent.md").read_text()
+
+
+def test_check_ends_with_2_and_the_key(tmp_path, typed):
+    path = written(tmp_path, nothing=1)
+    status, out, err = typed(f"agent -c {path} -a {tmp_path}/s --check --json")
+    assert status == 2
+    assert CORE + "nothing" in json.loads(out)["error"]["message"]
+    assert CORE + "nothing" in err
