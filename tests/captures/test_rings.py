@@ -41,12 +41,12 @@ def test_one_that_others_can_write_is_refused(tmp_path, mode):
     directory = tmp_path / "base" / "rings"
     directory.mkdir(parents=True)
     directory.chmod(mode)
-    with pytest.raises(BadInput, match="EDGEWARD_RINGS"):
+    with pytest.raises(BadInput, match=f"own, got mode {mode:04o}: name one with .EDGEWARD_RINGS"):
         rings.make_directory(str(directory))
 
 
 def test_a_link_is_refused(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     os.symlink(tmp_path / "elsewhere", tmp_path / "rings")
-    with pytest.raises(BadInput, match="own, got another"):
+    with pytest.raises(BadInput, match="own, got no directory"):
         rings.make_directory(str(tmp_path / "rings"))

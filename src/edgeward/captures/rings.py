@@ -1,14 +1,12 @@
 """Where the rings of a capture directory are: in memory, by a name that every process derives."""
 
 import os
-import stat
 
-from edgeward import _core
+from edgeward import _core, own_directory
 from edgeward.errors import BadInput
 from edgeward.paths import PathLike
 
 VARIABLE = "EDGEWARD_RINGS"
-SHARED_MEMORY = "/dev/shm"
 ID_DIGITS = 16
 SESSIONS = 32  # whose rings the memory has room for by default
 MAX_DEFAULT_BYTES = 16 << 20
@@ -17,11 +15,11 @@ MAX_DEFAULT_BYTES = 16 << 20
 def directory_of(captures: PathLike) -> str:
     """The directory of the rings that are drained into `captures`. Creates nothing.
 
-    It is below $EDGEWARD_RINGS, else below a directory of this user in /dev/shm.
+    It is below $EDGEWARD_RINGS, else in memory.
     """
     import hashlib
 
-    base = os.environ.get(VARIABLE) or os.path.join(SHARED_MEMORY, f"edgeward-{os.getuid()}")
+    base = os.environ.get(VARIABLE) or own_directory.in_memory()
     real_path = os.path.realpath(os.fsdecode(captures))
     return os.path.join(base, hashlib.sha256(os.fsencode(real_path)).hexdigest()[:ID_DIGITS])
 
@@ -34,11 +32,11 @@ def make_directory(path: str) -> None:
     """
     for level in (os.path.dirname(path), path):
         os.makedirs(level, mode=0o700, exist_ok=True)
-        facts = os.lstat(level)
-        is_safe = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid()
-        if not is_safe or (level == path and stat.S_IMODE(facts.st_mode) & 0o022):
+        # The parent may be one that $EDGEWARD_RINGS names, in which others write too.
+        wrong = own_directory.what_is_wrong(level, 0o022 if level == path else 0)
+        if wrong:
             raise BadInput(
-                f'rings "{level}": expected a directory of this user\'s own, got another: '
+                f'rings "{level}": expected a directory of this user\'s own, got {wrong}: '
                 f"name one with ${VARIABLE}"
             )
 

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from typing import TypedDict
 
+from edgeward import own_directory
 from edgeward._core import LEAST_WALL_NS, date_text
 from edgeward.captures import rings
 from edgeward.captures.capture import MIN_FREE_BYTES
@@ -71,7 +72,7 @@ def _finding(name: str, verdict: str, advice: str = "") -> Finding:
 
 def _memory(record_bytes: int) -> Finding:
     """Whether captures have room for their rings, which are files in memory, and rings for it."""
-    base = os.environ.get(rings.VARIABLE) or rings.SHARED_MEMORY
+    base = os.environ.get(rings.VARIABLE) or own_directory.SHARED_MEMORY
     elsewhere = f"name another directory in ${rings.VARIABLE}"
     try:
         facts = os.statvfs(base)

@@ -2,16 +2,14 @@
 
 import contextlib
 import os
-import stat
 
-from edgeward import _core
+from edgeward import _core, own_directory
 from edgeward.engines.choice import MAX_DEFAULT_THREADS
 from edgeward.engines.processors import processor, usable_cpus
 from edgeward.errors import BadInput
 from edgeward.paths import PathLike
 
 VARIABLE = "EDGEWARD_WEIGHTS"
-SHARED_MEMORY = "/dev/shm"
 
 
 def sharing(shared: bool | PathLike) -> _core.Sharing | None:
@@ -43,11 +41,11 @@ def _at(directory: str) -> _core.Sharing:
 
 
 def directory_in_memory() -> str:
-    """Below the run-time directory of this user's session, else below /dev/shm. Creates nothing."""
+    """Below the run-time directory of this user's session, else in memory. Creates nothing."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if os.path.isabs(runtime) and os.path.isdir(runtime):
         return os.path.join(runtime, "edgeward", "weights")
-    return os.path.join(SHARED_MEMORY, f"edgeward-{os.geteuid()}", "weights")
+    return os.path.join(own_directory.in_memory(), "weights")
 
 
 def make_directory(path: str) -> None:
@@ -57,17 +55,9 @@ def make_directory(path: str) -> None:
     """
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
-    facts = os.lstat(path)
-    mode = stat.S_IMODE(facts.st_mode)
-    if not stat.S_ISDIR(facts.st_mode):
-        got = "no directory"
-    elif facts.st_uid != os.geteuid():
-        got = f"one of user {facts.st_uid}"
-    elif mode & 0o077:
-        got = f"mode {mode:04o}"
-    else:
-        return
-    raise BadInput(
-        f'shared weights "{path}": expected a directory of this user\'s own with mode 0700, '
-        f"got {got}"
-    )
+    wrong = own_directory.what_is_wrong(path, 0o077)
+    if wrong:
+        raise BadInput(
+            f'shared weights "{path}": expected a directory of this user\'s own with mode 0700, '
+            f"got {wrong}"
+        )
