@@ -5,7 +5,7 @@ import pytest
 from models import tflite_models
 
 PROGRAM = """
-import ctypes, os, sys
+import ctypes, resource, sys
 import numpy as np
 import edgeward as ew
 
@@ -13,12 +13,14 @@ path, captures = sys.argv[1:]
 
 def address_space():
     with open("/proc/self/statm") as file:
-        return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        return int(file.read().split()[0]) * resource.getpagesize()
 
 with ew.Capture(captures, statistics=False) as capture:
     with ew.load_unsigned(path, capture=capture) as model:
+        file_bytes = model.memory.file_bytes
         model.predict(np.zeros(model.inputs[0].shape, np.float32))
         model.session().run()
+        assert model.memory.file_bytes < file_bytes / 2
 before = address_space()
 for _ in range(40):
     ew.load_unsigned(path).close()

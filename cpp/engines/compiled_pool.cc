@@ -7,7 +7,7 @@ namespace edgeward {
 
 bool CompiledPool::try_join() {
   const std::lock_guard lock(mutex_);
-  if (session_count_ == 0) return false;
+  if (session_count_ == 0 && idle_.empty()) return false;
   idle_.reserve(std::min(most_, session_count_ + 1));  // so that give_back() cannot fail
   ++session_count_;
   return true;
@@ -23,6 +23,14 @@ void CompiledPool::join_with(Compiled compiled) {
   } else {
     leftover = std::move(compiled);
   }
+}
+
+void CompiledPool::leave() noexcept {
+  std::optional<Compiled> leftover;  // outlives the lock
+  const std::lock_guard lock(mutex_);
+  --session_count_;
+  const bool keeps_last = session_count_ == 0 && idle_.size() == 1 && rules_.is_last_kept();
+  if (has_surplus() && !keeps_last) leftover = take_oldest();
 }
 
 std::optional<Compiled> CompiledPool::leave_with() noexcept {
@@ -43,31 +51,52 @@ Compiled CompiledPool::borrow() {
     std::unique_lock lock(mutex_);
     if (lent_count_ < most_) {
       ++lent_count_;
-      if (!idle_.empty()) {
-        compiled = std::move(idle_.back());
-        idle_.pop_back();
-      }
+      if (!idle_.empty()) compiled = take_last();
     } else {
-      // Whoever gives one back hands it on. Otherwise a thread in a loop would be faster than those that wake.
-      Turn turn;
-      waiting_.push_back(&turn);
-      turn.came.wait(lock, [&] { return turn.is_now; });
-      compiled = std::move(turn.compiled);
+      compiled = wait_for_turn(lock);
     }
     least_idle_ = std::min(least_idle_, idle_.size());
   }
-  if (compiled && !is_outdated_(*compiled)) return std::move(*compiled);
-  try {
-    compiled.reset();
-    return make_();
-  } catch (...) {
-    give_nothing_back();
-    throw;
+  while (!compiled || rules_.is_outdated(*compiled)) {
+    try {
+      compiled.reset();
+      return rules_.make();
+    } catch (...) {
+      std::unique_lock lock(mutex_);
+      const size_t other_count = lent_count_ - 1 + idle_.size();
+      if (other_count == 0) {
+        end_loan(std::nullopt);
+        throw;
+      }
+      // They serve all runs from now on.
+      most_ = std::min(most_, other_count);
+      if (idle_.empty()) {
+        --lent_count_;
+        compiled = wait_for_turn(lock);
+      } else {
+        compiled = take_last();
+      }
+    }
   }
+  return std::move(*compiled);
+}
+
+Compiled CompiledPool::take_last() {
+  Compiled last = std::move(idle_.back());
+  idle_.pop_back();
+  return last;
+}
+
+// Whoever gives one back hands it on. Otherwise a thread in a loop would be faster than those that wake.
+std::optional<Compiled> CompiledPool::wait_for_turn(std::unique_lock<std::mutex>& lock) {
+  Turn turn;
+  waiting_.push_back(&turn);
+  turn.came.wait(lock, [&] { return turn.is_now; });
+  return std::move(turn.compiled);
 }
 
 void CompiledPool::give_back(Compiled compiled) noexcept {
-  if (is_outdated_(compiled)) {
+  if (rules_.is_outdated(compiled)) {
     { const Compiled outdated = std::move(compiled); }  // before its successor is made
     return give_nothing_back();
   }

@@ -28,6 +28,7 @@ struct Compiled {
     std::swap(cache, other.cache);
     std::swap(model, other.model);
     std::swap(measured_run_count, other.measured_run_count);
+    std::swap(is_checked, other.is_checked);
     arenas = std::move(other.arenas);
     return *this;
   }
@@ -38,27 +39,34 @@ struct Compiled {
   std::shared_ptr<const WeightCache> cache;  // null when it has packed for itself
   Owned model;
   int measured_run_count = 0;
-  Holding arenas;  // what it took
+  bool is_checked = true;  // false: a run or a plan may read pages that were given back
+  Holding arenas;          // what it took
 };
 
 class CompiledPool {
  public:
-  // `make` compiles one, on any thread, and throws what borrow() throws. `is_outdated` tells of one that would share
-  // memory if it were made anew. At most `most` are lent at once, at least 1.
-  CompiledPool(size_t most, std::function<Compiled()> make, std::function<bool(const Compiled&)> is_outdated)
-      : most_(most), make_(std::move(make)), is_outdated_(std::move(is_outdated)) {}
+  // How compiled models are made and kept. Each is called by any thread, the last two with locks held.
+  struct Rules {
+    std::function<Compiled()> make;                    // throws what borrow() throws
+    std::function<bool(const Compiled&)> is_outdated;  // it would share memory if it were made anew
+    std::function<bool()> is_last_kept;  // without a session too, since it may not be possible to make another
+  };
+  // At most `most` are lent at once, at least 1.
+  CompiledPool(size_t most, Rules rules) : most_(most), rules_(std::move(rules)) {}
   CompiledPool(const CompiledPool&) = delete;
   CompiledPool& operator=(const CompiledPool&) = delete;
 
-  // A session begins to borrow here when others do already; false when there are none.
+  // A session begins to borrow here when others do already or a compiled model is left; false when not.
   bool try_join();
   // It begins to borrow, and brings a compiled model.
   void join_with(Compiled compiled);
-  // It borrows no more. What the other sessions cannot need goes, or is the caller's.
-  void leave() noexcept { (void)leave_with(); }
+  // It borrows no more. What the other sessions cannot need goes.
+  void leave() noexcept;
+  // The same; what they cannot need is the caller's.
   std::optional<Compiled> leave_with() noexcept;
 
-  // The caller returns it by one of the two that follow. Waits while `most` are lent, and its turn to come.
+  // The caller returns it by one of the two that follow. Waits while `most` are lent, or when no more can be made, for
+  // its turn to come.
   Compiled borrow();
   void give_back(Compiled compiled) noexcept;
   // In place of a compiled model that failed, which goes.
@@ -74,16 +82,18 @@ class CompiledPool {
     std::optional<Compiled> compiled;
   };
 
+  Compiled take_last();
   std::optional<Compiled> take_oldest();
   // Whether more compiled models exist than sessions.
   bool has_surplus() const { return !idle_.empty() && idle_.size() + lent_count_ > session_count_; }
+  // What is handed on, and nothing when it is to be made. With the lock held.
+  std::optional<Compiled> wait_for_turn(std::unique_lock<std::mutex>& lock);
   // Lets the next one have its turn, with what was given back.
   void end_loan(std::optional<Compiled> compiled);
 
-  const size_t most_;
-  const std::function<Compiled()> make_;
-  const std::function<bool(const Compiled&)> is_outdated_;
-  std::mutex mutex_;            // guards what follows
+  const Rules rules_;
+  std::mutex mutex_;  // guards what follows
+  size_t most_;
   std::vector<Compiled> idle_;  // the last is lent first
   size_t lent_count_ = 0;       // or about to be made
   std::deque<Turn*> waiting_;   // the first is next

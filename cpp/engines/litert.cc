@@ -20,6 +20,7 @@
 #include "engines/library.h"
 #include "engines/weight_cache.h"
 #include "engines/weight_directory.h"
+#include "engines/weight_pages.h"
 #include "error.h"
 #include "model_files/tflite_copy.h"
 #include "model_files/tflite_file.h"
@@ -263,6 +264,10 @@ struct Weights {
   Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count, EngineLog shown,
           bool may_share);
   void read_signature(size_t index, const TfliteFile& facts);
+  // For as long as what is returned lives, nobody else compiles, plans, or runs what is unchecked.
+  std::unique_lock<std::mutex> lock_pages() const {
+    return pages == nullptr ? std::unique_lock<std::mutex>() : std::unique_lock(pages->mutex());
+  }
   // Whether it has weights for itself that are shared since.
   bool is_outdated(const Compiled& compiled) const { return compiled.cache == nullptr && pack.exists(); }
 
@@ -284,6 +289,7 @@ struct Weights {
   std::vector<std::vector<Alias>> output_aliases;  // by signature
   std::vector<State> states;  // of each signature; empty when there is none, or none can be reached
   mutable SharedPack pack;
+  std::unique_ptr<WeightPages> pages;             // null when the file's pages stay
   mutable std::atomic<int64_t> arenas_bytes{0};   // of compiled models
   mutable std::atomic<bool> has_compiled{false};  // for a session: a second compiled model shares its weights
   // What sessions of each signature borrow; null where each has a compiled model of its own. Ends before the model.
@@ -470,6 +476,9 @@ class LitertSession final : public EngineSession {
   class Loan;  // of a compiled model, in compiled_, from the pool
 
   void leave_pool();
+  void compile();
+  void check_run(std::span<const Binding> inputs, std::span<Binding> outputs);
+  void plan_again();
   std::vector<Shape> read_output_shapes();
   void prove_output_shapes();
   const std::vector<Alias>& aliases() const { return weights_->output_aliases[signature_index_]; }
@@ -613,8 +622,8 @@ Handle compile(const Weights& weights, Profiling profiling, const WeightCache* c
   return nullptr;
 }
 
-// For a session; from the second on with the weights that all share.
-Compiled compile_for_session(const Weights& weights, Profiling profiling) {
+// From the second one on with the weights that all share.
+Compiled compile_sharing(const Weights& weights, Profiling profiling) {
   Growth growth;
   if (profiling == Profiling::off && weights.has_compiled.exchange(true, std::memory_order_relaxed))
     weights.pack.pack_once([&] { return packed(weights); });
@@ -623,6 +632,24 @@ Compiled compile_for_session(const Weights& weights, Profiling profiling) {
   Compiled compiled(std::move(cache), Owned(handle, weights.api.destroy_compiled_model));
   compiled.arenas = Holding(weights.arenas_bytes);
   compiled.arenas.add(growth.bytes());
+  return compiled;
+}
+
+// Asked with the pages locked, after what may have read them and before they are unlocked. If so, the pages are kept.
+bool has_read_zeroes(const Weights& weights) {
+  WeightPages* pages = weights.pages.get();
+  if (pages == nullptr || pages->is_kept() || !pages->were_read()) return false;
+  pages->keep();
+  return true;
+}
+
+// For a session, with the pages locked. Without a pack, the library reads the weights again.
+Compiled compile_for_session(const Weights& weights, Profiling profiling) {
+  if (weights.pages == nullptr) return compile_sharing(weights, profiling);
+  if (!weights.pack.exists()) weights.pages->restore();
+  Compiled compiled = compile_sharing(weights, profiling);
+  if (has_read_zeroes(weights)) compiled = compile_sharing(weights, profiling);
+  compiled.is_checked = weights.pages->is_kept();
   return compiled;
 }
 
@@ -636,8 +663,12 @@ std::string take_words(const Api& api, const Compiled& compiled) {
   return kept;
 }
 
-void resize_inputs(const Weights& weights, size_t signature_index, const Compiled& compiled,
-                   std::span<const Shape> shapes) {
+// With the pages locked; what is planned has to be checked.
+void resize_inputs(const Weights& weights, size_t signature_index, Compiled& compiled, std::span<const Shape> shapes) {
+  if (weights.pages != nullptr && !weights.pages->is_kept()) {
+    compiled.is_checked = false;
+    compiled.measured_run_count = 0;
+  }
   const std::vector<TensorSpec>& specs = weights.signatures[signature_index].inputs;
   for (size_t i = 0; i < shapes.size(); ++i) {
     if (!specs[i].shape.is_dynamic()) continue;
@@ -655,6 +686,16 @@ void resize_inputs(const Weights& weights, size_t signature_index, const Compile
                   ", got status ", status, " (", status_name(status), ")",
                   as_reason(take_words(weights.api, compiled)));
     }
+  }
+}
+
+// For a session, with the pages locked.
+Compiled compile_for_shapes(const Weights& weights, Profiling profiling, size_t signature_index,
+                            std::span<const Shape> shapes) {
+  for (;;) {
+    Compiled compiled = compile_for_session(weights, profiling);
+    resize_inputs(weights, signature_index, compiled, shapes);
+    if (!has_read_zeroes(weights)) return compiled;
   }
 }
 
@@ -676,14 +717,20 @@ std::unique_ptr<CompiledPool> make_pool(const Weights& weights, size_t signature
       std::any_of(inputs.begin(), inputs.end(), [](const TensorSpec& spec) { return spec.shape.is_unknown(); });
   if (weights.is_stateful || is_unknown || weights.copy.file.size_bytes() < kMinPackedBytes) return nullptr;
   const auto make = [&weights, signature_index] {
+    const auto lock = weights.lock_pages();
     Growth growth;
-    Compiled compiled = compile_for_session(weights, Profiling::off);
-    resize_inputs(weights, signature_index, compiled, first_shapes(weights.signatures[signature_index].inputs));
+    Compiled compiled = compile_for_shapes(weights, Profiling::off, signature_index,
+                                           first_shapes(weights.signatures[signature_index].inputs));
     compiled.arenas.add(growth.bytes());  // besides what compilation took
     return compiled;
   };
   const auto is_outdated = [&weights](const Compiled& compiled) { return weights.is_outdated(compiled); };
-  return std::make_unique<CompiledPool>(std::max(std::thread::hardware_concurrency(), 1U), make, is_outdated);
+  // To make another, the weights would have to be read again from a file that may be another by then.
+  const auto is_last_kept = [&weights] {
+    return weights.pages != nullptr && weights.pages->are_away() && !weights.pack.exists();
+  };
+  return std::make_unique<CompiledPool>(std::max(std::thread::hardware_concurrency(), 1U),
+                                        CompiledPool::Rules{make, is_outdated, is_last_kept});
 }
 
 class LitertSession::Loan {
@@ -714,9 +761,9 @@ LitertSession::LitertSession(std::shared_ptr<const Weights> weights, size_t sign
     : weights_(std::move(weights)), signature_index_(signature_index), profiling_(profiling),
       state_(weights_->states[signature_index]),
       pool_(profiling == Profiling::off ? weights_->pools[signature_index].get() : nullptr),
-      is_pooled_(pool_ != nullptr && pool_->try_join()),
-      compiled_(is_pooled_ ? Compiled(nullptr, Owned(nullptr, nullptr)) : compile_for_session(*weights_, profiling)) {
+      is_pooled_(pool_ != nullptr && pool_->try_join()), compiled_(nullptr, Owned(nullptr, nullptr)) {
   if (is_pooled_) return;  // another session was made so
+  compile();
   const Signature& signature = weights_->signatures[signature_index_];
   const auto is_dynamic = [](const TensorSpec& spec) { return spec.shape.is_dynamic(); };
   const auto is_open = [](const TensorSpec& spec) { return !spec.shape.is_unknown() && spec.shape.is_dynamic(); };
@@ -736,9 +783,19 @@ void LitertSession::leave_pool() {
   if (is_pooled_) {
     is_pooled_ = false;
     std::optional<Compiled> surplus = pool_->leave_with();
-    compiled_ = surplus ? std::move(*surplus) : compile_for_session(*weights_, profiling_);
+    if (surplus) {
+      compiled_ = std::move(*surplus);
+    } else {
+      compile();
+    }
   }
   pool_ = nullptr;
+}
+
+void LitertSession::compile() {
+  const auto lock = weights_->lock_pages();
+  registered_.clear();
+  compiled_ = compile_for_session(*weights_, profiling_);
 }
 
 void LitertSession::make_variables() {
@@ -796,8 +853,10 @@ void LitertSession::resize(std::span<const Shape> input_shapes) {
   is_proven_ = false;
   registered_.clear();
   const Loan loan(*this);
+  const auto lock = weights_->lock_pages();
   if (!is_pooled_) resize_inputs(*weights_, signature_index_, compiled_, input_shapes_);
   output_shapes_ = read_output_shapes();
+  if (has_read_zeroes(*weights_)) plan_again();
   if (pool_ == nullptr || is_pooled_) return;
   pool_->join_with(std::move(compiled_));
   is_pooled_ = true;
@@ -910,9 +969,44 @@ void LitertSession::register_and_run(std::span<const Binding> inputs, std::span<
   const Loan loan(*this);
   if (compiled_.measured_run_count == kMeasuredRuns) return run_compiled(inputs, outputs);
   Growth growth;
-  run_compiled(inputs, outputs);
+  if (compiled_.is_checked) {
+    run_compiled(inputs, outputs);
+  } else {
+    check_run(inputs, outputs);
+  }
   compiled_.arenas.add(growth.bytes());
   ++compiled_.measured_run_count;
+}
+
+// What was computed from zeroes is computed again.
+void LitertSession::check_run(std::span<const Binding> inputs, std::span<Binding> outputs) {
+  const auto lock = weights_->lock_pages();
+  WeightPages& pages = *weights_->pages;
+  pages.set_aside();
+  if (!pages.is_kept()) {
+    std::exception_ptr failure;
+    try {
+      run_compiled(inputs, outputs);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    if (!has_read_zeroes(*weights_)) {
+      pages.give_back();
+      compiled_.is_checked = true;
+      if (failure != nullptr) std::rethrow_exception(failure);
+      return;
+    }
+    plan_again();
+    if (profiling_ == Profiling::on) start_profiler();
+  }
+  compiled_.is_checked = true;
+  run_compiled(inputs, outputs);
+}
+
+void LitertSession::plan_again() {
+  compiled_ = compile_for_shapes(*weights_, profiling_, signature_index_, input_shapes_);
+  is_proven_ = false;
+  output_shapes_ = read_output_shapes();
 }
 
 void LitertSession::run_compiled(std::span<const Binding> inputs, std::span<Binding> outputs) {
@@ -929,7 +1023,7 @@ void LitertSession::run_compiled(std::span<const Binding> inputs, std::span<Bind
   if (!is_proven_) prove_output_shapes();
   if (status != 0) check(status, "running", take_words(weights_->api, compiled_));
   // A pool may lend another compiled model to the next run.
-  if (is_pooled_ || !aliases().empty()) return;
+  if (is_pooled_ || !compiled_.is_checked || !aliases().empty()) return;
   registered_.assign(callers.begin(), callers.end());
   no_inputs_.assign(inputs.size(), nullptr);
 }
@@ -943,8 +1037,7 @@ void LitertSession::reset() {
     for (const size_t initializer : state_.initializers)
       check(run_signature(initializer, {}, {}), "assigning first values");
   } else {
-    compiled_ = compile_for_session(*weights_, profiling_);
-    registered_.clear();
+    compile();
     resize_inputs(*weights_, signature_index_, compiled_, input_shapes_);
     read_output_shapes();
   }
@@ -994,6 +1087,8 @@ class LitertEngine final : public Engine {
   }
 
  private:
+  std::unique_ptr<LitertSession> try_make_reporting() const;
+
   std::shared_ptr<const Weights> weights_;
   std::string version_;
   mutable std::mutex mutex_;                      // guards what follows
@@ -1007,12 +1102,23 @@ EngineMemory LitertEngine::memory() const {
           weights_->arenas_bytes.load(std::memory_order_relaxed)};
 }
 
+// Null when the weights are to be read again, and the file has others by now.
+std::unique_ptr<LitertSession> LitertEngine::try_make_reporting() const {
+  try {
+    return std::make_unique<LitertSession>(weights_, 0, Profiling::on);
+  } catch (const Error& error) {
+    if (error.code() != Code::bad_input) throw;
+    return nullptr;
+  }
+}
+
 // Compiles the model once more, with the profiler, and runs it on zeros: the library has no other way to report which
 // kernels run.
 EngineReport LitertEngine::report() const {
   // On zeros it may have no end.
   if (weights_->has_loop) return {"litert", version_, "", weights_->node_count, -1};
-  auto reporting = std::make_unique<LitertSession>(weights_, 0, Profiling::on);
+  auto reporting = try_make_reporting();
+  if (reporting == nullptr) return {"litert", version_, "", weights_->node_count, -1};
   LitertSession& session = *reporting;
   std::vector<Block> blocks;
   std::vector<std::pair<Side, TensorView>> views;
@@ -1068,7 +1174,8 @@ void blank_names(const Block& file, const std::vector<size_t>& offsets) {
 }  // namespace
 
 std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::string& version, Block file,
-                                    int threads, EngineLog log, const Sharing& sharing) {
+                                    int threads, EngineLog log, const Sharing& sharing,
+                                    std::shared_ptr<const File> source) {
   TfliteFile facts = read_tflite({file.data(), file.size_bytes()});
   if (!facts.mistakable_names.empty()) blank_names(file, facts.mistakable_names);
   require_version("ai-edge-litert", version, {2, 2}, {2, 4});
@@ -1092,6 +1199,9 @@ std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::
       file.size_bytes() >= kMinPackedBytes && facts.is_pack_told_by_buffers && parse_version(version) >= kFirstWithPack;
   auto weights = std::make_shared<Weights>(api, std::move(file), facts, threads, log, may_share);
   for (size_t i = 0; i < weights->signatures.size(); ++i) weights->pools.push_back(make_pool(*weights, i));
+  const Block& kept = weights->copy.file;
+  if (weights->pack.is_possible() && facts.may_delegate && !facts.is_stateful && !kept.is_sparse())
+    weights->pages = WeightPages::try_make({kept.data(), kept.size_bytes()}, facts.only_packed, std::move(source));
   share(*weights, version, sharing);
   return std::make_unique<LitertEngine>(std::move(weights), version);
 }

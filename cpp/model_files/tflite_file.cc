@@ -66,6 +66,10 @@ class Reader {
     state_.check_variables();
     file.is_pack_told_by_buffers = packing_.is_told_by_buffers();
     file.packing_bytes = packing_.packing_bytes();
+    if (subgraphs_.size() == 1) {
+      const auto outputs = subgraphs_[0].vector<int32_t>(schema::subgraph::outputs);
+      file.only_packed = packing_.only_packed(values_[0], outputs);
+    }
     file.has_loop = calls_.has_loop();
     file.may_delegate = delegation_.is_safe();
     file.has_named_variables = state_.has_named_variables();

@@ -58,7 +58,10 @@ struct TfliteFile {
   std::string spreading_operator;
   // Whether packed weights can be told apart by the buffers that they are packed from: tflite_packing.h.
   bool is_pack_told_by_buffers;
-  uint64_t packing_bytes;                     // what XNNPACK packs, at least: tflite_packing.h
+  uint64_t packing_bytes;  // what XNNPACK packs, at least: tflite_packing.h
+  // Where weights lie that nothing reads once they are packed, in order and apart; none where there are subgraphs
+  // beside the first, which may run later. Views of the file.
+  std::vector<Bytes> only_packed;
   std::vector<std::string> custom_operators;  // the names of those that subgraphs use; one may stand there twice
   // The first tensor that is quantized otherwise than as a whole or by one dimension; empty when none is.
   std::string blockwise_tensor;
@@ -78,7 +81,8 @@ inline constexpr const char* kPlaceholderSignature = "<placeholder signature>";
 // the process.
 inline constexpr uint64_t kMaxActivationBytes = uint64_t{2} << 30;
 
-// The result copies what it needs; `file` may go. Throws Error(malformed_model | unsupported_model).
+// The result copies what it needs, but for `only_packed`; `file` may go. Throws Error(malformed_model |
+// unsupported_model).
 TfliteFile read_tflite(Bytes file);
 
 }  // namespace edgeward

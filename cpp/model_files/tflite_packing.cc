@@ -1,5 +1,7 @@
 #include "model_files/tflite_packing.h"
 
+#include <algorithm>
+
 #include "model_files/tflite_code.h"
 #include "model_files/tflite_schema.h"
 
@@ -65,7 +67,14 @@ const std::byte* TflitePacking::constant(int32_t tensor, std::span<const TfliteV
   return unpacked == unpacked_.end() ? nullptr : unpacked->second;
 }
 
+void TflitePacking::enter() {
+  unpacked_.clear();
+  weights_.clear();
+  otherwise_read_.clear();
+}
+
 void TflitePacking::add(const TfliteOperator& operation, std::span<const TfliteValue> tensors) {
+  note_uses(operation, tensors);
   const FlatVector<int32_t>& inputs = operation.inputs;
   switch (operation.code) {
     case code::kDequantize:
@@ -79,6 +88,59 @@ void TflitePacking::add(const TfliteOperator& operation, std::span<const TfliteV
     case code::kTransposeConv: return add_weights(operation, inputs[1], tensors);
     default: return;
   }
+}
+
+// Kernels of layers whose weights have another type than their input read no weights while the input is zero.
+void TflitePacking::note_uses(const TfliteOperator& operation, std::span<const TfliteValue> tensors) {
+  constexpr uint32_t kWeights = 1;
+  const auto is_packed = [&](uint32_t input) {
+    if (input != kWeights) return false;
+    switch (operation.code) {
+      case code::kConv2d:
+      case code::kDepthwiseConv2d:
+      case code::kFullyConnected: break;
+      default: return false;
+    }
+    const TfliteValue& weights = tensors[static_cast<size_t>(operation.inputs[kWeights])];
+    const TfliteValue& source = tensors[static_cast<size_t>(operation.inputs[0])];
+    return (weights.type == TfliteType::float32 || weights.type == TfliteType::int8) && weights.type == source.type &&
+           !weights.is_sparse;
+  };
+  for (uint32_t i = 0; i < operation.inputs.size(); ++i) {
+    if (operation.inputs[i] >= 0) (is_packed(i) ? weights_ : otherwise_read_).insert(operation.inputs[i]);
+  }
+}
+
+std::vector<Bytes> TflitePacking::only_packed(std::span<const TfliteValue> tensors,
+                                              const FlatVector<int32_t>& outputs) const {
+  std::vector<Bytes> packed;
+  std::vector<Bytes> others;
+  std::set<int32_t> read = otherwise_read_;
+  for (uint32_t i = 0; i < outputs.size(); ++i) read.insert(outputs[i]);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (!tensors[i].is_constant || tensors[i].data.empty()) continue;
+    const auto tensor = static_cast<int32_t>(i);
+    const bool is_only_packed = weights_.count(tensor) != 0 && read.count(tensor) == 0;
+    (is_only_packed ? packed : others).push_back(tensors[i].data);
+  }
+  const auto end = [](Bytes bytes) { return bytes.data() + bytes.size(); };
+  const auto begins_before = [](Bytes a, Bytes b) { return a.data() < b.data(); };
+  std::sort(packed.begin(), packed.end(), begins_before);
+  std::sort(others.begin(), others.end(), begins_before);
+  std::vector<Bytes> apart;
+  const std::byte* others_end = nullptr;  // of those that begin before the end of `bytes`
+  auto other = others.begin();
+  for (const Bytes bytes : packed) {
+    for (; other != others.end() && other->data() < end(bytes); ++other) others_end = std::max(others_end, end(*other));
+    if (others_end != nullptr && others_end > bytes.data()) continue;
+    if (!apart.empty() && end(apart.back()) > bytes.data()) {
+      const std::byte* begin = apart.back().data();
+      apart.back() = {begin, static_cast<size_t>(std::max(end(apart.back()), end(bytes)) - begin)};
+    } else {
+      apart.push_back(bytes);
+    }
+  }
+  return apart;
 }
 
 void TflitePacking::add_weights(const TfliteOperator& operation, int32_t weights,

@@ -23,7 +23,8 @@ std::shared_ptr<const Engine> open(const Opening& opening, Block file, std::vect
                 " for engine \"", name, "\", got ",
                 format == ModelFormat::onnx ? "a file with no .tflite or .ort identifier" : edgeward::name(format));
   }
-  if (name == "litert") return open_litert(path, version, std::move(file), opening.threads, log, sharing);
+  if (name == "litert")
+    return open_litert(path, version, std::move(file), opening.threads, log, sharing, opening.source);
   if (name == "tflite") return open_tflite(path, version, std::move(file), opening.threads, log);
   if (name == "onnx")
     return open_onnx(path, version, std::move(file), opening.threads, std::move(external), log, sharing);

@@ -19,6 +19,7 @@
 #include "models/account.h"
 #include "models/memory_budget.h"
 #include "models/session.h"
+#include "system/file.h"
 #include "system/fork.h"
 
 namespace edgeward {
@@ -38,6 +39,7 @@ struct Opening {
   int threads = 1;
   MemoryBudget budget{};
   bool reports_first = false;  // report() is called before there is a session, which saves an engine's compilation
+  std::shared_ptr<const File> source{};  // the file that was read, if any
 };
 
 // Checks a model file and opens it.

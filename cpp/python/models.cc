@@ -80,16 +80,19 @@ Block copy_of(const py::buffer& buffer) {
   return block;
 }
 
-Block read_source(const py::object& source, int threads) {
-  if (py::isinstance<File>(source)) {
-    const File& file = source.cast<const File&>();
-    const Unlocked released;
-    return read_file(file, threads);
-  }
-  if (!py::isinstance<py::str>(source)) return copy_of(py::reinterpret_borrow<py::buffer>(source));
+// Null for bytes.
+std::shared_ptr<const File> file_of(const py::object& source) {
+  if (py::isinstance<File>(source)) return source.cast<std::shared_ptr<File>>();
+  if (!py::isinstance<py::str>(source)) return nullptr;
   const std::string path = path_of(source);
   const Unlocked released;
-  return read_file(path, threads);
+  return std::make_shared<const File>("model file", path, File::Links::followed);
+}
+
+Block read_source(const py::object& source, const std::shared_ptr<const File>& file, int threads) {
+  if (file == nullptr) return copy_of(py::reinterpret_borrow<py::buffer>(source));
+  const Unlocked released;
+  return read_file(*file, threads);
 }
 
 Block read_shared_source(const py::object& path, Sharing& sharing) {
@@ -122,11 +125,13 @@ std::unique_ptr<Model> opened(const Opening& opening, Block file, std::vector<Ex
 std::unique_ptr<PyModel> make_model(const py::object& source, Opening opening,
                                     const std::map<std::string, py::object>& files) {
   std::vector<ExternalData> external;
-  for (const auto& [name, content] : files) external.push_back({name, read_source(content, opening.threads)});
+  for (const auto& [name, content] : files)
+    external.push_back({name, read_source(content, file_of(content), opening.threads)});
   Sharing& sharing = opening.library.sharing;
   const bool may_share = opening.library.name == "litert" || opening.library.name == "onnx";
   const bool is_shared = may_share && !sharing.directory.empty();
-  Block file = is_shared ? read_shared_source(source, sharing) : read_source(source, opening.threads);
+  if (!is_shared) opening.source = file_of(source);
+  Block file = is_shared ? read_shared_source(source, sharing) : read_source(source, opening.source, opening.threads);
   const Bytes content{file.data(), file.size_bytes()};
   if (py::isinstance<py::str>(source) && model_format(content) == ModelFormat::onnx) {
     const std::string path = path_of(source);

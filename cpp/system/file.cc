@@ -89,8 +89,9 @@ void File::read_at(uint64_t offset, std::span<std::byte> out) const {
 
 Block read_file(const File& file, int threads) {
   const uint64_t size_bytes = file.size_bytes();
-  const bool is_large = size_bytes >= kLargePageBytes;
-  Block block = is_large ? Block::pages(size_bytes) : Block::uninitialized(size_bytes);
+  // Pages of its own, which an engine may give back to the system one by one.
+  constexpr uint64_t kMinPagesBytes = uint64_t{1} << 20;
+  Block block = size_bytes >= kMinPagesBytes ? Block::pages(size_bytes) : Block::uninitialized(size_bytes);
   // Whole large pages, each of which one thread clears.
   constexpr uint64_t kPartBytes = 2 * kLargePageBytes;
   for_each_shared((size_bytes + kPartBytes - 1) / kPartBytes, 1, threads, [&] {

@@ -28,7 +28,7 @@ bool never(const Compiled&) { return false; }
 // A pool of which `sessions` borrow. Counts anew.
 struct Pool {
   Pool(size_t most, size_t sessions, std::function<bool(const Compiled&)> is_outdated = never)
-      : pool(most, compile, std::move(is_outdated)) {
+      : pool(most, {compile, std::move(is_outdated), [] { return false; }}) {
     REQUIRE(alive == 0);
     compilations = 0;
     CHECK_FALSE(pool.try_join());
@@ -138,16 +138,76 @@ TEST_CASE("a failure to compile is thrown, and takes nobody's turn") {
     if (fails) throw std::runtime_error("no memory");
     return compile();
   };
-  CompiledPool pool(2, make, never);
+  CompiledPool pool(2, {make, never, [] { return false; }});
   pool.join_with(compile());
   REQUIRE(pool.try_join());
-  Compiled first = pool.borrow();
+  pool.borrow();  // and lost
+  pool.give_nothing_back();
   fails = true;
   for (int i = 0; i < 3; ++i) CHECK_THROWS_AS(pool.borrow(), std::runtime_error);
   fails = false;
   pool.give_back(pool.borrow());
+  CHECK(alive == 1);
+}
+
+TEST_CASE("a second one that cannot be compiled is done without") {
+  std::atomic<bool> fails{false};
+  std::atomic<int> failures{0};
+  const auto make = [&]() -> Compiled {
+    if (!fails) return compile();
+    ++failures;
+    throw std::runtime_error("no memory");
+  };
+  CompiledPool pool(3, {make, never, [] { return false; }});
+  pool.join_with(compile());
+  for (int i = 0; i < 2; ++i) REQUIRE(pool.try_join());
+  Compiled first = pool.borrow();
+  fails = true;
+  std::atomic<int> runs{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&] {
+      for (int run = 0; run < 100; ++run) {
+        pool.give_back(pool.borrow());
+        ++runs;
+      }
+    });
+  }
+  while (failures == 0) std::this_thread::yield();
+  CHECK(runs == 0);
   pool.give_back(std::move(first));
-  CHECK(alive == 2);
+  for (std::thread& thread : threads) thread.join();
+  CHECK(runs == 200);
+  CHECK(failures <= 2);
+  CHECK(alive == 1);
+}
+
+TEST_CASE("the last one stays for a later session where another could not be made") {
+  std::atomic<bool> is_kept{true};
+  CompiledPool pool(2, {compile, never, [&] { return is_kept.load(); }});
+  pool.join_with(compile());
+  REQUIRE(pool.try_join());
+  {
+    Compiled first = pool.borrow();
+    pool.give_back(pool.borrow());
+    pool.give_back(std::move(first));
+  }
+  pool.leave();
+  CHECK(alive == 1);
+  pool.leave();
+  CHECK(alive == 1);
+  REQUIRE(pool.try_join());
+  is_kept = false;
+  pool.leave();
+  CHECK(alive == 0);
+  CHECK_FALSE(pool.try_join());
+}
+
+TEST_CASE("a session that takes the last one along leaves none") {
+  CompiledPool pool(2, {compile, never, [] { return true; }});
+  pool.join_with(compile());
+  CHECK(pool.leave_with().has_value());
+  CHECK(alive == 0);
 }
 
 TEST_CASE("one that is outdated goes when it comes back, and before it is lent again") {

@@ -78,6 +78,45 @@ TEST_CASE("weights whose operators differ in a scale, an option or an input are 
   CHECK_FALSE(read(biased).is_pack_told_by_buffers);
 }
 
+TEST_CASE("weights that operators only pack are told, once") {
+  const auto bytes_of = [](const FlatNode& model) {
+    const std::vector<Bytes> weights = read(model).only_packed;
+    REQUIRE(weights.size() <= 1);
+    return weights.empty() ? size_t{0} : weights[0].size();
+  };
+  CHECK(bytes_of(dense({output(0.5F)})) == 12);
+  CHECK(bytes_of(dense({output(0.5F), output(0.25F)})) == 12);
+  CHECK(bytes_of(neg_model()) == 0);
+
+  FlatNode is_output = dense({output(0.5F)});
+  set(subgraph_of(is_output), vector<int32_t>(schema::subgraph::outputs, {2, 1}));
+  CHECK(bytes_of(is_output) == 0);
+
+  FlatNode is_input = dense({output(0.5F), output(0.5F)});
+  set(second_operator_of(is_input), vector<int32_t>(schema::operation::inputs, {1, 1}));
+  std::vector<FlatNode> none;
+  at(subgraph_of(is_input), schema::subgraph::tensors).nodes[3] = tensor_node(int8s({3, 3}, {0.5F}), 3, none);
+  CHECK(bytes_of(is_input) == 0);
+
+  // Another tensor has the same buffer, and nothing tells who reads it.
+  FlatNode is_shared = dense({output(0.5F)});
+  std::vector<FlatNode>& tensors = at(subgraph_of(is_shared), schema::subgraph::tensors).nodes;
+  tensors.push_back(tensors[1]);
+  CHECK(bytes_of(is_shared) == 0);
+
+  // A branch may run later than the first run.
+  FlatNode has_branch = dense({output(0.5F)});
+  FlatNode branch = subgraph_of(has_branch);
+  at(has_branch, schema::model::subgraphs).nodes.push_back(branch);
+  CHECK(bytes_of(has_branch) == 0);
+
+  // The kernel of a float layer with int8 weights skips them while its input is zero.
+  FlatNode is_hybrid = dense({output(0.5F)});
+  at(subgraph_of(is_hybrid), schema::subgraph::tensors).nodes[0] = tensor_node(floats({1, 4}), 0, none);
+  at(subgraph_of(is_hybrid), schema::subgraph::tensors).nodes[2] = tensor_node(floats({1, 3}), 2, none);
+  CHECK(bytes_of(is_hybrid) == 0);
+}
+
 TEST_CASE("weights that are unpacked first are the same weights") {
   // Two operators read what one DEQUANTIZE makes of a constant; their outputs have other scales.
   const auto with_dequantize = [](float first_scale, float second_scale) {

@@ -1,0 +1,280 @@
+"""Pages of a model's file that go back to the system once its weights are packed."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from models import single_operators, tflite_models
+from models.tflite_writer import Op, Quantization, Subgraph, Tensor, constant
+from models.tflite_writer import model as tflite_file
+
+import edgeward as ew
+
+WIDTH = 1024
+PACKED_OPERATORS = [
+    name
+    for name in single_operators.ALL
+    if name.startswith(("CONV_", "DEPTHWISE_CONV_2D", "FULLY_"))
+    and name != "DEPTHWISE_CONV_2D/float32_by_int8"  # the engine's own kernel answers at random
+]
+
+
+def layers(zero_points):
+    """int8 layers one after another, each with a kernel of 1 MiB and of that zero point."""
+    generator = np.random.default_rng(1)
+    tensors = [Tensor("t0", "int8", (1, WIDTH), quantization=Quantization([0.5], [0]))]
+    operators = []
+    scale = 0.5
+    for index, zero_point in enumerate(zero_points):
+        kernel = generator.integers(-9, 9, (WIDTH, WIDTH), np.int8)
+        tensors.append(constant(f"w{index}", kernel, Quantization([0.25], [zero_point])))
+        scale *= 16
+        quantization = Quantization([scale], [0])
+        tensors.append(Tensor(f"t{index + 1}", "int8", (1, WIDTH), quantization=quantization))
+        operators.append(Op("FULLY_CONNECTED", [f"t{index}", f"w{index}"], [f"t{index + 1}"]))
+    outputs = [f"t{len(zero_points)}"]
+    return tflite_file([Subgraph(tensors, operators, ["t0"], outputs)])
+
+
+# XNNPACK takes no kernel with a zero point: the engine's own reads its weights in each run.
+DELEGATED, HALF_DELEGATED = (0, 0), (0, 1)
+
+
+def inputs(shape, dtype):
+    generator = np.random.default_rng(2)
+    if dtype == np.float32:
+        return [generator.uniform(-1, 1, shape).astype(dtype) for _ in range(3)]
+    return [generator.integers(-100, 100, shape).astype(dtype) for _ in range(3)]
+
+
+def answers(model):
+    spec = model.inputs[0]
+    return [model.predict(x).tobytes() for x in inputs(spec.shape, spec.dtype)]
+
+
+def load(path):
+    return ew.load_unsigned(path, engine="litert", threads=1)
+
+
+def alone(content):
+    """From bytes, which nothing is read from again."""
+    return ew.load_unsigned(content, engine="litert", threads=1)
+
+
+MODELS = {
+    "mobilenet": lambda: tflite_models.mobilenet(0.5),
+    "mobilenet_int8": lambda: tflite_models.mobilenet_int8(0.5),
+    "delegated": lambda: layers(DELEGATED),
+    "half delegated": lambda: layers(HALF_DELEGATED),
+}
+
+
+def in_threads(model, work, count=6):
+    """What `work` returned in each of them."""
+    model.gil = "release"
+    results = []
+    barrier = threading.Barrier(count)
+
+    def run():
+        barrier.wait()
+        results.append(work())
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == count
+    return results
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_answers_the_same_with_and_without_its_pages(tmp_path, name):
+    content = MODELS[name]()
+    (tmp_path / "model.tflite").write_bytes(content)
+    expected = answers(alone(content))
+    model = load(tmp_path / "model.tflite")
+    for _ in range(2):
+        assert answers(model) == expected
+    kept = [model.session() for _ in range(3)]
+    spec = model.inputs[0]
+    for session in kept:
+        for x, answer in zip(inputs(spec.shape, spec.dtype), expected, strict=True):
+            next(iter(session.inputs.values()))[...] = x
+            session.run()
+            assert next(iter(session.outputs.values())).tobytes() == answer
+    assert model.engine.name == "litert"
+    assert answers(model) == expected
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_threads_get_the_same_answers_while_the_pages_go(tmp_path, name):
+    content = MODELS[name]()
+    (tmp_path / "model.tflite").write_bytes(content)
+    expected = answers(alone(content))
+    model = load(tmp_path / "model.tflite")
+    for result in in_threads(model, lambda: [answers(model) for _ in range(3)]):
+        assert result == [expected] * 3
+
+
+def test_memory_is_what_is_left_of_the_file(tmp_path):
+    for zero_points in (DELEGATED, HALF_DELEGATED):
+        content = layers(zero_points)
+        (tmp_path / "model.tflite").write_bytes(content)
+        model = load(tmp_path / "model.tflite")
+        before = model.memory
+        assert before.file_bytes >= len(content)
+        answers(model)
+        if zero_points is DELEGATED:
+            assert model.memory.file_bytes < len(content) / 100
+        else:
+            assert model.memory.file_bytes == before.file_bytes
+        # What went back is not taken for something that the engine gave back.
+        assert model.memory.arenas_bytes > before.arenas_bytes - len(content) / 10
+        model.close()
+
+
+def dense(rows=-1):
+    kernel = np.random.default_rng(3).uniform(-1, 1, (128, 2048)).astype(np.float32)
+    tensors = [
+        Tensor("x", "float32", (1, 2048), shape_signature=(rows, 2048)),
+        constant("w", kernel),
+        Tensor("y", "float32", (1, 128), shape_signature=(rows, 128)),
+    ]
+    return tflite_file(
+        [Subgraph(tensors, [Op("FULLY_CONNECTED", ["x", "w"], ["y"])], ["x"], ["y"])]
+    )
+
+
+def rows_of(count):
+    return np.random.default_rng(count).uniform(-1, 1, (count, 2048)).astype(np.float32)
+
+
+def test_sessions_of_other_shapes_answer_the_same(tmp_path):
+    content = dense()
+    (tmp_path / "model.tflite").write_bytes(content)
+    bytes_alone = alone(content)
+    model = load(tmp_path / "model.tflite")
+    for rows in (1, 4, 2, 1, 3):
+        x = rows_of(rows)
+        np.testing.assert_array_equal(model.predict(x), bytes_alone.predict(x))
+        assert model.memory.file_bytes < len(content) / 100  # planning anew has read no weights
+
+
+def test_the_memory_of_the_file_goes_back(tmp_path):
+    content = layers([0] * 16)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(content)
+    program = f"""
+import sys
+import numpy as np
+import edgeward as ew
+def resident_kib():
+    with open("/proc/self/smaps_rollup") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+ew.load_unsigned({tflite_models.add()!r}, engine="litert").close()
+before = resident_kib()
+model = ew.load_unsigned({str(path)!r}, engine="litert", threads=1)
+model.predict(np.zeros((1, {WIDTH}), np.int8))
+print(resident_kib() - before)
+"""
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr
+    # The packed weights are as large as the file.
+    assert int(child.stdout) * 1024 < 1.5 * len(content)
+
+
+def overwrite(path):
+    size = path.stat().st_size
+    with open(path, "r+b") as file:
+        file.write(bytes(size))
+
+
+def empty(path):
+    os.truncate(path, 0)
+
+
+def shorten(path):
+    os.truncate(path, 100)
+
+
+def replace(path):
+    other = path.with_name("other")
+    other.write_bytes(layers((1, 1)))
+    os.rename(other, path)
+
+
+@pytest.mark.parametrize("change", [overwrite, empty, shorten, replace, os.unlink])
+@pytest.mark.parametrize("zero_points", [DELEGATED, HALF_DELEGATED], ids=str)
+@pytest.mark.parametrize("runs_first", [False, True], ids=["loaded", "run"])
+def test_a_file_that_changes_changes_no_answer(tmp_path, change, zero_points, runs_first):
+    path = tmp_path / "model.tflite"
+    content = layers(zero_points)
+    path.write_bytes(content)
+    expected = answers(alone(content))
+    model = load(path)
+    if runs_first:
+        assert answers(model) == expected
+    change(path)
+    assert answers(model) == expected
+    for result in in_threads(model, lambda: answers(model)):
+        assert result == expected
+    model.trim()
+    assert answers(model) == expected
+    assert [model.session() for _ in range(3)]
+    assert answers(model) == expected
+    assert model.engine.name == "litert"
+    assert answers(model) == expected
+
+
+def test_other_shapes_need_the_file_as_it_was(tmp_path):
+    path = tmp_path / "model.tflite"
+    content = dense()
+    path.write_bytes(content)
+    model = load(path)
+    first = model.session()
+    first.run()
+    second = model.session()
+    overwrite(path)
+    with pytest.raises(ew.BadInput, match=r"model\.tflite.*when it was loaded"):
+        second.resize({"x": (4, 2048)})
+    expected = alone(content).predict(rows_of(1))
+    second.inputs["x"][...] = rows_of(1)
+    second.run()
+    np.testing.assert_array_equal(second.outputs["y"], expected)
+    second.close()
+    first.resize({"x": (4, 2048)})  # it takes the compiled model that both had
+    first.inputs["x"][...] = rows_of(4)
+    first.run()
+    np.testing.assert_array_equal(first.outputs["y"], alone(content).predict(rows_of(4)))
+    path.write_bytes(content)
+    np.testing.assert_array_equal(model.predict(rows_of(1)), expected)
+    np.testing.assert_array_equal(model.predict(rows_of(4)), alone(content).predict(rows_of(4)))
+
+
+def test_a_child_that_loads_the_model_itself_gets_its_answers(tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(layers(DELEGATED))
+    model = load(path)
+    expected = answers(model)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if answers(load(path)) == expected else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert answers(model) == expected
+
+
+@pytest.mark.parametrize("name", PACKED_OPERATORS)
+def test_every_operator_with_weights_answers_the_same(tmp_path, name):
+    content = single_operators.ALL[name]()
+    content += bytes(max(0, (1 << 20) - len(content)))
+    path = tmp_path / "model.tflite"
+    path.write_bytes(content)
+    try:
+        expected = answers(alone(content))
+    except ew.EdgewardError:
+        pytest.skip("the engine does not run it")
+    assert answers(load(path)) == expected
