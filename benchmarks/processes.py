@@ -83,7 +83,11 @@ TFLITE = {
     SHARED: EDGEWARD.format(shared="weights"),
     "ai_edge_litert Interpreter": INTERPRETER,
 }
-ONNX = {PLAIN: EDGEWARD.format(shared=False), "onnxruntime": ONNXRUNTIME}
+ONNX = {
+    PLAIN: EDGEWARD.format(shared=False),
+    SHARED: EDGEWARD.format(shared="weights"),
+    "onnxruntime": ONNXRUNTIME,
+}
 
 # Says "ready" and waits for a line before it tells its PSS, with a small model and with the large.
 WORKER = """
@@ -124,11 +128,7 @@ def findings(folder: Path) -> Iterator[tuple[str, str, bool]]:
     path, small = folder / "mobilenet_170.tflite", folder / "small.tflite"
     path.write_bytes(tflite_models.mobilenet(1.7))
     small.write_bytes(tflite_models.add())
-    turns = yield from starts(path, TFLITE)
-    ratios = [a / b for a, b in zip(turns[SHARED], turns[PLAIN], strict=True)]
-    holds = median(ratios) <= MOST_START
-    text = f"{median(ratios):.3f}, {min(ratios):.2f} to {max(ratios):.2f}, limit {MOST_START:g} "
-    yield f"{path.name}: {SHARED} / {PLAIN}", text + answer(holds), holds
+    yield from starts(path, TFLITE)
     yield from workers(path, small)
     for name, make in LARGER.items():
         larger = folder / name
@@ -138,10 +138,14 @@ def findings(folder: Path) -> Iterator[tuple[str, str, bool]]:
     onnx = folder / "mobilenet_170.onnx"
     onnx.write_bytes(onnx_models.mobilenet(1.7))
     yield from starts(onnx, ONNX)
+    yield from workers(onnx, small)
 
 
 def starts(path: Path, ways: dict[str, str]) -> Iterator[tuple[str, str, bool]]:
-    """Returns each way's times but for `import numpy`; two turns more, not taken, warm up."""
+    """Each way's times but for `import numpy`, and how they compare.
+
+    Two turns more, which are not taken, warm up.
+    """
     threads = default_threads(usable_cpus(), path.stat().st_size)
     parts: dict[str, list[list[float]]] = {name: [] for name in ways}
     for turn in range(TURNS + 2):
@@ -162,7 +166,22 @@ def starts(path: Path, ways: dict[str, str]) -> Iterator[tuple[str, str, bool]]:
             f"import numpy before them {numpy_ms:.0f}"
         )
         yield f"import, load and first run of {path.name}, {threads} threads, {name}", text, True
-    return {name: [sum(row[1:4]) for row in rows] for name, rows in parts.items()}
+    turns = {name: [sum(row[1:4]) for row in rows] for name, rows in parts.items()}
+    for name in ways:
+        if name != SHARED:
+            yield compared(path, turns[SHARED], turns[name], name)
+
+
+def compared(
+    path: Path, shared_ms: list[float], other_ms: list[float], other: str
+) -> tuple[str, str, bool]:
+    ratios = [a / b for a, b in zip(shared_ms, other_ms, strict=True)]
+    text = f"{median(ratios):.3f}, {min(ratios):.2f} to {max(ratios):.2f}"
+    is_held = other == PLAIN and path.suffix == ".tflite"
+    holds = not is_held or median(ratios) <= MOST_START
+    if is_held:
+        text += f", limit {MOST_START:g} {answer(holds)}"
+    return f"{path.name}: {SHARED} / {other}", text, holds
 
 
 def workers(path: Path, small: Path) -> Iterator[tuple[str, str, bool]]:
@@ -175,7 +194,8 @@ def workers(path: Path, small: Path) -> Iterator[tuple[str, str, bool]]:
         text = ", ".join(f"{size:.1f}" for size in sums)
         text += f" MiB: the second adds {second:.1f}, each further one {further:.1f}"
         holds = True
-        if shared:
+        # ONNX Runtime lays out what it runs with for each process.
+        if shared and path.suffix == ".tflite":
             limit = MOST_FURTHER * file_mib
             holds = max(second, further) <= limit
             text += f", limit {limit:.1f} {answer(holds)}"

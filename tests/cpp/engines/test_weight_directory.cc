@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <functional>
 #include <iterator>
 #include <set>
@@ -171,6 +172,21 @@ TEST_CASE("bytes are kept by a name as packed weights are, and are found whole o
   REQUIRE(chmod(weights.file().c_str(), 0400) == 0);
   CHECK(!directory->try_map_prepared(kName));
   CHECK(!std::filesystem::exists(weights.path + "/" + kName));
+}
+
+TEST_CASE("a file that is larger than a large page is kept as it is, in no more memory than it has bytes") {
+  const Weights weights;
+  std::string bytes(5 * (size_t{1} << 20) + 3, '\0');
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 31 + i / 4096);
+  const auto directory = weights.open();
+  const Block kept = directory->try_keep_prepared(kName, std::as_bytes(std::span(bytes)));
+  REQUIRE(kept);
+  CHECK(std::memcmp(kept.data(), bytes.data(), bytes.size()) == 0);
+  CHECK(content_of(weights.file()) == bytes);
+  struct stat facts {};
+  REQUIRE(stat(weights.file().c_str(), &facts) == 0);
+  CHECK(facts.st_blocks * 512 < static_cast<int64_t>(bytes.size()) + 65536);
+  CHECK(directory->try_map_prepared(kName));
 }
 
 TEST_CASE("who keeps the same twice finds the first file") {
