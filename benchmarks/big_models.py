@@ -2,6 +2,7 @@
 
 Time and the peak of resident memory (VmHWM) of sealing, verifying, signing anew, inspecting and
 loading a model of four dense layers, each in a process of its own, beside the engines' own APIs.
+Then loads of the .tflite in turns with LiteRT's Interpreter, of packages that have run before.
 Needs a folder with room for seven such files: --folder. Ends with 1 when a budget does not hold.
 """
 
@@ -13,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import onnx
@@ -25,6 +27,8 @@ from edgeward.trust import keys
 LAYERS = 4
 MEGABYTES = 739
 STREAM_LIMIT_MIB = 128  # of what needs no engine
+TURNS = 7
+MOST_LEFT = 1.2  # of the file, after a load
 
 
 class Way(NamedTuple):
@@ -97,6 +101,8 @@ WAYS = (
     Way("Interpreter", (TFLITE,), INTERPRETER),
     Way("InferenceSession", (ONNX, EXTERNAL), ORT),
 )
+# By file: how long a load may take, in times of the Interpreter's; None where nothing is promised.
+LOADS = {TFLITE: 1.15, PLAIN: None, ENCRYPTED: 1.6}
 # numpy and the core are there before the clock runs; the peak has all of the process.
 CHILD = """
 import contextlib, io, os, pathlib, sys, time
@@ -144,6 +150,43 @@ def findings(folder: Path, megabytes: float, word: str) -> Iterator[tuple[str, s
             if way.limit_mib is not None:
                 text += f", limit {way.limit_mib} MiB {'holds' if holds else 'does not hold'}"
             yield what, text, holds
+    if word in "in turns":
+        yield from loads(folder, width)
+
+
+def loads(folder: Path, width: int) -> Iterator[tuple[str, str, bool]]:
+    """Loads with a first run in turns with the Interpreter's; one turn more warms up."""
+    ways = {
+        name: way.code.format(shape=(1, width)).strip()
+        for way in WAYS
+        for name in way.files
+        if way.name == "load and first run" and name in LOADS
+    }
+    interpreter = INTERPRETER.format(shape=(1, width)).strip()
+    turns: dict[str, list[tuple[float, ...]]] = {name: [] for name in ("", *ways)}
+    for turn in range(TURNS + 1):
+        for name, code in {"": interpreter, **ways}.items():
+            measured = in_child(code, folder / (name or TFLITE), folder)
+            if turn > 0:
+                turns[name].append(measured)
+    peak_mib = max(peak for _, peak, _ in turns[""])
+    file_mib = (folder / TFLITE).stat().st_size / 2**20
+    for name in ways:
+        pairs = zip(turns[name], turns[""], strict=True)
+        ratio = median(own[0] / other[0] for own, other in pairs)
+        own_peak_mib, left_mib = (max(turn[i] for turn in turns[name]) for i in (1, 2))
+        most = LOADS[name]
+        holds = (
+            (most is None or ratio <= most)
+            and own_peak_mib <= peak_mib
+            and left_mib <= MOST_LEFT * file_mib
+        )
+        text = (
+            f"{ratio:.2f} of the Interpreter's time, limit {most or 'none'}; peak "
+            f"{own_peak_mib:.0f} MiB, limit its {peak_mib:.0f}; {left_mib:.0f} MiB afterwards, "
+            f"limit {MOST_LEFT * file_mib:.0f}: {'holds' if holds else 'does not hold'}"
+        )
+        yield f"load and first run, {name}, {file_mib * 1.048576:.0f} MB, in turns", text, holds
 
 
 def make_files(folder: Path, width: int) -> None:
