@@ -39,6 +39,18 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)  # between looks, not instead of one
 
 
+def stop(pid: int) -> None:
+    """Returns when the process runs no further instruction."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    until(
+        lambda: all(
+            (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+            for task in tasks.iterdir()
+        )
+    )
+
+
 def copies(outputs: list[np.ndarray]) -> list[np.ndarray]:
     return [output.copy() for output in outputs]
 
@@ -187,7 +199,7 @@ def test_a_call_without_an_answer_ends_the_worker_and_nothing_else(
     worker.load("add", add)
     before = worker.pid
     assert before is not None
-    os.kill(before, signal.SIGSTOP)
+    stop(before)
     with pytest.raises(DeadlinePassed, match=r"demo: expected an answer in 0\.2 s"):
         worker.predict("add", [X], 0.2, copies)
     until(lambda: worker.pid not in (before, None))
@@ -198,7 +210,7 @@ def test_calls_under_way_end_when_the_worker_does(worker: WorkerProcess, add: Or
     worker.load("add", add._replace(lanes=1))
     before = worker.pid
     assert before is not None
-    os.kill(before, signal.SIGSTOP)
+    stop(before)
     ended: list[str] = []
 
     def run() -> None:

@@ -65,7 +65,8 @@ class Agent:
         self._stack.enter_context(
             lock_file.held(os.path.join(directory, LOCK), "the agent's state directory", 0)
         )
-        models = LoadedModels(directory, ModelOpener(trust_of(settings), settings.unsigned))
+        models = LoadedModels(directory, opener_of(settings, trust_of(settings)))
+        self._stack.callback(models.close)
         models.restore()
         intake = self._intake(settings, directory)
         inner = self._inner_directory(directory)
@@ -126,6 +127,11 @@ def trust_of(settings: Configuration) -> Trust | None:
         except OSError:
             return None
     return Trust(settings.trust or None)
+
+
+def opener_of(settings: Configuration, trust: Trust | None) -> ModelOpener:
+    run_time_s = float(settings.most_run_s) if settings.workers else None
+    return ModelOpener(trust, settings.unsigned, run_time_s)
 
 
 def layout_of(settings: Configuration) -> Layout:

@@ -56,7 +56,9 @@ def captured(request: Any, loaded: LoadedModel, uid: int, most_bytes: int) -> Ca
         *_blobs(request.inputs, "auxiliary-inputs", uid, most_bytes),
         *_blobs(request.outputs, "auxiliary-outputs", uid, most_bytes),
     )
-    return Captured(request.capture_id, loaded.name, loaded.version, time_s, (*tensors, *blobs))
+    return Captured(
+        request.capture_id, loaded.model.name, loaded.model.version, time_s, (*tensors, *blobs)
+    )
 
 
 def require_id(capture_id: str) -> None:

@@ -76,15 +76,15 @@ def _settings(args: argparse.Namespace) -> Any:
 
 
 def _checked(settings: Any) -> Outcome:
-    from edgeward.agent.agent import doors_of, trust_of
+    from edgeward.agent.agent import doors_of, opener_of, trust_of
     from edgeward.agent.configuration import state_directory
     from edgeward.agent.loaded_models import LoadedModels
-    from edgeward.agent.model_file import ModelOpener
 
     trust = trust_of(settings)
     doors_of(settings)
-    models = LoadedModels(state_directory(settings), ModelOpener(trust, settings.unsigned))
+    models = LoadedModels(state_directory(settings), opener_of(settings, trust))
     models.restore()
+    models.close()
     failed = {alias: reason for alias, (_, reason) in models.failed.items()}
     report = {
         "settings": asdict(settings),
@@ -96,7 +96,8 @@ def _checked(settings: Any) -> Outcome:
     lines = [f"{key}: {value}" for key, value in asdict(settings).items() if key != "notes"]
     lines += settings.notes
     lines += [
-        f"model {loaded.load.alias}: {loaded.name} {loaded.version}" for loaded in models.all()
+        f"model {loaded.load.alias}: {loaded.model.name} {loaded.model.version}"
+        for loaded in models.all()
     ]
     lines += [f"model {alias}: {reason}" for alias, reason in failed.items()]
     return Outcome(report, "\n".join(lines), 1 if failed else 0)

@@ -30,6 +30,8 @@ class Configuration:
     admin_groups: tuple[str, ...] = ()
     trust: str = ""  # the trust directory; empty: as the library finds it
     state: str = ""  # the directory of what the agent remembers; empty: chosen by who runs it
+    workers: int = 1  # processes for each model; 0: models run in the agent's own process
+    most_run_s: int = 60  # a worker that runs one call for longer is ended
     unsigned: bool = False  # whether bare model files are loaded
     most_message_bytes: int = 4 << 20
     most_connections: int = 64  # of one user
@@ -54,6 +56,8 @@ SETTINGS = {
 RANGES = {
     "most_message_bytes": (1 << 10, MOST_MESSAGE_BYTES - 1),
     "most_connections": (1, 4096),
+    "workers": (0, 1),
+    "most_run_s": (1, 86_400),
     "most_calls": (1, 65_536),
     "capture_buffer": (1, 100_000),
     "capture_buffer_bytes": (1 << 10, 1 << 40),

@@ -5,7 +5,7 @@ a model has its alias as name and as handle, and tensor names are UTF-8.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -14,10 +14,11 @@ from edgeward.agent import peer
 from edgeward.agent.alias import alias_of
 from edgeward.agent.capture_intake import CaptureIntake
 from edgeward.agent.capture_request import captured, require_id
-from edgeward.agent.loaded_models import LoadedModel, LoadedModels
+from edgeward.agent.loaded_models import LoadedModels
 from edgeward.agent.peer import Peer
 from edgeward.agent.refusal import Refusal, of_running
 from edgeward.agent.wire_tensor import inputs_by_name, reply
+from edgeward.agent.worker_process import DeadlinePassed, WorkerGone
 from edgeward.errors import EdgewardError
 from edgeward.proto import edge_manager_pb2 as messages
 
@@ -57,11 +58,13 @@ class EdgeService:
 
     def predict(self, request: Any, caller: Peer) -> bytes:
         loaded = self._models.model(alias_of(request.name, request.handle))
-        arrays = inputs_by_name(
-            request.tensors, loaded.model.inputs, caller.uid, MOST_SEGMENT_BYTES
-        )
-        tensors = [reply(name, array) for name, array in _outputs(loaded, arrays)]
-        return _encoded(messages.PredictResponse(tensors=tensors))
+        model = loaded.model
+        arrays = inputs_by_name(request.tensors, model.inputs, caller.uid, MOST_SEGMENT_BYTES)
+        names = [facts.name for facts in model.outputs]
+        try:
+            return model.run(arrays, lambda outputs: _predicted(names, outputs))
+        except (EdgewardError, MemoryError, WorkerGone, DeadlinePassed) as error:
+            raise of_running(error) from error
 
     def load_model(self, request: Any, caller: Peer) -> bytes:
         try:
@@ -136,16 +139,9 @@ def _answering(name: str, call: Call) -> Callable[[Any, grpc.ServicerContext], b
     return answer
 
 
-def _outputs(loaded: LoadedModel, arrays: dict[str, Any]) -> list[tuple[str, Any]]:
-    """The model's outputs by name, in its order."""
-    try:
-        result = loaded.model.predict(arrays)
-    except (EdgewardError, MemoryError) as error:
-        raise of_running(error) from error
-    names = [spec.name for spec in loaded.model.outputs]
-    if isinstance(result, dict):
-        return [(name, result[name]) for name in names]
-    return [(names[0], result)]
+def _predicted(names: Sequence[str], outputs: Sequence[Any]) -> bytes:
+    tensors = [reply(name, array) for name, array in zip(names, outputs, strict=True)]
+    return _encoded(messages.PredictResponse(tensors=tensors))
 
 
 def _url_of(request: Any) -> str:

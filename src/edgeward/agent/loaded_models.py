@@ -9,14 +9,15 @@ import json
 import logging
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
-from edgeward import _core
 from edgeward.agent.model_file import ModelOpener
 from edgeward.agent.refusal import Refusal, of_opening
+from edgeward.agent.served_model import ServedModel
 from edgeward.agent.wire_tensor import metadata
 from edgeward.durable import replace_file
 from edgeward.proto import edge_manager_pb2 as messages
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 TABLE = "models.json"
 TABLE_VERSION = 1
 BROKEN_SUFFIX = ".broken"
+MOST_OPENING = 4  # at once, at the start
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,7 @@ class Load:
 @dataclass(frozen=True)
 class LoadedModel:
     load: Load
-    model: _core.Model
-    name: str
-    version: str
+    model: ServedModel
     message: Any  # as ListModels and DescribeModel show it
 
 
@@ -59,14 +59,25 @@ class LoadedModels:
         self.listing = b""  # ListModelsResponse, serialised: it is asked for before each prediction
 
     def restore(self) -> None:
-        """Opens what the table of an earlier agent names."""
-        for load in self._read():
-            try:
-                self._models[load.alias] = self._opened(load)
-            except Refusal as refusal:
-                self.failed[load.alias] = load, refusal.text
-                log.error("model %s: not loaded again: %s", load.alias, refusal.text)
+        """Opens what the table of an earlier agent names, several at once."""
+        with ThreadPoolExecutor(MOST_OPENING) as pool:
+            pool.map(self._restore, self._read())
         self._relist()
+
+    def close(self) -> None:
+        """Frees the models; the table stays."""
+        for loaded in self.all():
+            loaded.model.close()
+
+    def _restore(self, load: Load) -> None:
+        try:
+            self._models[load.alias] = self._opened(load)
+        except Refusal as refusal:
+            self.failed[load.alias] = load, refusal.text
+            log.error("model %s: not loaded again: %s", load.alias, refusal.text)
+        except Exception:
+            self.failed[load.alias] = load, "a defect of the agent, which its log shows"
+            log.exception("model %s: not loaded again", load.alias)
 
     def load(self, alias: str, url: str) -> LoadedModel:
         """Opens `url` under `alias`. Raises Refusal; the table is then as it was."""
@@ -79,15 +90,19 @@ class LoadedModels:
             self._opening.add(alias)
         try:
             loaded = self._opened(load)
-            with self._lock:
-                before = self._models, self.failed
-                self._models = {**self._models, alias: loaded}
-                self.failed = {key: item for key, item in self.failed.items() if key != alias}
-                self._store_or_keep(*before)
+            try:
+                with self._lock:
+                    before = self._models, self.failed
+                    self._models = {**self._models, alias: loaded}
+                    self.failed = {key: item for key, item in self.failed.items() if key != alias}
+                    self._store_or_keep(*before)
+            except Refusal:
+                loaded.model.close()
+                raise
         finally:
             with self._lock:
                 self._opening.discard(alias)
-        log.info("model %s: loaded %s %s", alias, loaded.name, loaded.version)
+        log.info("model %s: loaded %s %s", alias, loaded.model.name, loaded.model.version)
         return loaded
 
     def unload(self, alias: str) -> None:
@@ -99,6 +114,8 @@ class LoadedModels:
             self._models = {key: item for key, item in self._models.items() if key != alias}
             self.failed = {key: item for key, item in self.failed.items() if key != alias}
             self._store_or_keep(*before)
+        if alias in before[0]:
+            before[0][alias].model.close()
         log.info("model %s: unloaded", alias)
 
     def model(self, alias: str) -> LoadedModel:
@@ -119,16 +136,12 @@ class LoadedModels:
         return Refusal(grpc.StatusCode.NOT_FOUND, text)
 
     def _opened(self, load: Load) -> LoadedModel:
-        opened = self._opener.open(load.path)
-        model = opened.model
-        message = messages.Model(
-            url=load.url,
-            name=load.alias,
-            handle=load.alias,
-            input_tensor_metadatas=[metadata(spec) for spec in model.inputs],
-            output_tensor_metadatas=[metadata(spec) for spec in model.outputs],
-        )
-        return LoadedModel(load, model, opened.name, opened.version, message)
+        model = self._opener.open(load.alias, load.path)
+        try:
+            return LoadedModel(load, model, _described(load, model))
+        except Refusal:  # a tensor that the service has no type for
+            model.close()
+            raise
 
     def _relist(self) -> None:
         shown = [loaded.message for loaded in self.all()]
@@ -166,3 +179,14 @@ class LoadedModels:
             os.replace(self._path, aside)
             log.error('table of models: moved aside to "%s": %s', aside, error)
             return []
+
+
+def _described(load: Load, model: ServedModel) -> Any:
+    """The model as the service's replies show it."""
+    return messages.Model(
+        url=load.url,
+        name=load.alias,
+        handle=load.alias,
+        input_tensor_metadatas=[metadata(facts) for facts in model.inputs],
+        output_tensor_metadatas=[metadata(facts) for facts in model.outputs],
+    )

@@ -1,65 +1,73 @@
-"""From the url of LoadModel to a model that runs: a package, or on request a bare model file."""
+"""From the url of LoadModel to a model that runs: a package, or on request a bare model file.
+
+By default a model runs in a worker process of its own, so that one that crashes or hangs costs
+nobody else anything; on a board with little memory, in the agent's process.
+"""
 
 import os
-from typing import NamedTuple
 
 import grpc
 
-from edgeward import _core
 from edgeward.agent.refusal import Refusal, of_opening
+from edgeward.agent.served_model import OwnModel, ServedModel, WorkerModel
+from edgeward.agent.worker_process import DeadlinePassed, Order, WorkerGone
+from edgeward.engines.processors import usable_cpus
 from edgeward.errors import EdgewardError
 from edgeward.model import load, load_unsigned
 from edgeward.packages.package import is_package
 from edgeward.trust.trust_directory import Trust
 
+LEAST_LANES = 2  # runs of a model at once
 PACKAGE_SUFFIX = ".ewp"
 MODEL_SUFFIXES = (".tflite", ".onnx", ".ort")
-
-
-class OpenedModel(NamedTuple):
-    model: _core.Model
-    name: str  # the package's, or a bare file's without its suffix
-    version: str  # empty of a bare file
 
 
 class ModelOpener:
     """Opens models under a trust directory; bare model files where the device allows them.
 
-    `trust` is None on a device that only runs bare files. Any thread.
+    `trust` is None on a device that only runs bare files. `run_time_s` is how long one run in a
+    worker may take; None has models run in this process. Any thread.
     """
 
-    def __init__(self, trust: Trust | None, is_unsigned_allowed: bool) -> None:
+    def __init__(
+        self, trust: Trust | None, is_unsigned_allowed: bool, run_time_s: float | None
+    ) -> None:
         self._trust = trust
         self._is_unsigned_allowed = is_unsigned_allowed
+        self._run_time_s = run_time_s
 
-    def open(self, path: str) -> OpenedModel:
-        """The model of the file `path`, or of the one in the folder `path`.
+    def open(self, alias: str, path: str) -> ServedModel:
+        """The model of the file `path`, or of the one in the folder `path`, to serve as `alias`.
 
         Raises Refusal: NOT_FOUND, FAILED_PRECONDITION or RESOURCE_EXHAUSTED.
         """
         try:
             file = self._file_of(path)
-            if is_package(file):
-                return self._open_package(file)
-            return self._open_bare(file)
+            trust = self._trust_for(file)
+            stem = os.path.splitext(os.path.basename(file))[0]
+            if self._run_time_s is None:
+                model = load_unsigned(file) if trust is None else load(file, trust=trust)
+                return OwnModel(model, model.name or stem, model.version or "")
+            directory = None if trust is None else str(trust.directory)
+            order = Order(file, directory, lanes=max(usable_cpus(), LEAST_LANES))
+            return WorkerModel(alias, order, stem, self._run_time_s)
+        except (WorkerGone, DeadlinePassed) as error:
+            raise _failed(f'"{file}": {error}') from error
         except (OSError, EdgewardError, MemoryError) as error:
             raise of_opening(error) from error
 
-    def _open_package(self, file: str) -> OpenedModel:
-        if self._trust is None:
-            raise _failed(f'package "{file}": expected a trust directory on this device, got none')
-        model = load(file, trust=self._trust)
-        assert model.name is not None
-        assert model.version is not None
-        return OpenedModel(model, model.name, model.version)
-
-    def _open_bare(self, file: str) -> OpenedModel:
-        if not self._is_unsigned_allowed:
+    def _trust_for(self, file: str) -> Trust | None:
+        """What a package is opened under; None for a bare file that may be loaded."""
+        if not is_package(file):
+            if self._is_unsigned_allowed:
+                return None
             raise _failed(
                 f'"{file}": expected a signed package, got another file: seal it, or set '
                 "unsigned = true in the agent's configuration"
             )
-        return OpenedModel(load_unsigned(file), os.path.splitext(os.path.basename(file))[0], "")
+        if self._trust is None:
+            raise _failed(f'package "{file}": expected a trust directory on this device, got none')
+        return self._trust
 
     def _file_of(self, path: str) -> str:
         if not os.path.isdir(path):

@@ -6,6 +6,7 @@ import errno
 
 import grpc
 
+from edgeward.agent.worker_process import DeadlinePassed, WorkerGone
 from edgeward.errors import BadInput, EdgewardError, OutOfMemory, OverBudget
 
 Status = grpc.StatusCode
@@ -43,6 +44,10 @@ def of_running(error: Exception) -> Refusal:
         return Refusal(Status.INVALID_ARGUMENT, str(error))
     if isinstance(error, OverBudget | OutOfMemory | MemoryError):
         return Refusal(Status.RESOURCE_EXHAUSTED, str(error) or "the system has no more memory")
+    if isinstance(error, WorkerGone):
+        return Refusal(Status.UNAVAILABLE, str(error))
+    if isinstance(error, DeadlinePassed):
+        return Refusal(Status.DEADLINE_EXCEEDED, str(error))
     if isinstance(error, EdgewardError):
         return Refusal(Status.INTERNAL, str(error))
     raise error

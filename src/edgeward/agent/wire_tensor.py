@@ -8,9 +8,9 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeward import _core
 from edgeward.agent.refusal import Refusal
 from edgeward.agent.shared_segment import Part, copied
+from edgeward.agent.worker_process import TensorFacts
 from edgeward.proto import edge_manager_pb2 as messages
 
 # By the number on the wire, what a model calls it: "uint8".
@@ -18,10 +18,10 @@ DTYPES = {number: name.lower() for name, number in messages.DataType.items()}
 NUMBERS = {name: number for number, name in DTYPES.items()}
 MOST_DIMENSIONS = 8
 
-Specs = Sequence[_core.TensorSpec]
+Specs = Sequence[TensorFacts]
 
 
-def metadata(spec: _core.TensorSpec) -> Any:
+def metadata(spec: TensorFacts) -> Any:
     """What the service says of a model's input or output; of an unknown shape it says none.
 
     Raises Refusal FAILED_PRECONDITION for a dtype that has no number.
@@ -79,7 +79,7 @@ def _ordered(tensors: Sequence[Any], specs: Specs) -> Sequence[Any]:
     raise _invalid(f'tensor "{got}"', f"a name of {_names(specs)}", "another beside one of them")
 
 
-def input_array(tensor: Any, spec: _core.TensorSpec, uid: int, most_bytes: int) -> NDArray[Any]:
+def input_array(tensor: Any, spec: TensorFacts, uid: int, most_bytes: int) -> NDArray[Any]:
     """The array of one tensor for the input `spec`."""
     noun = f'tensor "{spec.name}"'
     if tensor.HasField("tensor_metadata"):
@@ -104,7 +104,7 @@ def fits(shape: Sequence[int], wanted: Sequence[int] | None) -> bool:
     )
 
 
-def _fixed_shape(tensor: Any, spec: _core.TensorSpec) -> tuple[int, ...]:
+def _fixed_shape(tensor: Any, spec: TensorFacts) -> tuple[int, ...]:
     """The shape of a tensor that does not say it: the model's, its one open size by the bytes."""
     noun = f'tensor "{spec.name}"'
     if spec.shape is None or spec.shape.count(-1) > 1:

@@ -20,7 +20,6 @@ from edgeward import _core
 from edgeward.agent.lane import ANSWER, CALL, Lane, LaneClosed
 from edgeward.errors import BadInput, EdgewardError
 from edgeward.model import load, load_unsigned
-from edgeward.packages.package import is_package
 
 MOST_ORDER_BYTES = 1 << 17  # a message of these sockets has room for so much
 MOST_DESCRIPTORS = 2 * 64
@@ -76,9 +75,10 @@ def obey(order: dict[str, Any], numbers: list[int], models: dict[str, _core.Mode
 
 
 def opened(order: dict[str, Any]) -> _core.Model:
-    if is_package(order["path"]):
-        return load(order["path"], trust=order["trust"], threads=order["threads"])
-    return load_unsigned(order["path"], threads=order["threads"])
+    """A bare model only where the order has no trust directory: the file may change meanwhile."""
+    if order["trust"] is None:
+        return load_unsigned(order["path"], threads=order["threads"])
+    return load(order["path"], trust=order["trust"], threads=order["threads"])
 
 
 def serve(lane: Lane, model: _core.Model) -> None:
