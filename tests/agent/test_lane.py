@@ -41,10 +41,10 @@ def sides() -> Iterator[tuple[Lane, Lane]]:
 
 
 def call(front: Lane, *arrays: np.ndarray) -> None:
-    places = front.place([(array.shape, array.dtype) for array in arrays])
-    for place, array in zip(places, arrays, strict=True):
-        np.copyto(place, array)
-    front.send(CALL, places)
+    rooms = front.lay([(array.shape, array.dtype) for array in arrays])
+    for room, array in zip(rooms, arrays, strict=True):
+        np.copyto(room, array)
+    front.send(CALL, rooms)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -68,7 +68,7 @@ def test_an_answer_lies_behind_the_call(sides: tuple[Lane, Lane]) -> None:
     front, worker = sides
     call(front, np.arange(100, dtype=np.float32))
     (x,) = worker.take(worker.receive(), CALL)
-    (y,) = worker.place([((100,), "float32")], worker.end)
+    (y,) = worker.lay([((100,), "float32")], worker.end)
     np.multiply(x, 2, out=y)
     worker.send(ANSWER, [y])
     (answer,) = front.take(front.receive(), ANSWER)
@@ -82,7 +82,7 @@ def test_the_memory_grows_on_either_side_and_never_shrinks(sides: tuple[Lane, La
     call(front, big)
     (x,) = worker.take(worker.receive(), CALL)
     assert np.array_equal(x, big)
-    outputs = worker.place([(big.shape, big.dtype)] * 3, worker.end)
+    outputs = worker.lay([(big.shape, big.dtype)] * 3, worker.end)
     for number, output in enumerate(outputs):
         np.copyto(output, x * number)
     worker.send(ANSWER, outputs)
@@ -96,8 +96,8 @@ def test_a_call_past_the_limit_is_refused(sides: tuple[Lane, Lane]) -> None:
     front, _ = sides
     for size in (MOST_BYTES - SLACK_BYTES + 1, 1 << 50):
         with pytest.raises(MemoryError, match="expected at most 16,777,216 bytes a call"):
-            front.place([((size,), "uint8")])
-    front.place([((MOST_BYTES - SLACK_BYTES,), "uint8")])
+            front.lay([((size,), "uint8")])
+    front.lay([((MOST_BYTES - SLACK_BYTES,), "uint8")])
 
 
 def test_a_message_cut_anywhere_is_refused(sides: tuple[Lane, Lane]) -> None:

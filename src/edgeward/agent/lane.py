@@ -60,7 +60,7 @@ def make_memory() -> int:
 class Lane:
     """One side of a lane. Owns the socket and the memory's descriptor. One thread at a time.
 
-    Arrays that `place` and `take` give lie in the lane's memory, and hold what they hold until
+    Arrays that `lay` and `take` give lie in the lane's memory, and hold what they hold until
     the next call.
     """
 
@@ -78,9 +78,7 @@ class Lane:
         self.connection.close()
         os.close(self._memory)
 
-    def place(
-        self, forms: Sequence[tuple[Sequence[int], Any]], start: int = 0
-    ) -> list[NDArray[Any]]:
+    def lay(self, forms: Sequence[tuple[Sequence[int], Any]], start: int = 0) -> list[NDArray[Any]]:
         """Room for tensors of these (shape, dtype), from byte `start` on.
 
         Raises MemoryError past the lane's limit.
@@ -97,7 +95,7 @@ class Lane:
         ]
 
     def send(self, kind: int, arrays: Sequence[NDArray[Any]]) -> None:
-        """Says where `arrays` lie, all of one call of `place`. Raises LaneClosed."""
+        """Says where `arrays` lie, all of one call of `lay`. Raises LaneClosed."""
         parts = [HEAD.pack(kind, len(arrays))]
         base = self._view.ctypes.data
         for array in arrays:

@@ -98,7 +98,7 @@ def serve(lane: Lane, model: _core.Model) -> None:
                 if message != last or not is_fixed:
                     inputs = inputs_of(model, lane.take(message, CALL))
                     if is_fixed:
-                        outputs = lane.place(fixed, lane.end)
+                        outputs = lane.lay(fixed, lane.end)
                     last = message
                 if is_fixed:
                     model.predict(inputs, out=dict(zip(names, outputs, strict=True)))
@@ -121,7 +121,7 @@ def run_open(lane: Lane, model: _core.Model, inputs: dict[str, Any], names: list
     """Runs a model whose outputs have sizes that the run decides, and copies them into the lane."""
     result = model.predict(inputs)
     results = [result[name] for name in names] if isinstance(result, dict) else [result]
-    outputs = lane.place([(array.shape, array.dtype) for array in results], lane.end)
+    outputs = lane.lay([(array.shape, array.dtype) for array in results], lane.end)
     for output, array in zip(outputs, results, strict=True):
         np.copyto(output, array)
     return outputs

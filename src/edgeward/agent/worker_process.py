@@ -274,10 +274,10 @@ class WorkerProcess:
         try:
             if len(arrays) > MOST_TENSORS:
                 raise MemoryError(f"tensors: expected at most {MOST_TENSORS}, got {len(arrays)}")
-            places = lane.place([(array.shape, array.dtype) for array in arrays])
-            for place, array in zip(places, arrays, strict=True):
-                np.copyto(place, array)
-            lane.send(CALL, places)
+            rooms = lane.lay([(array.shape, array.dtype) for array in arrays])
+            for room, array in zip(rooms, arrays, strict=True):
+                np.copyto(room, array)
+            lane.send(CALL, rooms)
             lane.connection.settimeout(max(until_s - time.monotonic(), LEAST_WAIT_S))
             message = lane.receive()
             facts = error_of(message)
