@@ -1,7 +1,9 @@
 #include "packages/package_reader.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
+#include <mutex>
 
 #include "error.h"
 #include "packages/date.h"
@@ -225,12 +227,70 @@ PackageReader::Opening PackageReader::opening(const Secret* content_key) const {
   return opening;
 }
 
+// The digests of the members of a payload whose chunks are opened in any order. One thread at a time goes on from where
+// the last one was, as far as chunks are open.
+class PackageReader::MemberDigests {
+ public:
+  explicit MemberDigests(const PackageFacts& facts) : facts_(facts), is_open_(facts.chunk_count) {}
+
+  // Any thread, once for each chunk, when it lies open in `payload`.
+  void add(uint64_t chunk, const Block& payload) {
+    is_open_[chunk].store(true, std::memory_order_release);  // pairs with the acquire in go_on
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (lock) go_on(payload);
+  }
+  // When all are.
+  std::vector<Digest> finish(const Block& payload) {
+    go_on(payload);
+    return std::move(digests_);
+  }
+
+ private:
+  void go_on(const Block& payload) {
+    while (next_chunk_ < facts_.chunk_count && is_open_[next_chunk_].load(std::memory_order_acquire)) {
+      const uint64_t end = next_chunk_ * facts_.chunk_bytes + chunk_size_bytes(facts_, next_chunk_);
+      while (digests_.size() < facts_.members.size()) {
+        const Member& member = facts_.members[digests_.size()];
+        const uint64_t member_end = member.offset + member.size_bytes;
+        position_ = std::max(position_, member.offset);
+        if (position_ > end) break;
+        const uint64_t until = std::min(end, member_end);
+        hash_.add({payload.data() + position_, static_cast<size_t>(until - position_)});
+        position_ = until;
+        if (until < member_end) break;
+        digests_.push_back(hash_.finish());
+      }
+      ++next_chunk_;
+    }
+  }
+
+  const PackageFacts& facts_;
+  std::vector<std::atomic<bool>> is_open_;  // by chunk
+  std::mutex mutex_;                        // guards what follows
+  uint64_t next_chunk_ = 0;
+  uint64_t position_ = 0;
+  Sha256 hash_;
+  std::vector<Digest> digests_;
+};
+
 Block PackageReader::open_payload(const Secret* content_key, int threads) const {
+  return open_chunks(content_key, threads, nullptr);
+}
+
+PackageReader::DigestedPayload PackageReader::open_digested_payload(const Secret* content_key, int threads) const {
+  MemberDigests digests(facts_);
+  Block payload = open_chunks(content_key, threads, &digests);
+  std::vector<Digest> finished = digests.finish(payload);
+  return {std::move(payload), std::move(finished)};
+}
+
+Block PackageReader::open_chunks(const Secret* content_key, int threads, MemberDigests* digests) const {
   const Opening opening = this->opening(content_key);
   Block payload = new_block(facts_.payload_bytes);
   for_each_chunk(facts_, threads, [&] {
     return [&, opener = ChunkOpener(*file_, facts_, opening.rows, opening.derived)](uint64_t chunk) mutable {
       opener.open(chunk, std::span(payload.data() + chunk * facts_.chunk_bytes, chunk_size_bytes(facts_, chunk)));
+      if (digests != nullptr) digests->add(chunk, payload);
     };
   });
   uint64_t end = 0;
@@ -239,6 +299,10 @@ Block PackageReader::open_payload(const Secret* content_key, int threads) const 
     end = member.offset + member.size_bytes;
   }
   return payload;
+}
+
+void PackageReader::check_digests(const std::vector<Digest>& digests) const {
+  for (size_t i = 0; i < facts_.members.size(); ++i) require_digest(facts_.members[i], digests.at(i));
 }
 
 void PackageReader::check_payload(const Block& payload) const {

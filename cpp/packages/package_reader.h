@@ -66,8 +66,17 @@ class PackageReader {
   // when it is not. Throws Error(malformed_package), Error(wrong_key), Error(out_of_memory).
   Block open_payload(const Secret* content_key, int threads) const;
 
-  // Requires that every member of the payload that open_payload gave has the digest in its row. That is so or not for a
-  // package id, whoever asks. Throws Error(malformed_package).
+  // The same, with the digest of each member, for which threads have time that wait for no chunk.
+  struct DigestedPayload {
+    Block block;
+    std::vector<Digest> digests;
+  };
+  DigestedPayload open_digested_payload(const Secret* content_key, int threads) const;
+
+  // Requires that every member has the digest in its row. That is so or not for a package id, whoever asks. Throws
+  // Error(malformed_package).
+  void check_digests(const std::vector<Digest>& digests) const;
+  // The same, of a payload that open_payload gave.
   void check_payload(const Block& payload) const;
 
   // One member alone, likewise, of the chunks that it lies in; its digest is the one in its row.
@@ -79,10 +88,13 @@ class PackageReader {
 
  private:
   struct Opening;
+  class MemberDigests;
 
   PackageReader(std::unique_ptr<File> file, const PackageHead& head);
   Bytes checked_table(std::vector<std::byte>& table) const;
   Opening opening(const Secret* content_key) const;
+  // `digests` may be null.
+  Block open_chunks(const Secret* content_key, int threads, MemberDigests* digests) const;
   // For what the payload holds.
   Block new_block(uint64_t size_bytes) const;
   void require_padding(Bytes between) const;

@@ -77,6 +77,7 @@ struct ContentKey {
 struct Payload {
   Block block;
   PackageFacts facts;
+  std::optional<std::vector<Digest>> digests = std::nullopt;  // of the members
 };
 
 std::optional<Digest> optional_digest(const std::optional<py::buffer>& bytes, const char* what) {
@@ -111,13 +112,19 @@ std::unique_ptr<PackageReader> open_unverified(const py::object& path) {
 
 const Secret* secret_of(const ContentKey* key) { return key == nullptr ? nullptr : &key->secret; }
 
-std::unique_ptr<Payload> open_payload(const PackageReader& package, const ContentKey* key, int threads) {
+std::unique_ptr<Payload> open_payload(const PackageReader& package, const ContentKey* key, int threads,
+                                      bool with_digests) {
   const Unlocked released;
+  if (with_digests) {
+    auto [block, digests] = package.open_digested_payload(secret_of(key), threads);
+    return std::make_unique<Payload>(Payload{std::move(block), package.facts(), std::move(digests)});
+  }
   return std::make_unique<Payload>(Payload{package.open_payload(secret_of(key), threads), package.facts()});
 }
 
 void check_payload(const PackageReader& package, const Payload& payload) {
   const Unlocked released;
+  if (payload.digests) return package.check_digests(*payload.digests);
   package.check_payload(payload.block);
 }
 
@@ -530,8 +537,9 @@ void bind_package(py::module_& module) {
           "MalformedPackage, WrongKey.")
       .def("read_member", &read_stored_member, py::arg("member"), py::arg("key"),
            "The bytes of one member alone. Raises as open_payload does, BadInput.")
-      .def("open_payload", &open_payload, py::arg("key"), py::arg("threads"),
-           "The Payload, with its ContentKey when it is encrypted. Raises MalformedPackage, WrongKey.")
+      .def("open_payload", &open_payload, py::arg("key"), py::arg("threads"), py::arg("with_digests") = false,
+           "The Payload, with its ContentKey when it is encrypted. With `with_digests` check_payload has no more to "
+           "read. Raises MalformedPackage, WrongKey.")
       .def("check_payload", &check_payload, py::arg("payload"),
            "Raises MalformedPackage when a member of its Payload has not the digest in its row.")
       .def("resign", &resign_package, py::arg("path"), py::arg("signers"), py::arg("keeps_signatures"),

@@ -290,7 +290,8 @@ class Package:
 
     @cached_property
     def _payload(self) -> _core.Payload:
-        return self.core.open_payload(self._content_key(), usable_cpus())
+        with_digests = self._trust is not None and not self._has_known_digests(self._trust)
+        return self.core.open_payload(self._content_key(), usable_cpus(), with_digests)
 
     def _content_key(self) -> _core.ContentKey | None:
         if not self.is_encrypted:
@@ -376,13 +377,16 @@ class Package:
 
         It is looked at once on a device: the id of the package that ran says what is in it.
         """
-        if self._has_right_digests or trust.has_run(self.package_id):
+        if self._has_known_digests(trust):
             return
         if "_payload" in self.__dict__:
             self.core.check_payload(self._payload)
         else:
             self.core.check_members(self._content_key())
         self._has_right_digests = True
+
+    def _has_known_digests(self, trust: Trust) -> bool:
+        return self._has_right_digests or trust.has_run(self.package_id)
 
     def load_reported(self, *, engine: str | None = None) -> _core.Model:
         """As load, for a caller that wants the engine's report: it costs no compilation then.

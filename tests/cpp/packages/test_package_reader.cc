@@ -222,6 +222,30 @@ TEST_CASE("a file that changes while it is open gives the signed bytes or an err
   }
 }
 
+TEST_CASE("digests of members come with the payload, whoever opens which chunk") {
+  const PackageBench bench;
+  for (const size_t model_bytes : {size_t{1}, size_t{65'536}, size_t{65'537}, size_t{40 * 65'536 + 7}}) {
+    for (const int threads : {1, 2, 5}) {
+      CAPTURE(model_bytes);
+      CAPTURE(threads);
+      const auto model = demo_model(model_bytes);
+      bench.seal(demo_source(model, std::nullopt));
+      const PackageReader package = bench.open();
+      auto [block, digests] = package.open_digested_payload(nullptr, threads);
+      const auto& members = package.facts().members;
+      REQUIRE(digests.size() == members.size());
+      for (size_t i = 0; i < members.size(); ++i) {
+        CHECK(digests[i] == members[i].digest);
+        CHECK(sha256({block.data() + members[i].offset, static_cast<size_t>(members[i].size_bytes)}) == digests[i]);
+      }
+      CHECK_NOTHROW(package.check_digests(digests));
+      digests.back()[0] ^= std::byte{1};
+      check_refusal(Code::malformed_package, {members.back().name, "expected the digest in its row"},
+                    [&] { package.check_digests(digests); });
+    }
+  }
+}
+
 TEST_CASE("the lowest chunk that is damaged is the one that is named") {
   const PackageBench bench;
   const auto model = demo_model(40 * 65'536);
