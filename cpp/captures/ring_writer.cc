@@ -178,7 +178,7 @@ std::span<std::byte> RingWriter::try_claim(uint32_t size_bytes, uint64_t monoton
     }
   }
   claimed_bytes_ = need;
-  return {data_ + (tail_ & (capacity_ - 1)), need};
+  return {data_ + (tail_ & (capacity_ - 1)), static_cast<size_t>(need)};
 }
 
 // Whether the reader has made room since the last call.

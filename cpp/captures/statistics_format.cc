@@ -122,7 +122,7 @@ class Reader {
     if (!contains(bytes_, offset_, size)) refuse("expected more bytes, got the end");
     const auto* data = reinterpret_cast<const char*>(bytes_.data() + offset_);
     offset_ += size;
-    return {data, size};
+    return {data, static_cast<size_t>(size)};
   }
   template <class T>
   T take_number() {

@@ -83,7 +83,9 @@ struct ProfilerEvent {
   uint64_t metadata;
   int source;
 };
+#if defined(__LP64__)  // there is no LiteRT for others
 static_assert(offsetof(ProfilerEvent, node_index) == 80 && sizeof(ProfilerEvent) == 104);
+#endif
 constexpr uint32_t kOperatorRun = 2;  // a node that a kernel of the engine's ran, not a delegate
 constexpr uint32_t kMaxEventKind = 256;
 

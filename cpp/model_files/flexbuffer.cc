@@ -133,7 +133,7 @@ std::string_view Flexbuffer::string(std::string_view key) const {
   if (!value || value->type != kString) refuse("\"", key, "\" is no string");
   const uint64_t position = target(value->position, value->width);
   const uint64_t size = count_before(position, value->target_width, 1);
-  return {reinterpret_cast<const char*>(bytes_.data()) + position, size};
+  return {reinterpret_cast<const char*>(bytes_.data()) + position, static_cast<size_t>(size)};
 }
 
 void Flexbuffer::expect_integers(std::string_view key) const {

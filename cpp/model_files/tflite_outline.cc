@@ -132,7 +132,7 @@ Block read_tflite_outline(const File& file) {
   left_out.push_back({file.size_bytes(), file.size_bytes()});
   uint64_t begin = 0;
   for (const Extent& hole : left_out) {
-    file.read_at(begin, {outline.data() + begin, hole.begin - begin});
+    file.read_at(begin, {outline.data() + begin, static_cast<size_t>(hole.begin - begin)});
     begin = hole.end;
   }
   return outline;

@@ -40,7 +40,7 @@ Pages map_pages(size_t size_bytes) {
   if (!wanted) refuse(size_bytes);
   if (*wanted < kLargePageBytes) {
     constexpr size_t kLeastPageBytes = 4096;
-    const size_t mapped_bytes = round_up(*wanted, kLeastPageBytes);
+    const auto mapped_bytes = static_cast<size_t>(round_up(*wanted, kLeastPageBytes));
     std::byte* mapped = map(mapped_bytes);
     if (mapped == nullptr) refuse(size_bytes);
     return {mapped, mapped_bytes, mapped, mapped_bytes};
@@ -50,8 +50,8 @@ Pages map_pages(size_t size_bytes) {
   std::byte* reserved = reserved_bytes ? map(*reserved_bytes) : nullptr;
   if (reserved == nullptr) refuse(size_bytes);
   const auto begin = reinterpret_cast<uintptr_t>(reserved);
-  Pages pages{reserved + (round_up(begin, kLargePageBytes) - begin), round_up(*wanted, kGreatestPageBytes), reserved,
-              *reserved_bytes};
+  Pages pages{reserved + (round_up(begin, kLargePageBytes) - begin),
+              static_cast<size_t>(round_up(*wanted, kGreatestPageBytes)), reserved, *reserved_bytes};
   const auto before = static_cast<size_t>(pages.data - reserved);
   if (before != 0 && munmap(reserved, before) == 0) {
     pages.reserved += before;
