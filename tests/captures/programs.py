@@ -84,14 +84,16 @@ class Program:
         options: str = "",
         *,
         launcher: Sequence[str] = (),
+        python: str = sys.executable,
         **environment: str,
     ) -> None:
         """Starts it, and a Capture into `directory` with `options`, as they are written in Python.
 
-        `launcher` is a command that runs another, `environment` what the process has besides ours.
+        `launcher` is a command that runs another, `python` the interpreter, `environment` what the
+        process has besides ours.
         """
         self._process = subprocess.Popen(
-            [*launcher, sys.executable, "-c", LOOP, str(directory)],
+            [*launcher, python, "-c", LOOP, str(directory)],
             cwd=Path(__file__).parents[1],
             env={**os.environ, **environment},
             stdin=subprocess.PIPE,
