@@ -8,12 +8,15 @@
 #include <bit>
 #include <cstdio>
 #include <cstring>
+#include <string_view>
 
 #include "error.h"
 #include "system/memory.h"
 
 namespace edgeward {
 namespace {
+
+constexpr size_t kLeastIdBytes = 16;  // of a build id that is a digest or drawn at random
 
 // What the dynamic section of a loaded library says of its relocations.
 struct Relocations {
@@ -77,6 +80,23 @@ std::vector<ElfW(Phdr)> segments(ElfW(Addr) base) {
 }
 
 // Whether the loader has made the page of `slot` read-only after it had filled it.
+// The build id among the notes of a segment; empty when there is none.
+Bytes build_id_in(Bytes notes) {
+  constexpr std::string_view kOwner("GNU", 4);
+  uint64_t offset = 0;
+  while (contains(notes, offset, sizeof(ElfW(Nhdr)))) {
+    const auto note = *try_read<ElfW(Nhdr)>(notes, offset);
+    const uint64_t owner = offset + sizeof note;
+    const uint64_t content = owner + round_up(note.n_namesz, 4);
+    const uint64_t end = content + round_up(note.n_descsz, 4);
+    if (!contains(notes, owner, end - owner)) break;
+    const std::string_view name(reinterpret_cast<const char*>(notes.data()) + owner, note.n_namesz);
+    if (note.n_type == NT_GNU_BUILD_ID && name == kOwner) return notes.subspan(content, note.n_descsz);
+    offset = end;
+  }
+  return {};
+}
+
 bool is_sealed(ElfW(Addr) base, const void* slot) {
   const auto address = reinterpret_cast<ElfW(Addr)>(slot);
   const std::vector<ElfW(Phdr)> all = segments(base);
@@ -104,13 +124,17 @@ void* Library::address(const char* name) const {
   return symbol;
 }
 
-std::vector<Bytes> Library::code() const {
+std::vector<Bytes> Library::identity() const {
   link_map* map = nullptr;
   if (dlinfo(handle_, RTLD_DI_LINKMAP, &map) != 0) return {};
   std::vector<Bytes> code;
   for (const ElfW(Phdr) & segment : segments(map->l_addr)) {
+    const Bytes bytes(std::bit_cast<const std::byte*>(map->l_addr + segment.p_vaddr), segment.p_filesz);
+    if (segment.p_type == PT_NOTE) {
+      if (const Bytes id = build_id_in(bytes); id.size() >= kLeastIdBytes) return {id};
+    }
     if (segment.p_type != PT_LOAD || (segment.p_flags & PF_R) == 0 || (segment.p_flags & PF_W) != 0) continue;
-    code.emplace_back(std::bit_cast<const std::byte*>(map->l_addr + segment.p_vaddr), segment.p_filesz);
+    code.push_back(bytes);
   }
   return code;
 }

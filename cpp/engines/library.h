@@ -25,8 +25,9 @@ class Library {
     return reinterpret_cast<Function>(address(name));
   }
 
-  // Its code and constants as they are loaded, which is what no later change of the file changes.
-  std::vector<Bytes> code() const;
+  // What tells its code from other code, in memory, where no later change of the file reaches: the build id that its
+  // linker has given it, or else all code and constants.
+  std::vector<Bytes> identity() const;
 
   // Null when the library does not have it.
   void* try_address(const char* name) const;

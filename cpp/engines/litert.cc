@@ -92,7 +92,7 @@ constexpr uint32_t kMaxEventKind = 256;
 struct Api {
   explicit Api(const Library& library);
 
-  std::vector<Bytes> code;  // the library's
+  std::vector<Bytes> identity;  // the library's
 
   Status (*create_environment)(int, const EnvironmentOption*, Handle*);
   void (*destroy_environment)(Handle);
@@ -129,7 +129,7 @@ struct Api {
   Status (*events)(Handle, int, ProfilerEvent*);
 };
 
-Api::Api(const Library& library) : code(library.code()) {
+Api::Api(const Library& library) : identity(library.identity()) {
   const auto bind = [&](auto& function, const char* name) {
     function = library.symbol<std::remove_reference_t<decltype(function)>>(name);
   };
@@ -591,7 +591,7 @@ void share(const Weights& weights, const std::string& version, const Sharing& sh
   const auto directory = WeightDirectory::try_open(sharing.directory, sharing.threads);
   if (directory == nullptr) return;
   const std::string name = directory->name_of(
-      {sharing.model, weights.api.code,
+      {sharing.model, weights.api.identity,
        "litert " + version + "\n" + std::to_string(weights.threads) + " threads\n" + sharing.processor});
   std::shared_ptr<const WeightCache> cache = directory->try_find(name);
   if (cache == nullptr) {

@@ -50,7 +50,7 @@ void take(const void* const* table, Function& function) {
 struct Api {
   explicit Api(const Library& library);
 
-  std::vector<Bytes> code;  // the library's
+  std::vector<Bytes> identity;  // the library's
 
   const char* (*error_message)(Status);
   void (*release_status)(Status);
@@ -112,7 +112,7 @@ struct Api {
   }
 };
 
-Api::Api(const Library& library) : code(library.code()) {
+Api::Api(const Library& library) : identity(library.identity()) {
   const auto base_of = library.symbol<const ApiBase* (*)()>("OrtGetApiBase");
   const void* const* table = base_of()->get_api(kApiVersion);
   if (table == nullptr) {
@@ -694,8 +694,9 @@ std::shared_ptr<const Weights> try_share(const Api& api, const Block& onnx, int 
   if (sharing.model.empty()) return nullptr;
   const auto directory = WeightDirectory::try_open(sharing.directory, sharing.threads);
   if (directory == nullptr) return nullptr;
-  const std::string name = directory->name_of(
-      {sharing.model, api.code, "onnx " + version + "\n" + std::to_string(threads) + " threads\n" + sharing.processor});
+  const std::string name =
+      directory->name_of({sharing.model, api.identity,
+                          "onnx " + version + "\n" + std::to_string(threads) + " threads\n" + sharing.processor});
   const auto kept = try_open_kept(api, directory->try_map_prepared(name), threads, log);
   return kept == nullptr ? open_and_keep(api, *directory, name, onnx, threads, log) : kept;
 }

@@ -51,7 +51,7 @@ class WeightDirectory {
   // Everything that prepared weights depend on.
   struct Origin {
     std::string model;           // its digest
-    std::vector<Bytes> library;  // the engine's own code
+    std::vector<Bytes> library;  // the engine's identity
     std::string settings;        // the processor, options of the engine
   };
   // The same for the same origin, as a digest is.

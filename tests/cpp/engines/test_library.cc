@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <string>
+
+#include "rigs/directory.h"
 #include "rigs/refusal.h"
 
 namespace edgeward {
@@ -20,6 +23,35 @@ TEST_CASE("a symbol is found, and one that is missing is named") {
   CHECK(library.try_address("LiteRtCreateNothing") == nullptr);
   check_refusal(Code::engine_mismatch, {FAKE_LITERT_PATH, "LiteRtCreateNothing"},
                 [&] { (void)library.symbol<void (*)()>("LiteRtCreateNothing"); });
+}
+
+TEST_CASE("a library is told from others by its build id, or without one by all of its code") {
+  const auto text = [](const Bytes& bytes) {
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  };
+  const std::string id = "build of a test fake";  // tests/cpp/CMakeLists.txt
+  const auto identity = Library(FAKE_LITERT_PATH).identity();
+  REQUIRE(identity.size() == 1);
+  CHECK(text(identity[0]) == id);
+
+  const Directory directory;
+  std::string content = content_of(FAKE_LITERT_PATH);
+  const size_t note = content.find(std::string("GNU\0", 4) + id);
+  REQUIRE(note != std::string::npos);
+  const auto opened_with = [&](size_t offset, char byte, const char* name) {
+    std::string changed = content;
+    changed[offset] = byte;
+    return Library(write_file(directory.at(name), changed)).identity();
+  };
+  // The owner, the type, and a length that leaves the notes.
+  size_t number = 0;
+  for (const auto& [offset, byte] : {std::pair(note, 'X'), std::pair(note - 4, '\1'), std::pair(note - 7, '\x7f')}) {
+    const auto code = opened_with(offset, byte, std::to_string(number++).c_str());
+    CHECK(code.size() > 1);
+    size_t size_bytes = 0;
+    for (const Bytes& segment : code) size_bytes += segment.size();
+    CHECK(size_bytes > 4096);
+  }
 }
 
 TEST_CASE("a version is its first two numbers, and zero where it has none") {
