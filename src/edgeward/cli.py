@@ -155,6 +155,19 @@ COMMANDS = (
         "edgeward agent -c edge_manager.json -a /tmp/edge_agent",
         "edgeward.agent.command",
     ),
+    Command(
+        "models",
+        "Load, unload and list the models of this device's agent.",
+        "edgeward models ls\nedgeward models load person-2 person-2.1.ewp\n"
+        "edgeward models describe person-2\nedgeward models unload person-2",
+        "edgeward.commands.models",
+    ),
+    Command(
+        "status",
+        "Tell what this device's agent is doing.",
+        "edgeward status\nedgeward status --json",
+        "edgeward.commands.status",
+    ),
 )
 
 EXAMPLES = (

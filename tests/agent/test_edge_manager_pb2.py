@@ -1,4 +1,4 @@
-"""The generated messages are those of edge_manager.proto, with the service's own numbers."""
+"""Generated messages are those of their definitions; Edge Manager's have the service's numbers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from google.protobuf import descriptor_pb2
 
-from edgeward.proto import edge_manager_pb2 as messages
+from edgeward.proto import device_agent_pb2, edge_manager_pb2
 
 from .clients import Messages
 
@@ -16,18 +17,23 @@ ROOT = Path(__file__).parents[2] / "src" / "edgeward" / "proto"
 OURS = 100  # numbers of data types from here on are no other program's
 
 
-def test_they_are_generated_from_the_definition(tmp_path):
+@pytest.mark.parametrize("messages", [edge_manager_pb2, device_agent_pb2])
+def test_they_are_generated_from_the_definition(tmp_path, messages):
     target = tmp_path / "definition"
-    arguments = ["-I", str(ROOT), f"--descriptor_set_out={target}", "edge_manager.proto"]
+    name = messages.DESCRIPTOR.name
+    arguments = ["-I", str(ROOT), f"--descriptor_set_out={target}", name]
     subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], check=True)
     (file,) = descriptor_pb2.FileDescriptorSet.FromString(target.read_bytes()).file
     committed = descriptor_pb2.FileDescriptorProto()
     messages.DESCRIPTOR.CopyToProto(committed)
     assert shown(file) == shown(committed)
+    assert file.package == committed.package
+    assert len(file.message_type) >= 3
 
 
-def test_they_need_no_runtime_newer_than_the_oldest_supported():
-    text = (ROOT / "edge_manager_pb2.py").read_text()
+@pytest.mark.parametrize("messages", [edge_manager_pb2, device_agent_pb2])
+def test_they_need_no_runtime_newer_than_the_oldest_supported(messages):
+    text = Path(messages.__file__).read_text()
     assert "# Protobuf Python Version: 4.25" in text
     assert "runtime_version" not in text
 
@@ -36,7 +42,7 @@ def test_each_field_is_that_of_the_table():
     table = descriptor_pb2.FileDescriptorProto()
     Messages("C").Tensor.DESCRIPTOR.file.CopyToProto(table)
     ours = descriptor_pb2.FileDescriptorProto()
-    messages.DESCRIPTOR.CopyToProto(ours)
+    edge_manager_pb2.DESCRIPTOR.CopyToProto(ours)
     for file in (ours, table):
         for enum in file.enum_type:
             kept = [value for value in enum.value if value.number < OURS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -36,7 +37,8 @@ def children(pid):
     """The processes that a process has started and that still run, by the kernel."""
     numbers = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        numbers += map(int, (task / "children").read_text().split())
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended
+            numbers += map(int, (task / "children").read_text().split())
     return numbers
 
 

@@ -5,7 +5,7 @@ import logging
 import os
 import pwd
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent import futures
 from contextlib import ExitStack
 
@@ -15,6 +15,7 @@ from edgeward import lock_file
 from edgeward.agent.capture_intake import Buffering, CaptureIntake
 from edgeward.agent.capture_layout import Layout
 from edgeward.agent.configuration import Configuration, state_directory
+from edgeward.agent.device_service import DeviceService
 from edgeward.agent.door import Counts, Door, Rules
 from edgeward.agent.edge_service import EdgeService
 from edgeward.agent.loaded_models import LoadedModels
@@ -70,7 +71,8 @@ class Agent:
         models.restore()
         intake = self._intake(settings, directory)
         inner = self._inner_directory(directory)
-        self._start_server(settings, EdgeService(models, intake), inner)
+        handlers = [EdgeService(models, intake).handler(), DeviceService(models, intake).handler()]
+        self._start_server(settings, handlers, inner)
         counts = Counts()
         for name, path, rules, may_admin in doors_of(settings):
             if name in passed:
@@ -101,7 +103,9 @@ class Agent:
         self._stack.callback(os.close, number)
         return f"/proc/self/fd/{number}"
 
-    def _start_server(self, settings: Configuration, service: EdgeService, inner: str) -> None:
+    def _start_server(
+        self, settings: Configuration, handlers: Sequence[grpc.GenericRpcHandler], inner: str
+    ) -> None:
         options = (
             ("grpc.max_receive_message_length", settings.most_message_bytes),
             ("grpc.max_concurrent_streams", MOST_STREAMS),
@@ -109,7 +113,7 @@ class Agent:
         pool = futures.ThreadPoolExecutor(MOST_THREADS, "call")
         server = grpc.server(
             pool,
-            [service.handler()],
+            handlers,
             options=options,
             maximum_concurrent_rpcs=settings.most_calls,
         )

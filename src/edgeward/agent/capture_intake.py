@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -40,6 +40,7 @@ class CaptureIntake:
         self._first_s = 0.0  # when the oldest of them came
         self._held = 0  # captures that wait or are being written, and their bytes
         self._held_bytes = 0
+        self._stored_count = 0
         self._closing = False
         self._complaint = ""
         self._thread = threading.Thread(target=self._write, name="captures", daemon=True)
@@ -66,6 +67,17 @@ class CaptureIntake:
         """As CaptureIds has it."""
         with self._changed:
             return self._ids.state(capture_id)
+
+    def report(self) -> dict[str, Any]:
+        """Where captures go, how many wait and how many were stored, what the disk refuses."""
+        with self._changed:
+            return {
+                "directory": self._layout.root,
+                "waiting": self._held,
+                "waiting_bytes": self._held_bytes,
+                "stored": self._stored_count,
+                "complaint": self._complaint,
+            }
 
     def close(self) -> None:
         """Writes what is there, as far as the disk takes it; what it refuses is FAILURE."""
@@ -144,5 +156,6 @@ class CaptureIntake:
     def _finish(self, manifest: Manifest, state: int) -> None:
         with self._changed:
             self._ids.end([capture.capture_id for capture in manifest.captures], state)
+            self._stored_count += len(manifest.captures) if state == SUCCESS else 0
             self._held -= len(manifest.captures)
             self._held_bytes -= sum(capture.size_bytes for capture in manifest.captures)

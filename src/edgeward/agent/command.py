@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edgeward.agent.unit_file import unit
 from edgeward.errors import BadInput, EngineMissing
 from edgeward.outcome import Outcome
 
@@ -32,12 +33,16 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-m", "--max-message", metavar="BYTES", type=int, help="of one gRPC message"
     )
+    parser.add_argument("--systemd", action="store_true", help="print a unit file, and end")
     parser.add_argument(
         "--check", action="store_true", help="read the configuration, open trust and models, end"
     )
 
 
 def run(args: argparse.Namespace) -> Outcome:
+    if args.systemd:
+        text = unit()
+        return Outcome({"unit": text}, text.rstrip())
     try:
         import grpc  # noqa: F401
         from google import protobuf  # noqa: F401

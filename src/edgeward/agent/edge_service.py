@@ -14,7 +14,7 @@ from edgeward.agent import peer
 from edgeward.agent.alias import alias_of
 from edgeward.agent.capture_intake import CaptureIntake
 from edgeward.agent.capture_request import captured, require_id
-from edgeward.agent.loaded_models import LoadedModels
+from edgeward.agent.loaded_models import LoadedModel, LoadedModels
 from edgeward.agent.peer import Peer
 from edgeward.agent.refusal import Refusal, of_running
 from edgeward.agent.wire_tensor import inputs_by_name, reply
@@ -58,6 +58,15 @@ class EdgeService:
 
     def predict(self, request: Any, caller: Peer) -> bytes:
         loaded = self._models.model(alias_of(request.name, request.handle))
+        is_well = False
+        try:
+            answer = self._predicted(loaded, request, caller)
+            is_well = True
+        finally:
+            loaded.counts.add(is_well)
+        return answer
+
+    def _predicted(self, loaded: LoadedModel, request: Any, caller: Peer) -> bytes:
         model = loaded.model
         arrays = inputs_by_name(request.tensors, model.inputs, caller.uid, MOST_SEGMENT_BYTES)
         names = [facts.name for facts in model.outputs]

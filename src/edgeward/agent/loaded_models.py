@@ -44,6 +44,21 @@ class LoadedModel:
     load: Load
     model: ServedModel
     message: Any  # as ListModels and DescribeModel show it
+    counts: "Counts"
+
+
+class Counts:
+    """How many predictions of a model there were, and how many of them failed. Any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.predictions = 0
+        self.failures = 0
+
+    def add(self, is_well: bool) -> None:
+        with self._lock:
+            self.predictions += 1
+            self.failures += not is_well
 
 
 class LoadedModels:
@@ -138,7 +153,7 @@ class LoadedModels:
     def _opened(self, load: Load) -> LoadedModel:
         model = self._opener.open(load.alias, load.path)
         try:
-            return LoadedModel(load, model, _described(load, model))
+            return LoadedModel(load, model, _described(load, model), Counts())
         except Refusal:  # a tensor that the service has no type for
             model.close()
             raise

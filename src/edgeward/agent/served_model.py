@@ -1,13 +1,14 @@
 """A model as the agent's calls use it: in a worker process, or in the agent's own process."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from edgeward import _core
-from edgeward.agent.worker_process import Order, TensorFacts, WorkerProcess
+from edgeward.agent.worker_process import Health, Order, TensorFacts, WorkerProcess
 
 Arrays = Mapping[str, NDArray[Any]]
 Use = Callable[[Sequence[NDArray[Any]]], bytes]
@@ -20,6 +21,10 @@ class ServedModel(Protocol):
     version: str  # empty of a bare file
     inputs: Sequence[TensorFacts]
     outputs: Sequence[TensorFacts]
+
+    @property
+    def health(self) -> Health:
+        """Whether it serves, and since when."""
 
     def run(self, arrays: Arrays, use: Use) -> bytes:
         """What `use` makes of the outputs, which are in the model's order and gone afterwards.
@@ -40,6 +45,7 @@ class OwnModel:
         self.inputs: Sequence[TensorFacts] = [facts_of(spec) for spec in model.inputs]
         self.outputs: Sequence[TensorFacts] = [facts_of(spec) for spec in model.outputs]
         self._model = model
+        self.health = Health("", time.monotonic())
 
     def run(self, arrays: Arrays, use: Use) -> bytes:
         result = self._model.predict(dict(arrays))
@@ -77,6 +83,10 @@ class WorkerModel:
             with self._changed:
                 self._running -= 1
                 self._changed.notify_all()
+
+    @property
+    def health(self) -> Health:
+        return self._worker.health
 
     def close(self) -> None:
         with self._changed:

@@ -68,6 +68,11 @@ class ModelFacts(NamedTuple):
     outputs: tuple[TensorFacts, ...]
 
 
+class Health(NamedTuple):
+    why_down: str  # empty of one that serves
+    since_s: float  # on the monotonic clock
+
+
 class Order(NamedTuple):
     """What a worker loads, and how it serves it."""
 
@@ -213,11 +218,17 @@ class WorkerProcess:
         self._orders: dict[str, Order] = {}
         self._deaths: deque[float] = deque(maxlen=MOST_DEATHS)  # when it ended by itself
         self._why_down = "has not been started"
+        self._since_s = time.monotonic()
         self._now: Incarnation | None = None
 
     @property
     def is_up(self) -> bool:
         return self._now is not None
+
+    @property
+    def health(self) -> Health:
+        why_down = "" if self.is_up else self._why_down
+        return Health(why_down, self._since_s)
 
     @property
     def pid(self) -> int | None:
@@ -320,10 +331,12 @@ class WorkerProcess:
                 self._why_down = f"could not load {order.path} again: {error}"
                 log.error("worker %s: %s", self.name, self._why_down)
         self._now = now
+        self._since_s = time.monotonic()
 
     def _end(self, why: str) -> None:
         assert self._now is not None
         now, self._now = self._now, None
+        self._since_s = time.monotonic()
         self._why_down = why
         now.close()
 

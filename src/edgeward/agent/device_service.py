@@ -1,0 +1,59 @@
+"""The agent's own gRPC service: what it is doing now."""
+
+import time
+from typing import Any
+
+import grpc
+
+from edgeward import __version__
+from edgeward.agent.capture_intake import CaptureIntake
+from edgeward.agent.loaded_models import LoadedModels
+from edgeward.proto import device_agent_pb2 as messages
+
+SERVICE = "edgeward.v1.DeviceAgent"
+
+
+class DeviceService:
+    """The calls. Any thread, any number at once."""
+
+    def __init__(self, models: LoadedModels, intake: CaptureIntake | None) -> None:
+        self._models = models
+        self._intake = intake
+        self._start_s = time.monotonic()
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The calls by their names, for a grpc.Server."""
+        status = grpc.unary_unary_rpc_method_handler(
+            lambda request, context: self.status(),
+            request_deserializer=messages.StatusRequest.FromString,
+            response_serializer=messages.StatusResponse.SerializeToString,
+        )
+        return grpc.method_handlers_generic_handler(SERVICE, {"Status": status})
+
+    def status(self) -> Any:
+        now_s = time.monotonic()
+        response = messages.StatusResponse(agent_version=__version__, age_s=now_s - self._start_s)
+        for loaded in self._models.all():
+            health = loaded.model.health
+            response.models.add(
+                alias=loaded.load.alias,
+                url=loaded.load.url,
+                name=loaded.model.name,
+                version=loaded.model.version,
+                state=messages.DOWN if health.why_down else messages.SERVING,
+                reason=health.why_down,
+                age_s=now_s - health.since_s,
+                predictions=loaded.counts.predictions,
+                failures=loaded.counts.failures,
+            )
+        for alias, (load, reason) in sorted(self._models.failed.items()):
+            response.models.add(
+                alias=alias,
+                url=load.url,
+                state=messages.FAILED,
+                reason=reason,
+                age_s=now_s - self._start_s,
+            )
+        if self._intake is not None:
+            response.captures.CopyFrom(messages.CaptureStatus(**self._intake.report()))
+        return response

@@ -1,0 +1,61 @@
+"""The systemd unit of the agent: a user of its own, and no more of the system than it needs."""
+
+import sys
+
+UNIT = """\
+# Written by `edgeward agent --systemd`, for /etc/systemd/system/edgeward-agent.service. Then:
+#   useradd --system edgeward && systemctl enable --now edgeward-agent
+[Unit]
+Description=Edgeward agent
+After=local-fs.target network.target
+
+[Service]
+Type=notify
+ExecStart={python} -m edgeward agent
+Restart=always
+RestartSec=1
+WatchdogSec=30
+KillMode=mixed
+TimeoutStopSec=30
+User=edgeward
+StateDirectory=edgeward
+RuntimeDirectory=edgeward
+WorkingDirectory=/var/lib/edgeward
+Environment=EDGEWARD_AGENT_STATE=/var/lib/edgeward/agent
+UMask=0077
+
+# System V segments are the host's, so that PrivateIPC= stays off.
+AmbientCapabilities=
+CapabilityBoundingSet=
+KeyringMode=private
+LockPersonality=yes
+NoNewPrivileges=yes
+PrivateDevices=yes
+PrivateTmp=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHome=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+ProtectSystem=strict
+RemoveIPC=no
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallErrorNumber=EPERM
+SystemCallFilter=@system-service
+SystemCallFilter=~@resources @privileged
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def unit() -> str:
+    """The unit's text, for the Python that runs this."""
+    return UNIT.format(python=sys.executable)

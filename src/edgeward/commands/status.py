@@ -1,0 +1,80 @@
+"""`edgeward status`: what the agent of this device is doing now."""
+
+import argparse
+from typing import Any
+
+from edgeward.commands.models import add_socket
+from edgeward.outcome import Outcome
+
+UNITS_S = ((86_400, "d"), (3600, "h"), (60, "min"))
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    add_socket(parser)
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    """The status is 1 when a model does not serve or the disk refuses captures."""
+    from edgeward.agent.agent_client import admin_socket, status
+
+    response = status(admin_socket(args.address))
+    report = _report(response)
+    is_well = all(model["state"] == "serving" for model in report["models"])
+    captures = report["captures"]
+    is_well = is_well and not (captures and captures["complaint"])
+    return Outcome(report, _text(report), 0 if is_well else 1)
+
+
+def _report(response: Any) -> dict[str, Any]:
+    from edgeward.proto import device_agent_pb2 as messages
+
+    models = [
+        {
+            "alias": model.alias,
+            "url": model.url,
+            "name": model.name,
+            "version": model.version,
+            "state": messages.ModelState.Name(model.state).lower(),
+            "reason": model.reason or None,
+            "age_s": model.age_s,
+            "predictions": model.predictions,
+            "failures": model.failures,
+        }
+        for model in response.models
+    ]
+    captures = None
+    if response.HasField("captures"):
+        captures = {
+            "directory": response.captures.directory,
+            "waiting": response.captures.waiting,
+            "waiting_bytes": response.captures.waiting_bytes,
+            "stored": response.captures.stored,
+            "complaint": response.captures.complaint or None,
+        }
+    return {
+        "agent_version": response.agent_version,
+        "age_s": response.age_s,
+        "models": models,
+        "captures": captures,
+    }
+
+
+def _text(report: dict[str, Any]) -> str:
+    lines = [f"agent {report['agent_version']}, ready for {age(report['age_s'])}"]
+    for model in report["models"]:
+        line = f"{model['alias']:24} {model['state']:8} {age(model['age_s']):>8}"
+        line += f"  {model['predictions']:,} predictions, {model['failures']:,} failed"
+        lines.append(line + (f": {model['reason']}" if model["reason"] else ""))
+    if captures := report["captures"]:
+        line = f"captures: {captures['stored']:,} stored in {captures['directory']}"
+        line += f", {captures['waiting']:,} waiting"
+        lines.append(line + (f": {captures['complaint']}" if captures["complaint"] else ""))
+    return "\n".join(lines)
+
+
+def age(age_s: float) -> str:
+    """In the largest unit of which there is one: "3 h"."""
+    for unit_s, unit in UNITS_S:
+        if age_s >= unit_s:
+            return f"{age_s / unit_s:.0f} {unit}"
+    return f"{age_s:.0f} s"

@@ -1,0 +1,46 @@
+"""The unit file: systemd understands it, and it gives the agent little."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+MOST_EXPOSURE = 2.0
+
+analyzer = shutil.which("systemd-analyze")
+
+
+@pytest.fixture
+def unit(tmp_path, typed):
+    status, out, err = typed("agent --systemd")
+    assert (status, err) == (0, "")
+    path = tmp_path / "edgeward-agent.service"
+    path.write_text(out)
+    return path
+
+
+def test_it_starts_what_tells_when_it_is_ready(unit):
+    lines = unit.read_text().splitlines()
+    assert {"Type=notify", "WatchdogSec=30", "User=edgeward", "PrivateTmp=yes"} <= set(lines)
+    (start,) = (line for line in lines if line.startswith("ExecStart="))
+    program = start.removeprefix("ExecStart=").split()
+    done = subprocess.run([*program, "--help"], capture_output=True, text=True, check=True)
+    assert "--systemd" in done.stdout
+
+
+@pytest.mark.skipif(analyzer is None, reason="systemd-analyze is not installed")
+def test_systemd_understands_each_line(unit):
+    done = subprocess.run([analyzer, "verify", str(unit)], capture_output=True, text=True)
+    assert "edgeward-agent" not in done.stderr, done.stderr
+
+
+@pytest.mark.skipif(analyzer is None, reason="systemd-analyze is not installed")
+def test_its_exposure_is_small(unit):
+    command = [analyzer, "security", "--offline=true", "--no-pager", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    match = re.search(r"Overall exposure level for .*: ([0-9.]+)", done.stdout)
+    assert match, done.stdout + done.stderr
+    assert float(match[1]) <= MOST_EXPOSURE
