@@ -1,0 +1,198 @@
+"""A directory's finished files, each carried to an object store once and then deleted here.
+
+The store comes from `obstore`: a folder, or anything that speaks S3. A file's key is its path below
+the directory, so that a file that is carried again, after a lost answer or a power cut, comes to be
+the object that it is already.
+"""
+
+import os
+import random
+import re
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+
+from edgeward.paths import PathLike
+
+MANIFEST_SUFFIX = ".jsonl"
+FIRST_DELAY_S = 1.0
+LONGEST_DELAY_S = 300.0
+IDLE_FOLDER_S = 2 * 3600.0  # nobody writes into the folder of an hour that long past
+COMPARED_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one look at the directory came to."""
+
+    stored: tuple[str, ...]  # the keys that are in the store, and whose files are deleted
+    failed: tuple[tuple[str, str], ...]  # (key, why) of those that stay here
+    is_away: bool  # the store did not answer, or refused its keys; the rest was not tried
+
+
+class ObjectUpload:
+    """Carries what lies below `directory` to `store`, until it is stopped.
+
+    A name that begins with a dot is a draft and is left alone. In each folder the manifests go
+    last, and only when everything beside and below them has gone: what a manifest names is there
+    before it. An object of the same key with other bytes is never replaced; its file stays, and
+    `failed` says so. Where the store knows no writes that only create, the last writer wins.
+
+    One thread at a time; `stop` and `wake` may be called from any.
+    """
+
+    def __init__(
+        self,
+        directory: PathLike,
+        store: Any,
+        *,
+        on_stored: Callable[[str], None] = lambda key: None,
+        on_failed: Callable[[str, str], None] = lambda key, why: None,
+        seed: int | None = None,
+    ) -> None:
+        self._directory = Path(directory)
+        self._store = store
+        self._on_stored = on_stored
+        self._on_failed = on_failed
+        self._random = random.Random(seed)
+        self._is_woken = threading.Event()
+        self._is_stopped = False
+        self._reported: dict[str, str] = {}
+
+    def run(self, period_s: float) -> None:
+        """Looks every `period_s` seconds, and when woken; later after a failure, with jitter."""
+        failures = 0
+        while not self._is_stopped:
+            done = self.run_once()
+            failures = failures + 1 if done.is_away else 0
+            wait_s = delay_s(failures, self._random) if failures else period_s
+            self._is_woken.wait(max(wait_s, period_s))
+            self._is_woken.clear()
+
+    def wake(self) -> None:
+        """Has `run` look now."""
+        self._is_woken.set()
+
+    def stop(self) -> None:
+        """Has `run` return after the file that it is at."""
+        self._is_stopped = True
+        self._is_woken.set()
+
+    def run_once(self) -> Pass:
+        """Carries all that lies there now; gives up at the first sign that the store is away."""
+        stored: list[str] = []
+        failed: list[tuple[str, str]] = []
+        folders_with_failures: set[Path] = set()
+        is_away = False
+        for path in list(finished_files(self._directory)):
+            if self._is_stopped or is_away:
+                break
+            if path.suffix == MANIFEST_SUFFIX and any(
+                path.parent in (folder, *folder.parents) for folder in folders_with_failures
+            ):
+                failed.append((self._key(path), "waits for the files that it names"))
+                continue
+            why, is_away = self._carry(path)
+            if why is None:
+                stored.append(self._key(path))
+                self._reported.pop(stored[-1], None)
+                self._on_stored(stored[-1])
+                continue
+            failed.append((self._key(path), why))
+            folders_with_failures.add(path.parent)
+            self._report(*failed[-1])
+        else:
+            remove_idle_folders(self._directory, time.time())
+        return Pass(tuple(stored), tuple(failed), is_away)
+
+    def _report(self, key: str, why: str) -> None:
+        """Says what keeps a file here, once for each reason."""
+        if self._reported.get(key) != why:
+            self._reported[key] = why
+            self._on_failed(key, why)
+
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self._directory).as_posix()
+
+    def _carry(self, path: Path) -> tuple[str | None, bool]:
+        """Why the file stays here, None when it is in the store; and whether the store is away."""
+        try:
+            number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            return f"expected a file to read, got {error.strerror}", False
+        with open(number, "rb") as file:
+            try:
+                obstore.put(self._store, self._key(path), file, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                try:
+                    if not self._is_stored(path, file):
+                        return "expected these bytes in the store, got an object with others", False
+                except (BaseError, OSError) as error:
+                    return first_line(error), True
+            except (BaseError, OSError) as error:
+                return first_line(error), True
+        path.unlink(missing_ok=True)
+        return None, False
+
+    def _is_stored(self, path: Path, file: Any) -> bool:
+        """Whether the object of this file's key has its bytes."""
+        result = obstore.get(self._store, self._key(path))
+        if result.meta["size"] != os.fstat(file.fileno()).st_size:
+            return False
+        file.seek(0)
+        return all(file.read(len(part)) == bytes(part) for part in result.stream(COMPARED_BYTES))
+
+
+def delay_s(failures: int, chance: random.Random) -> float:
+    """How long to wait after that many failures in a row: at random up to a bound that doubles.
+
+    Source: "full jitter" in M. Brooker, Exponential Backoff And Jitter, AWS Architecture Blog,
+    2015.
+    """
+    return chance.uniform(0, min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(failures, 16)))
+
+
+def finished_files(directory: Path) -> Iterator[Path]:
+    """Regular files below `directory`, by name; manifests behind all that lies below them."""
+    try:
+        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    shown = [entry for entry in entries if not entry.name.startswith(".")]
+    for entry in shown:
+        if entry.is_dir(follow_symlinks=False):
+            yield from finished_files(Path(entry.path))
+    files = [Path(entry.path) for entry in shown if is_regular(entry)]
+    yield from sorted(files, key=lambda path: (path.suffix == MANIFEST_SUFFIX, path.name))
+
+
+def is_regular(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False) and stat.S_ISREG(
+        entry.stat(follow_symlinks=False).st_mode
+    )
+
+
+def remove_idle_folders(directory: Path, now_s: float) -> None:
+    """Empty folders below `directory` that nothing was written to for two hours go."""
+    idle = []
+    for name, _, _ in os.walk(directory, topdown=False):
+        with suppress(OSError):
+            if name != str(directory) and os.stat(name).st_mtime < now_s - IDLE_FOLDER_S:
+                idle.append(name)
+    for name in idle:
+        with suppress(OSError):  # it has files, or went
+            os.rmdir(name)
+
+
+def first_line(error: BaseException) -> str:
+    """What went wrong, without the times and the debug print that obstore adds."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(r" in [0-9.]+(ns|µs|ms|s)\b", "", line)

@@ -1,0 +1,258 @@
+"""Files go to a real S3-compatible server whole and once, whatever lies between."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("obstore")
+
+from . import s3_server
+from obstore.store import LocalStore, MemoryStore, S3Store
+
+from edgeward.agent.object_upload import LONGEST_DELAY_S, ObjectUpload, delay_s, finished_files
+
+HOUR = "prefix/fleet/model/2026/11/28/13"
+FILES = {
+    f"{HOUR}/raw-data/input-tensors/a.bin": os.urandom(100_000),
+    f"{HOUR}/raw-data/output-tensors/a.bin": b"",
+    f"{HOUR}/0a.jsonl": b'{"eventVersion": "0"}\n',
+    f"{HOUR}/0b.jsonl": b"{}\n" * 1000,
+}
+
+
+def lay(directory: Path, files: dict[str, bytes] = FILES) -> Path:
+    for name, data in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(data)
+    return directory
+
+
+def content(directory: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def s3(port: int, secret: str = s3_server.SECRET_KEY) -> S3Store:
+    return S3Store(
+        s3_server.BUCKET,
+        config={
+            "aws_region": "us-east-1",
+            "aws_endpoint_url": f"http://127.0.0.1:{port}",
+            "aws_access_key_id": s3_server.ACCESS_KEY,
+            "aws_secret_access_key": secret,
+        },
+        client_options={"allow_http": True, "timeout": "1s"},
+        retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=1)},
+    )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
+    if s3_server.rclone() is None:
+        pytest.skip("needs rclone")
+    folder = tmp_path_factory.mktemp("s3")
+    with s3_server.serving(folder) as port:
+        yield port, folder / s3_server.BUCKET
+
+
+@pytest.fixture
+def bucket(server: tuple[int, Path]) -> Iterator[tuple[s3_server.Relay, Path]]:
+    """A relay to the server, and the empty folder of its bucket."""
+    port, folder = server
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    relay = s3_server.Relay(port)
+    yield relay, folder
+    relay.close()
+
+
+def test_each_file_is_in_the_store_and_gone_here(
+    tmp_path: Path, bucket: tuple[s3_server.Relay, Path]
+) -> None:
+    relay, folder = bucket
+    stored: list[str] = []
+    done = ObjectUpload(lay(tmp_path), s3(relay.port), on_stored=stored.append).run_once()
+    assert content(folder) == FILES
+    assert content(tmp_path) == {}
+    assert done.stored == tuple(stored)
+    assert sorted(stored) == sorted(FILES)
+    assert not done.failed
+    assert not done.is_away
+
+
+@pytest.mark.parametrize("fault", ["reset", "unavailable", "half", "deaf", "lost"])
+def test_a_fault_between_loses_nothing(
+    tmp_path: Path, bucket: tuple[s3_server.Relay, Path], fault: str
+) -> None:
+    relay, folder = bucket
+    upload = ObjectUpload(lay(tmp_path), s3(relay.port))
+    relay.fault = fault
+    for _ in range(2):
+        done = upload.run_once()
+        assert done.is_away
+        assert done.stored == ()
+        assert content(tmp_path) == FILES
+    assert relay.broken > 0
+    relay.fault = "pass"
+    assert sorted(upload.run_once().stored) == sorted(FILES)
+    assert content(folder) == FILES
+    assert content(tmp_path) == {}
+
+
+def test_a_store_that_refuses_the_key_is_away(
+    tmp_path: Path, bucket: tuple[s3_server.Relay, Path]
+) -> None:
+    relay, folder = bucket
+    failures: list[tuple[str, str]] = []
+    upload = ObjectUpload(
+        lay(tmp_path), s3(relay.port, "wrong"), on_failed=lambda *it: failures.append(it)
+    )
+    assert upload.run_once().is_away
+    assert upload.run_once().is_away
+    assert len(failures) == 1  # said once
+    assert "\n" not in failures[0][1]
+    assert content(tmp_path) == FILES
+    assert content(folder) == {}
+
+
+def test_an_uploader_killed_at_any_moment_loses_and_doubles_nothing(
+    tmp_path: Path, bucket: tuple[s3_server.Relay, Path]
+) -> None:
+    relay, folder = bucket
+    files = {f"{HOUR}/{number:03}.jsonl": os.urandom(2000) for number in range(300)}
+    directory = lay(tmp_path / "files", files)
+    program = """
+import sys
+sys.path.insert(0, sys.argv[3])
+from test_object_upload import s3
+from edgeward.agent.object_upload import ObjectUpload
+print("ready", flush=True)
+ObjectUpload(sys.argv[1], s3(int(sys.argv[2]))).run_once()
+"""
+    arguments = [str(directory), str(relay.port), str(Path(__file__).parent)]
+    chance = random.Random(5)
+    kills = 0
+    for _ in range(5):
+        child = subprocess.Popen(
+            [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        before = len(content(directory))
+        wanted = before - chance.randint(1, 60)
+        while len(content(directory)) > wanted and child.poll() is None:
+            pass
+        child.send_signal(signal.SIGKILL)
+        kills += child.wait() == -signal.SIGKILL
+        child.stdout.close()
+    assert kills > 0
+    ObjectUpload(directory, s3(relay.port)).run_once()
+    assert content(folder) == files
+    assert content(directory) == {}
+
+
+def test_a_file_that_is_there_already_counts_as_stored(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    store = LocalStore(tmp_path / "store")
+    for _ in range(2):
+        directory = lay(tmp_path / "files")
+        assert sorted(ObjectUpload(directory, store).run_once().stored) == sorted(FILES)
+        assert content(directory) == {}
+    assert content(tmp_path / "store") == FILES
+
+
+@pytest.mark.parametrize("other", [b"{}", b"x" * 21, b""], ids=["short", "as long", "empty"])
+def test_an_object_with_other_bytes_is_never_replaced(tmp_path: Path, other: bytes) -> None:
+    (tmp_path / "store").mkdir()
+    store = LocalStore(tmp_path / "store")
+    key = f"{HOUR}/raw-data/input-tensors/a.bin"
+    lay(tmp_path / "store", {key: other})
+    failures: list[tuple[str, str]] = []
+    directory = lay(tmp_path / "files")
+    upload = ObjectUpload(directory, store, on_failed=lambda *it: failures.append(it))
+    done = upload.run_once()
+    upload.run_once()
+    assert failures == [(key, "expected these bytes in the store, got an object with others")]
+    assert not done.is_away
+    assert content(tmp_path / "store")[key] == other
+    # What may name it waits for it.
+    assert sorted(content(directory)) == sorted([key, f"{HOUR}/0a.jsonl", f"{HOUR}/0b.jsonl"])
+
+
+def test_drafts_links_and_pipes_stay(tmp_path: Path) -> None:
+    directory = lay(tmp_path / "files", {".draft.jsonl": b"half", ".x/y.bin": b"z", "a.bin": b"a"})
+    (tmp_path / "secret").write_text("not for the store")
+    (directory / "link.bin").symlink_to(tmp_path / "secret")
+    (directory / "folder").symlink_to(tmp_path)
+    os.mkfifo(directory / "pipe.bin")
+    store = MemoryStore()
+    assert ObjectUpload(directory, store).run_once().stored == ("a.bin",)
+    assert (directory / ".draft.jsonl").exists()
+    assert (directory / ".x/y.bin").exists()
+
+
+def test_manifests_go_last_in_their_folder(tmp_path: Path) -> None:
+    names = [path.relative_to(tmp_path).as_posix() for path in finished_files(lay(tmp_path))]
+    assert names == [
+        f"{HOUR}/raw-data/input-tensors/a.bin",
+        f"{HOUR}/raw-data/output-tensors/a.bin",
+        f"{HOUR}/0a.jsonl",
+        f"{HOUR}/0b.jsonl",
+    ]
+    assert list(finished_files(tmp_path / "none")) == []
+
+
+def test_only_folders_that_nobody_writes_to_any_more_are_removed(tmp_path: Path) -> None:
+    directory = lay(tmp_path / "files")
+    ObjectUpload(directory, MemoryStore()).run_once()
+    assert (directory / HOUR).is_dir()
+    for name, _, _ in os.walk(directory, topdown=False):
+        os.utime(name, (0, 0))
+    lay(directory, {"prefix/fleet/model/2026/11/28/14/new.bin": b"1"})
+    os.utime(directory / HOUR, (0, 0))
+    ObjectUpload(directory, MemoryStore()).run_once()
+    assert not (directory / HOUR).exists()
+    assert directory.is_dir()
+
+
+def test_waits_grow_and_are_bounded() -> None:
+    chance = random.Random(1)
+    longest = [max(delay_s(failures, chance) for _ in range(300)) for failures in range(1, 40)]
+    assert longest[0] <= 2
+    assert longest[4] > 8 * longest[0]
+    assert max(longest) <= LONGEST_DELAY_S
+    assert longest[-1] > 0.9 * LONGEST_DELAY_S
+    assert delay_s(10_000, chance) <= LONGEST_DELAY_S
+
+
+def test_a_woken_upload_looks_and_a_stopped_one_returns(tmp_path: Path) -> None:
+    stored = threading.Event()
+    keys: list[str] = []
+
+    def note(key: str) -> None:
+        keys.append(key)
+        stored.set()
+
+    upload = ObjectUpload(tmp_path, MemoryStore(), on_stored=note)
+    thread = threading.Thread(target=upload.run, args=(3600.0,))
+    thread.start()
+    lay(tmp_path, {"a.bin": b"1"})
+    upload.wake()
+    assert stored.wait(30)
+    upload.stop()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert keys == ["a.bin"]
