@@ -31,9 +31,11 @@ def test_a_file_of_the_field(tmp_path):
         1,
         1,
     )
-    assert [note.partition(":")[0] for note in settings.notes] == [
-        CORE + "region", PROVIDER + "s3_bucket_name",
-    ]  # fmt: skip
+    assert settings.notes == ()
+    settings = read(**{CORE + "endpoint_override": "https://x"})
+    assert settings.notes == (
+        f"{CORE}endpoint_override: without effect: this agent reports to no service",
+    )
 
 
 def test_each_key_is_read():
@@ -47,6 +49,37 @@ def test_the_uuid_stands_for_the_name():
     assert from_document(document, "", "s").device == "d"
     del document[CORE + "device_name"]
     assert from_document(document, "", "s").device == "u-1"
+
+
+def test_a_cloud_is_a_bucket_and_what_opens_it():
+    bucket = {PROVIDER + "s3_bucket_name": "sagemaker-shop"}
+    assert read(**bucket).upload == ""
+    settings = read(**bucket, **{CAPTURE + "destination": "Cloud"})
+    assert settings.upload == "s3://sagemaker-shop"
+    assert settings.upload_is_success
+    assert settings.capture_directory.endswith("/outbox")
+    periodic = {
+        CAPTURE + "periodic_upload": "true",
+        CAPTURE + "disk_path": "/captures",
+        CAPTURE + "periodic_upload_period_seconds": "20",
+        PROVIDER + "aws_iot_cred_endpoint": "https://host/role-aliases/a/credentials",
+        PROVIDER + "aws_ca_cert_file": "ca.pem",
+        PROVIDER + "aws_cert_file": "device.pem",
+        PROVIDER + "aws_cert_pk_file": "device.key",
+        CORE + "iot_thing_name": "camera7",
+    }
+    settings = read(**bucket, **periodic)
+    assert (settings.upload_period_s, settings.upload_is_success) == (20, False)
+    assert settings.capture_directory == "/captures"
+    assert settings.credentials_url == "https://host/role-aliases/a/credentials"
+    assert settings.credentials_key_file == "device.key"
+    assert settings.credentials_thing == "camera7"
+    for key in (CAPTURE + "periodic_upload", CAPTURE + "destination"):
+        value = "true" if key.endswith("upload") else "Cloud"
+        with pytest.raises(BadInput, match="expected provider Aws beside it, got None"):
+            read(**bucket, **{key: value, PROVIDER + "provider": "None"})
+    with pytest.raises(BadInput, match="upload: expected a capture_directory beside it"):
+        read(**bucket, **{CAPTURE + "periodic_upload": "true"})
 
 
 def test_half_of_the_buffer_is_a_batch():
@@ -68,8 +101,11 @@ def test_a_boolean_may_be_a_text(value):
         (CAPTURE + "batch_size", 31, "expected at most the buffer's 30, got 31"),
         (CAPTURE + "base64_embed_limit", 3073, "expected 0 to 3072, got 3073"),
         (CAPTURE + "push_period_seconds", 0, "expected 1 to 86400, got 0"),
-        (CAPTURE + "destination", "Cloud", 'expected Disk, got "Cloud"'),
-        (CAPTURE + "periodic_upload", True, 'expected false, got "true"'),
+        (CAPTURE + "destination", "Tape", 'expected Cloud or Disk, got "Tape"'),
+        (CAPTURE + "destination", "Cloud", "expected sagemaker_edge_provider_s3_bucket_name"),
+        (CAPTURE + "periodic_upload", True, "expected sagemaker_edge_provider_s3_bucket_name"),
+        (CAPTURE + "periodic_upload", "yes", "expected true or false"),
+        (PROVIDER + "aws_iot_cred_endpoint", "https://x/y", "expected beside it credentials_ca"),
         (PROVIDER + "provider", "Custom", 'expected Aws or None, got "Custom"'),
         ("sagemaker_edge_deployment_lib_path", "/lib/x.so", "expected none"),
         ("sagemaker_edge_log_verbose", "yes", "expected true or false"),

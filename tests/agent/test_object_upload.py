@@ -16,10 +16,11 @@ import pytest
 
 pytest.importorskip("obstore")
 
-from . import s3_server
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from edgeward.agent.object_upload import LONGEST_DELAY_S, ObjectUpload, delay_s, finished_files
+
+from . import s3_server
 
 HOUR = "prefix/fleet/model/2026/11/28/13"
 FILES = {
@@ -137,12 +138,12 @@ def test_an_uploader_killed_at_any_moment_loses_and_doubles_nothing(
     program = """
 import sys
 sys.path.insert(0, sys.argv[3])
-from test_object_upload import s3
+from agent.test_object_upload import s3
 from edgeward.agent.object_upload import ObjectUpload
 print("ready", flush=True)
 ObjectUpload(sys.argv[1], s3(int(sys.argv[2]))).run_once()
 """
-    arguments = [str(directory), str(relay.port), str(Path(__file__).parent)]
+    arguments = [str(directory), str(relay.port), str(Path(__file__).parents[1])]
     chance = random.Random(5)
     kills = 0
     for _ in range(5):
@@ -193,15 +194,14 @@ def test_an_object_with_other_bytes_is_never_replaced(tmp_path: Path, other: byt
 
 
 def test_drafts_links_and_pipes_stay(tmp_path: Path) -> None:
-    directory = lay(tmp_path / "files", {".draft.jsonl": b"half", ".x/y.bin": b"z", "a.bin": b"a"})
+    directory = lay(tmp_path / "files", {"a.jsonl.x1.draft": b"half", "a.bin": b"a"})
     (tmp_path / "secret").write_text("not for the store")
     (directory / "link.bin").symlink_to(tmp_path / "secret")
     (directory / "folder").symlink_to(tmp_path)
     os.mkfifo(directory / "pipe.bin")
     store = MemoryStore()
     assert ObjectUpload(directory, store).run_once().stored == ("a.bin",)
-    assert (directory / ".draft.jsonl").exists()
-    assert (directory / ".x/y.bin").exists()
+    assert content(directory)["a.jsonl.x1.draft"] == b"half"
 
 
 def test_manifests_go_last_in_their_folder(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_waits_grow_and_are_bounded() -> None:
     assert delay_s(10_000, chance) <= LONGEST_DELAY_S
 
 
-def test_a_woken_upload_looks_and_a_stopped_one_returns(tmp_path: Path) -> None:
+def test_an_upload_looks_again_until_it_is_stopped(tmp_path: Path) -> None:
     stored = threading.Event()
     keys: list[str] = []
 
@@ -247,10 +247,9 @@ def test_a_woken_upload_looks_and_a_stopped_one_returns(tmp_path: Path) -> None:
         stored.set()
 
     upload = ObjectUpload(tmp_path, MemoryStore(), on_stored=note)
-    thread = threading.Thread(target=upload.run, args=(3600.0,))
+    thread = threading.Thread(target=upload.run, args=(0.01,))
     thread.start()
     lay(tmp_path, {"a.bin": b"1"})
-    upload.wake()
     assert stored.wait(30)
     upload.stop()
     thread.join(30)

@@ -5,6 +5,7 @@ import logging
 import os
 import pwd
 import socket
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent import futures
 from contextlib import ExitStack
@@ -88,9 +89,36 @@ class Agent:
     def _intake(self, settings: Configuration, directory: str) -> CaptureIntake | None:
         if not settings.capture_directory:
             return None
-        intake = CaptureIntake(layout_of(settings), buffering_of(settings), directory)
+        layout = layout_of(settings)
+        intake = CaptureIntake(
+            layout, buffering_of(settings), directory, settings.upload_is_success
+        )
         self._stack.callback(intake.close)
+        if settings.upload:
+            self._start_upload(settings, layout, intake)
         return intake
+
+    def _start_upload(self, settings: Configuration, layout: Layout, intake: CaptureIntake) -> None:
+        from edgeward.agent.object_upload import ObjectUpload
+        from edgeward.agent.upload_store import upload_store
+
+        os.makedirs(layout.root, exist_ok=True)
+        upload = ObjectUpload(
+            layout.root,
+            upload_store(settings, os.environ),
+            on_stored=intake.stored,
+            on_failed=lambda key, why: log.warning("upload: %s: stays here: %s", key, why),
+        )
+        period_s = settings.capture_period_s if settings.upload_is_success else None
+        thread = threading.Thread(
+            target=upload.run,
+            args=(period_s or settings.upload_period_s,),
+            name="upload",
+            daemon=True,
+        )
+        thread.start()
+        self._stack.callback(thread.join, GRACE_S)
+        self._stack.callback(upload.stop)
 
     def _inner_directory(self, directory: str) -> str:
         """The directory of the server's own socket, by a path that is short whatever it is."""

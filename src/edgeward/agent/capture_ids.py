@@ -24,10 +24,16 @@ IN_PROGRESS, SUCCESS, FAILURE = messages.IN_PROGRESS, messages.SUCCESS, messages
 
 
 class CaptureIds:
-    """The ids and their states. One thread at a time; another may `announce` and `confirm`."""
+    """The ids and their states. One thread at a time; another may `announce` and `confirm`.
 
-    def __init__(self, directory: str) -> None:
+    With `waits_for_store`, a manifest on the disk that was not confirmed leaves its ids
+    IN_PROGRESS: whoever carries it away confirms it.
+    """
+
+    def __init__(self, directory: str, waits_for_store: bool = False) -> None:
         self._path = os.path.join(directory, JOURNAL)
+        self._waits_for_store = waits_for_store
+        self.on_disk: dict[str, list[str]] = {}  # manifests that wait for the store: their ids
         # By id: its state, and until when it is remembered, on the monotonic clock.
         self._states: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._written = 0  # ids in the journal
@@ -94,13 +100,18 @@ class CaptureIds:
         for row in rows:
             if "file" not in row:
                 continue
-            if row["file"] not in stored and not os.path.exists(row["file"]):
+            is_confirmed = row["file"] in stored
+            if not is_confirmed and not os.path.exists(row["file"]):
                 discard(row["file"])
             else:
+                state = SUCCESS
+                if self._waits_for_store and not is_confirmed:
+                    state = IN_PROGRESS
+                    self.on_disk[row["file"]] = row["ids"]
                 # A clock that was set back makes no age negative.
                 age_s = max(now_s - row["time_s"], 0)
                 until_s = time.monotonic() + REMEMBERED_S - age_s
-                self._states.update((capture_id, (SUCCESS, until_s)) for capture_id in row["ids"])
+                self._states.update((capture_id, (state, until_s)) for capture_id in row["ids"])
         self._forget()
 
     def _rewrite(self) -> None:
@@ -115,12 +126,16 @@ class CaptureIds:
             }
             for capture_id in ids
         ]
+        rows += [
+            {"time_s": int(now_s), "file": path, "ids": waiting}
+            for path, waiting in self.on_disk.items()
+        ]
         lines: Sequence[dict[str, Any]] = [{"stored": ""}, *rows]
         replace_file(self._path, b"".join(json.dumps(row).encode() + b"\n" for row in lines), 0o600)
         if self._file is not None:
             self._file.close()
         self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 - until close()
-        self._written = len(ids)
+        self._written = len(ids) + sum(map(len, self.on_disk.values()))
 
 
 def _row(line: bytes) -> dict[str, Any] | None:

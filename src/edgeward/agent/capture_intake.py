@@ -1,10 +1,12 @@
 """Captures on their way to the disk: a bounded buffer, and a thread that writes batches.
 
 CaptureData is answered when a capture is in the buffer; the state of its id is SUCCESS when it is
-on the disk. A full disk delays captures, and the buffer fills: it loses none.
+on the disk, or where captures go to a store, when it is there. A full disk delays captures, and the
+buffer fills: it loses none.
 """
 
 import logging
+import os
 import threading
 import time
 import uuid
@@ -29,12 +31,22 @@ class Buffering(NamedTuple):
 
 
 class CaptureIntake:
-    """Takes captures until `close`. Any thread."""
+    """Takes captures until `close`. Any thread.
 
-    def __init__(self, layout: Layout, buffering: Buffering, directory: str) -> None:
+    With `waits_for_store`, a capture on the disk is not yet SUCCESS: `stored` says when it is.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        buffering: Buffering,
+        directory: str,
+        waits_for_store: bool = False,
+    ) -> None:
         self.buffering = buffering
         self._layout = layout
-        self._ids = CaptureIds(directory)
+        self._waits_for_store = waits_for_store
+        self._ids = CaptureIds(directory, waits_for_store)
         self._changed = threading.Condition()
         self._waiting: deque[Captured] = deque()
         self._first_s = 0.0  # when the oldest of them came
@@ -78,6 +90,14 @@ class CaptureIntake:
                 "stored": self._stored_count,
                 "complaint": self._complaint,
             }
+
+    def stored(self, key: str) -> None:
+        """Notes that the file `key` below the capture directory is in the store. Raises OSError."""
+        path = os.path.join(self._layout.root, key)
+        with self._changed:
+            if path in self._ids.on_disk:
+                self._ids.confirm(path)
+                self._ids.end(self._ids.on_disk.pop(path), SUCCESS)
 
     def close(self) -> None:
         """Writes what is there, as far as the disk takes it; what it refuses is FAILURE."""
@@ -147,6 +167,8 @@ class CaptureIntake:
                 log.error("captures: kept in memory until they can be written: %s", error)
             return False
         self._complaint = ""
+        if self._waits_for_store:
+            return True
         try:
             self._ids.confirm(path)
         except OSError as error:
@@ -154,8 +176,12 @@ class CaptureIntake:
         return True
 
     def _finish(self, manifest: Manifest, state: int) -> None:
+        ids = [capture.capture_id for capture in manifest.captures]
         with self._changed:
-            self._ids.end([capture.capture_id for capture in manifest.captures], state)
-            self._stored_count += len(manifest.captures) if state == SUCCESS else 0
+            self._stored_count += len(ids) if state == SUCCESS else 0
+            if state == SUCCESS and self._waits_for_store:
+                self._ids.on_disk[manifest.path(self._layout)] = ids
+            else:
+                self._ids.end(ids, state)
             self._held -= len(manifest.captures)
             self._held_bytes -= sum(capture.size_bytes for capture in manifest.captures)

@@ -45,6 +45,16 @@ class Configuration:
     capture_batch: int = 10  # captures that are written at once,
     capture_period_s: int = 4  # or as many as came since
     capture_embed_bytes: int = 3072  # larger payloads are files of their own
+    upload: str = ""  # where captures go from the disk: s3://BUCKET or a folder; empty: nowhere
+    upload_period_s: int = 8
+    upload_region: str = "us-east-1"
+    upload_endpoint: str = ""  # an S3-compatible server's URL; empty: AWS's, by the region
+    upload_is_success: bool = False  # whether a capture is SUCCESS when stored there, not on disk
+    credentials_url: str = ""  # where the device's certificate is worth keys for the store
+    credentials_ca_file: str = ""
+    credentials_certificate_file: str = ""
+    credentials_key_file: str = ""
+    credentials_thing: str = ""
     log: str = "text"
     log_verbose: bool = False
     notes: tuple[str, ...] = field(default=(), metadata={"is_setting": False})  # for the log
@@ -64,7 +74,13 @@ RANGES = {
     "capture_batch": (1, 100_000),
     "capture_period_s": (1, 86_400),
     "capture_embed_bytes": (0, 3072),
+    "upload_period_s": (1, 86_400),
 }
+CREDENTIALS_FILES = (
+    "credentials_ca_file",
+    "credentials_certificate_file",
+    "credentials_key_file",
+)
 
 
 def from_table(table: Mapping[str, Any], source: str) -> Configuration:
@@ -108,6 +124,7 @@ def checked(settings: Configuration, source: str) -> Configuration:
         raise BadInput(
             f'{source}: capture_prefix: expected {expected}, got "{settings.capture_prefix}"'
         )
+    _require_upload(settings, source)
     if settings.log not in LOG_FORMS:
         expected = " or ".join(f'"{form}"' for form in LOG_FORMS)
         raise BadInput(f'{source}: log: expected {expected}, got "{settings.log}"')
@@ -121,6 +138,18 @@ def checked(settings: Configuration, source: str) -> Configuration:
             "who may use the only socket may load and unload"
         )
     return settings
+
+
+def _require_upload(settings: Configuration, source: str) -> None:
+    """Raises BadInput where the settings of the upload contradict."""
+    if settings.upload and not settings.capture_directory:
+        raise BadInput(f"{source}: upload: expected a capture_directory beside it, got none")
+    if settings.upload_is_success and not settings.upload:
+        raise BadInput(f"{source}: upload_is_success: expected an upload beside it, got none")
+    present = [key for key in CREDENTIALS_FILES if getattr(settings, key)]
+    if settings.credentials_url and len(present) < len(CREDENTIALS_FILES):
+        missing = ", ".join(key for key in CREDENTIALS_FILES if key not in present)
+        raise BadInput(f"{source}: credentials_url: expected beside it {missing}, got none")
 
 
 def is_inside(folder: str) -> bool:

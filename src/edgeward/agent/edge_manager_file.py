@@ -6,10 +6,12 @@ there: several writers of such files fill in templates.
 """
 
 import json
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from edgeward.agent.configuration import Configuration, checked
+from edgeward.agent.configuration import Configuration, checked, state_directory
 from edgeward.errors import BadInput
 from edgeward.paths import PathLike
 from edgeward.regular_file import open_regular
@@ -27,45 +29,47 @@ TEXTS = {
     CORE + "folder_prefix": "capture_prefix",
     CAPTURE + "disk_path": "capture_directory",
     "sagemaker_edge_local_data_root_path": "state",
+    CORE + "region": "upload_region",
+    CORE + "iot_thing_name": "credentials_thing",
+    PROVIDER + "aws_ca_cert_file": "credentials_ca_file",
+    PROVIDER + "aws_cert_file": "credentials_certificate_file",
+    PROVIDER + "aws_cert_pk_file": "credentials_key_file",
+    PROVIDER + "aws_iot_cred_endpoint": "credentials_url",
 }
 NUMBERS = {
     CAPTURE + "buffer_size": "capture_buffer",
     CAPTURE + "batch_size": "capture_batch",
     CAPTURE + "push_period_seconds": "capture_period_s",
     CAPTURE + "base64_embed_limit": "capture_embed_bytes",
+    CAPTURE + "periodic_upload_period_seconds": "upload_period_s",
 }
 BOOLEANS = {"sagemaker_edge_log_verbose": "log_verbose"}
 REQUIRED = (CORE + "device_fleet_name", CORE + "root_certs_path")
 
 # Keys that this agent needs nothing from: why.
-NO_CLOUD = "this agent sends nothing to a cloud"
+NO_SERVICE = "this agent reports to no service"
 OWN_STATE = "this agent's own state needs no module"
 UNUSED = {
-    CORE + "iot_thing_name": NO_CLOUD,
-    CORE + "region": NO_CLOUD,
-    CORE + "endpoint_override": NO_CLOUD,
+    CORE + "endpoint_override": NO_SERVICE,
     CORE + "config_path": "the path of this file is known",
-    PROVIDER + "provider_path": NO_CLOUD,
-    PROVIDER + "aws_ca_cert_file": NO_CLOUD,
-    PROVIDER + "aws_cert_file": NO_CLOUD,
-    PROVIDER + "aws_cert_pk_file": NO_CLOUD,
-    PROVIDER + "aws_iot_cred_endpoint": NO_CLOUD,
-    PROVIDER + "s3_bucket_name": NO_CLOUD,
-    CAPTURE + "periodic_upload_period_seconds": NO_CLOUD,
+    PROVIDER + "provider_path": "no provider library is needed",
     "sagemaker_edge_telemetry_libsystemd_path": "systemd is told without a library",
     "sagemaker_edge_db_module_path": OWN_STATE,
-    "sagemaker_edge_model_deployment_poll_interval": NO_CLOUD,
+    "sagemaker_edge_model_deployment_poll_interval": "models come by LoadModel",
     "sagemaker_edge_dlr_backend_options": "the engines here keep no cache of TensorRT's",
 }
 
 # Keys of which only some values can be served: those, and why no other.
 CHOICES = {
     PROVIDER + "provider": (("Aws", "None"), "no provider library is loaded"),
-    CAPTURE + "destination": (("Disk",), "captures are kept on this device"),
-    CAPTURE + "periodic_upload": (("false",), "captures are kept on this device"),
+    CAPTURE + "destination": (("Cloud", "Disk"), "captures go to one of them"),
     "sagemaker_edge_deployment_lib_path": ((), "models come by LoadModel"),
 }
-KEYS = frozenset((*TEXTS, *NUMBERS, *BOOLEANS, *UNUSED, *CHOICES))
+# What decides whether captures leave the device, and where to.
+BUCKET = PROVIDER + "s3_bucket_name"
+PERIODIC = CAPTURE + "periodic_upload"
+OUTBOX = "outbox"  # in the state directory, for captures that go to the cloud alone
+KEYS = frozenset((*TEXTS, *NUMBERS, *BOOLEANS, *UNUSED, *CHOICES, BUCKET, PERIODIC))
 
 
 def read(path: PathLike, socket: str) -> Configuration:
@@ -101,12 +105,29 @@ def from_document(document: Mapping[str, Any], source: str, socket: str) -> Conf
         if key in texts and texts[key] not in values:
             expected = " or ".join(values) or "none"
             raise BadInput(f'{source}: {key}: expected {expected}, got "{texts[key]}": {reason}')
+    settings |= _upload(texts, source)
     if "capture_buffer" in settings:
         settings.setdefault("capture_batch", max(settings["capture_buffer"] // 2, 1))
     notes = [f"{key}: without effect: {UNUSED[key]}" for key in texts if key in UNUSED]
-    return checked(
-        Configuration(socket=socket, admin_socket="", notes=tuple(notes), **settings), source
-    )
+    whole = Configuration(socket=socket, admin_socket="", notes=tuple(notes), **settings)
+    if whole.upload_is_success:
+        outbox = os.path.join(state_directory(whole), OUTBOX)
+        whole = replace(whole, capture_directory=outbox)
+    return checked(whole, source)
+
+
+def _upload(texts: Mapping[str, str], source: str) -> dict[str, Any]:
+    """The settings of what leaves the device: all captures, those on the disk too, or none."""
+    is_cloud = texts.get(CAPTURE + "destination") == "Cloud"
+    is_periodic = PERIODIC in texts and _truth(PERIODIC, texts[PERIODIC], source)
+    if not is_cloud and not is_periodic:
+        return {}
+    key = CAPTURE + "destination" if is_cloud else PERIODIC
+    if texts.get(PROVIDER + "provider", "Aws") != "Aws":
+        raise BadInput(f"{source}: {key}: expected provider Aws beside it, got None")
+    if BUCKET not in texts:
+        raise BadInput(f"{source}: {key}: expected {BUCKET} beside it, got none")
+    return {"upload": f"s3://{texts[BUCKET]}", "upload_is_success": is_cloud}
 
 
 def _text(key: str, value: Any, source: str) -> str:

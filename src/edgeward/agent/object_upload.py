@@ -20,6 +20,7 @@ from typing import Any
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 
+from edgeward.durable import DRAFT_SUFFIX
 from edgeward.paths import PathLike
 
 MANIFEST_SUFFIX = ".jsonl"
@@ -41,12 +42,14 @@ class Pass:
 class ObjectUpload:
     """Carries what lies below `directory` to `store`, until it is stopped.
 
-    A name that begins with a dot is a draft and is left alone. In each folder the manifests go
-    last, and only when everything beside and below them has gone: what a manifest names is there
-    before it. An object of the same key with other bytes is never replaced; its file stays, and
-    `failed` says so. Where the store knows no writes that only create, the last writer wins.
+    Drafts of `durable` are left alone. In each folder the manifests go last, and only when
+    everything beside and below them has gone: what a manifest names is there before it.
+    `on_stored` is called between the store's receipt and the deletion; when it raises OSError, the
+    file stays and is carried again. An object of the same key with other bytes is never replaced;
+    its file stays, and `failed` says so. Where the store knows no writes that only create, the
+    last writer wins.
 
-    One thread at a time; `stop` and `wake` may be called from any.
+    One thread at a time; `stop` may be called from any.
     """
 
     def __init__(
@@ -63,28 +66,21 @@ class ObjectUpload:
         self._on_stored = on_stored
         self._on_failed = on_failed
         self._random = random.Random(seed)
-        self._is_woken = threading.Event()
-        self._is_stopped = False
+        self._stopped = threading.Event()
         self._reported: dict[str, str] = {}
 
     def run(self, period_s: float) -> None:
-        """Looks every `period_s` seconds, and when woken; later after a failure, with jitter."""
+        """Looks every `period_s` seconds; later when the store is away, with jitter."""
         failures = 0
-        while not self._is_stopped:
+        while not self._stopped.is_set():
             done = self.run_once()
             failures = failures + 1 if done.is_away else 0
             wait_s = delay_s(failures, self._random) if failures else period_s
-            self._is_woken.wait(max(wait_s, period_s))
-            self._is_woken.clear()
-
-    def wake(self) -> None:
-        """Has `run` look now."""
-        self._is_woken.set()
+            self._stopped.wait(max(wait_s, period_s))
 
     def stop(self) -> None:
         """Has `run` return after the file that it is at."""
-        self._is_stopped = True
-        self._is_woken.set()
+        self._stopped.set()
 
     def run_once(self) -> Pass:
         """Carries all that lies there now; gives up at the first sign that the store is away."""
@@ -93,7 +89,7 @@ class ObjectUpload:
         folders_with_failures: set[Path] = set()
         is_away = False
         for path in list(finished_files(self._directory)):
-            if self._is_stopped or is_away:
+            if self._stopped.is_set() or is_away:
                 break
             if path.suffix == MANIFEST_SUFFIX and any(
                 path.parent in (folder, *folder.parents) for folder in folders_with_failures
@@ -102,9 +98,9 @@ class ObjectUpload:
                 continue
             why, is_away = self._carry(path)
             if why is None:
+                why = self._finish(path)
+            if why is None:
                 stored.append(self._key(path))
-                self._reported.pop(stored[-1], None)
-                self._on_stored(stored[-1])
                 continue
             failed.append((self._key(path), why))
             folders_with_failures.add(path.parent)
@@ -112,6 +108,16 @@ class ObjectUpload:
         else:
             remove_idle_folders(self._directory, time.time())
         return Pass(tuple(stored), tuple(failed), is_away)
+
+    def _finish(self, path: Path) -> str | None:
+        """Tells of a file that is in the store, and deletes it; why it cannot."""
+        try:
+            self._on_stored(self._key(path))
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            return f"stored, but {error.strerror}"
+        self._reported.pop(self._key(path), None)
+        return None
 
     def _report(self, key: str, why: str) -> None:
         """Says what keeps a file here, once for each reason."""
@@ -139,7 +145,6 @@ class ObjectUpload:
                     return first_line(error), True
             except (BaseError, OSError) as error:
                 return first_line(error), True
-        path.unlink(missing_ok=True)
         return None, False
 
     def _is_stored(self, path: Path, file: Any) -> bool:
@@ -166,7 +171,7 @@ def finished_files(directory: Path) -> Iterator[Path]:
         entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
     except FileNotFoundError:
         return
-    shown = [entry for entry in entries if not entry.name.startswith(".")]
+    shown = [entry for entry in entries if not entry.name.endswith(DRAFT_SUFFIX)]
     for entry in shown:
         if entry.is_dir(follow_symlinks=False):
             yield from finished_files(Path(entry.path))
