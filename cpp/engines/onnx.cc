@@ -688,17 +688,22 @@ std::shared_ptr<const Weights> open_and_keep(const Api& api, const WeightDirecto
   }
 }
 
-// Null when nothing is shared.
-std::shared_ptr<const Weights> try_share(const Api& api, const Block& onnx, int threads, EngineLog log,
-                                         const std::string& version, const Sharing& sharing) {
-  if (sharing.model.empty()) return nullptr;
+std::shared_ptr<const Weights> open_shared(const Api& api, int threads, EngineLog log, const std::string& version,
+                                           const Sharing& sharing) {
   const auto directory = WeightDirectory::try_open(sharing.directory, sharing.threads);
-  if (directory == nullptr) return nullptr;
-  const std::string name =
-      directory->name_of({sharing.model, api.identity,
-                          "onnx " + version + "\n" + std::to_string(threads) + " threads\n" + sharing.processor});
-  const auto kept = try_open_kept(api, directory->try_map_prepared(name), threads, log);
-  return kept == nullptr ? open_and_keep(api, *directory, name, onnx, threads, log) : kept;
+  std::string name;
+  if (directory != nullptr) {
+    name = directory->name_of({sharing.model, api.identity,
+                               "onnx " + version + "\n" + std::to_string(threads) + " threads\n" + sharing.processor});
+    if (auto kept = try_open_kept(api, directory->try_map_prepared(name), threads, log)) return kept;
+  }
+  Block onnx = read_file(*sharing.unread, sharing.threads);
+  const Bytes bytes{onnx.data(), onnx.size_bytes()};
+  const auto external = read_external_data(sharing.unread->path(), external_data_names(bytes));
+  const bool may_keep = directory != nullptr && external.empty() && directory->digest_of(bytes) == sharing.model;
+  if (may_keep) return open_and_keep(api, *directory, name, onnx, threads, log);
+  OnnxFacts facts = check_onnx(bytes, external);
+  return std::make_shared<const Weights>(api, std::move(facts), std::move(onnx), threads, external, log);
 }
 
 }  // namespace
@@ -708,22 +713,18 @@ std::unique_ptr<Engine> open_onnx(const std::string& library_path, const std::st
   const Bytes bytes{file.data(), file.size_bytes()};
   const bool is_ort = model_format(bytes) == ModelFormat::ort;
   if (is_ort) external.clear();
-  // What is kept was checked when it was made, and the .ort is checked again.
-  const bool may_share = !is_ort && external.empty() && !sharing.model.empty();
   OnnxFacts facts;
-  if (!may_share) facts = is_ort ? check_ort(bytes) : check_onnx(bytes, external);
+  // An .onnx was checked when its .ort was kept, and the .ort is checked again.
+  if (sharing.unread == nullptr) facts = is_ort ? check_ort(bytes) : check_onnx(bytes, external);
   require_version("onnxruntime", version, {1, 23}, {2, 0});
   // The library reads it once, when it is opened; the API's own switch would take effect too late.
   static const int switched_off = setenv("ORT_DISABLE_TELEMETRY", "1", 1);
   if (switched_off != 0) throw Error(Code::out_of_memory, "onnx: expected memory for the environment, got none");
   const Api& api = opened<Api>(library_path);
-  if (may_share) {
-    if (auto weights = try_share(api, file, threads, log, version, sharing))
-      return std::make_unique<OnnxEngine>(std::move(weights), version);
-    facts = check_onnx(bytes, external);
-  }
-  return std::make_unique<OnnxEngine>(
-      std::make_shared<const Weights>(api, std::move(facts), std::move(file), threads, external, log), version);
+  auto weights = sharing.unread != nullptr
+                     ? open_shared(api, threads, log, version, sharing)
+                     : std::make_shared<const Weights>(api, std::move(facts), std::move(file), threads, external, log);
+  return std::make_unique<OnnxEngine>(std::move(weights), version);
 }
 
 }  // namespace edgeward

@@ -16,7 +16,8 @@ namespace edgeward {
 
 // `file` is .onnx or .ort; it is checked here, before the library sees it. An .onnx is parsed into the engine's own
 // memory and dropped, with the files that hold its external data; an .ort is kept and its initializers are read in
-// place. Telemetry is off before the library is opened. Throws Error(malformed_model | unsupported_model | engine_*).
+// place. Of an .onnx that `sharing` has unread, `file` is the head. Telemetry is off before the library is opened.
+// Throws Error(malformed_model | unsupported_model | engine_*).
 std::unique_ptr<Engine> open_onnx(const std::string& library_path, const std::string& version, Block file, int threads,
                                   std::vector<ExternalData> external, EngineLog log = EngineLog::quiet,
                                   const Sharing& sharing = {});

@@ -133,7 +133,7 @@ std::unique_ptr<PyModel> make_model(const py::object& source, Opening opening,
   if (!is_shared) opening.source = file_of(source);
   Block file = is_shared ? read_shared_source(source, sharing) : read_source(source, opening.source, opening.threads);
   const Bytes content{file.data(), file.size_bytes()};
-  if (py::isinstance<py::str>(source) && model_format(content) == ModelFormat::onnx) {
+  if (sharing.unread == nullptr && py::isinstance<py::str>(source) && model_format(content) == ModelFormat::onnx) {
     const std::string path = path_of(source);
     const Unlocked released;
     external = read_external_data(path, external_data_names(content));
