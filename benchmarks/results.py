@@ -60,6 +60,7 @@ SUBJECTS = (
         r"ring_kills|ring_model|mutations|(killed|ended|rival|forked)_programs",
     ),
     Subject("Fuzzing", r"fuzz_"),
+    Subject("Other processors", r"tools/(aarch64|armv7)"),
 )
 
 # What a stranger asks first, and the row that answers it.
