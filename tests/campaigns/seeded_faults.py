@@ -1015,9 +1015,85 @@ PICTURE_TENSOR = [
     ),
 ]
 
+AGENT_TESTS = "tests/agent/test_"
+SEGMENT_TESTS = AGENT_TESTS + "shared_segment.py::test_"
+CALL_TESTS = AGENT_TESTS + "edge_service.py::test_"
+PROCESS_TESTS = AGENT_TESTS + "agent.py::test_"
+RECORD_TESTS = AGENT_TESTS + "captures.py::test_"
+
+SHARED_SEGMENT = [
+    ("WRITE_OR_EXECUTE = 0o333", "WRITE_OR_EXECUTE = 0o002",
+     SEGMENT_TESTS + "a_segment_that_anybody_may_write_or_execute_is_refused"),
+    ("if uid != self.uid:", "if False:", SEGMENT_TESTS + "a_segment_of_another_user"),
+    ("if self.offset + count > segment_bytes:", "if self.offset > segment_bytes:",
+     SEGMENT_TESTS + "a_range_that_is_not_the_tensor_in_the_segment"),
+    ("self.size_bytes not in (0, wanted_bytes)", "False",
+     SEGMENT_TESTS + "a_range_that_is_not_the_tensor_in_the_segment"),
+    ("if part.segment_id <= MOST_SHMID:", "if part.segment_id & MOST_SHMID:",
+     SEGMENT_TESTS + "an_id_is_not_cut_to_32_bits"),
+    (" | os.O_NOFOLLOW", "", SEGMENT_TESTS + "a_posix_segment_is_no_link"),
+]  # fmt: skip
+
+EDGE_SERVICE = [
+    ('text.replace("6", "\\N{FULLWIDTH DIGIT SIX}")', "text",
+     CALL_TESTS + "no_error_of_load_has_the_digit_6"),
+    ("    if not caller.may_admin:\n", "    if False:\n",
+     PROCESS_TESTS + "the_data_socket_neither_loads_nor_unloads"),
+]  # fmt: skip
+
+WIRE_TENSOR = [
+    ("(got := DTYPES.get(described.data_type)) != spec.dtype", "(got := None)",
+     CALL_TESTS + "a_wrong_tensor_is_told_with_its_name"),
+    ("elif not fits(shape, spec.shape):", "elif False:",
+     CALL_TESTS + "a_wrong_tensor_is_told_with_its_name"),
+    ("if len(tensor.byte_data) != size_bytes:", "if False:",
+     CALL_TESTS + "a_wrong_tensor_is_told_with_its_name"),
+    ("if len(tensors) != len(specs):", "if False:", CALL_TESTS + "a_wrong_count_of_tensors"),
+]  # fmt: skip
+
+DOOR = [
+    ("if not self._rules.let_in(visitor):", "if False:",
+     PROCESS_TESTS + "a_user_who_is_not_listed_is_sent_away"),
+    ("if self._open[uid] >= most:", "if False:",
+     PROCESS_TESTS + "one_user_has_so_many_connections"),
+]  # fmt: skip
+
+LOADED_MODELS = [
+    ("if alias in self._models or alias in self._opening:", "if alias in self._models:",
+     CALL_TESTS + "of_many_loads_at_once_one_wins"),
+    ("os.replace(self._path, aside)", "pass",
+     PROCESS_TESTS + "a_table_that_no_agent_wrote_is_moved_aside"),
+]  # fmt: skip
+
+MODEL_FILE = [
+    ("            if self._is_unsigned_allowed:\n", "            if True:\n",
+     CALL_TESTS + "what_cannot_be_loaded_is_told_with_file_and_check"),
+    ("if len(files) > 1:", "if False:",
+     CALL_TESTS + "what_cannot_be_loaded_is_told_with_file_and_check"),
+]  # fmt: skip
+
+CAPTURE_IDS = [
+    ("self._states.update((capture_id, (SUCCESS, until_s)) for capture_id in row[\"ids\"])", "pass",
+     RECORD_TESTS + "what_is_buffered_is_written_at_the_end"),
+]  # fmt: skip
+
+CAPTURE_REQUEST = [
+    ("if is_clock_set and stamp", "if False and stamp", RECORD_TESTS + "each_code_by_its_cause"),
+    ("if not 1 <= len(capture_id) <= MOST_ID_CHARACTERS:", "if False:",
+     RECORD_TESTS + "each_code_by_its_cause"),
+]  # fmt: skip
+
 FAULTS = [
     Fault(file, *fault)
     for file, faults in {
+        "src/edgeward/agent/shared_segment.py": SHARED_SEGMENT,
+        "src/edgeward/agent/edge_service.py": EDGE_SERVICE,
+        "src/edgeward/agent/wire_tensor.py": WIRE_TENSOR,
+        "src/edgeward/agent/door.py": DOOR,
+        "src/edgeward/agent/loaded_models.py": LOADED_MODELS,
+        "src/edgeward/agent/model_file.py": MODEL_FILE,
+        "src/edgeward/agent/capture_ids.py": CAPTURE_IDS,
+        "src/edgeward/agent/capture_request.py": CAPTURE_REQUEST,
         "cpp/packages/package_format.cc": PACKAGE_FORMAT,
         "cpp/packages/package_reader.cc": PACKAGE_READER,
         "cpp/packages/trust_root.cc": TRUST_ROOT,
