@@ -91,6 +91,7 @@ Compiled CompiledPool::take_last() {
 std::optional<Compiled> CompiledPool::wait_for_turn(std::unique_lock<std::mutex>& lock) {
   Turn turn;
   waiting_.push_back(&turn);
+  const Waiting waiting;
   turn.came.wait(lock, [&] { return turn.is_now; });
   return std::move(turn.compiled);
 }

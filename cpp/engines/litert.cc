@@ -268,7 +268,9 @@ struct Weights {
   void read_signature(size_t index, const TfliteFile& facts);
   // For as long as what is returned lives, nobody else compiles, plans, or runs what is unchecked.
   std::unique_lock<std::mutex> lock_pages() const {
-    return pages == nullptr ? std::unique_lock<std::mutex>() : std::unique_lock(pages->mutex());
+    if (pages == nullptr) return {};
+    const Waiting waiting;
+    return std::unique_lock(pages->mutex());
   }
   // Whether it has weights for itself that are shared since.
   bool is_outdated(const Compiled& compiled) const { return compiled.cache == nullptr && pack.exists(); }

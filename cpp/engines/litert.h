@@ -18,7 +18,7 @@ namespace edgeward {
 // Error(malformed_model | unsupported_model | engine_*).
 // With `sharing` that has the digest of `file`, weights are packed before there is a session, if they can be shared.
 // `source` is the file that was read, or null: with it, memory of `file`, which nothing else writes to, goes back to
-// the system once weights are packed for all sessions.
+// the system once a run has shown that it is only packed.
 std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::string& version, Block file,
                                     int threads, EngineLog log = EngineLog::quiet, const Sharing& sharing = {},
                                     std::shared_ptr<const File> source = nullptr);

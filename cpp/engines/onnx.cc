@@ -58,6 +58,8 @@ struct Api {
   Status (*create_session)(Handle, const void*, size_t, Handle, Handle*);
   Status (*run)(Handle, Handle, const char* const*, const Handle*, size_t, const char* const*, size_t, Handle*);
   Status (*create_options)(Handle*);
+  Status (*create_run_options)(Handle*);
+  Status (*add_run_config)(Handle, const char*, const char*);
   Status (*set_severity)(Handle, int);
   Status (*set_optimization)(Handle, int);
   Status (*set_intra_threads)(Handle, int);
@@ -98,6 +100,7 @@ struct Api {
   Handle env = nullptr;
   Handle memory = nullptr;
   Handle default_allocator = nullptr;
+  Handle shrinking_run = nullptr;  // options of a run that gives back what it took between the operators
 
   // What a failure says. Releases it.
   std::string message(Status status) const {
@@ -135,6 +138,7 @@ Api::Api(const Library& library) : identity(library.identity()) {
   take<34>(table, output_type);
   take<36>(table, input_name);
   take<37>(table, output_name);
+  take<39>(table, create_run_options);
   take<48>(table, create_strings);
   take<49>(table, create_value);
   take<51>(table, value_data);
@@ -157,12 +161,15 @@ Api::Api(const Library& library) : identity(library.identity()) {
   take<99>(table, release_shape);
   take<100>(table, release_options);
   take<130>(table, add_config);
+  take<165>(table, add_run_config);
   take<210>(table, add_large);
   take<252>(table, string_room);
   take<279>(table, add_external);
   check(create_env(kLogFatal, "edgeward", &env));
   check(cpu_memory(kDeviceAllocator, kDefaultMemory, &memory));
   check(allocator(&default_allocator));
+  check(create_run_options(&shrinking_run));
+  check(add_run_config(shrinking_run, "memory.enable_memory_arena_shrinkage", "cpu:0"));
 }
 
 struct ElementType {
@@ -413,7 +420,7 @@ class OnnxSession final : public EngineSession {
  public:
   explicit OnnxSession(std::shared_ptr<const Weights> weights)
       : weights_(std::move(weights)), output_shapes_(weights_->outputs.size()),
-        is_declared_wrong_(weights_->outputs.size(), false) {}
+        is_declared_wrong_(weights_->outputs.size(), false), options_(weights_->api.shrinking_run) {}
 
   void resize(std::span<const Shape> input_shapes) override;
   Shape output_shape(size_t index) const override { return output_shapes_[index]; }
@@ -426,6 +433,8 @@ class OnnxSession final : public EngineSession {
  private:
   Status try_run(std::span<const Binding> inputs, std::span<Binding> outputs) const;
   Status try_run_and_copy(std::span<const Binding> inputs, std::span<Binding> outputs) const;
+  template <class TryOnce>
+  Status end_first_run(Status status, const TryOnce& try_once);
   bool find_other_shapes(std::span<const Binding> inputs);
   void require_elements(size_t index, const Shape& shape) const;
   Shape value_shape(Binding binding) const;
@@ -433,6 +442,9 @@ class OnnxSession final : public EngineSession {
   std::shared_ptr<const Weights> weights_;
   std::vector<Shape> output_shapes_;
   std::vector<bool> is_declared_wrong_;  // by output: a run gave another shape than the model declares
+  // Of the next run. The first takes memory piece by piece, and tells the engine how the later ones lay out all they
+  // need in one: what the first took would stay beside it.
+  Handle options_;
 };
 
 void OnnxSession::require_elements(size_t index, const Shape& shape) const {
@@ -498,7 +510,7 @@ Binding OnnxSession::bind(Side, size_t, const TensorView& view) {
 
 Status OnnxSession::try_run(std::span<const Binding> inputs, std::span<Binding> outputs) const {
   const Weights& weights = *weights_;
-  return weights.api.run(weights.session.get(), nullptr, weights.input_names.data(), inputs.data(), inputs.size(),
+  return weights.api.run(weights.session.get(), options_, weights.input_names.data(), inputs.data(), inputs.size(),
                          weights.output_names.data(), weights.output_names.size(), outputs.data());
 }
 
@@ -526,8 +538,22 @@ Status OnnxSession::try_run_and_copy(std::span<const Binding> inputs, std::span<
   return nullptr;
 }
 
+// What the engine gave back is still the allocator's. A failure may be that of an engine without an arena.
+template <class TryOnce>
+Status OnnxSession::end_first_run(Status status, const TryOnce& try_once) {
+  options_ = nullptr;
+  malloc_trim(0);
+  if (status == nullptr) return nullptr;
+  weights_->api.release_status(status);
+  return try_once();
+}
+
 void OnnxSession::run(std::span<const Binding> inputs, std::span<Binding> outputs) {
-  Status status = weights_->copied.empty() ? try_run(inputs, outputs) : try_run_and_copy(inputs, outputs);
+  const auto try_once = [&] {
+    return weights_->copied.empty() ? try_run(inputs, outputs) : try_run_and_copy(inputs, outputs);
+  };
+  Status status = try_once();
+  if (options_ != nullptr) status = end_first_run(status, try_once);
   if (status == nullptr) return;
   const std::string message = weights_->api.message(status);
   if (find_other_shapes(inputs)) throw OtherShapes(Code::engine_failed, message);

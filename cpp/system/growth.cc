@@ -13,8 +13,9 @@ namespace edgeward {
 // Those of this process.
 struct Growths {
   std::mutex mutex;             // guards what follows
-  std::vector<Growth*> active;  // the innermost of each thread
-  uint64_t last_bytes = 0;      // of the process, when it was last looked at
+  std::vector<Growth*> active;  // the innermost of each thread, but for those that wait; has room for all
+  size_t growth_count = 0;
+  uint64_t last_bytes = 0;  // of the process, when it was last looked at
 
   // Gives what the process grew by since the last look to those that are active.
   void settle() {
@@ -34,7 +35,8 @@ thread_local Growth* innermost = nullptr;
 Growth::Growth() : outer_(innermost) {
   auto& growths = of_this_process<Growths>();
   const std::lock_guard lock(growths.mutex);
-  growths.active.reserve(growths.active.size() + 1);
+  ++growths.growth_count;
+  growths.active.reserve(growths.growth_count);
   growths.settle();
   std::erase(growths.active, outer_);
   growths.active.push_back(this);
@@ -47,7 +49,24 @@ Growth::~Growth() {
   growths.settle();
   std::replace(growths.active.begin(), growths.active.end(), this, outer_);
   std::erase(growths.active, nullptr);
+  --growths.growth_count;
   innermost = outer_;
+}
+
+Waiting::Waiting() : growth_(innermost) {
+  if (growth_ == nullptr) return;
+  auto& growths = of_this_process<Growths>();
+  const std::lock_guard lock(growths.mutex);
+  growths.settle();
+  std::erase(growths.active, growth_);
+}
+
+Waiting::~Waiting() {
+  if (growth_ == nullptr) return;
+  auto& growths = of_this_process<Growths>();
+  const std::lock_guard lock(growths.mutex);
+  growths.settle();
+  growths.active.push_back(growth_);  // has room: see Growth()
 }
 
 Unmeasured::Unmeasured() {

@@ -30,6 +30,18 @@ class Growth {
   double bytes_ = 0;
 };
 
+// While it lasts this thread waits for another, and has no part of what the process grows by. Of one thread.
+class Waiting {
+ public:
+  Waiting();
+  ~Waiting();
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+
+ private:
+  Growth* growth_;  // null when this thread measures none
+};
+
 // While it lasts nobody's growth is measured; other threads that measure wait.
 class Unmeasured {
  public:

@@ -125,6 +125,7 @@ static Status run(void* session, void* options, const char* const* input_names, 
 static void* const kTable[] = {
     [2] = error_message, [3] = create_env,     [8] = create_session,      [9] = run,
     [10] = make, /* CreateSessionOptions */
+    [39] = make, /* CreateRunOptions */
     [23] = set_number,   [24] = set_number,    [25] = set_number,         [30] = count_one,
     [31] = count_one,    [33] = tensor_type,   [34] = tensor_type,        [36] = input_name,
     [37] = output_name,  [49] = create_value,  [55] = tensor_info,        [60] = element_type,
@@ -133,6 +134,7 @@ static void* const kTable[] = {
     [78] = make, /* GetAllocatorWithDefaultOptions */
     [93] = release,      [95] = release,       [96] = release_value,      [98] = release,
     [99] = release,      [100] = release,      [130] = add_config,
+    [165] = add_config, /* AddRunConfigEntry */
 };
 
 typedef struct {

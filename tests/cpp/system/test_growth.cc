@@ -66,6 +66,29 @@ TEST_CASE("of two in one thread the inner has it") {
   CHECK(is_about(outer.bytes(), 16 * kMiB));
 }
 
+TEST_CASE("a thread that waits for another has no part of what it takes") {
+  std::barrier all(2);
+  std::thread waiter([&] {
+    Growth growth;
+    {
+      const Waiting waiting;
+      all.arrive_and_wait();
+      all.arrive_and_wait();
+    }
+    const Block own = touched(8 * kMiB);
+    CHECK(is_about(growth.bytes(), 8 * kMiB));
+  });
+  all.arrive_and_wait();
+  std::optional<Block> block;
+  {
+    Growth growth;
+    block = touched(24 * kMiB);
+    CHECK(is_about(growth.bytes(), 24 * kMiB));
+  }
+  all.arrive_and_wait();
+  waiter.join();
+}
+
 TEST_CASE("threads that measure at once have all of it together") {
   std::barrier all(2);
   int64_t sizes[2];
