@@ -65,7 +65,7 @@ def test_show_shows_the_last_ones(run, done):
     assert done("captures show captures --last 9 --reason predicate")["records"] == [last]
     assert done("captures show captures --model other")["records"] == []
     _, out, _ = run("captures show captures")
-    assert re.search(r"^pair 1\.0, \d{4}-.* sampled, predicate, number 5 of ring ", out)
+    assert re.search(r"^pair 1\.0, \d{4}-.* sampled, predicate, number 5 of ring\s+", out)
     assert re.search(r"^output +s +float32 \[4\] +5  5  5  5$", out, re.M)
 
 

@@ -113,9 +113,12 @@ def test_what_is_drawn_says_from_which_value_to_which(directory, typed, array, s
     assert f", {ends}</figcaption>" in Path("sheet.html").read_text(encoding="utf-8")
 
 
-def test_a_contact_sheet_as_a_picture(directory, typed_well):
+def test_a_contact_sheet_as_a_picture(directory, typed, typed_well):
     image = pytest.importorskip("PIL.Image")
     write(directory, [np.full((1, 16, 16, 1), value, np.uint8) for value in range(6)])
+    lines = typed("captures show captures --last 6 --png sheet.png")[1].splitlines()
+    assert sum(line.startswith("input ") for line in lines) == 6
+    assert len(lines) == 6 * 3 + 1  # of each its title, its tensor and an empty one; none drawn
     report = typed_well("captures show captures --last 6 --png sheet.png")
     assert report["png"] == "sheet.png"
     with image.open("sheet.png") as sheet:

@@ -27,7 +27,7 @@ def test_verify_says_who_signed_and_what_was_looked_at(run, done):
     done(ENCRYPTED + " --golden inputs.npy")
     status, out, _ = run("verify p.ewp --run" + TRUSTED)
     assert status == 0
-    assert "demo 1.0: signed by default, every byte is as it was signed" in out
+    assert 'demo 1.0: signed by publisher "default", every byte is as it was signed' in out
     assert "golden outputs: 3 of 3 as expected" in out
     report = done("verify p.ewp --run" + TRUSTED)
     assert report["members_checked"] is True

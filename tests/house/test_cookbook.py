@@ -1,5 +1,6 @@
 """The programs of docs/cookbook.md, each from an empty directory, with stand-ins for devices."""
 
+import json
 import re
 import subprocess
 import sys
@@ -14,10 +15,9 @@ from shutil import copyfile
 import numpy as np
 import pytest
 import sealed
-from models import stateful_models
+from models import onnx_models, stateful_models
 from PIL import Image
 
-import edgeward as ew
 from edgeward import Contents
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cookbook.md").read_text("utf-8")
@@ -118,18 +118,16 @@ def test_microphone(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Pat
 
 
 def test_listen(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> None:
-    mel = {"window": 64, "hop": 32, "bins": 4}
-    how = {"kind": "sound", "rate_hz": 16000, "samples": 64, "step": 16, "log_mel": mel}
-    contents = Contents(labels=list("abcd"), recipe={"inputs": {"x": how}})
-    sealed.seal(tmp_path / "noises-1.ewp", contents=contents)
+    pytest.importorskip("onnxruntime")
+    (recipe,) = re.findall(r"^```json\n(.*?)^```$", PAGE, re.M | re.S)
+    contents = Contents(labels=["hum", "whistle", "hiss"], recipe=json.loads(recipe))
+    sealed.seal(tmp_path / "noises-1.ewp", model=onnx_models.noises(), contents=contents)
     sealed.trust_at(tmp_path / "trust")
-    noise = np.random.default_rng(3).integers(-9999, 9999, 50).astype("<i2")
-    lines = lines_of(start("listen.py", "noises-1.ewp", "trust"), noise.tobytes())
-    assert len(lines) == 3
-    window = np.append(np.zeros(16, np.float32), noise[:48] / np.float32(32768))
-    with ew.load("noises-1.ewp", trust="trust") as model:
-        scores = model.predict_sound(window)
-    assert lines[-1].split() == ["abcd"[scores.argmax()], str(scores.max())]
+    whistle = np.sin(2 * np.pi * 2000 * np.arange(24_000) / 16_000) * 9000
+    hiss = np.random.default_rng(3).integers(-9000, 9000, 24_000)
+    samples = np.append(whistle + hiss / 300, hiss).astype("<i2")
+    lines = lines_of(start("listen.py", "noises-1.ewp", "trust"), samples.tobytes())
+    assert [line.split()[0] for line in lines][1:] == ["whistle"] * 3 + ["hiss"] * 2
 
 
 def test_several(start: Callable[..., subprocess.Popen[bytes]]) -> None:

@@ -35,6 +35,7 @@ from edgeward.reports.inspection import best_of, best_report, has_labels, number
 from edgeward.terminal.drawing import drawing_of, fitted, grey
 from edgeward.terminal.page import Section, page
 from edgeward.terminal.picture import Ink, Tile, ink, lines, write_contact_sheet
+from edgeward.terminal.prose import folded
 from edgeward.terminal.quoting import quoted
 
 MAX_LAST = 1_000_000
@@ -69,7 +70,8 @@ def run(args: argparse.Namespace) -> Outcome:
     last = read_last(args.directory, args.last, read_key(args), choice)
     report: dict[str, Any] = {"records": [_report(captured) for captured in last]}
     columns = shutil.get_terminal_size().columns
-    how = ink(sys.stdout, os.environ)
+    # What goes into a file need not fill the terminal too.
+    how = ink(sys.stdout, os.environ) if args.png is None and args.html is None else None
     parts = ["\n".join(_text(captured, columns, how)) for captured in last]
     if args.png is not None or args.html is not None:
         _write_sheets(args, last)
@@ -115,13 +117,16 @@ def _quantization_report(captured: Captured, side: str, name: str) -> dict[str, 
 # --- text --------------------------------------------------------------------------------------
 
 
-def _text(captured: Captured, columns: int, how: Ink) -> list[str]:
-    """Its lines. Pictures are as wide as the terminal, and not higher than two such squares."""
-    text = [quoted(_title(captured)), *map(quoted, _facts(captured))]
+def _text(captured: Captured, columns: int, how: Ink | None) -> list[str]:
+    """Its lines. Pictures are as wide as the terminal, and not higher than two such squares.
+
+    None are drawn where `how` is None.
+    """
+    text = [*folded(quoted(_title(captured)), columns, 2), *map(quoted, _facts(captured))]
     for side, name, array in _tensors(captured):
         text.append(quoted(_tensor_line(captured, side, name, array)))
-        picture = drawing_of(array, columns, 2 * CURVE_LINES)
-        if picture is not None and not _has_labels(captured, side, array):
+        picture = None if how is None else drawing_of(array, columns, 2 * CURVE_LINES)
+        if how is not None and picture is not None and not _has_labels(captured, side, array):
             height, width = picture.shape[:2]
             text += lines(grey(picture), max(1, min(columns, 2 * columns * width // height)), how)
     return text

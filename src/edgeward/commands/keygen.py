@@ -85,6 +85,6 @@ def _first_keys(directory: Path, algorithm: str, days: int) -> Outcome:
     lines = [
         f"{root_key}: keep it offline; it alone can replace the trust root",
         f"{publisher_key}: keep it where models are sealed; it signs packages",
-        f"{trust}: copy it to the device as /var/lib/edgeward/trust; it holds the device's key",
+        f"{trust}: onto the device as /var/lib/edgeward/trust, with the device's key",
     ]
     return Outcome(report, "\n".join(lines))

@@ -103,7 +103,8 @@ def run(args: argparse.Namespace) -> Outcome:
     }
     lines = [f"sealed {args.name} {args.version} into {args.output}", f"id {package_id}"]
     if wraps:
-        lines.append(f"the keys of {len(devices)} device(s) are in {wraps}: it goes along")
+        counted = "1 device" if len(devices) == 1 else f"{len(devices)} devices"
+        lines.append(f"the keys of {counted} are in {wraps}: it goes along")
     return Outcome(report, "\n".join(lines))
 
 

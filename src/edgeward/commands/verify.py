@@ -27,8 +27,8 @@ def run(args: argparse.Namespace) -> Outcome:
     is_opened = not package.is_encrypted or package.has_key
     report = {**package_report.report(package), "members_checked": is_opened}
     lines = [
-        f"{package.name} {package.version}: signed by {package.core.publisher}, every byte is as "
-        "it was signed",
+        f'{package.name} {package.version}: signed by publisher "{package.core.publisher}", '
+        "every byte is as it was signed",
     ]
     if not is_opened:
         lines.append("encrypted, and no device key here: its members were not looked into")

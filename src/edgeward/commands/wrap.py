@@ -45,4 +45,5 @@ def run(args: argparse.Namespace) -> Outcome:
         package.remove_recipients(removed)
     report = package_report.report(package)
     recipients = report["recipients"] or []
-    return Outcome(report, f"{args.package}: {len(recipients)} device(s) can open it")
+    counted = "1 device" if len(recipients) == 1 else f"{len(recipients)} devices"
+    return Outcome(report, f"{args.package}: {counted} can open it")

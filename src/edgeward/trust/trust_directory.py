@@ -202,8 +202,9 @@ class Trust:
                 return file.read(_core.MAX_ROOT_BYTES + 1)
         except FileNotFoundError as missing:
             message = (
-                "expected this device's trust root, got no such file: make one with edgeward "
-                f"keygen, or name its directory with --trust or ${DIRECTORY_VARIABLE}"
+                "expected this device's trust root, got no such file: copy the directory here that "
+                "edgeward keygen or device add made where you seal, or name it with --trust or "
+                f"${DIRECTORY_VARIABLE}"
             )
             raise FileNotFoundError(missing.errno, message, self._root_path) from None
 
