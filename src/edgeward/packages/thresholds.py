@@ -124,7 +124,9 @@ class _Resampling:
         """
         count = self._sample_count
         block_count = -(-size // self.block)
-        begins = self._random.integers(0, count, (rows, block_count))
+        # The same draws on every processor, as numbers that an array there can have for an index.
+        draws = self._random.integers(0, count, (rows, block_count), np.int64)
+        begins = draws.astype(np.intp, copy=False)
         begins += 2 * count * np.arange(rows)[:, None]
         ends = begins + self.block
         ends[:, -1] -= block_count * self.block - size
