@@ -272,6 +272,8 @@ struct Weights {
     const Waiting waiting;
     return std::unique_lock(pages->mutex());
   }
+  // Whether another compiled model takes weights from the file, which may have others by then.
+  bool needs_file() const { return pages != nullptr && pages->are_away() && !pack.exists(); }
   // Whether it has weights for itself that are shared since.
   bool is_outdated(const Compiled& compiled) const { return compiled.cache == nullptr && pack.exists(); }
 
@@ -485,6 +487,7 @@ class LitertSession final : public EngineSession {
   void plan_again();
   std::vector<Shape> read_output_shapes();
   void prove_output_shapes();
+  bool is_compiled_of_use() noexcept;
   const std::vector<Alias>& aliases() const { return weights_->output_aliases[signature_index_]; }
   void run_compiled(std::span<const Binding> inputs, std::span<Binding> outputs);
   Status run_with_aliases(std::span<const Binding> inputs, std::span<const Binding> outputs);
@@ -729,10 +732,7 @@ std::unique_ptr<CompiledPool> make_pool(const Weights& weights, size_t signature
     return compiled;
   };
   const auto is_outdated = [&weights](const Compiled& compiled) { return weights.is_outdated(compiled); };
-  // To make another, the weights would have to be read again from a file that may be another by then.
-  const auto is_last_kept = [&weights] {
-    return weights.pages != nullptr && weights.pages->are_away() && !weights.pack.exists();
-  };
+  const auto is_last_kept = [&weights] { return weights.needs_file(); };
   return std::make_unique<CompiledPool>(std::max(std::thread::hardware_concurrency(), 1U),
                                         CompiledPool::Rules{make, is_outdated, is_last_kept});
 }
@@ -744,9 +744,11 @@ class LitertSession::Loan {
   }
   ~Loan() {
     if (!has_borrowed_) return;
+    const bool has_failed = std::uncaught_exceptions() != exception_count_;
+    const bool is_of_use = !has_failed || session_.is_compiled_of_use();
     Compiled compiled(nullptr, Owned(nullptr, nullptr));
     compiled = std::move(session_.compiled_);
-    if (std::uncaught_exceptions() == exception_count_) {
+    if (is_of_use) {
       session_.pool_->give_back(std::move(compiled));
     } else {
       session_.pool_->give_nothing_back();
@@ -899,6 +901,16 @@ void LitertSession::prove_output_shapes() {
   is_proven_ = true;
 }
 
+// Whether a compiled model that failed serves other runs: only where another might not come to be, and as long as it is
+// planned as it was.
+bool LitertSession::is_compiled_of_use() noexcept {
+  try {
+    return weights_->needs_file() && read_output_shapes() == output_shapes_;
+  } catch (...) {
+    return false;
+  }
+}
+
 Binding LitertSession::bind(Side side, size_t, const TensorView& view) {
   // It may get the address that a released one had, and is told from it by nothing else.
   if (side == Side::input) registered_.clear();
@@ -995,9 +1007,12 @@ void LitertSession::check_run(std::span<const Binding> inputs, std::span<Binding
       failure = std::current_exception();
     }
     if (!has_read_zeroes(*weights_)) {
+      if (failure != nullptr) {  // it shows nothing of what it did not reach
+        if (!pages.are_away()) pages.restore();
+        std::rethrow_exception(failure);
+      }
       pages.give_back();
       compiled_.is_checked = true;
-      if (failure != nullptr) std::rethrow_exception(failure);
       return;
     }
     plan_again();

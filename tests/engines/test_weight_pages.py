@@ -255,6 +255,67 @@ def test_other_shapes_need_the_file_as_it_was(tmp_path):
     np.testing.assert_array_equal(model.predict(rows_of(4)), alone(content).predict(rows_of(4)))
 
 
+# The index names no row of the table.
+BAD, GOOD = np.array([99], np.int32), np.array([3], np.int32)
+
+
+def lookup(zero_point):
+    """Rows of a table through a layer; a run with an index out of bounds ends before the layer."""
+    generator = np.random.default_rng(4)
+    table = generator.integers(-100, 100, (8, WIDTH), np.int8)
+    kernel = generator.integers(-9, 9, (WIDTH, WIDTH), np.int8)
+
+    def rows(name, scale):
+        quantization = Quantization([scale], [0])
+        return Tensor(name, "int8", (1, WIDTH), None, (-1, WIDTH), quantization)
+
+    tensors = [
+        Tensor("i", "int32", (1,), shape_signature=(-1,)),
+        constant("table", table, Quantization([0.5], [0])),
+        rows("x", 0.5),
+        constant("w", kernel, Quantization([0.25], [zero_point])),
+        rows("y", 8),
+    ]
+    operators = [
+        Op("GATHER", ["table", "i"], ["x"], {"axis": 0}),
+        Op("FULLY_CONNECTED", ["x", "w"], ["y"]),
+    ]
+    return tflite_file([Subgraph(tensors, operators, ["i"], ["y"])])
+
+
+@pytest.mark.parametrize("zero_point", [0, 1])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_first_run_that_fails_shows_nothing_of_the_next(tmp_path, zero_point, count):
+    content = lookup(zero_point)
+    (tmp_path / "model.tflite").write_bytes(content)
+    expected = alone(content).predict(GOOD.repeat(count))
+    model = load(tmp_path / "model.tflite")
+    session = model.session()
+    session.resize({"i": (count,)})
+    for index in (BAD, GOOD):
+        session.inputs["i"][...] = index
+        if index is BAD:
+            with pytest.raises(ew.EngineFailed, match="out of bounds"):
+                session.run()
+            assert model.memory.file_bytes >= len(content)
+        else:
+            session.run()
+    np.testing.assert_array_equal(session.outputs["y"], expected)
+    assert (model.memory.file_bytes < len(content) / 2) == (zero_point == 0)
+
+
+def test_a_run_that_fails_does_not_end_a_model_whose_file_has_changed(tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(lookup(0))
+    model = load(path)
+    expected = model.predict(GOOD)
+    overwrite(path)
+    for _ in range(2):
+        with pytest.raises(ew.EngineFailed, match="out of bounds"):
+            model.predict(BAD)
+        np.testing.assert_array_equal(model.predict(GOOD), expected)
+
+
 def test_a_child_that_loads_the_model_itself_gets_its_answers(tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(layers(DELEGATED))
