@@ -399,6 +399,7 @@ Block WeightDirectory::try_map_prepared(const std::string& name) const {
 }
 
 Block WeightDirectory::try_keep_prepared(const std::string& name, Bytes bytes) const {
+  if (Block other = try_map_prepared(name)) return other;
   auto file = try_keep_prepared_file(name, bytes.size(), [&](uint64_t offset, std::span<std::byte> chunk) {
     return bytes.subspan(static_cast<size_t>(offset), chunk.size());
   });

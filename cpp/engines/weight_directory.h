@@ -65,7 +65,8 @@ class WeightDirectory {
   // names.
   std::unique_ptr<WeightCache> try_keep(const std::string& name, const WeightCache& cache) const;
 
-  // The same for bytes, which are mapped as a model's are; empty where those are null.
+  // The same for bytes, which are mapped as a model's are; empty where those are null. Bytes that are kept by the name
+  // already are used in place of others: two programs that make them at once need not make the same.
   Block try_map_prepared(const std::string& name) const;
   Block try_keep_prepared(const std::string& name, Bytes bytes) const;
 

@@ -189,6 +189,20 @@ TEST_CASE("a file that is larger than a large page is kept as it is, in no more 
   CHECK(directory->try_map_prepared(kName));
 }
 
+TEST_CASE("of two contents that are kept by one name, all use the first") {
+  const Weights weights;
+  const std::string first = contents();
+  std::string second = first;
+  second.back() = 'x';
+  const auto directory = weights.open();
+  const auto keep = [&](const std::string& bytes) {
+    const Block kept = directory->try_keep_prepared(kName, std::as_bytes(std::span(bytes)));
+    return std::string(reinterpret_cast<const char*>(kept.data()), kept.size_bytes());
+  };
+  CHECK(keep(first) == first);
+  CHECK(keep(second) == first);
+}
+
 TEST_CASE("who keeps the same twice finds the first file") {
   const Weights weights;
   const auto first = weights.open()->try_keep(kName, *cache_of(contents()));
