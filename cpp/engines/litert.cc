@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <map>
 #include <mutex>
 #include <set>
@@ -1121,12 +1122,14 @@ EngineMemory LitertEngine::memory() const {
           weights_->arenas_bytes.load(std::memory_order_relaxed)};
 }
 
-// Null when the weights are to be read again, and the file has others by now.
+// Null when the weights are to be read again, and the file has others by now or cannot be read.
 std::unique_ptr<LitertSession> LitertEngine::try_make_reporting() const {
   try {
     return std::make_unique<LitertSession>(weights_, 0, Profiling::on);
   } catch (const Error& error) {
     if (error.code() != Code::bad_input) throw;
+    return nullptr;
+  } catch (const std::filesystem::filesystem_error&) {
     return nullptr;
   }
 }

@@ -230,6 +230,26 @@ def test_a_file_that_changes_changes_no_answer(tmp_path, change, zero_points, ru
     assert answers(model) == expected
 
 
+def test_a_file_that_cannot_be_read_any_more_changes_no_answer(tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(layers(DELEGATED))
+    program = f"""
+import os
+import numpy as np
+import edgeward as ew
+model = ew.load_unsigned({str(path)!r}, engine="litert", threads=1)
+expected = model.predict(np.ones((1, {WIDTH}), np.int8))
+for number in os.listdir("/proc/self/fd"):
+    link = "/proc/self/fd/" + number
+    if os.path.lexists(link) and os.readlink(link) == {str(path)!r}:
+        os.close(int(number))
+print(model.engine.fallback_count, model.session() is not None)
+print((model.predict(np.ones((1, {WIDTH}), np.int8)) == expected).all())
+"""
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert child.stdout == "-1 True\nTrue\n", child.stderr
+
+
 def test_other_shapes_need_the_file_as_it_was(tmp_path):
     path = tmp_path / "model.tflite"
     content = dense()
