@@ -737,6 +737,15 @@ def test_inspect_says_it_in_lines(run, model, lines):
         assert line in shown
 
 
+def test_inspect_shows_what_a_program_with_the_model_would_hold(run):
+    """And not what a report of the engine takes besides."""
+    pytest.importorskip("ai_edge_litert")
+    document = one_document(
+        run("inspect", "digits.tflite", "--engine", "litert", "--run", "--json")
+    )
+    assert 0 < document["memory"]["total_bytes"] < 8 << 20
+
+
 def test_columns_stand_below_each_other(run):
     rows = [line for line in run("inspect", "pair.tflite").stdout.splitlines() if "[4]" in line]
     assert len(rows) == 4

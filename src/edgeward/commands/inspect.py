@@ -8,7 +8,7 @@ from edgeward import Model, Package
 from edgeward.commands.named_model import require_bare
 from edgeward.commands.options import add_engine, add_trust
 from edgeward.errors import BadInput, EngineFailed
-from edgeward.model import load_reported
+from edgeward.model import load_reported, load_unsigned
 from edgeward.outcome import Outcome
 from edgeward.packages.package import is_package
 from edgeward.reports import inspection, package_report
@@ -32,7 +32,9 @@ def run(args: argparse.Namespace) -> Outcome:
     if is_package(args.model):
         return _of_package(args)
     require_bare(args)
-    with load_reported(args.model, engine=args.engine) as model:
+    # The session that a report leaves behind holds the engine's profile, of some 70 MB.
+    load = load_unsigned if args.runs else load_reported
+    with load(args.model, engine=args.engine) as model:
         report = inspection.report(args.model, model)
         if args.runs:
             report["memory"] = _memory_after_run(model)
@@ -47,7 +49,7 @@ def _of_package(args: argparse.Namespace) -> Outcome:
         hint = "no signature was checked: edgeward verify tells whether this may run here"
         return Outcome(report, f"{package_report.text(report)}\n\n{hint}")
     package = Package.open(args.model, trust=args.trust, key=args.key)
-    with package.load_reported(engine=args.engine) as model:
+    with package.load(engine=args.engine, commit=False) as model:
         report |= {
             "engine": inspection.engine_report(model),
             "is_stateful": model.is_stateful,

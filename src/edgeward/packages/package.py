@@ -388,13 +388,6 @@ class Package:
     def _has_known_digests(self, trust: Trust) -> bool:
         return self._has_right_digests or trust.has_run(self.package_id)
 
-    def load_reported(self, *, engine: str | None = None) -> _core.Model:
-        """As load, for a caller that wants the engine's report: it costs no compilation then.
-
-        Nothing is remembered of the package.
-        """
-        return self._model(Wish(engine, reports_first=True))
-
     def _model(self, wish: Wish) -> _core.Model:
         trust = self._require_allowed()
         require_arguments(wish)
