@@ -22,6 +22,7 @@ std::optional<size_t> next_eviction(const Budget& budget, std::span<const Sealed
                                     uint64_t free_bytes) {
   if (segments.empty()) return std::nullopt;
   if (budget.most_age_ns > 0 && segments.front().age_ns > budget.most_age_ns) return 0;
+  if (segments.size() <= budget.least_count) return std::nullopt;
   uint64_t total_bytes = 0;
   for (const SealedSegment& segment : segments) total_bytes += segment.size_bytes;
   if (total_bytes <= budget.most_bytes && free_bytes >= budget.least_free_bytes) return std::nullopt;

@@ -20,6 +20,7 @@ struct Budget {
   uint64_t most_bytes = uint64_t{256} << 20;    // of all sealed segments, and of statistics
   uint64_t least_free_bytes = 0;                // of the file system; 0: any
   int64_t most_age_ns = 0;                      // of a segment; 0: any
+  size_t least_count = 0;                       // of segments, which stay unless they are too old
   Evict evict = Evict::oldest;
 };
 

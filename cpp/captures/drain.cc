@@ -299,7 +299,9 @@ uint64_t Drain::step(uint64_t now_ns) {
       sync();
       last_sync_ns_ = now_ns;
     }
-    for (const auto& recipient : finished_segments(now_ns)) seal(recipient);
+    const std::vector<Recipient> finished = finished_segments(now_ns);
+    for (const Recipient& recipient : finished) seal(recipient);
+    if (!finished.empty()) keep_within_budget(finished.size());
     keep_within_age(now_ns);
     complaint_.clear();
   } catch (const std::exception& error) {  // the disk failed, or memory did
@@ -377,13 +379,24 @@ Drain::Open& Drain::segment_of(const Source& source) {
   const auto open = segments_.find(recipient);
   if (open != segments_.end()) return open->second;
   recover();  // segments for which a full disk had no room before
-  keep_within_budget();
+  keep_within_budget(0);
+  require_free();
   Open segment;
   segment.writer = std::make_unique<SegmentWriter>(capture_directory_, next_number(capture_directory_), key);
   segment.begun_ns = now_ns_;
   const auto added = segments_.emplace(recipient, std::move(segment)).first;
   write_lock();
   return added->second;
+}
+
+// Where deleting has not made the room that shall stay free, records are safer in their rings: a segment would be
+// deleted as soon as the next one is begun.
+void Drain::require_free() const {
+  const uint64_t free = free_bytes(capture_directory_);
+  if (free >= budget_.least_free_bytes) return;
+  throw std::filesystem::filesystem_error("expected " + std::to_string(budget_.least_free_bytes) +
+                                              " bytes free (least_free_bytes), got " + std::to_string(free),
+                                          capture_directory_, std::make_error_code(std::errc::no_space_on_device));
 }
 
 uint64_t Drain::unsynced_bytes() const {
@@ -439,11 +452,12 @@ void Drain::seal(const Recipient& recipient) {
   sync();
   segment.writer->seal();
   segments_.erase(recipient);
-  keep_within_budget();
 }
 
 void Drain::seal_all() {
+  const size_t count = segments_.size();
   while (!segments_.empty()) seal(Recipient(segments_.begin()->first));
+  if (count != 0) keep_within_budget(count);
   inherited_.clear();
   write_lock();
 }
@@ -462,6 +476,7 @@ void Drain::abandon_segments(const std::string& reason, uint64_t now_ns) {
     source.is_counted = false;
   }
   counters_.records -= std::exchange(unsynced_records_, 0);
+  const size_t open_count = segments_.size();
   for (auto& [recipient, segment] : std::exchange(segments_, {})) {
     const std::string path = segment.writer->path();
     segment.writer.reset();
@@ -482,7 +497,7 @@ void Drain::abandon_segments(const std::string& reason, uint64_t now_ns) {
     const auto known = known_sequences_.find(source.reader.facts().ring_id);
     source.last_sequence = known == known_sequences_.end() ? 0 : known->second;
   }
-  keep_within_budget();
+  keep_within_budget(std::max<size_t>(open_count, 1));
 }
 
 void Drain::remove_ended() {
@@ -547,11 +562,12 @@ void Drain::keep_within_age(uint64_t now_ns) {
   if (most_ns == 0) return;
   if (now_ns - aged_at_ns_ < most_ns / kAgeParts / kAgeParts) return;
   aged_at_ns_ = now_ns;
-  keep_within_budget();
+  keep_within_budget(1);
 }
 
-void Drain::keep_within_budget() {
-  const Retention::Evicted evicted = retention_.enforce(moment_now());
+// What was written last, `least_count` segments, stays until the next one is begun: the rings have its records no more.
+void Drain::keep_within_budget(size_t least_count) {
+  const Retention::Evicted evicted = retention_.enforce(moment_now(), least_count);
   counters_.evicted_segments += evicted.segments;
   counters_.evicted_records += evicted.records;
   counters_.evicted_bytes += evicted.bytes;

@@ -1,7 +1,8 @@
 // Drain: the only reader of a directory of rings, which brings their records into segments on the disk. It frees room
-// in a ring only when the records that were there are durable. A disk that is full or fails costs records, which are
-// counted, and is retried. Each ring's records go into segments for that ring's recipient. One thread; a lock lets one
-// drain at a time read a directory of rings, in any process; several may write to one directory of captures.
+// in a ring only when the records that were there are durable. A disk that is full, has less free than the budget says,
+// or fails costs records, which are counted, and is retried. Each ring's records go into segments for that ring's
+// recipient. One thread; a lock lets one drain at a time read a directory of rings, in any process; several may write
+// to one directory of captures.
 #pragma once
 
 #include <array>
@@ -129,6 +130,7 @@ class Drain {
   // Of all segments.
   uint64_t unsynced_bytes() const;
   std::vector<Recipient> finished_segments(uint64_t now_ns) const;
+  void require_free() const;
   void seal(const Recipient& recipient);
   void seal_all();
   void write_lock();
@@ -137,7 +139,7 @@ class Drain {
   void free_all();
   void remove_ended();
   void keep_within_age(uint64_t now_ns);
-  void keep_within_budget();
+  void keep_within_budget(size_t least_count);
   std::vector<std::byte> counters_payload(const Source* source) const;
 
   std::string ring_directory_;

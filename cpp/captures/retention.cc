@@ -60,7 +60,7 @@ Moment Retention::moment_of(const std::string& path) {
   return moment;
 }
 
-Retention::Evicted Retention::enforce(const Moment& now) {
+Retention::Evicted Retention::enforce(const Moment& now, size_t least_count) {
   Listing listing = list(directory_);
   std::erase_if(moments_, [&](const auto& entry) {
     return !std::binary_search(listing.segments.begin(), listing.segments.end(), entry.first);
@@ -71,6 +71,7 @@ Retention::Evicted Retention::enforce(const Moment& now) {
   const std::vector<int64_t> ages = ages_ns(moments, now);
   for (size_t i = 0; i < ages.size(); ++i) segments.push_back({listing.sizes_bytes[i], ages[i]});
   Budget budget = budget_;
+  budget.least_count = least_count;
   budget.most_bytes -= std::min(budget.most_bytes, listing.statistics_bytes);
   Evicted evicted;
   // The file system is asked again after each: what a removed file frees is known to it alone.

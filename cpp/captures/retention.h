@@ -24,8 +24,9 @@ class Retention {
     uint64_t records = 0;
     uint64_t bytes = 0;
   };
-  // Deletes what the budget has no room for. What cannot be read or deleted stays. Throws std::bad_alloc alone.
-  Evicted enforce(const Moment& now);
+  // Deletes what the budget has no room for; so many segments stay all the same, unless they are too old. What cannot
+  // be read or deleted stays. Throws std::bad_alloc alone.
+  Evicted enforce(const Moment& now, size_t least_count = 0);
 
  private:
   Moment moment_of(const std::string& path);

@@ -21,7 +21,8 @@ constexpr std::chrono::milliseconds kMaxWriting(1000);
 std::string no_room(const RingPlan& plan, uint64_t free) {
   return "rings \"" + plan.directory + "\": expected " + std::to_string(kRingDataOffset + plan.bytes) +
          " bytes for a ring, got " + std::to_string(free) +
-         " free: give a smaller ring_bytes, or name a larger directory by $EDGEWARD_RINGS";
+         " free: " + (plan.bytes > kMinRingBytes ? "give a smaller ring_bytes, or " : "") +
+         "name a larger directory by $EDGEWARD_RINGS";
 }
 
 }  // namespace

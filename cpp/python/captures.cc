@@ -309,6 +309,7 @@ void bind_plan(py::module_& module) {
           "copy", [](const CapturePlan& self) { return self; }, "Another plan with the same fields.");
   bind_word(plan, "keep", &CapturePlan::keep, kKeeps, "One of KEEPS.");
   module.attr("MIN_RING_BYTES") = kMinRingBytes;
+  module.attr("RING_HEAD_BYTES") = kRingDataOffset;
   module.attr("MAX_RING_BYTES") = kMaxRingBytes;
   module.attr("RING_SUFFIX") = kRingSuffix;
   py::tuple counters(kRingCounters.size());

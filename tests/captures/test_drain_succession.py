@@ -174,6 +174,16 @@ def test_a_ring_that_nobody_reads_is_a_complaint(directory):
         assert str(holder.pid) in waiting("capture.complaint")
 
 
+def test_what_another_program_has_not_read_at_the_end_is_known_after_it(directory):
+    with Program(directory) as holder, Program(directory) as waiting:
+        holder.send(signal.SIGSTOP)
+        waiting("run(1, 2)")
+        waiting("capture.close()")
+        assert str(holder.pid) in waiting("capture.complaint")
+        holder.send(signal.SIGCONT)
+        assert comes_true(lambda: holder("capture.flush()") and values(directory) == [1, 2], 30)
+
+
 def test_a_lock_that_the_kernel_refuses_is_a_complaint(directory):
     with Program(directory, **without_locks(LOCK, errno.ENOLCK)) as program:
         program("run(1)")

@@ -2,12 +2,13 @@
 
 import inspect
 import re
+import types
 
 import pytest
 from models import tflite_models
 
 import edgeward as ew
-from edgeward.captures import rules
+from edgeward.captures import limits, rules
 
 WORD = 1 << 32
 LONG = 1 << 64
@@ -136,3 +137,19 @@ def test_what_is_no_number_is_refused_by_name(tmp_path, number):
         pytest.raises(ew.BadInput, match="correlation_id: expected at least 0"),
     ):
         capture.capture_next(b"", number)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "least_bytes"),
+    [(1 << 30, 128 << 20), (327_680, 128 << 20), (25_600, 10_485_760), (0, 0)],
+)
+def test_of_a_small_disk_a_tenth_stays_free(directory, monkeypatch, tmp_path, blocks, least_bytes):
+    asked = []
+
+    def statvfs(path):
+        asked.append(path)
+        return types.SimpleNamespace(f_blocks=blocks, f_frsize=4096)
+
+    monkeypatch.setattr("os.statvfs", statvfs)
+    assert limits.default_least_free_bytes(tmp_path / "none" / "of these") == least_bytes
+    assert asked == [str(tmp_path)]

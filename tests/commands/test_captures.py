@@ -135,6 +135,52 @@ def test_drain_finds_what_a_killed_program_left(run, done, workplace):
     assert done("captures ls killed")["waiting_rings"] == []
 
 
+@pytest.fixture
+def small_disk(workplace):
+    disk = Path("small")
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"mounting a tmpfs is not permitted here: {mounted.stderr.strip()}")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_disk_with_too_little_free_leaves_records_in_memory(run, done, small_disk):
+    other = small_disk / "other"
+    other.write_bytes(bytes(3_900_000))  # a tenth of the disk is 419,430 bytes
+    tests = str(Path(__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": tests}
+    program = KILLED.replace('"killed"', '"small/killed"')
+    child = subprocess.run([sys.executable, "-c", program], env=environment, check=False)
+    assert child.returncode == -signal.SIGKILL
+    status, out, _ = run("captures drain small/killed")
+    assert status == 1
+    assert "0 records brought" in out
+    assert "expected 419430 bytes free (least_free_bytes)" in out
+    other.unlink()
+    report = done("captures drain small/killed")
+    assert (report["records"], report["evicted_records"], report["complaint"]) == (30, 0, "")
+    assert len(list(ew.read_captures("small/killed"))) == 30
+
+
+def test_what_had_no_room_for_a_ring_is_known_after_the_end(done, small_disk, monkeypatch):
+    (small_disk / "other").write_bytes(bytes(4_000_000))
+    monkeypatch.setenv("EDGEWARD_RINGS", str(small_disk.resolve()))
+    capture = ew.Capture("roomless", ring_bytes=1 << 16)
+    model = ew.load_unsigned(tflite_models.sum_product(), capture=capture)
+    model.predict(a=ONES, b=ONES)
+    says = capture.complaint
+    assert "expected 262144 bytes for a ring" in says
+    assert "smaller" not in says
+    capture.close()
+    assert capture.complaint == says
+    assert capture.counters["lost_full"] == 1
+
+
 def test_whoever_drains_is_left_alone(run):
     with ew.Capture("captures") as running:
         model = ew.load_unsigned(tflite_models.sum_product(), capture=running)

@@ -74,8 +74,9 @@ def test_where_all_is_well_each_is_named_with_nothing_to_do(directory, monkeypat
 @pytest.mark.parametrize(
     ("blocks", "available", "is_fine", "says"),
     [
-        (16384, 16384, True, "67.1 MB, 67.1 MB free, room for 32 rings of 2.10 MB"),  # a container
-        (16384, 100, False, "room for 0 rings"),
+        (16384, 16384, True, "67.1 MB, 67.1 MB free, room for 29 rings of 2.10 MB"),  # a container
+        (16384, 560, True, "room for 1 ring of 2.10 MB"),  # with its head of 192 KiB
+        (16384, 559, False, "room for 0 rings"),
     ],
 )
 def test_the_room_for_rings(directory, monkeypatch, tmp_path, blocks, available, is_fine, says):
@@ -94,7 +95,7 @@ def test_the_room_for_rings(directory, monkeypatch, tmp_path, blocks, available,
         (1_044_480, 16384, "each for 2 records of 1.04 MB", "nothing to do"),  # half but for a head
         (1_044_481, 16384, "each for 2 records", "Capture(ring_bytes=4194304)"),
         (30 << 20, 16384, "each for 0 records", "Capture(ring_bytes=67108864)"),
-        (30 << 20, 16383, "each for 0 records", "with more room than 67.1 MB in"),
+        (30 << 20, 16431, "each for 0 records", "with more room than 67.3 MB in"),
     ],
 )
 def test_the_room_for_records(
@@ -197,6 +198,12 @@ def test_the_kernel_says_whether_its_clock_is_synchronised():
     [
         ({"f_flag": os.ST_RDONLY}, "mounted read-only", "mount what must be written"),
         ({"f_bavail": 1, "f_frsize": 4096}, "4.10 kB free", "make room"),
+        (
+            {"f_blocks": 1000, "f_bavail": 99, "f_frsize": 4096},
+            "406 kB free",
+            "make room: below 410 kB",
+        ),
+        ({"f_blocks": 1000, "f_bavail": 100, "f_frsize": 4096}, "410 kB free", "nothing to do"),
         ({"f_files": 10_000, "f_favail": 3}, "3 more files", "remove files"),
     ],
 )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from edgeward import _core
 from edgeward.captures import rings
 from edgeward.captures.column_names import ColumnNames, described, require_columns
-from edgeward.captures.limits import require_number, require_ring_bytes
+from edgeward.captures.limits import default_least_free_bytes, require_number, require_ring_bytes
 from edgeward.captures.redact import Redaction
 from edgeward.captures.rules import Rule, every, fraction
 from edgeward.captures.statistics_ledger import StatisticsLedger
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 SEGMENT_BYTES = 64 * MIB
 MAX_BYTES = 1024 * MIB
-MIN_FREE_BYTES = 128 * MIB
 LABELS_BYTES = 32 << 10  # of the 60 KiB that a ring's description may have
 FLUSH_S = 30.0
 CLOSE_S = 5.0
@@ -84,16 +83,18 @@ class Capture:
     out of tensors, such as redact.blank("image", faces).
 
     Each session has a ring of `ring_bytes`, a power of two from 64 KiB to 4 GiB; by default up to
-    16 MiB, so that the memory has room for 32. When the ring is full, keep="oldest" loses the new
-    record and counts it; keep="newest" overwrites the oldest records, and those that are left reach
-    the disk when the session or the process ends, or with save(): a black box, which also keeps at
-    most `ring_records`, and none `ring_s` seconds older than the last, if these are not 0.
+    16 MiB, so that the memory has room for about 30. When the ring is full, keep="oldest" loses the
+    new record and counts it; keep="newest" overwrites the oldest records, and those that are left
+    reach the disk when the session or the process ends, or with save(): a black box, which also
+    keeps at most `ring_records`, and none `ring_s` seconds older than the last, if these are not 0.
 
     Records are stored in segments of about `segment_bytes`. Above `most_bytes` in total, below
-    `least_free_bytes` free on the disk, or `most_age_s` seconds after the first of their records
-    if that is not 0, whole segments are deleted: the oldest first, or with evict="closest" the one
-    nearest in time to its neighbours. With `encrypt_to`, an x25519 key, only the owner of that key
-    can read the records.
+    `least_free_bytes` free on the disk, or `most_age_s` seconds after the first of their records if
+    that is not 0, whole segments are deleted: the oldest first, or with evict="closest" the one
+    nearest in time to its neighbours; the one written last stays until the next is begun. Where the
+    disk has less than `least_free_bytes` free all the same, by default 128 MiB or a tenth of it,
+    records stay in their rings: see `complaint`. With `encrypt_to`, an x25519 key, only the owner
+    of that key can read the records.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class Capture:
         encrypt_to: _core.PublicKey | None = None,
         segment_bytes: int = SEGMENT_BYTES,
         most_bytes: int = MAX_BYTES,
-        least_free_bytes: int = MIN_FREE_BYTES,
+        least_free_bytes: int | None = None,
         most_age_s: float = 0.0,
         evict: str = "oldest",
     ) -> None:
@@ -135,6 +136,8 @@ class Capture:
             most_age_s=most_age_s, seed=seed,
         )  # fmt: skip
         _require_ring(keep, ring_bytes, is_limited=bool(ring_records or ring_s))
+        if least_free_bytes is None:
+            least_free_bytes = default_least_free_bytes(directory)
         self._budget = _budget(segment_bytes, most_bytes, least_free_bytes, most_age_s, evict)
         self.directory = os.fsdecode(directory)
         ledger = _ledger(self.directory, encrypt_to, most_bytes, window_s)
@@ -235,20 +238,13 @@ class Capture:
 
         Predictions continue either way. After close() it says what went wrong then.
         """
-        parts = self._parts
-        for attached in parts.attached:
-            if attached.core.failure:
-                return attached.core.failure
-        if parts.drain.complaint or parts.complaint:
-            return parts.drain.complaint or parts.complaint
-        late = next(filter(None, (attached.core.complaint for attached in parts.attached)), "")
-        return f"{late} ({parts.drain.holder})" if late and parts.drain.holder else late
+        return self._parts.why()
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
         """Wait until everything kept before is on the disk, with the statistics beside it.
 
-        False after `timeout_s`, or when the disk fails: see `complaint`. Of keep="newest", what the
-        rings of open sessions hold stays there: see save().
+        False after `timeout_s`, which a disk that is full or fails takes up: see `complaint`. Of
+        keep="newest", what the rings of open sessions hold stays there: see save().
         """
         return self._bring(timeout_s, saves=False)
 
@@ -338,6 +334,7 @@ class _Parts:
         self._all: tuple[list[_Attached], Counter[str]] = ([], Counter())
         self.drain = drain
         self.complaint = ""  # about the last attempt to write statistics
+        self.last = ""  # what close() leaves undone, or sessions that had no ring until then
 
     @property
     def attached(self) -> list[_Attached]:
@@ -391,9 +388,21 @@ class _Parts:
         for signature, statistics in attached.core.take_statistics().items():
             self.ledger.add(attached.counted(signature, statistics))
 
+    def why(self) -> str:
+        """Of what reaches the disk no more, or of a session that captures nothing; else empty."""
+        for attached in self.attached:
+            if attached.core.failure:
+                return attached.core.failure
+        if self.drain.complaint or self.complaint:
+            return self.drain.complaint or self.complaint
+        late = next(filter(None, (attached.core.complaint for attached in self.attached)), "")
+        return f"{late} ({self.drain.holder})" if late and self.drain.holder else late or self.last
+
     def close(self) -> None:
         if os.getpid() != self.process_id:
             return  # in a forked child, everything belongs to the parent
+        failures = [attached.core.failure for attached in self.attached]
+        self.last = next(filter(None, failures), "")
         for attached in self.attached:
             model = attached.model()
             if model is not None:
@@ -402,8 +411,11 @@ class _Parts:
             attached.core.end()
         if self.ticker is not None:
             self.ticker.close()  # saves once more
-        if self.drain.holder:
-            self.bring(CLOSE_S, saves=False)
+        holder = self.drain.holder
+        if holder and not self.bring(CLOSE_S, saves=False):
+            self.last = (
+                self.last or f"{holder}: what it has not read in {CLOSE_S:g} s stays in memory"
+            )
         self.drain.close()
 
     def bring(self, timeout_s: float, *, saves: bool) -> bool:

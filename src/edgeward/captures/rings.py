@@ -42,7 +42,8 @@ def make_directory(path: str) -> None:
 
 
 def default_bytes(path: str) -> int:
-    """The size of a ring in the file system of `path`, which exists: room for 32 of them, or more.
+    """The size of a ring in the file system of `path`, which exists: room for 32 of them, but for
+    their heads, or for more.
 
     A power of two, at least the smallest size of a ring and at most 16 MiB.
     """

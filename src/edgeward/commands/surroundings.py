@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import TypedDict
 
 from edgeward import own_directory
-from edgeward._core import LEAST_WALL_NS, date_text
+from edgeward._core import LEAST_WALL_NS, RING_HEAD_BYTES, date_text
 from edgeward.captures import rings
-from edgeward.captures.capture import MIN_FREE_BYTES
+from edgeward.captures.limits import default_least_free_bytes
 from edgeward.errors import EdgewardError
 from edgeward.reports.inspection import size
 from edgeward.trust import device_key
@@ -80,13 +80,14 @@ def _memory(record_bytes: int) -> Finding:
     except OSError as error:
         return _finding("memory", f"{base}: {error.strerror}", f"for captures, {elsewhere}")
     free_bytes = facts.f_bavail * facts.f_frsize
+    count = free_bytes // (RING_HEAD_BYTES + ring_bytes)
     verdict = (
         f"{base}: {size(facts.f_blocks * facts.f_frsize)}, {size(free_bytes)} free, room for "
-        f"{free_bytes // ring_bytes} rings of {size(ring_bytes)}"
+        f"{count} {'ring' if count == 1 else 'rings'} of {size(ring_bytes)}"
     )
     if not os.access(base, os.W_OK) or facts.f_flag & os.ST_RDONLY:
         return _finding("memory", f"{verdict}, not writable", f"for captures, {elsewhere}")
-    if free_bytes < ring_bytes:
+    if count == 0:
         more = f"give it more room (docker run --shm-size 256m), or {elsewhere}"
         return _finding("memory", verdict, f"for captures, {more}")
     if record_bytes:
@@ -94,7 +95,7 @@ def _memory(record_bytes: int) -> Finding:
     if 2 * (record_bytes + HEAD_BYTES) > ring_bytes:
         enough_bytes = 1 << (2 * (record_bytes + HEAD_BYTES) - 1).bit_length()
         advice = f"to capture what it runs, Capture(ring_bytes={enough_bytes})"
-        if enough_bytes > free_bytes:
+        if RING_HEAD_BYTES + enough_bytes > free_bytes:
             advice += f", with more room than {size(free_bytes)} in {base}"
         return _finding("memory", verdict, advice)
     return _finding("memory", verdict)
@@ -182,7 +183,11 @@ def _disk(directory: str) -> Finding:
         return _finding("disk", f"{verdict}, mounted read-only", advice)
     if facts.f_files and facts.f_favail < LEAST_FILES:
         return _finding("disk", f"{verdict}, {facts.f_favail} more files", "remove files")
-    if free_bytes < MIN_FREE_BYTES:
-        advice = f"make room: below {size(MIN_FREE_BYTES)} a Capture deletes the oldest records"
+    least_bytes = default_least_free_bytes(path)
+    if free_bytes < least_bytes:
+        advice = (
+            f"make room: below {size(least_bytes)} a Capture deletes its oldest records, and then "
+            "keeps what comes in memory"
+        )
         return _finding("disk", verdict, advice)
     return _finding("disk", verdict)

@@ -74,6 +74,16 @@ TEST_CASE("segments that are older than the budget's age go first, whichever wou
   }
 }
 
+TEST_CASE("so many segments stay without room for them, but none that is too old") {
+  const Segments segments = begun_at({100, 200, 300});
+  CHECK(left_of({.most_bytes = 0, .least_count = 2}, segments) == std::vector<int64_t>{200, 300});
+  CHECK(left_of({.most_bytes = 0, .least_count = 3}, segments) == std::vector<int64_t>{100, 200, 300});
+  CHECK(left_of({.most_age_ns = 750, .least_count = 3}, segments) == std::vector<int64_t>{300});
+  const Budget free{.least_free_bytes = 100, .least_count = 3};
+  CHECK_FALSE(next_eviction(free, segments, 99));
+  CHECK(next_eviction(free, begun_at({100, 200, 300, 400}), 99) == 0);
+}
+
 TEST_CASE("the oldest goes first, whatever its size") {
   const Segments segments = {{1, 999}, {100, 998}, {1, 997}};
   CHECK(next_eviction({.most_bytes = 101}, segments, kAnyFree) == 0);

@@ -1151,21 +1151,49 @@ TEST_CASE("names of segments sort in the order in which they were made, though o
   CHECK(paths_in(directories.captures, ".ewc").front() == ahead);
 }
 
-TEST_CASE("where less of the file system is free than shall be, sealed segments go, and the drain goes on") {
+TEST_CASE("where less of the file system is free than shall be, records stay in the ring, and no segment is written") {
   const Directories directories;
   Clock clock;
   const auto ring = directories.ring();
   Budget budget = sealed_at_once();
   budget.least_free_bytes = UINT64_MAX;
-  const auto drain = directories.drain(budget);
+  auto drain = directories.drain(budget);
   for (uint64_t sequence = 1; sequence <= 4; ++sequence) {
     REQUIRE(try_put_record(*ring, sequence, 10));
-    CHECK(drain->step(clock.after(kSecond_ns)) == 1);
-    CHECK(drain->complaint() == "");
-    CHECK(drain->counters().evicted_segments == sequence);
-    CHECK(drain->counters().evicted_records == sequence);
+    CHECK(drain->step(clock.after(kRetry_ns)) == 0);
+    CHECK(drain->complaint().find("least_free_bytes") != std::string::npos);
   }
-  CHECK(paths_in(directories.captures, ".ewc").empty());
+  drain->close();
+  CHECK(drain->complaint().find("least_free_bytes") != std::string::npos);
+  CHECK(drain->counters().records == 0);
+  CHECK(drain->counters().evicted_records == 0);
+  CHECK(paths_in(directories.captures, "").empty());
+  drain.reset();
+  drain = directories.drain();
+  drain_all(*drain, clock);
+  CHECK(drained(directories.captures).sequences.at(ring->ring_id()) == from_to(1, 4));
+}
+
+TEST_CASE("what leaves less free than shall be stays until the next segment is begun, and then goes for it") {
+  check_on_small_disk("size=1m", [](const Directory& disk, const Directory& rings) {
+    Clock clock;
+    const std::string captures = disk.at("captures");
+    Budget budget;
+    budget.least_free_bytes = 300'000;
+    const auto fill = [&](uint64_t last) {
+      Drain drain(rings.at(""), captures, budget);
+      RingWriter ring(rings.at(""), kCapacity, Keep::oldest, "{}");
+      for (uint64_t sequence = 1; sequence <= last; ++sequence) {
+        if (!try_put_record(ring, sequence, 1000)) return UINT64_MAX;
+        drain.step(clock.after(kSecond_ns));
+      }
+      drain.close();
+      return drain.complaint().empty() ? drain.counters().evicted_records : UINT64_MAX;
+    };
+    if (fill(750) != 0 || free_bytes(captures) >= 300'000) return false;
+    if (drained(captures).record_count() != 750) return false;
+    return fill(5) == 750 && drained(captures).record_count() == 5;
+  });
 }
 
 TEST_CASE("a segment that cannot be read goes like another when there is no room") {
