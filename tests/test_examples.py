@@ -117,5 +117,18 @@ def test_an_array_that_is_posted_gives_one_back(http_server: ModuleType) -> None
     status, body = posted(http_server.application, npy(x))
     assert status == "200 OK"
     assert np.array_equal(np.load(io.BytesIO(body)), http_server.model().predict(x))
-    for wrong in (b"", b"no array", npy(x[:0])):
-        assert posted(http_server.application, wrong)[0] == "400 Bad Request"
+    for wrong in (b"", b"no array", npy(x)[:-1]):
+        status, body = posted(http_server.application, wrong)
+        assert (status, body) == (
+            "400 Bad Request",
+            b"body: expected an array in .npy, got other bytes\n",
+        )
+    assert posted(http_server.application, npy(x[:0]))[0] == "400 Bad Request"
+
+
+def test_a_model_that_is_not_there_is_the_answer(
+    http_server: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL", "none.tflite")
+    status, body = posted(http_server.application, npy(np.ones(4, np.float32)))
+    assert (status, b"none.tflite" in body) == ("500 Internal Server Error", True)

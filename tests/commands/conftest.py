@@ -23,7 +23,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.save("input.npy", np.arange(4, dtype=np.float32))
     np.save("inputs.npy", np.arange(12, dtype=np.float32).reshape(3, 4))
     Path("card.md").write_text("# A card")
-    Path("labels.txt").write_text("a\nb\n")
+    Path("labels.txt").write_text("a\nb\nc\nd\n")
     Path("columns.txt").write_text("a\nb\nc\nd\n")
     assert cli.main(["keygen"]) == 0
     assert cli.main(["keygen", "--device", "second.key"]) == 0

@@ -32,10 +32,16 @@ def test_predict_names_the_scores(run, done):
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_labels_of_another_number_name_nothing(done):
-    done(f"{SEAL} --labels labels.txt")
-    report = done("predict demo.ewp input.npy --trust edgeward-keys/trust")
-    assert "best" not in report["outputs"]["y"]
+@pytest.mark.parametrize("line", [SEAL, "predict model.tflite input.npy"])
+def test_labels_of_another_number_are_refused(run, line):
+    Path("two.txt").write_text("a\nb\n")
+    status, _, err = run(f"{line} --labels two.txt")
+    assert (status, err) == (
+        2,
+        "edgeward: bad_input: labels: expected one for each score of an output, "
+        '"y" has 4, got 2 labels\n',
+    )
+    assert not Path("demo.ewp").exists()
 
 
 @pytest.mark.usefixtures("package")

@@ -248,11 +248,12 @@ def test_boxes_come_out_of_a_package(done, detector):
 
 
 def test_a_picture_without_boxes_has_its_labels_below(done, run):
+    Path("two.txt").write_text("a\nb\n")
     Path("scores.onnx").write_bytes(
         onnx_models.fixed_answers((1, 32, 32, 3), {"scores": [[0.25, 0.75]]})
     )
     Image.fromarray(np.full((320, 640), 90, np.uint8)).save("grey.png")
-    line = "predict scores.onnx grey.png --labels labels.txt --png seen.png"
+    line = "predict scores.onnx grey.png --labels two.txt --png seen.png"
     assert [best["label"] for best in done(line)["outputs"]["scores"]["best"]] == ["b", "a"]
     sheet = np.asarray(Image.open("seen.png"))
     assert (sheet[:320] == 90).all()

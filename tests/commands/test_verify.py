@@ -34,7 +34,10 @@ def test_verify_says_who_signed_and_what_was_looked_at(run, done):
     assert [case["passed"] for case in report["golden"]] == [True] * 3
 
     os.rename("edgeward-keys/trust/device.key", "device.key")
-    status, out, _ = run("verify p.ewp" + TRUSTED)
+    status, out, err = run("verify p.ewp" + TRUSTED)
+    assert (status, out) == (6, "")
+    assert "expected this device's key to an encrypted package, got none: looked for edge" in err
+    status, out, _ = run("verify p.ewp --without-key" + TRUSTED)
     assert status == 0
     assert "no device key here: its members were not looked into" in out
     assert done("verify p.ewp --key device.key" + TRUSTED)["members_checked"] is True

@@ -566,7 +566,7 @@ def test_mix_and_match(tmp_path, device, encrypt_to):
             tmp_path / f"{index}.ewp",
             index,
             model=LARGE_MODELS[index - 1],
-            contents=Contents(labels=[label]),
+            contents=Contents(labels=[label] * ADDEND.size),
             encrypt_to=encrypt_to,
         )
         for index, label in ((1, "cat"), (2, "dog"))

@@ -9,7 +9,7 @@ import sealed
 import edgeward as ew
 from edgeward import Contents, Package
 
-LABELS = ["none", "person", "größer"]
+LABELS = ["none", "person", "größer", "car"]
 FACTS = ("name", "version", "package_id", "labels", "card")
 
 

@@ -36,7 +36,7 @@ def test_what_opens_in_place_is_sealed_as_it_is(tmp_path, model, name, kind):
 
 
 def test_the_entry_comes_first(tmp_path):
-    contents = Contents([Case({"x": X})], calibration=[{"x": X}], card="card", labels=["a"])
+    contents = Contents([Case({"x": X})], calibration=[{"x": X}], card="card", labels=list("abcd"))
     seal(tmp_path / "p.ewp", contents=contents)
     members = Package.unverified(tmp_path / "p.ewp").members
     assert [member.is_entry for member in members] == [True, False, False, False, False]
@@ -73,6 +73,11 @@ def test_progress_counts_what_takes_long_to_its_end(tmp_path):
         ({"engine": "onnx"}, BadInput, "onnx"),
         ({"contents": Contents([Case({"y": X})])}, BadInput, "'y'"),
         ({"contents": Contents(calibration=[{"x": X[:2]}])}, BadInput, '"x"'),
+        (
+            {"contents": Contents(labels=["a", "b", "c"])},
+            BadInput,
+            'labels: expected one for each score of an output, "y" has 4, got 3 labels',
+        ),
         ({"contents": Contents(columns={"x": ["a"]})}, BadInput, 'expected 4 names for "x", got 1'),
     ],
 )

@@ -182,7 +182,7 @@ def test_what_a_model_keeps_of_its_package_is_not_dumped(tmp_path, package):
         tmp_path / "card.ewp",
         model=tflite_models.add_constant(np.zeros(ELEMENTS, np.float32)),
         encrypt_to=[sealed.DEVICE.public],
-        contents=Contents(card=card, labels=[card]),
+        contents=Contents(card=card, labels=[card] * ELEMENTS),
     )
     with start((path, trust, environment)) as child:
         expect(child, "loaded")

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> Outcome:
         signature = _signature(model, args.signature)
         if args.output is not None:
             tensor_file.expect_writable(args.output, [spec.name for spec in signature.outputs])
-        recipe, labels = _recipe(args, model, signature), _labels(args, model)
+        recipe, labels = _recipe(args, model, signature), _labels(args, model, signature)
         tensors = tensor_file.read(
             args.inputs, signature.inputs, args.dtype, args.shape, recipe.inputs
         )
@@ -167,13 +167,14 @@ def _require_shown(args: argparse.Namespace, shown: ShownInput | None) -> None:
     os.stat(args.png.parent)
 
 
-def _labels(args: argparse.Namespace, model: Model) -> Sequence[str]:
+def _labels(args: argparse.Namespace, model: Model, signature: Signature) -> Sequence[str]:
     """Those of the package, or those in a file; none without."""
     if args.labels is None:
         return model.labels or ()
     if model.package_id is not None:
         raise BadInput(f"--labels: expected them with a bare model, got a package: {args.model}")
     lines: list[str] = args.labels.read_text(encoding="utf-8").splitlines()
+    carried.require_labels(lines, [signature])
     return lines
 
 

@@ -148,7 +148,7 @@ class Package:
 
         Warns of a calibration set that cannot tell small drift from chance.
 
-        Raises BadInput for a name, counter, key or golden case that does not fit, OSError,
+        Raises BadInput for a name, counter, key, label or golden case that does not fit, OSError,
         SignerFailed for one of `keys` that gives no signature of its own, and as load_unsigned. The
         output is there whole, or as it was before.
         """

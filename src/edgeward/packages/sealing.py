@@ -12,7 +12,7 @@ from edgeward import _core
 from edgeward.captures.column_names import require_columns
 from edgeward.engines import choice
 from edgeward.errors import BadInput, EdgewardError
-from edgeward.packages import columns_file, key_wraps, recipe
+from edgeward.packages import carried, columns_file, key_wraps, recipe
 from edgeward.packages.calibration import calibrated
 from edgeward.packages.contents import (
     CARD,
@@ -211,6 +211,7 @@ def _further_members(
 ) -> list[Member]:
     members: list[Member] = []
     if contents.labels:
+        carried.require_labels(contents.labels, model.signatures.values())
         text = "".join(f"{label}\n" for label in contents.labels)
         members.append(Member(LABELS, "labels", False, text.encode()))
     if contents.columns:
