@@ -55,19 +55,6 @@ T required(T pointer, const char* what) {
   return pointer;
 }
 
-// Clears, at its end, what the calls of its block left below it of a key: copies on the stack, and registers that the
-// dynamic linker saved there while it bound a function for the first time.
-class StackWiper {
- public:
-  StackWiper() = default;
-  StackWiper(const StackWiper&) = delete;
-  StackWiper& operator=(const StackWiper&) = delete;
-  [[gnu::noinline]] ~StackWiper() {
-    std::array<std::byte, size_t{16} << 10> below;
-    OPENSSL_cleanse(below.data(), below.size());
-  }
-};
-
 // The algorithm is fetched once and kept: a fetch takes longer than the hash of a small chunk.
 const EVP_MD* sha256_method() {
   static const EVP_MD* const method = required(EVP_MD_fetch(nullptr, "SHA256", nullptr), "SHA-256");
@@ -146,7 +133,6 @@ std::vector<unsigned char> der_signature(Bytes signature) {
 }
 
 void derive(int mode, Bytes salt, Bytes key, Bytes info, std::span<std::byte> derived) {
-  const StackWiper wiper;
   static EVP_KDF* const method = required(EVP_KDF_fetch(nullptr, "HKDF", nullptr), "HKDF");
   const DerivationContext context(required(EVP_KDF_CTX_new(method), "HKDF"));
   char hash[] = "SHA256";
@@ -243,7 +229,6 @@ Digest key_id(const PublicKey& key) {
 }
 
 PrivateKey generate_key(KeyAlgorithm algorithm) {
-  const StackWiper wiper;
   PrivateKey key{algorithm, Secret()};
   if (algorithm != KeyAlgorithm::ecdsa_p256) {
     fill_random(key.secret.bytes());
@@ -259,7 +244,6 @@ PrivateKey generate_key(KeyAlgorithm algorithm) {
 }
 
 PublicKey public_key(const PrivateKey& key) {
-  const StackWiper wiper;
   PublicKey result{key.algorithm, {}};
   const Bytes secret = key.secret.bytes();
   if (key.algorithm == KeyAlgorithm::ecdsa_p256) {
@@ -286,7 +270,6 @@ PublicKey public_key(const PrivateKey& key) {
 // ---- Signatures.
 
 SignatureBytes sign(const PrivateKey& key, Bytes message) {
-  const StackWiper wiper;
   const Bytes secret = key.secret.bytes();
   SignatureBytes signature;
   const DigestContext context(required(EVP_MD_CTX_new(), "a signature"));
@@ -342,7 +325,6 @@ bool verify(const PublicKey& key, Bytes message, Bytes signature) {
 
 std::optional<Secret> x25519(const Secret& private_key, Bytes public_key) {
   if (public_key.size() != kX25519Bytes) return std::nullopt;
-  const StackWiper wiper;
   const Bytes secret = private_key.bytes();
   const Key ours(
       required(EVP_PKEY_new_raw_private_key_ex(nullptr, "X25519", nullptr, in(secret), secret.size()), "a key"));
@@ -376,7 +358,6 @@ void hkdf_expand(Bytes pseudo_random_key, Bytes info, std::span<std::byte> deriv
 
 Aead::Aead(AeadAlgorithm algorithm, Bytes key, Direction direction)
     : context_(required(EVP_CIPHER_CTX_new(), "a cipher")) {
-  const StackWiper wiper;
   const int is_sealing = direction == Direction::seal ? 1 : 0;
   const bool is_ready =
       key.size() == kSecretBytes && EVP_CipherInit_ex2(static_cast<EVP_CIPHER_CTX*>(context_), cipher(algorithm),

@@ -343,7 +343,7 @@ TEST_CASE("a key that is not written whole is not there, and the error says why"
 
 TEST_CASE("a key stays nowhere else in memory when it was written, read, used or refused, neither bytes nor text") {
   const Directory directory;
-  const auto is_elsewhere = [](const Secret& secret) {
+  const auto search = [](const Secret& secret) {
     const Bytes bytes = secret.bytes();
     Octets text;
     for (const std::byte byte : complement_of(bytes)) {
@@ -356,6 +356,12 @@ TEST_CASE("a key stays nowhere else in memory when it was written, read, used or
     const size_t texts = places_in_own_memory(text, bytes.data());
     const size_t numbers = places_in_own_memory(forwards, bytes.data()) + places_in_own_memory(backwards, bytes.data());
     return texts + numbers != 0;
+  };
+  // A function that the dynamic linker binds when the search first calls it has the registers of then saved on the
+  // stack, the key among them: all are bound by a search for another key.
+  const auto is_elsewhere = [&](const Secret& secret) {
+    search(generate_key(KeyAlgorithm::x25519).secret);
+    return search(secret);
   };
   for (const KeyAlgorithm algorithm : kAlgorithms) {
     CAPTURE(name(algorithm));
