@@ -52,7 +52,7 @@ class CompiledPool {
     std::function<bool()> is_last_kept;  // without a session too, since it may not be possible to make another
   };
   // At most `most` are lent at once, at least 1.
-  CompiledPool(size_t most, Rules rules) : most_(most), rules_(std::move(rules)) {}
+  CompiledPool(size_t most, Rules rules) : rules_(std::move(rules)), most_(most) {}
   CompiledPool(const CompiledPool&) = delete;
   CompiledPool& operator=(const CompiledPool&) = delete;
 

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdio>
 #include <cstring>
@@ -79,10 +80,9 @@ std::vector<ElfW(Phdr)> segments(ElfW(Addr) base) {
   return search.segments;
 }
 
-// Whether the loader has made the page of `slot` read-only after it had filled it.
 // The build id among the notes of a segment; empty when there is none.
 Bytes build_id_in(Bytes notes) {
-  constexpr std::string_view kOwner("GNU", 4);
+  constexpr std::array kOwner{'G', 'N', 'U', '\0'};
   uint64_t offset = 0;
   while (contains(notes, offset, sizeof(ElfW(Nhdr)))) {
     const auto note = *try_read<ElfW(Nhdr)>(notes, offset);
@@ -91,12 +91,14 @@ Bytes build_id_in(Bytes notes) {
     const uint64_t end = content + round_up(note.n_descsz, 4);
     if (!contains(notes, owner, end - owner)) break;
     const std::string_view name(reinterpret_cast<const char*>(notes.data()) + owner, note.n_namesz);
-    if (note.n_type == NT_GNU_BUILD_ID && name == kOwner) return notes.subspan(content, note.n_descsz);
+    if (note.n_type == NT_GNU_BUILD_ID && std::ranges::equal(name, kOwner))
+      return notes.subspan(content, note.n_descsz);
     offset = end;
   }
   return {};
 }
 
+// Whether the loader has made the page of `slot` read-only after it had filled it.
 bool is_sealed(ElfW(Addr) base, const void* slot) {
   const auto address = reinterpret_cast<ElfW(Addr)>(slot);
   const std::vector<ElfW(Phdr)> all = segments(base);

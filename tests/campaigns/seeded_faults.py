@@ -1073,7 +1073,7 @@ MODEL_FILE = [
 ]  # fmt: skip
 
 CAPTURE_IDS = [
-    ("self._states.update((capture_id, (SUCCESS, until_s)) for capture_id in row[\"ids\"])", "pass",
+    ("self._states.update((capture_id, (state, until_s)) for capture_id in row[\"ids\"])", "pass",
      RECORD_TESTS + "what_is_buffered_is_written_at_the_end"),
 ]  # fmt: skip
 

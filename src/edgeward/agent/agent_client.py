@@ -55,6 +55,7 @@ def _called(socket: str, method: str, request: Any, response: Any, time_s: float
             return call(request, timeout=time_s)
         except grpc.RpcError as error:
             if error.code() in GONE:
-                text = f"expected an agent that lets this user in: {error.details()}"
+                got = error.details() if os.path.exists(socket) else "no such socket"
+                text = f"expected an agent that lets this user in, got {got}"
                 raise OSError(errno.ECONNREFUSED, text, socket) from None
             raise AgentSaysNo(error.code().name, error.details()) from None

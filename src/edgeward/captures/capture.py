@@ -136,21 +136,19 @@ class Capture:
             most_age_s=most_age_s, seed=seed,
         )  # fmt: skip
         _require_ring(keep, ring_bytes, is_limited=bool(ring_records or ring_s))
-        if least_free_bytes is None:
-            least_free_bytes = default_least_free_bytes(directory)
-        self._budget = _budget(segment_bytes, most_bytes, least_free_bytes, most_age_s, evict)
         self.directory = os.fsdecode(directory)
+        free_bytes = _free_bytes(self.directory, least_free_bytes)
+        self._budget = _budget(segment_bytes, most_bytes, free_bytes, most_age_s, evict)
         ledger = _ledger(self.directory, encrypt_to, most_bytes, window_s)
         self._rule, self._redactions = _together(sample, when), list(redact)
         self._plan = _core.CapturePlan()
-        self._plan.ring_directory = rings.directory_of(directory)
+        self._plan.recipient, self._plan.ring_directory = encrypt_to, rings.directory_of(directory)
         rings.make_directory(self._plan.ring_directory)
         ring_bytes = ring_bytes or rings.default_bytes(self._plan.ring_directory)
-        self._plan.ring_bytes, self._plan.keep = ring_bytes, keep
-        self._plan.recipient, self._plan.pre_roll_bytes = encrypt_to, ring_bytes // 2
+        self._plan.ring_bytes, self._plan.pre_roll_bytes = ring_bytes, ring_bytes // 2
         self._plan.newest_count, self._plan.newest_ns = ring_records, int(ring_s * 1e9)
         self._plan.rule = None if self._rule is None else self._rule.core()
-        self._plan.seed, self._plan.has_statistics = seed, statistics
+        self._plan.seed, self._plan.keep, self._plan.has_statistics = seed, keep, statistics
         self._plan.tensors = None if tensors is None else list(tensors)
         self._plan.pre_roll_count, self._plan.pre_roll_ns = pre_roll, int(pre_roll_s * 1e9)
         self._plan.post_roll_count, self._plan.post_roll_ns = post_roll, int(post_roll_s * 1e9)
@@ -426,6 +424,10 @@ class _Parts:
             left_ms = int(max(deadline_s - time.monotonic(), 0) * 1000)
             is_done &= attached.core.wait_drained(left_ms, saves)
         return is_done
+
+
+def _free_bytes(directory: PathLike, least_free_bytes: int | None) -> int:
+    return default_least_free_bytes(directory) if least_free_bytes is None else least_free_bytes
 
 
 def _budget(
