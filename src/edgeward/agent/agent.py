@@ -6,7 +6,7 @@ import os
 import pwd
 import socket
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
 from contextlib import ExitStack
 
@@ -109,13 +109,10 @@ class Agent:
             on_stored=intake.stored,
             on_failed=lambda key, why: log.warning("upload: %s: stays here: %s", key, why),
         )
-        period_s = settings.capture_period_s if settings.upload_is_success else None
-        thread = threading.Thread(
-            target=upload.run,
-            args=(period_s or settings.upload_period_s,),
-            name="upload",
-            daemon=True,
+        period_s = (
+            settings.capture_period_s if settings.upload_is_success else settings.upload_period_s
         )
+        thread = threading.Thread(target=upload.run, args=(period_s,), name="upload", daemon=True)
         thread.start()
         self._stack.callback(thread.join, GRACE_S)
         self._stack.callback(upload.stop)
@@ -199,18 +196,15 @@ def doors_of(settings: Configuration) -> list[tuple[str, str, Rules, bool]]:
 
 
 def _uids(names: Collection[str]) -> frozenset[int]:
-    try:
-        return frozenset(
-            int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid for name in names
-        )
-    except KeyError as error:
-        raise BadInput(f"users: expected users of this machine: {error.args[0]}") from None
+    return _numbers("users", names, lambda name: pwd.getpwnam(name).pw_uid)
 
 
 def _gids(names: Collection[str]) -> frozenset[int]:
+    return _numbers("groups", names, lambda name: grp.getgrnam(name).gr_gid)
+
+
+def _numbers(noun: str, names: Collection[str], number_of: Callable[[str], int]) -> frozenset[int]:
     try:
-        return frozenset(
-            int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid for name in names
-        )
+        return frozenset(int(name) if name.isdecimal() else number_of(name) for name in names)
     except KeyError as error:
-        raise BadInput(f"groups: expected groups of this machine: {error.args[0]}") from None
+        raise BadInput(f"{noun}: expected {noun} of this machine: {error.args[0]}") from None

@@ -2,9 +2,7 @@
 
 import re
 
-import grpc
-
-from edgeward.agent.refusal import Refusal
+from edgeward.agent.refusal import invalid
 
 MOST_CHARACTERS = 63
 PATTERN = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
@@ -13,20 +11,15 @@ PATTERN = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 def alias_of(name: str, handle: str) -> str:
     """What a request calls its model, in either of its fields. Raises Refusal INVALID_ARGUMENT."""
     if name and handle and name != handle:
-        raise _invalid("name and handle", "one alias", f'"{name}" and "{handle}"')
+        raise invalid("name and handle", "one alias", f'"{name}" and "{handle}"')
     alias = name or handle
     if len(alias) > MOST_CHARACTERS:
-        raise _invalid("alias", f"at most {MOST_CHARACTERS} characters", f"{len(alias)}")
+        raise invalid("alias", f"at most {MOST_CHARACTERS} characters", f"{len(alias)}")
     if not is_name(alias):
         expected = "letters and digits, with - between them"
-        raise _invalid("alias", expected, f'"{alias}"' if alias else "none")
+        raise invalid("alias", expected, f'"{alias}"' if alias else "none")
     return alias
 
 
 def is_name(text: str) -> bool:
     return PATTERN.fullmatch(text) is not None
-
-
-def _invalid(noun: str, expected: str, got: str) -> Refusal:
-    text = f"{noun}: expected {expected}, got {got}"
-    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, text)

@@ -20,9 +20,8 @@ from edgeward.errors import BadInput
 
 TIMEOUT_S = 10.0
 MOST_ANSWER_BYTES = 64 << 10
-Credential = dict[
-    str, Any
-]  # as obstore takes it: access_key_id, secret_access_key, token, expires_at
+# As obstore takes it: access_key_id, secret_access_key, token, expires_at.
+Credential = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import grpc
 
 from edgeward import _core
 from edgeward.agent.loaded_models import LoadedModel
-from edgeward.agent.refusal import Refusal
+from edgeward.agent.refusal import Refusal, invalid
 from edgeward.agent.shared_segment import Part, copied
 from edgeward.agent.wire_tensor import DTYPES, array
 from edgeward.proto import edge_manager_pb2 as messages
@@ -65,7 +65,7 @@ def require_id(capture_id: str) -> None:
     """Raises Refusal INVALID_ARGUMENT."""
     if not 1 <= len(capture_id) <= MOST_ID_CHARACTERS:
         expected = f"1 to {MOST_ID_CHARACTERS} characters"
-        raise _invalid("capture_id", expected, f"{len(capture_id)}")
+        raise invalid("capture_id", expected, f"{len(capture_id)}")
 
 
 def _time_s(request: Any) -> int:
@@ -74,9 +74,9 @@ def _time_s(request: Any) -> int:
         return int(now_s)
     stamp = request.inference_timestamp
     if not 0 <= stamp.nanos < NANOS:
-        raise _invalid("inference_timestamp.nanos", f"0 to {NANOS - 1}", f"{stamp.nanos}")
+        raise invalid("inference_timestamp.nanos", f"0 to {NANOS - 1}", f"{stamp.nanos}")
     if not LEAST_S <= stamp.seconds <= MOST_S:
-        raise _invalid("inference_timestamp.seconds", f"{LEAST_S} to {MOST_S}", f"{stamp.seconds}")
+        raise invalid("inference_timestamp.seconds", f"{LEAST_S} to {MOST_S}", f"{stamp.seconds}")
     # A clock that stands before this program was written is not right about the future either.
     is_clock_set = now_s * NANOS >= _core.LEAST_WALL_NS
     if is_clock_set and stamp.seconds + stamp.nanos / NANOS > now_s:
@@ -91,10 +91,10 @@ def _tensors(tensors: Any, kind: str, uid: int, most_bytes: int) -> Iterator[Pay
         name = described.name.decode("utf-8", "replace")
         noun = f'{kind.removesuffix("s").replace("-", " ")} {index} "{name}"'
         if not tensor.HasField("tensor_metadata"):
-            raise _invalid(noun, "tensor_metadata, which says type and shape", "none")
+            raise invalid(noun, "tensor_metadata, which says type and shape", "none")
         dtype = DTYPES.get(described.data_type)
         if dtype is None:
-            raise _invalid(noun, "a data type of the service", f"{described.data_type}")
+            raise invalid(noun, "a data type of the service", f"{described.data_type}")
         content = array(tensor, noun, dtype, described.shape, uid, most_bytes).tobytes()
         shape = "".join(f", {size}" for size in described.shape)[2:]
         yield Payload(kind, name, f"Tensor[{dtype}; {shape}]", "NONE", content)
@@ -105,7 +105,7 @@ def _blobs(blobs: Any, kind: str, uid: int, most_bytes: int) -> Iterator[Payload
         noun = f'{kind.removesuffix("s").replace("-", " ")} {index} "{blob.name}"'
         encoding = messages.Encoding.Name(blob.encoding) if blob.encoding in ENCODINGS else None
         if encoding is None:
-            raise _invalid(noun, "an encoding of the service", f"{blob.encoding}")
+            raise invalid(noun, "an encoding of the service", f"{blob.encoding}")
         if blob.WhichOneof("data") == "shared_memory_handle":
             part = Part(blob.shared_memory_handle, uid, noun)
             content = copied(part, None, most_bytes).tobytes()
@@ -115,8 +115,3 @@ def _blobs(blobs: Any, kind: str, uid: int, most_bytes: int) -> Iterator[Payload
 
 
 ENCODINGS = frozenset(messages.Encoding.values())
-
-
-def _invalid(noun: str, expected: str, got: str) -> Refusal:
-    text = f"{noun}: expected {expected}, got {got}"
-    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, text)

@@ -8,7 +8,6 @@ the object that it is already.
 import os
 import random
 import re
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,10 +19,10 @@ from typing import Any
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 
+from edgeward.agent.capture_layout import SUFFIX as MANIFEST_SUFFIX
 from edgeward.durable import DRAFT_SUFFIX
 from edgeward.paths import PathLike
 
-MANIFEST_SUFFIX = ".jsonl"
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 300.0
 IDLE_FOLDER_S = 2 * 3600.0  # nobody writes into the folder of an hour that long past
@@ -175,14 +174,8 @@ def finished_files(directory: Path) -> Iterator[Path]:
     for entry in shown:
         if entry.is_dir(follow_symlinks=False):
             yield from finished_files(Path(entry.path))
-    files = [Path(entry.path) for entry in shown if is_regular(entry)]
+    files = [Path(entry.path) for entry in shown if entry.is_file(follow_symlinks=False)]
     yield from sorted(files, key=lambda path: (path.suffix == MANIFEST_SUFFIX, path.name))
-
-
-def is_regular(entry: os.DirEntry[str]) -> bool:
-    return entry.is_file(follow_symlinks=False) and stat.S_ISREG(
-        entry.stat(follow_symlinks=False).st_mode
-    )
 
 
 def remove_idle_folders(directory: Path, now_s: float) -> None:

@@ -22,6 +22,11 @@ class Refusal(Exception):
         self.text = text
 
 
+def invalid(noun: str, expected: str, got: str) -> Refusal:
+    """What a caller is told of an argument that is wrong."""
+    return Refusal(Status.INVALID_ARGUMENT, f"{noun}: expected {expected}, got {got}")
+
+
 def of_opening(error: Exception) -> Refusal:
     """What a caller is told when a model could not be opened."""
     if isinstance(error, OverBudget | OutOfMemory | MemoryError):

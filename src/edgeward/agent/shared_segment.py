@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeward import _core
-from edgeward.agent.refusal import Refusal
+from edgeward.agent.refusal import Refusal, invalid
 
 MOST_SHMID = (1 << 31) - 1
 LEAST_POSIX_ID = 1 << 32
@@ -76,8 +76,7 @@ class Part:
         self.noun = noun  # what is in it, for the message: tensor "image"
 
     def refusal(self, expected: str, got: str) -> Refusal:
-        text = f"{self.noun}: segment {self.segment_id}: expected {expected}, got {got}"
-        return Refusal(grpc.StatusCode.INVALID_ARGUMENT, text)
+        return invalid(f"{self.noun}: segment {self.segment_id}", expected, got)
 
     def within(self, segment_bytes: int, wanted_bytes: int | None) -> int:
         """How many bytes to copy out of a segment of that size. Raises Refusal."""

@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeward.agent.refusal import Refusal
+from edgeward.agent.refusal import Refusal, invalid
 from edgeward.agent.shared_segment import Part, copied
 from edgeward.agent.worker_process import TensorFacts
 from edgeward.proto import edge_manager_pb2 as messages
@@ -57,7 +57,7 @@ def inputs_by_name(
     Raises Refusal INVALID_ARGUMENT that names the tensor, what was expected and what it got.
     """
     if len(tensors) != len(specs):
-        raise _invalid("tensors", f"{len(specs)} ({_names(specs)})", f"{len(tensors)}")
+        raise invalid("tensors", f"{len(specs)} ({_names(specs)})", f"{len(tensors)}")
     return {
         spec.name: input_array(tensor, spec, uid, most_bytes)
         for tensor, spec in zip(_ordered(tensors, specs), specs, strict=True)
@@ -74,9 +74,9 @@ def _ordered(tensors: Sequence[Any], specs: Specs) -> Sequence[Any]:
     if len(strange) == len(by_name):  # copied from elsewhere, or not set: the order counts
         return tensors
     if not strange:
-        raise _invalid("tensors", f"each of {_names(specs)} once", "one of them twice")
+        raise invalid("tensors", f"each of {_names(specs)} once", "one of them twice")
     got = strange[0].decode("utf-8", "replace")
-    raise _invalid(f'tensor "{got}"', f"a name of {_names(specs)}", "another beside one of them")
+    raise invalid(f'tensor "{got}"', f"a name of {_names(specs)}", "another beside one of them")
 
 
 def input_array(tensor: Any, spec: TensorFacts, uid: int, most_bytes: int) -> NDArray[Any]:
@@ -85,12 +85,12 @@ def input_array(tensor: Any, spec: TensorFacts, uid: int, most_bytes: int) -> ND
     if tensor.HasField("tensor_metadata"):
         described = tensor.tensor_metadata
         if (got := DTYPES.get(described.data_type)) != spec.dtype:
-            raise _invalid(noun, spec.dtype, got or f"data type {described.data_type}")
+            raise invalid(noun, spec.dtype, got or f"data type {described.data_type}")
         shape = tuple(described.shape)
         if not shape and spec.shape:
             shape = _fixed_shape(tensor, spec)
         elif not fits(shape, spec.shape):
-            raise _invalid(noun, f"shape {_written(spec.shape)}", _written(shape))
+            raise invalid(noun, f"shape {_written(spec.shape)}", _written(shape))
     else:
         shape = _fixed_shape(tensor, spec)
     return array(tensor, noun, spec.dtype, shape, uid, most_bytes)
@@ -108,13 +108,13 @@ def _fixed_shape(tensor: Any, spec: TensorFacts) -> tuple[int, ...]:
     """The shape of a tensor that does not say it: the model's, its one open size by the bytes."""
     noun = f'tensor "{spec.name}"'
     if spec.shape is None or spec.shape.count(-1) > 1:
-        raise _invalid(noun, "a shape, of which the model leaves more than one size open", "none")
+        raise invalid(noun, "a shape, of which the model leaves more than one size open", "none")
     if -1 not in spec.shape:
         return tuple(spec.shape)
     step = math.prod(size for size in spec.shape if size >= 0) * np.dtype(spec.dtype).itemsize
     size_bytes = len(tensor.byte_data) or tensor.shared_memory_handle.size
     if not step or not size_bytes or size_bytes % step:
-        raise _invalid(noun, f"a multiple of {step} bytes, or a shape", f"{size_bytes} bytes")
+        raise invalid(noun, f"a multiple of {step} bytes, or a shape", f"{size_bytes} bytes")
     return tuple(size_bytes // step if size == -1 else size for size in spec.shape)
 
 
@@ -123,7 +123,7 @@ def array(
 ) -> NDArray[Any]:
     """The array of a Tensor's bytes, inline or in a segment of user `uid`; not writable inline."""
     if len(shape) > MOST_DIMENSIONS or any(size < 0 for size in shape):
-        raise _invalid(noun, f"at most {MOST_DIMENSIONS} sizes from 0 on", _written(shape))
+        raise invalid(noun, f"at most {MOST_DIMENSIONS} sizes from 0 on", _written(shape))
     size_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     content: Any
     if tensor.WhichOneof("data") == "shared_memory_handle":
@@ -132,17 +132,12 @@ def array(
     else:
         if len(tensor.byte_data) != size_bytes:
             expected = f"{size_bytes} bytes for {dtype} {_written(shape)}"
-            raise _invalid(noun, expected, f"{len(tensor.byte_data)}")
+            raise invalid(noun, expected, f"{len(tensor.byte_data)}")
         content = np.frombuffer(tensor.byte_data, dtype)
     if dtype == "bool" and content.view("uint8").max(initial=0) > 1:
-        raise _invalid(noun, "bytes 0 and 1 for bool", "another")
+        raise invalid(noun, "bytes 0 and 1 for bool", "another")
     result: NDArray[Any] = content.reshape(shape)
     return result
-
-
-def _invalid(noun: str, expected: str, got: str) -> Refusal:
-    text = f"{noun}: expected {expected}, got {got}"
-    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, text)
 
 
 def _names(specs: Specs) -> str:

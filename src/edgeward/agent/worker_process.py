@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -33,7 +33,7 @@ from edgeward.agent.lane import (
     make_memory,
 )
 from edgeward.agent.worker import MOST_ORDER_BYTES
-from edgeward.errors import EdgewardError
+from edgeward.errors import BY_CODE, EdgewardError
 
 log = logging.getLogger(__name__)
 
@@ -369,13 +369,4 @@ def raised_there(facts: Mapping[str, Any]) -> Exception:
     text = str(facts.get("text"))
     if "errno" in facts:
         return OSError(facts["errno"], text, facts["file"])
-    for kind in kinds_of(EdgewardError):
-        if kind.code == facts.get("code"):
-            return kind(text)
-    return MemoryError(text)
-
-
-def kinds_of(kind: type[EdgewardError]) -> Iterator[type[EdgewardError]]:
-    for below in kind.__subclasses__():
-        yield below
-        yield from kinds_of(below)
+    return BY_CODE.get(str(facts.get("code")), MemoryError)(text)
