@@ -44,7 +44,7 @@ std::unique_ptr<WeightPages> WeightPages::try_make(Bytes model, std::span<const 
   std::vector<Run> runs;
   for (const Bytes bytes : weights) {
     const auto begin = reinterpret_cast<uintptr_t>(bytes.data());
-    const uintptr_t first = (begin + page_bytes() - 1) / page_bytes() * page_bytes();
+    const uintptr_t first = round_up(begin, page_bytes());
     const uintptr_t end = (begin + bytes.size()) / page_bytes() * page_bytes();
     if (end <= first || end - first < kMinRunBytes) continue;
     runs.push_back({{const_cast<std::byte*>(bytes.data()) + (first - begin), end - first}});
