@@ -193,6 +193,21 @@ def test_a_killed_worker_is_back_with_its_models(
     until(lambda: answers(worker) and answers(worker, "other"))
 
 
+def test_one_that_cannot_open_its_model_again_does_not_serve(
+    worker: WorkerProcess, add: Order
+) -> None:
+    worker.load("add", add)
+    assert not worker.health.why_down
+    pid = worker.pid
+    assert pid is not None
+    Path(add.path).unlink()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: worker.pid not in (pid, None))
+    assert worker.health.why_down.startswith(f"could not load {add.path} again: ")
+    with pytest.raises(WorkerGone, match="could not load"):
+        worker.predict("add", [X], LONG_S, copies)
+
+
 def test_a_call_without_an_answer_ends_the_worker_and_nothing_else(
     worker: WorkerProcess, add: Order
 ) -> None:

@@ -227,8 +227,9 @@ class WorkerProcess:
 
     @property
     def health(self) -> Health:
-        why_down = "" if self.is_up else self._why_down
-        return Health(why_down, self._since_s)
+        now = self._now
+        serves = now is not None and now.lanes.keys() >= self._orders.keys()
+        return Health("" if serves else self._why_down, self._since_s)
 
     @property
     def pid(self) -> int | None:
