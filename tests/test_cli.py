@@ -201,7 +201,14 @@ def test_the_examples_of_help_are_understood():
     [
         ([], "the following arguments are required: COMMAND (see edgeward --help)"),
         (["inspect"], "the following arguments are required: MODEL (see edgeward inspect --help)"),
-        (["inspect", "m", "--fast"], "unrecognized arguments: --fast (see edgeward --help)"),
+        (
+            ["inspect", "m", "--fast"],
+            "unrecognized arguments: --fast (see edgeward inspect --help)",
+        ),
+        (
+            ["seal", "m", "-o", "p", "--name", "n", "--version", "1", "--encrypt-for", "k"],
+            "--encrypt-for k (did you mean --encrypt-to? see edgeward seal --help)",
+        ),
         (["predict", "m", "f", "--threads", "0"], 'argument --threads: expected 1 to 256, got "0"'),
         (
             ["predict", "m", "f", "--shape", "1,x"],

@@ -7,6 +7,7 @@ A table of commands, and the only file that prints. A command is a module with `
 from __future__ import annotations
 
 import argparse
+import difflib
 import errno
 import importlib
 import json
@@ -234,7 +235,7 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
         if command.name == name:
             module = importlib.import_module(command.module)
             module.add(command_parser)
-            command_parser.set_defaults(run=module.run)
+            command_parser.set_defaults(run=module.run, parser=command_parser)
     return program
 
 
@@ -255,6 +256,10 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**options)
         self.add_argument("--json", action="store_true", help="print one JSON document")
 
+    @property
+    def options(self) -> list[str]:
+        return list(self._option_string_actions)
+
     def print_help(self, file: object = None) -> NoReturn:
         raise _Answered(Outcome(None, self.format_help().rstrip()))
 
@@ -269,6 +274,18 @@ def _asks_for_json(words: Sequence[str]) -> bool:
     return any(len(word) > 2 and "--json".startswith(word) for word in options)
 
 
+def _arguments(words: Sequence[str]) -> argparse.Namespace:
+    """Wrong use raises BadInput, which names the option that was likely meant."""
+    program = parser(words)
+    args, unknown = program.parse_known_args(words)
+    if not unknown:
+        return args
+    command = args.parser
+    meant = difflib.get_close_matches(unknown[0], command.options, n=1, cutoff=0.75)
+    hint = f"did you mean {meant[0]}? see" if meant else "see"
+    raise BadInput(f"unrecognized arguments: {' '.join(unknown)} ({hint} {command.prog} --help)")
+
+
 def _answer(words: Sequence[str]) -> _Answer:
     """Runs the command that `words` name. An exception is an answer too."""
     is_json = _asks_for_json(words)
@@ -276,7 +293,7 @@ def _answer(words: Sequence[str]) -> _Answer:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", PassedOver)
             try:
-                args = parser(words).parse_args(words)
+                args = _arguments(words)
                 outcome: Outcome = args.run(args)
             except _Answered as answered:
                 outcome = answered.outcome

@@ -9,8 +9,12 @@ from edgeward.paths import PathLike
 DRAFT_SUFFIX = ".draft"  # a killed writer may leave one
 
 
-def replace_file(path: PathLike, data: bytes, mode: int = 0o644) -> None:
+def replace_file(
+    path: PathLike, data: bytes, mode: int = 0o644, owner: tuple[int, int] | None = None
+) -> None:
     """Replace the contents of `path` by `data`: a power cut leaves all old bytes or all new ones.
+
+    The file is this process's, or that of `owner`, numbers of a user and a group.
 
     Raises OSError; the file then has its old contents, or `data` when syncing the directory failed.
     """
@@ -23,6 +27,8 @@ def replace_file(path: PathLike, data: bytes, mode: int = 0o644) -> None:
     try:
         with open(number, "wb") as file:
             os.fchmod(number, mode)
+            if owner is not None:
+                os.fchown(number, *owner)
             file.write(data)
             file.flush()
             os.fsync(number)

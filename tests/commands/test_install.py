@@ -73,3 +73,12 @@ def test_without_a_device_key_it_says_what_was_not_tried(run, sealed_versions):
     status, out, _ = run("install v1.ewp" + INTO)
     assert status == 0
     assert "encrypted, and no device key here: whether it opens was not tried" in out
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_installs_for_a_service_without_a_complaint(run, sealed_versions):
+    for path in (Path("edgeward-keys/trust"), *Path("edgeward-keys/trust").iterdir()):
+        os.chown(path, 12345, 12345)
+    status, _, err = run("install v1.ewp" + INTO)
+    assert (status, err) == (0, "")
+    assert run("verify v1.ewp" + TRUSTED)[2] != ""  # but is told whose word it takes elsewhere

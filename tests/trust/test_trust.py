@@ -815,8 +815,8 @@ core = Package.open(sys.argv[2], trust=device).core
 ends, end = os.pipe()
 replace_file = trust.replace_file
 
-def replace_and_fork(path, data):
-    replace_file(path, data)
+def replace_and_fork(path, data, **of):
+    replace_file(path, data, **of)
     if os.fork() == 0:
         os.close(end)
         os.read(ends, 1)  # until the parent is done
@@ -916,6 +916,21 @@ def test_a_file_that_others_can_write_to_is_named(directory, device, package, na
     change(directory / name)
     [message] = warnings_of(directory)
     assert re.search(rf'expected "{directory / name}" to be.* {says}', message)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_writes_is_the_services(directory, device, package):
+    for path in (directory, *directory.iterdir()):
+        os.chown(path, 12345, 12345)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        of_service = Trust(directory, for_owner=True)
+    of_service.accept(package(of_service))
+    of_service.update(signed(successor(document())))
+    owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in directory.iterdir()}
+    assert owners == dict.fromkeys(
+        ["root.json", "state.json", "lock", "device.key"], (12345, 12345)
+    )
 
 
 def test_a_state_that_is_missing_where_packages_have_run_is_said(directory, device, package):

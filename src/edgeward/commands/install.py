@@ -30,7 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     if (args.package is None) == (args.back is None):
         raise BadInput("install: expected either PACKAGE or --back NAME")
-    store, trust = Store(args.into), Trust(args.trust)
+    store, trust = Store(args.into), Trust(args.trust, for_owner=True)
     if args.back is None:
         package = store.install(args.package, trust, args.key)
     else:

@@ -18,7 +18,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     """Accepts the versions in order, except those that this device already has."""
-    trust = Trust(args.trust)
+    trust = Trust(args.trust, for_owner=True)
     versions = sorted((root_document.read_file(path)["version"], path) for path in args.root)
     following = [pair for pair in versions if pair[0] > trust.root.version]
     for _, path in following or versions[-1:]:

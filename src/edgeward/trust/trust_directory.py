@@ -48,11 +48,14 @@ class Trust:
     What another process changes there holds here from the next call on. Raises, as every method
     does, OSError when there is no root, MalformedRoot, UntrustedRoot, and RollbackRefused when the
     root is older than one that was in force here. Warns of a directory that others can write to,
-    and of a state that is missing where packages have run.
+    and of a state that is missing where packages have run. What root writes belongs to the
+    directory's owner, a service that goes on with it. `for_owner`: root looks after a service's
+    directory and runs nothing by it, so that it is not warned of its owner.
     """
 
-    def __init__(self, directory: PathLike | None = None) -> None:
+    def __init__(self, directory: PathLike | None = None, *, for_owner: bool = False) -> None:
         self.directory = chosen(directory)
+        self._for_owner = for_owner
         self._parsed: tuple[bytes, _core.TrustRoot] | None = None
         self._read()
         for oddity in self._oddities():
@@ -135,19 +138,22 @@ class Trust:
             if envelope != self._root_bytes():
                 root = root.successor(envelope)
                 # From here on it holds; until the state says so too, _under() and accept() do.
-                replace_file(self._root_path, envelope)
+                replace_file(self._root_path, envelope, owner=self._owner())
             if (after := _under(root, state)) != state:
                 self._write_state(after, lock)
 
     def _oddities(self) -> Iterator[str]:
         """Who else can write here, and what is missing, a sentence each."""
         lock_path = os.path.join(self.directory, LOCK)
+        trusted_users = {0, os.geteuid()}
+        if self._for_owner and os.geteuid() == 0:
+            trusted_users.add(os.stat(self.directory).st_uid)
         for path in (self.directory, self._root_path, self._state_path, lock_path):
             try:
                 status = os.stat(path)
             except FileNotFoundError:
                 continue
-            if status.st_uid not in (0, os.geteuid()):
+            if status.st_uid not in trusted_users:
                 yield (
                     f'trust directory: expected "{path}" to belong to root or to this user '
                     f"({os.geteuid()}), got {status.st_uid}: its owner decides what runs here"
@@ -215,10 +221,20 @@ class Trust:
         Drafts that killed writers left are removed.
         """
         with lock_file.held(os.path.join(self.directory, LOCK), "the trust directory") as number:
+            owner = self._owner()
+            if owner is not None and os.fstat(number).st_nlink == 1:  # no file of elsewhere
+                os.fchown(number, *owner)
             for draft in sorted(os.listdir(self.directory)):
                 if is_draft_of(draft, (ROOT, STATE)):
                     os.unlink(os.path.join(self.directory, draft))
             yield number
+
+    def _owner(self) -> tuple[int, int] | None:
+        """Whose what is written is to be, user and group. None: this process's."""
+        if os.geteuid() != 0:
+            return None
+        status = os.stat(self.directory)
+        return status.st_uid, status.st_gid
 
     def _state(self) -> dict[str, Any]:
         import json
@@ -245,7 +261,8 @@ class Trust:
     def _write_state(self, state: dict[str, Any], lock: int) -> None:
         import json
 
-        replace_file(self._state_path, json.dumps(state, indent=1, sort_keys=True).encode())
+        document = json.dumps(state, indent=1, sort_keys=True).encode()
+        replace_file(self._state_path, document, owner=self._owner())
         with suppress(OSError):  # the state is stored, whatever becomes of this
             os.pwrite(lock, HAS_STATE, 0)
 
