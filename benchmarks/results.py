@@ -14,8 +14,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
-from edgeward.commands.bench import cpu_model
 from edgeward.engines.processors import usable_cpus
+from edgeward.measuring.machine import cpu_model
 
 FILE = Path(__file__).with_name("RESULTS.md")
 HEADER = "| what | number | budget | date | commit | command | machine |"

@@ -19,7 +19,7 @@ from budgets import Verdict, verdicts
 from cases import Case, cases
 from results import Result, record
 
-from edgeward.commands.bench import columns, duration
+from edgeward.reports.inspection import columns, duration
 
 RACE = Path(__file__).with_name("race.py")
 PROCESS_COUNT = 5  # where memory comes to lie is luck, and another luck in each process

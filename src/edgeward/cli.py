@@ -66,11 +66,12 @@ COMMANDS = (
     ),
     Command(
         "bench",
-        "Measure a model: latency, throughput and memory.",
+        "Measure a model, or a board: latency, throughput and memory.",
         "edgeward bench model.tflite --vs\n"
         "edgeward bench model.onnx --threads 1,2 --png chart.png\n"
         "edgeward bench model.onnx --input images=batch_of_4.npy\n"
-        "edgeward bench person-2.1.ewp --trust edgeward-keys/trust",
+        "edgeward bench person-2.1.ewp --trust edgeward-keys/trust\n"
+        "edgeward bench --board model.tflite -o board.json",
         "edgeward.commands.bench",
     ),
     Command(

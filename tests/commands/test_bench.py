@@ -13,7 +13,9 @@ from models.tflite_writer import model as tflite_file
 
 import edgeward as ew
 from edgeward.commands import bench
+from edgeward.engines.processors import doubling_counts
 from edgeward.measuring import peers
+from edgeward.reports.inspection import duration
 
 OUR_WAYS = [bench.BARE, bench.RUN, bench.PREDICT, bench.PREDICT_EMPTY, bench.PREDICT_OUT]
 MODELS = {
@@ -80,7 +82,7 @@ def test_the_document_is_complete_and_sane(model_path, name):
         assert 0 < ratio["least"] <= ratio["median"] <= ratio["greatest"]
     assert part["copies_per_call"][bench.PREDICT_EMPTY] == 0
     callers = [throughput["callers"] for throughput in part["throughput"]]
-    assert callers == bench.caller_counts(document["machine"]["cores"])
+    assert callers == doubling_counts(document["machine"]["cores"])
     assert all(throughput["per_s"] > 0 for throughput in part["throughput"])
 
 
@@ -238,7 +240,7 @@ def test_a_peer_that_cannot_run_is_a_result(tmp_path):
     ids=str,
 )
 def test_calling_threads_double_up_to_the_processors(cpus, callers):
-    assert bench.caller_counts(cpus) == callers
+    assert doubling_counts(cpus) == callers
 
 
 @pytest.mark.parametrize(
@@ -289,4 +291,4 @@ def test_an_ordinary_array_lies_on_16_bytes_and_not_on_64(shape):
     ],
 )
 def test_a_duration_has_three_digits_in_a_unit_that_suits(us, text):
-    assert bench.duration(us) == text
+    assert duration(us) == text

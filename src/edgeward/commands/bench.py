@@ -7,6 +7,7 @@ standard error; the result is a table or a document, and a chart if asked for.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import threading
@@ -19,14 +20,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeward import Model, TensorSpec, UnsupportedModel, __version__, empty
+from edgeward import Model, Session, TensorSpec, UnsupportedModel, __version__, empty
+from edgeward.commands import bench_board
 from edgeward.commands.named_model import Opener, opener
 from edgeward.commands.options import add_engine, add_trust
 from edgeward.engines.choice import MAX_THREADS
-from edgeward.engines.processors import usable_cpus
+from edgeward.engines.processors import doubling_counts, usable_cpus
 from edgeward.errors import BadInput, EngineFailed
 from edgeward.inputs import tensor_file
-from edgeward.measuring import peers
+from edgeward.measuring import capturing, peers
+from edgeward.measuring.capturing import CaptureReport
+from edgeward.measuring.machine import cpu_model
 from edgeward.measuring.timing import (
     Latency,
     Ratio,
@@ -39,6 +43,7 @@ from edgeward.measuring.timing import (
 from edgeward.outcome import Outcome
 from edgeward.packages.package import is_package
 from edgeward.reports import inspection
+from edgeward.reports.inspection import columns, duration
 from edgeward.terminal import chart
 from edgeward.terminal.picture import pillow_image
 from edgeward.terminal.progress import announce
@@ -147,11 +152,7 @@ def our_ways(model: Model, inputs: Mapping[str, Array]) -> list[Way]:
 
     Where the shape of an output depends on values, the bare engine call and out= are left out.
     """
-    session = model.session()
-    if any(map(_is_open, model.inputs)):
-        session.resize({name: values.shape for name, values in inputs.items()})
-    for name, values in inputs.items():
-        session.inputs[name][...] = values
+    session = filled_session(model, inputs)
     names = [f"x{index}" for index in range(len(inputs))]
     arguments = ", ".join(names)
     copied = dict(zip(names, inputs.values(), strict=True))
@@ -176,7 +177,26 @@ def our_ways(model: Model, inputs: Mapping[str, Array]) -> list[Way]:
     ]
 
 
+def filled_session(model: Model, inputs: Mapping[str, Array]) -> Session:
+    session = model.session()
+    if any(map(_is_open, model.inputs)):
+        session.resize({name: values.shape for name, values in inputs.items()})
+    for name, values in inputs.items():
+        session.inputs[name][...] = values
+    return session
+
+
 # --- measurements ----------------------------------------------------------------------------
+
+
+class Plan(NamedTuple):
+    """What is measured of a model, and for how long."""
+
+    thread_counts: Sequence[int]
+    seconds: float  # for each part
+    limit_s: float  # of each part, in which a slow model has fewer rounds
+    with_peers: bool
+    with_capture: bool
 
 
 class LoadReport(NamedTuple):
@@ -225,19 +245,12 @@ class Report(NamedTuple):
     inputs: Sequence[Mapping[str, object]]
     load: LoadReport
     runs: Sequence[ThreadsReport]
+    capture: CaptureReport | None  # None where it was not asked for
 
 
 def resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def cpu_model() -> str:
-    """The processor as the kernel names it; its architecture where the kernel does not."""
-    for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def median_of(samples: Sequence[float]) -> float:
@@ -280,11 +293,6 @@ def copies_per_call(model: Model, inputs: Sequence[Array]) -> float:
     return (model.copies - before) / COPY_CALLS
 
 
-def caller_counts(cpus: int) -> list[int]:
-    """1, 2, 4 and so on, and as many as there are processors."""
-    return [*(2**power for power in range((cpus - 1).bit_length())), cpus]
-
-
 def predictions_per_s(model: Model, inputs: Sequence[Array], callers: int, seconds: float) -> float:
     """Of `callers` threads together on one model, each with inputs of its own."""
     start = threading.Barrier(callers)
@@ -319,23 +327,23 @@ def threads_report(
     inputs: Mapping[str, Array],
     path: str,
     threads: int,
-    seconds: float,
-    with_peers: bool,
+    plan: Plan,
     say: Callable[[str], None],
 ) -> ThreadsReport:
+    seconds, limit_s = plan.seconds, plan.limit_s
     arrays = list(inputs.values())
     ways = our_ways(model, inputs)
     rivals: list[Way] = []
     failures: dict[str, str] = {}
-    if with_peers:
+    if plan.with_peers:
         task = peers.Task(path, next(iter(model.signatures)), inputs, threads)
         rivals, failures = peers.ways(model.engine.name, task)
     say(f"{len(ways + rivals)} ways in turns, engine threads: {threads}, {seconds:g} s")
-    rounds = alternate(ways + rivals, seconds, SEED)
+    rounds = alternate(ways + rivals, seconds, SEED, limit_s)
     say(f"single calls, engine threads: {threads}, {seconds:g} s")
-    single = latencies(ways + rivals, seconds)
+    single = latencies(ways + rivals, seconds, limit_s)
     throughput = []
-    for callers in caller_counts(usable_cpus()):
+    for callers in doubling_counts(usable_cpus()):
         say(f"throughput, calling threads: {callers}, {seconds:g} s")
         throughput.append(Throughput(callers, predictions_per_s(model, arrays, callers, seconds)))
     pairs = [(RUN, way.name) for way in ways if way.name == BARE]
@@ -364,9 +372,7 @@ def report(
     path: str,
     files: Sequence[str],
     make_opener: Callable[[], Opener],
-    thread_counts: Sequence[int],
-    seconds: float,
-    with_peers: bool,
+    plan: Plan,
     say: Callable[[str], None],
 ) -> Report:
     """All that `edgeward bench` shows of the model file at `path`, run on what `files` hold.
@@ -374,13 +380,11 @@ def report(
     `make_opener` begins each load. Calls `say` before each step.
     """
     say("load and first run")
-    load, inputs = load_report(make_opener, thread_counts[0], files)
+    load, inputs = load_report(make_opener, plan.thread_counts[0], files)
     runs = []
-    for threads in thread_counts:
+    for threads in plan.thread_counts:
         with make_opener()(threads) as model:
-            runs.append(
-                threads_report(model, inputs.arrays, path, threads, seconds, with_peers, say)
-            )
+            runs.append(threads_report(model, inputs.arrays, path, threads, plan, say))
             engine_report, specs = inspection.engine_report(model), model.inputs
             package = inspection.package_report(model)
     del engine_report["threads"]  # each of the runs has its own
@@ -401,28 +405,23 @@ def report(
         ],
         load=load,
         runs=runs,
+        capture=_capture_report(make_opener(), inputs.arrays, plan, say),
+    )
+
+
+def _capture_report(
+    opener: Opener, inputs: Mapping[str, Array], plan: Plan, say: Callable[[str], None]
+) -> CaptureReport | None:
+    if not plan.with_capture:
+        return None
+    say(f"capturing, in {len(capturing.KINDS)} ways, {plan.seconds:g} s each")
+    threads = plan.thread_counts[0]
+    return capturing.report(
+        lambda capture: filled_session(opener(threads, capture), inputs), plan.seconds, plan.limit_s
     )
 
 
 # --- what the user sees ----------------------------------------------------------------------
-
-
-def duration(us: float) -> str:
-    """Three digits that matter in the unit that suits: "812 ns", "4.07 us", "13.2 ms"."""
-    for unit, scale in (("ns", 1e-3), ("us", 1.0), ("ms", 1e3)):
-        if us < 999.5 * scale:
-            number = us / scale
-            return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f} {unit}"
-    return f"{us / 1e6:.2f} s"
-
-
-def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with the first cell to the left and the others to the right, two spaces between."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-        for row in rows
-    ]
 
 
 def document(full: Report) -> dict[str, Any]:
@@ -460,6 +459,8 @@ def table(full: Report) -> str:
     ]
     for part in full.runs:
         lines += ["", *_threads_lines(part)]
+    if full.capture is not None:
+        lines += ["", *_capture_lines(full.capture)]
     return "\n".join(lines)
 
 
@@ -482,6 +483,15 @@ def _threads_lines(part: ThreadsReport) -> list[str]:
         *(f"{name} does not run here: {why}" for name, why in part.failures.items()),
         "",
         *columns(counts),
+    ]
+
+
+def _capture_lines(captured: CaptureReport) -> list[str]:
+    rows = [[name, duration(added_us)] for name, added_us in captured.additions]
+    return [
+        f"added to {RUN}, which takes {duration(captured.without_us)}",
+        *(columns(rows) if rows else []),
+        *(f"{name} does not run here: {quoted(why)}" for name, why in captured.failures.items()),
     ]
 
 
@@ -521,7 +531,12 @@ def _seconds(text: str) -> float:
 
 def add(parser: argparse.ArgumentParser) -> None:
     add_argument = parser.add_argument
-    add_argument("model", metavar="MODEL", help="a .tflite, .onnx, .ort or .ewp file")
+    add_argument(
+        "models",
+        metavar="MODEL",
+        nargs="*",
+        help="a .tflite, .onnx, .ort or .ewp file; with --board any number of them",
+    )
     add_argument(
         "--input",
         dest="inputs",
@@ -533,24 +548,57 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_argument("--vs", action="store_true", help="measure the engine's own Python API beside it")
     add_engine(parser, "the one for this kind of file")
     add_trust(parser)
-    add_argument(
-        "--threads", type=_threads, default=[1], metavar="N,N", help="of the engine; default: 1"
-    )
+    add_argument("--threads", type=_threads, metavar="N,N", help="of the engine; default: 1")
     add_argument(
         "--seconds", type=_seconds, default=1.0, metavar="S", help="for each part; default: 1"
     )
+    add_argument(
+        "--limit",
+        type=_seconds,
+        metavar="S",
+        help="for each part at most, where 30 rounds of a slow model take longer (default: none)",
+    )
+    add_argument("--capture", action="store_true", help="measure what capturing adds to a call")
     add_argument("--png", metavar="FILE", help="draw a chart (needs the extra image)")
+    boards = parser.add_argument_group("boards")
+    boards.add_argument(
+        "--board",
+        action="store_true",
+        help="measure all that matters on this board, in less than five minutes: the shipped "
+        "models and each MODEL, packages, starts, the machine",
+    )
+    boards.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, help="write the document of --board"
+    )
+    boards.add_argument("--html", metavar="FILE", type=Path, help="write a page that shows it all")
+
+
+def _say(step: str) -> None:
+    announce(f"bench: {step}")
+
+
+def _require_fit(args: argparse.Namespace) -> None:
+    """Raises BadInput for options that do not go together."""
+    of_models = ("inputs", "vs", "engine", "threads", "limit", "capture", "png")
+    of_boards = ("output", "html")
+    for name in of_models if args.board else of_boards:
+        if getattr(args, name):
+            option = "--input" if name == "inputs" else f"--{name}"
+            kind = "one model, got --board" if args.board else "--board with it, got none"
+            raise BadInput(f"{option}: expected {kind}")
+    if not args.board and len(args.models) != 1:
+        raise BadInput(f"bench: expected one MODEL without --board, got {len(args.models)}")
 
 
 def run(args: argparse.Namespace) -> Outcome:
     """Measures. Raises EdgewardError for a model that does not load."""
+    _require_fit(args)
+    if args.board:
+        return bench_board.run(args, _say)
+    (args.model,) = args.models
     if args.png is not None:
         pillow_image()  # before the minutes, not after them
         os.stat(Path(args.png).parent)
-
-    def say(step: str) -> None:
-        announce(f"bench: {step}")
-
     if args.vs and is_package(args.model):
         raise BadInput(
             f"{args.model}: expected a bare model with --vs, got a package: other programs cannot "
@@ -560,10 +608,14 @@ def run(args: argparse.Namespace) -> Outcome:
         args.model,
         args.inputs,
         lambda: opener(args, commit=False),
-        args.threads,
-        args.seconds,
-        args.vs,
-        say,
+        Plan(
+            args.threads or [1],
+            args.seconds,
+            math.inf if args.limit is None else args.limit,
+            args.vs,
+            args.capture,
+        ),
+        _say,
     )
     if args.png is not None:
         write_chart(full, args.png)

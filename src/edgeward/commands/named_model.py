@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from edgeward import Model, Package, load_unsigned
 from edgeward.errors import BadInput
 from edgeward.packages.package import is_package
 
-Opener = Callable[[int | None], Model]
+if TYPE_CHECKING:
+    from edgeward import Capture
+
+
+class Opener(Protocol):
+    def __call__(self, threads: int | None, capture: Capture | None = None) -> Model: ...
 
 
 def opener(args: argparse.Namespace, *, commit: bool = True) -> Opener:
-    """What opens `args.model` with so many engine threads, as often as it is called.
+    """What opens `args.model` with so many engine threads and a Capture, as often as it is called.
 
     The package is verified when this is called, and again at each opening. With `commit` False the
     device remembers nothing of it. Raises BadInput for a bare file with --trust or --key, and as
@@ -22,9 +27,13 @@ def opener(args: argparse.Namespace, *, commit: bool = True) -> Opener:
     """
     if is_package(args.model):
         package = Package.open(args.model, trust=args.trust, key=args.key)
-        return lambda threads: package.load(engine=args.engine, threads=threads, commit=commit)
+        return lambda threads, capture=None: package.load(
+            engine=args.engine, threads=threads, capture=capture, commit=commit
+        )
     require_bare(args)
-    return lambda threads: load_unsigned(args.model, engine=args.engine, threads=threads)
+    return lambda threads, capture=None: load_unsigned(
+        args.model, engine=args.engine, threads=threads, capture=capture
+    )
 
 
 def require_bare(args: argparse.Namespace) -> None:

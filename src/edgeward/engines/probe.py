@@ -7,15 +7,16 @@ which keeps start-up short.
 
 import os
 import re
-import sys
 from typing import NamedTuple
 
+from edgeward.engines import child
 from edgeward.engines.installed import KINDS, Installed
 from edgeward.engines.processors import cpu_flags
 from edgeward.engines.text import text_of
 from edgeward.errors import EdgewardError, EngineMismatch
 
 PROBE_LIMIT_S = 60.0
+ANSWER = "from edgeward.engines import probe; probe.answer_probe(*sys.argv[1:])"
 PROBING = "EDGEWARD_PROBING"  # set for a probe, which starts none itself
 
 
@@ -62,23 +63,17 @@ def probe(engine: Installed) -> Verdict:
 
     Where no child can be started (an embedded interpreter, a sandbox), the engine is trusted.
     """
-    import json
     import subprocess
 
     if PROBING in os.environ:
         return Verdict(True, "taken on trust: a probe starts no other")
-    if getattr(sys, "frozen", False) or not _is_python(sys.executable):
-        return Verdict(True, "taken on trust: this program has no Python to start for a probe")
-    # Isolated, with the module path of this process: it finds the same edgeward and numpy.
-    start = (
-        "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
-        "from edgeward.engines import probe; probe.answer_probe(*sys.argv[1:])"
-    )
-    path = json.dumps([entry for entry in sys.path if isinstance(entry, str)])
     question = (engine.name, engine.version, engine.library)
+    command = child.command(ANSWER, *question)
+    if command is None:
+        return Verdict(True, "taken on trust: this program has no Python to start for a probe")
     try:
-        child = subprocess.run(
-            (sys.executable, "-I", "-c", start, path, *question),
+        ended = subprocess.run(
+            command,
             env={**os.environ, PROBING: "1"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -90,7 +85,7 @@ def probe(engine: Installed) -> Verdict:
         return Verdict(False, f"did not finish a small model within {PROBE_LIMIT_S:g} s")
     except OSError as error:
         return Verdict(True, f"taken on trust: no probe could be started ({error.strerror})")
-    return judge(child.returncode, child.stdout, child.stderr)
+    return judge(ended.returncode, ended.stdout, ended.stderr)
 
 
 def answer_probe(name: str, version: str, library: str) -> None:
@@ -144,11 +139,6 @@ def explained(message: str) -> str:
     library, family, version = lacking.groups()
     has = os.confstr("CS_GNU_LIBC_VERSION") if family == "GLIBC" else "older"
     return f"needs {family} {version}, but {os.path.basename(library)} on this system is {has}"
-
-
-def _is_python(executable: str | None) -> bool:
-    """False in an embedded interpreter, whose executable is unknown or the program around it."""
-    return os.path.basename(executable or "").startswith(("python", "pypy"))
 
 
 # --- The cache of verdicts ------------------------------------------------------------------------

@@ -22,6 +22,11 @@ def usable_cpus() -> int:
     return cpus_within(len(os.sched_getaffinity(0)), quotas)
 
 
+def doubling_counts(cpus: int) -> list[int]:
+    """1, 2, 4 and so on, and as many as there are processors."""
+    return [*(2**power for power in range((cpus - 1).bit_length())), cpus]
+
+
 def quota_files(groups: str) -> list[tuple[str, ...]]:
     """The files that hold the CPU quotas of a process whose /proc/self/cgroup reads `groups`.
 

@@ -78,22 +78,26 @@ def calls_per_block(way: Way) -> int:
     return max(1, round(count * BLOCK_S / taken_s))
 
 
-def alternate(ways: Sequence[Way], seconds: float, seed: int) -> dict[str, list[float]]:
+def alternate(
+    ways: Sequence[Way], seconds: float, seed: int, limit_s: float = math.inf
+) -> dict[str, list[float]]:
     """Microseconds per call of each way, one number a round.
 
-    Takes `seconds`, and MIN_ROUNDS at least. Each block starts with calls that are not timed, which
-    bring its weights and code into the caches.
+    Takes `seconds`, and MIN_ROUNDS at least, unless `limit_s` is over. Each block starts with calls
+    that are not timed, which bring its weights and code into the caches.
     """
     generator = np.random.default_rng(seed)
     rounds: dict[str, list[float]] = {way.name: [] for way in ways}
     with collector_off():
         blocks = [(way, calls_per_block(way)) for way in ways]
-        end_s = time.perf_counter() + seconds
-        while time.perf_counter() < end_s or len(rounds[ways[0].name]) < MIN_ROUNDS:
+        start_s = time.perf_counter()
+        count, taken_s = 0, 0.0
+        while count == 0 or (taken_s < limit_s and (taken_s < seconds or count < MIN_ROUNDS)):
             for index in generator.permutation(len(blocks)):
-                way, count = blocks[index]
-                way.seconds(max(1, count // 8))
-                rounds[way.name].append(way.seconds(count) / count * 1e6)
+                way, calls = blocks[index]
+                way.seconds(max(1, calls // 8))
+                rounds[way.name].append(way.seconds(calls) / calls * 1e6)
+            count, taken_s = count + 1, time.perf_counter() - start_s
     return rounds
 
 
@@ -103,18 +107,22 @@ def ratio(rounds: Mapping[str, Sequence[float]], ours: str, theirs: str) -> Rati
     return Ratio(ours, theirs, float(np.median(each)), min(each), max(each))
 
 
-def latencies(ways: Sequence[Way], seconds: float) -> dict[str, Latency]:
-    """Single calls of each way, in turns: `seconds`, and MIN_SAMPLES of each at least."""
+def latencies(ways: Sequence[Way], seconds: float, limit_s: float = math.inf) -> dict[str, Latency]:
+    """Single calls of each way, in turns.
+
+    Takes `seconds`, and MIN_SAMPLES of each at least, unless `limit_s` is over.
+    """
     samples: dict[str, list[float]] = {way.name: [] for way in ways}
     with collector_off():
         turns = [(way, min(MIN_SAMPLES, calls_per_block(way))) for way in ways]
-        end_s = time.perf_counter() + seconds
+        start_s = time.perf_counter()
         while True:
             for way, count in turns:
                 samples[way.name] += [way.seconds(1) * 1e6 for _ in range(count)]
             counts = [len(taken_us) for taken_us in samples.values()]
-            is_enough = time.perf_counter() >= end_s and min(counts) >= MIN_SAMPLES
-            if is_enough or max(counts) >= MAX_SAMPLES:
+            taken_s = time.perf_counter() - start_s
+            is_enough = taken_s >= seconds and min(counts) >= MIN_SAMPLES
+            if is_enough or taken_s >= limit_s or max(counts) >= MAX_SAMPLES:
                 return {name: percentiles(taken_us) for name, taken_us in samples.items()}
 
 

@@ -171,6 +171,17 @@ def size(size_bytes: int) -> str:
     return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f} {unit}"
 
 
+def duration(us: float) -> str:
+    """Three digits that matter in the unit that suits: "812 ns", "4.07 us", "13.2 ms"."""
+    if us < 0:  # a difference may be
+        return f"-{duration(-us)}"
+    for unit, scale in (("ns", 1e-3), ("us", 1.0), ("ms", 1e3)):
+        if us < 999.5 * scale:
+            number = us / scale
+            return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f} {unit}"
+    return f"{us / 1e6:.2f} s"
+
+
 def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
     """The rows as lines, their columns below each other. Cells are quoted."""
     table = [[quoted(cell) for cell in row] for row in rows]
@@ -178,6 +189,15 @@ def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in table
+    ]
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with the first cell to the left and the others to the right, two spaces between."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+        for row in rows
     ]
 
 
