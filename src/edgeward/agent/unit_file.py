@@ -20,6 +20,9 @@ TimeoutStopSec=30
 User=edgeward
 StateDirectory=edgeward
 RuntimeDirectory=edgeward
+# Which engines work here: without it, each worker's start tries its engine first.
+CacheDirectory=edgeward
+Environment=XDG_CACHE_HOME=/var/cache/edgeward
 WorkingDirectory=/var/lib/edgeward
 Environment=EDGEWARD_AGENT_STATE=/var/lib/edgeward/agent
 UMask=0077
