@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
+import warnings
 
 import pytest
+
+from edgeward import PassedOver
+from edgeward.agent import unit_file
 
 MOST_EXPOSURE = 2.0
 
@@ -15,8 +20,8 @@ analyzer = shutil.which("systemd-analyze")
 
 @pytest.fixture
 def unit(tmp_path, typed):
-    status, out, err = typed("agent --systemd")
-    assert (status, err) == (0, "")
+    status, out, _ = typed("agent --systemd")
+    assert status == 0
     path = tmp_path / "edgeward-agent.service"
     path.write_text(out)
     return path
@@ -44,3 +49,13 @@ def test_its_exposure_is_small(unit):
     match = re.search(r"Overall exposure level for .*: ([0-9.]+)", done.stdout)
     assert match, done.stdout + done.stderr
     assert float(match[1]) <= MOST_EXPOSURE
+
+
+def test_a_python_that_the_sandbox_hides_is_told(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/home/pi/.venv/bin/python")
+    with pytest.warns(PassedOver, match=r"got /home/pi/\.venv/bin/python, which ProtectHome"):
+        unit_file.unit()
+    monkeypatch.setattr(sys, "executable", "/opt/edgeward/bin/python")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        unit_file.unit()

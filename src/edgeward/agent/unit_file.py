@@ -1,6 +1,12 @@
 """The systemd unit of the agent: a user of its own, and no more of the system than it needs."""
 
+import os
 import sys
+import warnings
+
+from edgeward.errors import PassedOver
+
+HIDDEN = ("/home/", "/root/", "/run/user/")  # by ProtectHome=
 
 UNIT = """\
 # Written by `edgeward agent --systemd`, for /etc/systemd/system/edgeward-agent.service. Then:
@@ -60,5 +66,12 @@ WantedBy=multi-user.target
 
 
 def unit() -> str:
-    """The unit's text, for the Python that runs this."""
+    """The unit's text, for the Python that runs this. Warns of one that it hides."""
+    for path in dict.fromkeys((sys.executable, os.path.realpath(sys.executable))):
+        if path.startswith(HIDDEN):
+            message = (
+                f"agent --systemd: expected a Python that the service sees, got {path}, which "
+                "ProtectHome=yes hides: install into an environment such as /opt/edgeward"
+            )
+            warnings.warn(message, PassedOver, stacklevel=2)
     return UNIT.format(python=sys.executable)

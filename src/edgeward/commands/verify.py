@@ -3,10 +3,11 @@
 import argparse
 from pathlib import Path
 
-from edgeward import Package
+from edgeward import Package, Trust
 from edgeward.commands.options import add_engine, add_trust
 from edgeward.errors import WrongKey
 from edgeward.outcome import Outcome
+from edgeward.packages.package import is_package
 from edgeward.reports import package_report
 from edgeward.terminal.quoting import quoted
 from edgeward.trust.device_key import places
@@ -31,7 +32,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    package = Package.open(args.package, trust=args.trust, key=args.key)
+    trust = args.trust
+    if is_package(args.package):  # what is none is told before a trust root is missed
+        trust = Trust(trust, for_owner=not args.runs)
+    package = Package.open(args.package, trust=trust, key=args.key)
     package.verify()
     _require_key(package, args)
     is_opened = not package.is_encrypted or package.has_key
