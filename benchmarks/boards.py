@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgeward.commands.bench import BARE, PREDICT, RUN
 from edgeward.measuring.peers import INTERPRETER, ONNX_RUN
-from edgeward.reports import board_document, board_report
+from edgeward.reports import board_document, board_file, board_report
 from edgeward.reports.board_document import LOAD, OPENING, PACKAGES, PER_CALL, START, Line
 
 FOLDER = Path(__file__).with_name("boards")
@@ -37,12 +37,14 @@ To add a board, run this on it while it does nothing else, and draw the page:
     edgeward bench --board -o benchmarks/boards/NAME.json
     python benchmarks/boards.py
 
+`edgeward bench --compare A.json B.json` compares any of them line by line.
+
 """
 
 
 def documents() -> dict[str, board_document.Document]:
     """By the names of their files. Raises BadInput for a file that is no such document."""
-    return {path.stem: board_document.read(path) for path in sorted(FOLDER.glob("*.json"))}
+    return {path.stem: board_file.read(path) for path in sorted(FOLDER.glob("*.json"))}
 
 
 def page(boards: Mapping[str, board_document.Document]) -> str:

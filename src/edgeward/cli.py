@@ -71,7 +71,8 @@ COMMANDS = (
         "edgeward bench model.onnx --threads 1,2 --png chart.png\n"
         "edgeward bench model.onnx --input images=batch_of_4.npy\n"
         "edgeward bench person-2.1.ewp --trust edgeward-keys/trust\n"
-        "edgeward bench --board model.tflite -o board.json",
+        "edgeward bench --board model.tflite -o board.json --html board.html\n"
+        "edgeward bench --compare pi4.json pi5.json",
         "edgeward.commands.bench",
     ),
     Command(

@@ -16,7 +16,7 @@ from models import tflite_models
 from edgeward.commands.bench_board import subjects
 from edgeward.engines.processors import doubling_counts, usable_cpus
 from edgeward.measuring import capturing, opening
-from edgeward.reports import board_document
+from edgeward.reports import board_document, board_page
 
 
 def run_board(*arguments: object, before=(), **surroundings) -> subprocess.CompletedProcess[str]:
@@ -39,10 +39,22 @@ def test_every_part_is_measured_or_named_with_its_reason(model, tmp_path):
     output = tmp_path / "board.json"
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(bytes(64))
-    done = run_board(broken, model, package, "--trust", trust, "--json", "-o", output)
+    done = run_board(
+        broken,
+        model,
+        package,
+        "--trust",
+        trust,
+        "--json",
+        "-o",
+        output,
+        "--html",
+        tmp_path / "a.html",
+    )
     assert done.returncode == 1, done.stderr
     document = json.loads(done.stdout)
     assert json.loads(output.read_text()) == document
+    assert (tmp_path / "a.html").read_text() == board_page.board_page(document)
     assert document[board_document.KIND] == board_document.VERSION
     by_name = {part["name"]: part for part in document["models"]}
     assert by_name.keys() == {"digits.tflite", "digits.onnx", model.name, "demo.ewp"}
@@ -100,8 +112,8 @@ def test_much_is_missing_and_the_rest_is_measured(tmp_path):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["--vs"], "--vs: expected one model, got --board"),
-        (["--threads", "2"], "--threads: expected one model, got --board"),
+        (["--vs"], "--vs: expected another form, got --board"),
+        (["--threads", "2"], "--threads: expected another form, got --board"),
         (["missing.tflite"], "missing.tflite: No such file or directory"),
         (["-o", "no/folder.json"], "no: No such file or directory"),
     ],

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeward import Model, Session, TensorSpec, UnsupportedModel, __version__, empty
-from edgeward.commands import bench_board
+from edgeward.commands import bench_board, bench_compare
 from edgeward.commands.named_model import Opener, opener
 from edgeward.commands.options import add_engine, add_trust
 from edgeward.engines.choice import MAX_THREADS
@@ -570,6 +570,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     boards.add_argument(
         "-o", "--output", metavar="FILE", type=Path, help="write the document of --board"
     )
+    boards.add_argument(
+        "--compare",
+        metavar="FILE",
+        nargs="+",
+        type=Path,
+        help="show documents of --board beside each other, as ratios to the first",
+    )
     boards.add_argument("--html", metavar="FILE", type=Path, help="write a page that shows it all")
 
 
@@ -577,22 +584,31 @@ def _say(step: str) -> None:
     announce(f"bench: {step}")
 
 
+OF_ONE_MODEL = ("inputs", "vs", "engine", "threads", "limit", "capture", "png")
+# By the form of the command: the options that belong to the others.
+FOREIGN = {
+    "--compare": (*OF_ONE_MODEL, "board", "models", "output", "trust", "key"),
+    "--board": OF_ONE_MODEL,
+    "one MODEL": ("output", "html"),
+}
+SPELLED = {"inputs": "--input", "models": "MODEL"}
+
+
 def _require_fit(args: argparse.Namespace) -> None:
     """Raises BadInput for options that do not go together."""
-    of_models = ("inputs", "vs", "engine", "threads", "limit", "capture", "png")
-    of_boards = ("output", "html")
-    for name in of_models if args.board else of_boards:
+    form = "--compare" if args.compare is not None else "--board" if args.board else "one MODEL"
+    for name in FOREIGN[form]:
         if getattr(args, name):
-            option = "--input" if name == "inputs" else f"--{name}"
-            kind = "one model, got --board" if args.board else "--board with it, got none"
-            raise BadInput(f"{option}: expected {kind}")
-    if not args.board and len(args.models) != 1:
+            raise BadInput(f"{SPELLED.get(name, f'--{name}')}: expected another form, got {form}")
+    if form == "one MODEL" and len(args.models) != 1:
         raise BadInput(f"bench: expected one MODEL without --board, got {len(args.models)}")
 
 
 def run(args: argparse.Namespace) -> Outcome:
     """Measures. Raises EdgewardError for a model that does not load."""
     _require_fit(args)
+    if args.compare is not None:
+        return bench_compare.run(args)
     if args.board:
         return bench_board.run(args, _say)
     (args.model,) = args.models

@@ -24,7 +24,7 @@ from edgeward.measuring import capturing, machine, opening, starting
 from edgeward.measuring.child_part import PartError, output_of
 from edgeward.outcome import Outcome
 from edgeward.packages.package import is_package
-from edgeward.reports import board_document, board_report
+from edgeward.reports import board_document, board_page, board_report
 
 DIGITS = Path(__file__).parents[1] / "digits"
 SHIPPED = ("digits.tflite", "digits.onnx")
@@ -163,6 +163,9 @@ def run(args: argparse.Namespace, say: Say) -> Outcome:
     if args.output is not None:
         replace_file(args.output, json.dumps(document, indent=1).encode() + b"\n")
         lines.append(f"wrote {args.output}")
+    if args.html is not None:
+        replace_file(args.html, board_page.board_page(document).encode())
+        lines.append(f"wrote {args.html}")
     names = {model["name"] for model in document["models"]}
     asked = {subject.name for subject in chosen if subject.is_asked_for}
     is_complete = bool(names) and asked <= names

@@ -5,18 +5,13 @@ The lines are what pages and comparisons show, so that both say what the documen
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from edgeward.errors import BadInput
-from edgeward.paths import PathLike
-from edgeward.regular_file import open_regular
 from edgeward.reports.inspection import duration, size
 
 KIND = "edgeward_board"  # the key that holds the version of a document
 VERSION = 1
-MOST_BYTES = 64 << 20
 TIME, MEMORY, SPEED, RATE, RATIO = "us", "bytes", "MB/s", "predictions/s", "ratio"
 PER_CALL, P99 = "time per call", "p99 of single calls"
 OVER = "time over time, below 1 is faster"
@@ -46,6 +41,8 @@ class Line(NamedTuple):
             return size(int(self.value))
         if self.unit == RATIO:
             return f"{self.value:.2f}"
+        if self.unit == RATE:
+            return f"{self.value:,.0f}/s"
         return f"{self.value:,.0f} {self.unit}"
 
     @property
@@ -54,24 +51,6 @@ class Line(NamedTuple):
 
 
 Document = Mapping[str, Any]
-
-
-def read(path: PathLike) -> dict[str, Any]:
-    """The document in the file. Raises OSError, BadInput for any other file."""
-    expected = f"{path}: expected a document of edgeward bench --board"
-    with open_regular("document", path) as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise BadInput(f"{expected}, got more than {size(MOST_BYTES)}")
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        raise BadInput(f"{expected}, got a file that is no JSON") from None
-    if not isinstance(document, dict) or KIND not in document:
-        raise BadInput(f'{expected}, got JSON without "{KIND}"')
-    if document[KIND] != VERSION:
-        raise BadInput(f"{expected} of version {VERSION}, got version {document[KIND]!r}")
-    return document
 
 
 def lines(document: Document) -> list[Line]:
@@ -104,7 +83,7 @@ def _model_lines(model: Document) -> Iterator[Line]:
             yield Line(name, f"{OVER}, {threads}", label, over["median"], RATIO)
     for part in model["runs"]:
         for calls in part["throughput"]:
-            label = f"engine threads: {part['threads']}, calling threads: {calls['callers']}"
+            label = f"threads: engine {part['threads']}, calling {calls['callers']}"
             yield Line(name, THROUGHPUT, label, calls["per_s"], RATE)
     if model["capture"] is not None:
         for added in model["capture"]["additions"]:

@@ -26,8 +26,11 @@ SHARED = "A virtual machine: other guests of its host take part in these times."
 def text(document: Document) -> str:
     machine = document["machine"]
     parts = [
-        [f"Edgeward {document['edgeward']}, {document['date']}", *warnings(document)],
-        _folded_rows(fact_rows(machine)),
+        [
+            f"Edgeward {document['edgeward']}, {document['date']}, {document['took_s']:g} s",
+            *warnings(document),
+        ],
+        _folded_rows([*fact_rows(machine), *engine_rows(document)]),
         columns([["", "before", "after"], *condition_rows(document)]),
     ]
     groups = grouped(lines(document))

@@ -23,19 +23,28 @@ HEAD = """\
 style-src 'unsafe-inline'">
 <title>{title}</title>
 <style>
-body {{ font: 15px/1.4 system-ui, sans-serif; color: #1c2430; margin: 2rem; }}
-section {{ border-top: 1px solid #d5dae0; padding: .5rem 0 1rem; }}
+:root {{ color-scheme: light dark; --ink: #1c2430; --faint: #6b7580; --pale: #d5dae0;
+  --paper: #fff; }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ --ink: #e4e8ee; --faint: #9aa5b1; --pale: #39424d; --paper: #14181d; }}
+}}
+body {{ font: 15px/1.4 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  margin: clamp(1rem, 4vw, 2rem); }}
+section {{ border-top: 1px solid var(--pale); padding: .5rem 0 1rem; }}
 h1 {{ font-size: 1.4rem; }}
 h2 {{ font-size: 1rem; margin: .5rem 0; }}
 p {{ font: 13px/1.4 ui-monospace, monospace; margin: .1rem 0; overflow-wrap: anywhere; }}
 div {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
 figure {{ margin: .5rem 0; width: 14rem; }}
-figcaption {{ color: #7d8794; overflow-wrap: anywhere; }}
+figcaption {{ color: var(--faint); overflow-wrap: anywhere; }}
 img {{ width: 14rem; image-rendering: pixelated; background: #000; }}
+figure.plot {{ width: auto; max-width: 100%; }}
+figure.plot figcaption {{ color: var(--ink); font-weight: 600; max-width: 22rem; }}
 svg {{ max-width: 100%; height: auto; }}
-table {{ border-collapse: collapse; margin: .5rem 0; font-size: 13px; }}
+table {{ border-collapse: collapse; margin: .5rem 0; font-size: 13px; display: block;
+  overflow-x: auto; }}
 th, td {{ text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; }}
-tr {{ border-bottom: 1px solid #d5dae0; }}
+tr {{ border-bottom: 1px solid var(--pale); }}
 </style>
 </head>
 <body>
@@ -60,7 +69,7 @@ def page(title: str, sections: Sequence[Section]) -> str:
         parts += [f"<p>{_escaped(line)}</p>\n" for line in section.lines]
         parts += _table(section.table)
         parts += ["<div>\n", *map(_figure, section.tiles)]
-        parts += [f"{svg(plot)}\n" for plot in section.plots]
+        parts += map(_plotted, section.plots)
         parts.append("</div>\n</section>\n")
     return "".join([*parts, "</body>\n</html>\n"])
 
@@ -74,6 +83,13 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
         parts.append("<tr>" + "".join(f"<{cell}>{_escaped(text)}</{cell}>" for text in row))
         parts.append("</tr>\n")
     return [*parts, "</table>\n"]
+
+
+def _plotted(plot: Plot) -> str:
+    if not plot.title:
+        return f"{svg(plot)}\n"
+    caption = f"<figcaption>{_escaped(plot.title)}</figcaption>"
+    return f'<figure class="plot">{caption}{svg(plot)}</figure>\n'
 
 
 def _figure(tile: Tile) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 INK, FAINT, PALE, PAPER = "#1c2430", "#6b7580", "#d5dae0", "#ffffff"
+ROLES = {INK: "ink", FAINT: "faint", PALE: "pale"}  # colours that a page may have otherwise
 FONT = "system-ui, sans-serif"
 SHARPNESS = 2  # pixels of a PNG file for each unit of a plot
 SAMPLES = 2  # along each side of a pixel, for smooth lines
@@ -64,6 +65,7 @@ class Plot(NamedTuple):
     width: float
     height: float
     shapes: Sequence[Shape]
+    title: str = ""  # above it on a page, and for who does not see it
 
 
 def moved(shapes: Sequence[Shape], right: float, down: float) -> list[Shape]:
@@ -73,9 +75,10 @@ def moved(shapes: Sequence[Shape], right: float, down: float) -> list[Shape]:
 def svg(plot: Plot) -> str:
     """An <svg> element."""
     body = "".join(map(_element, plot.shapes))
+    label = f' aria-label="{html.escape(quoted(plot.title))}"' if plot.title else ""
     return (
         f'<svg viewBox="0 0 {plot.width:g} {plot.height:g}" width="{plot.width:g}" '
-        f'height="{plot.height:g}" role="img" font-family="{FONT}">{body}</svg>'
+        f'height="{plot.height:g}" role="img"{label} font-family="{FONT}">{body}</svg>'
     )
 
 
@@ -124,20 +127,27 @@ def _element(shape: Shape) -> str:
     if isinstance(shape, Box):
         return (
             f'<rect x="{shape.left:.2f}" y="{shape.top:.2f}" width="{shape.width:.2f}" '
-            f'height="{shape.height:.2f}" fill="{shape.colour}" shape-rendering="crispEdges"/>'
+            f'height="{shape.height:.2f}" fill="{_paint(shape.colour)}" '
+            'shape-rendering="crispEdges"/>'
         )
     if isinstance(shape, Line):
         points = " ".join(f"{x:.2f},{y:.2f}" for x, y in shape.points)
         dashes = f' stroke-dasharray="{DASH:g}"' if shape.is_broken else ""
         return (
-            f'<polyline points="{points}" fill="none" stroke="{shape.colour}" '
+            f'<polyline points="{points}" fill="none" stroke="{_paint(shape.colour)}" '
             f'stroke-width="{shape.width:g}" stroke-linejoin="round"{dashes}/>'
         )
     return (
-        f'<text x="{shape.x:.2f}" y="{shape.y:.2f}" fill="{shape.colour}" '
+        f'<text x="{shape.x:.2f}" y="{shape.y:.2f}" fill="{_paint(shape.colour)}" '
         f'font-size="{shape.size:g}" text-anchor="{shape.anchor}">'
         f"{html.escape(quoted(shape.text))}</text>"
     )
+
+
+def _paint(colour: str) -> str:
+    """The page's own colour for ink and the like, which in the dark is another one."""
+    role = ROLES.get(colour)
+    return f"var(--{role}, {colour})" if role else colour
 
 
 def _pieces(line: Line) -> list[Sequence[tuple[float, float]]]:
