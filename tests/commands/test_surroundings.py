@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from edgeward import PrivateKey
 from edgeward.commands import surroundings
 from edgeward.trust import device_key
 
+SERVICE = 12345
 NAMES = ["memory", "trust", "key", "clock", "disk"]
 
 
@@ -214,3 +216,27 @@ def test_the_disk(directory, monkeypatch, tmp_path, facts, says, advice):
     assert finding["verdict"].startswith(f"{tmp_path}: ")
     assert says in finding["verdict"]
     assert finding["advice"].startswith(advice)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_lock_that_this_user_cannot_open_is_named():
+    """Root ran a package there first, with a version that kept what it wrote."""
+    with tempfile.TemporaryDirectory() as parent:
+        directory = Path(parent) / "trust"
+        sealed.trust_at(directory)
+        (directory / "lock").touch(0o600)
+        for path in (Path(parent), directory, *directory.iterdir()):
+            os.chown(path, 0 if path.name == "lock" else SERVICE, -1)
+        reading, writing = os.pipe()
+        if (child := os.fork()) == 0:
+            try:
+                os.setresuid(SERVICE, SERVICE, SERVICE)
+                os.write(writing, json.dumps(findings(directory)["trust"]).encode())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        with open(reading) as answer:
+            trust = json.load(answer)
+        os.waitpid(child, 0)
+    assert trust["verdict"].endswith("lock is of user 0")
+    assert trust["advice"].startswith("chown it")

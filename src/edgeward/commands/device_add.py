@@ -60,7 +60,8 @@ def run(args: argparse.Namespace) -> Outcome:
         f"  rm {trust / keys.DEVICE_KEY}",
         f"{public_key}:",
         "  to seal packages for it, with --encrypt-to; for those that are sealed,",
-        "  edgeward wrap PACKAGE --to",
+        "  edgeward wrap PACKAGE --to, with a --key that opens them: one of your own",
+        "  among those of --encrypt-to",
         f"its trust root is version {root.version}, until {report['root_expires']};",
         "  edgeward doctor on the device tells whether all is in place",
     ]

@@ -19,7 +19,7 @@ from edgeward.captures.limits import default_least_free_bytes
 from edgeward.errors import EdgewardError
 from edgeward.reports.inspection import size
 from edgeward.trust import device_key
-from edgeward.trust.trust_directory import Trust, chosen
+from edgeward.trust.trust_directory import LOCK, Trust, chosen
 
 NOTHING_TO_DO = "nothing to do"
 SOON_S = 30 * 86_400  # before a root expires
@@ -125,6 +125,10 @@ def _trust(trust: Trust | OSError | EdgewardError, oddities: list[str]) -> Findi
     if not os.access(trust.directory, os.W_OK):
         advice = "let this user write there: a release that raises the floor is remembered there"
         return _finding("trust", f"{verdict}, not writable", advice)
+    lock = os.path.join(trust.directory, LOCK)
+    if os.path.exists(lock) and not os.access(lock, os.R_OK | os.W_OK):
+        verdict += f"; {LOCK} is of user {os.stat(lock).st_uid}"
+        return _finding("trust", verdict, "chown it: without it, nothing that runs is remembered")
     return _finding("trust", verdict)
 
 
