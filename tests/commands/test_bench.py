@@ -14,7 +14,7 @@ from models.tflite_writer import model as tflite_file
 import edgeward as ew
 from edgeward.commands import bench
 from edgeward.engines.processors import doubling_counts
-from edgeward.measuring import peers
+from edgeward.measuring import capturing, peers
 from edgeward.reports.inspection import duration
 
 OUR_WAYS = [bench.BARE, bench.RUN, bench.PREDICT, bench.PREDICT_EMPTY, bench.PREDICT_OUT]
@@ -196,6 +196,19 @@ def test_the_table_names_every_way_and_the_chart_has_pixels_of_both_sides(model_
         colours = {colour: count for count, colour in image.convert("RGB").getcolors(1 << 20)}
     assert colours[(0x1F, 0x7A, 0x6D)] > 1000, "bars of Edgeward"
     assert colours[(0xB8, 0xC1, 0xCB)] > 1000, "bars of the engine's own API"
+
+
+def test_what_capturing_adds_is_measured_when_it_is_asked_for(model_path):
+    path = model_path("two_in_two_out.tflite")
+    done = run_bench(path, "--capture", "--limit", "0.05", "--json")
+    assert done.returncode == 0, done.stderr
+    captured = json.loads(done.stdout)["capture"]
+    assert [added["name"] for added in captured["additions"]] == list(capturing.KINDS)
+    assert captured["failures"] == {}
+    assert captured["without_us"] > 0
+    done = run_bench(path, "--capture", "--limit", "0.05")
+    assert all(f"\n{name} " in done.stdout for name in capturing.KINDS)
+    assert json.loads(run_bench(path, "--json").stdout)["capture"] is None
 
 
 @pytest.mark.parametrize(

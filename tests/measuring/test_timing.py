@@ -89,3 +89,11 @@ def test_the_collector_is_back_after_an_error():
         timing.alternate([Way("a", True, fail)], seconds=0.0, seed=1)
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
+
+
+def test_a_limit_ends_a_slow_way_before_it_has_all_its_rounds():
+    ways = [counting_way("a", 1e6, []), counting_way("b", 1e6, [])]
+    rounds = timing.alternate(ways, seconds=0.0, seed=1, limit_s=0.0)
+    assert rounds == {"a": [pytest.approx(1e6)], "b": [pytest.approx(1e6)]}
+    latencies = timing.latencies(ways, seconds=0.0, limit_s=0.0)
+    assert [latency.calls for latency in latencies.values()] == [1, 1]

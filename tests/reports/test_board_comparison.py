@@ -52,47 +52,6 @@ def test_what_one_board_lacks_is_named(document):
     assert gone in board_comparison.text(boards)
 
 
-@pytest.mark.parametrize(
-    ("content", "got"),
-    [
-        (b"", "got a file that is no JSON"),
-        (b"[" * 100_000, "got a file that is no JSON"),
-        (b"\xff\xfe", "got a file that is no JSON"),
-        (b"[]", 'got JSON without "edgeward_board"'),
-        (b'{"edgeward": "0.1.0", "runs": []}', 'got JSON without "edgeward_board"'),
-        (b'{"edgeward_board": 2}', "of version 1, got version 2"),
-        (b'{"edgeward_board": 1}', 'got one without "machine"'),
-    ],
-    ids=["empty", "deep", "binary", "a list", "of a model", "version", "cut"],
-)
-def test_another_file_is_refused(tmp_path, content, got):
-    path = tmp_path / "other.json"
-    path.write_bytes(content)
-    with pytest.raises(board_comparison.BadInput) as failure:
-        board_comparison.read([FILE, path])
-    assert str(failure.value).startswith(f"{path}: expected a document of edgeward bench --board")
-    assert got in str(failure.value)
-
-
-def test_a_document_that_lacks_any_key_is_refused(tmp_path, document):
-    path = tmp_path / "cut.json"
-    for key in document:
-        path.write_text(json.dumps({name: document[name] for name in document if name != key}))
-        with pytest.raises(board_comparison.BadInput, match="expected a document"):
-            board_file.read(path)
-
-
-@pytest.mark.parametrize("value", [3, None, "x", [1], {"a": 1}], ids=repr)
-def test_a_document_with_parts_of_other_kinds_is_refused(tmp_path, document, value):
-    path = tmp_path / "other.json"
-    for key in ("machine", "before", "models", "packages", "left_out", "took_s"):
-        path.write_text(json.dumps({**document, key: value}))
-        if key == "took_s" and value == 3:
-            continue
-        with pytest.raises(board_comparison.BadInput, match="expected a document"):
-            board_file.read(path)
-
-
 def test_one_file_is_no_comparison():
     with pytest.raises(board_comparison.BadInput, match="at least 2 files, got 1"):
         board_comparison.read([FILE])

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from edgeward import __version__
 from edgeward.durable import replace_file
+from edgeward.engines.choice import MAX_THREADS
 from edgeward.engines.processors import doubling_counts, usable_cpus
 from edgeward.errors import EdgewardError
 from edgeward.measuring import capturing, machine, opening, starting
@@ -51,7 +52,7 @@ class Board:
     def __init__(self, args: argparse.Namespace, subjects: Sequence[Subject], say: Say) -> None:
         self._trust, self._key, self._say = args.trust, args.key, say
         self._end_s = time.monotonic() + ALL_S
-        self._counts = doubling_counts(usable_cpus())
+        self._counts = doubling_counts(min(usable_cpus(), MAX_THREADS))
         parts = len(self._counts) * (2 + len(self._counts)) + len(capturing.KINDS)
         self._share_s = PARTS_S / (parts * len(subjects) + len(opening.CIPHERS))
         self._seconds = min(args.seconds, self._share_s)
