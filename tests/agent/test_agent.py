@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -114,6 +115,83 @@ def test_a_socket_in_use_is_not_taken_without_f(device, arguments):
         assert ended.returncode == 2
         assert "got one in use" in ended.stderr
         assert aliases(Client(running.socket)) == []
+
+
+def test_an_agent_whose_place_was_taken_leaves_the_socket_of_the_other(device, arguments):
+    with Running(device, *arguments) as first:
+        second = Running(device, *arguments, "-f", STATE_DIRECTORY=str(device / "second"))
+        with second:
+            assert first.stop() == 0
+            assert aliases(Client(second.socket)) == []
+            os.unlink(second.socket)
+            assert second.stop() == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of a megabyte and few files, with a function that fills both."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=60", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root mounts a file system")
+
+    def fill():
+        with contextlib.suppress(OSError), open(folder / "full", "wb", 0) as file:
+            while file.write(bytes(4096)):
+                pass
+        with contextlib.suppress(OSError):
+            for number in range(100):
+                (folder / f"file-{number}").touch()
+        assert not os.statvfs(folder).f_bavail
+        assert not os.statvfs(folder).f_favail
+
+    yield folder, fill
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_state_directory_costs_no_prediction(device, arguments, small_disk):
+    folder, fill = small_disk
+    with Running(device, *arguments, STATE_DIRECTORY=str(folder / "state")) as running:
+        client = Client(running.socket)
+        client.LoadModel(url="demo.ewp", name="a")
+        fill()
+        for _ in range(2):  # also of an agent that starts on it
+            client = Client(running.socket)
+            assert array_of(client.Predict(name="a", tensors=[client.tensor(X)]).tensors[0]).any()
+            assert refused(client.LoadModel, url="demo.ewp", name="b")[0] == "RESOURCE_EXHAUSTED"
+            assert refused(client.UnLoadModel, name="a")[0] == "RESOURCE_EXHAUSTED"
+            running.stop(signal.SIGKILL)
+            running.start()
+        for path in folder.glob("f*"):
+            path.unlink()
+        Client(running.socket).LoadModel(url="demo.ewp", name="b")
+
+
+def test_names_that_the_locale_cannot_write(device, arguments):
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    with Running(device, *arguments, **locale) as running:
+        client = Client(running.socket)
+        assert refused(client.LoadModel, url="\N{SNOWMAN}", name="a")[0] == "NOT_FOUND"
+        assert refused(client.DescribeModel, name="\N{SNOWMAN}")[0] == "INVALID_ARGUMENT"
+    assert "\\u2603" in running.output
+    assert "Traceback" not in running.output
+
+
+def test_a_relative_url_without_a_working_directory(device, arguments, tmp_path):
+    """Where the agent was started is removed, as by an upgrade."""
+    (tmp_path / "gone").mkdir()
+    edge_manager_file(device, root_certs_path=str(device / "trust"))
+    with Running(device, *arguments) as running:
+        running.stop()
+        running.directory = tmp_path / "gone"
+        running.start()
+        (tmp_path / "gone" / "agent.log").rename(device / "agent.log")
+        (tmp_path / "gone").rmdir()
+        running.directory = device
+        client = Client(running.socket)
+        assert refused(client.LoadModel, url="demo.ewp", name="a")[0] == "NOT_FOUND"
+        client.LoadModel(url=str(device / "demo.ewp"), name="a")
 
 
 def test_two_agents_do_not_share_a_state(device, arguments):

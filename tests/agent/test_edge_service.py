@@ -225,9 +225,19 @@ def test_a_message_over_the_limit(latest):
 def test_bytes_that_are_no_message(agent):
     with grpc.insecure_channel(f"unix:{agent.socket}") as channel:
         call = channel.unary_unary("/AWS.SageMaker.Edge.Agent/Predict")
-        assert refused(lambda: call(b"\xff\xff", timeout=60))[0] == "INTERNAL"
+        code, text = refused(lambda: call(b"\xff\xff", timeout=60))
+        assert code == "INVALID_ARGUMENT"
+        assert "PredictRequest" in text
         missing = channel.unary_unary("/AWS.SageMaker.Edge.Agent/Nothing")
         assert refused(lambda: missing(b"", timeout=60))[0] == "UNIMPLEMENTED"
+
+
+@pytest.mark.parametrize("count", [2000, 1 << 20])
+def test_a_status_has_room_for_any_name(latest, count):
+    code, text = refused(latest.DescribeModel, name="a" * 60, handle="b" * count)
+    assert code == "INVALID_ARGUMENT"
+    assert text.startswith("name and handle: expected one alias")
+    assert len(text) < 1100
 
 
 def test_predictions_of_many_clients_at_once(agent):

@@ -13,6 +13,8 @@ from contextlib import ExitStack
 import grpc
 
 from edgeward import lock_file
+from edgeward.agent import public_socket
+from edgeward.agent.calls import Calls
 from edgeward.agent.capture_intake import Buffering, CaptureIntake
 from edgeward.agent.capture_layout import Layout
 from edgeward.agent.configuration import Configuration, state_directory
@@ -21,7 +23,6 @@ from edgeward.agent.door import Counts, Door, Rules
 from edgeward.agent.edge_service import EdgeService
 from edgeward.agent.loaded_models import LoadedModels
 from edgeward.agent.model_file import ModelOpener
-from edgeward.agent.public_socket import listening
 from edgeward.errors import BadInput
 from edgeward.trust.trust_directory import Trust
 
@@ -30,9 +31,9 @@ log = logging.getLogger(__name__)
 INNER_DIRECTORY = "inner"
 INNER_SOCKET = "server"
 LOCK = "lock"
-MOST_THREADS = 64
+LEAVING_CALLS = 64  # that were ended, and have their thread for a moment
 GRACE_S = 5.0  # for calls under way when the agent ends
-MOST_STREAMS = 100  # of one connection
+MOST_STREAMS = 32  # of one connection: a client's further calls wait there
 
 
 class Agent:
@@ -72,7 +73,9 @@ class Agent:
         models.restore()
         intake = self._intake(settings, directory)
         inner = self._inner_directory(directory)
-        handlers = [EdgeService(models, intake).handler(), DeviceService(models, intake).handler()]
+        calls = Calls(max(settings.most_calls * 3 // 4, 1))  # of one user: others have the rest
+        services = EdgeService(models, intake), DeviceService(models, intake)
+        handlers = [service.handler(calls) for service in services]
         self._start_server(settings, handlers, inner)
         counts = Counts()
         for name, path, rules, may_admin in doors_of(settings):
@@ -80,8 +83,8 @@ class Agent:
                 listener = passed[name]
             else:
                 mode = 0o666 if rules.uids or rules.gids else 0o600
-                listener = listening(path, mode, replaces)
-                self._stack.callback(os.unlink, path)
+                listener = public_socket.listening(path, mode, replaces)
+                self._stack.callback(public_socket.remove, path, public_socket.identity_of(path))
             door = Door(listener, rules, counts, inner, INNER_SOCKET, may_admin)
             self._stack.callback(door.close)
         log.info("Server listening on unix://%s", os.path.abspath(settings.socket))
@@ -135,12 +138,14 @@ class Agent:
             ("grpc.max_receive_message_length", settings.most_message_bytes),
             ("grpc.max_concurrent_streams", MOST_STREAMS),
         )
-        pool = futures.ThreadPoolExecutor(MOST_THREADS, "call")
+        # A call that is admitted has a thread at once: it may have to wait for its request.
+        most = settings.most_calls + LEAVING_CALLS
+        pool = futures.ThreadPoolExecutor(most, "call")
         server = grpc.server(
             pool,
             handlers,
             options=options,
-            maximum_concurrent_rpcs=settings.most_calls,
+            maximum_concurrent_rpcs=most,
         )
         server.add_insecure_port(f"unix:{inner}/{INNER_SOCKET}")
         server.start()

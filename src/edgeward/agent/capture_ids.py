@@ -6,6 +6,7 @@ the disk: after a crash, the ids are known if and only if the manifest is there.
 
 import errno
 import json
+import logging
 import os
 import time
 from collections import OrderedDict
@@ -15,6 +16,8 @@ from typing import Any
 from edgeward.agent.capture_layout import Manifest, discard
 from edgeward.durable import replace_file
 from edgeward.proto import edge_manager_pb2 as messages
+
+log = logging.getLogger(__name__)
 
 JOURNAL = "captures.journal"
 MOST_IDS = 100_000
@@ -39,7 +42,11 @@ class CaptureIds:
         self._written = 0  # ids in the journal
         self._file: Any = None
         self._read()
-        self._rewrite()
+        try:
+            self._rewrite()
+        except OSError as error:  # a full disk: the lines that are there say the same
+            log.error("captures: journal: not shortened: %s", error)
+            self._written = len(self._states)
 
     def state(self, capture_id: str) -> int | None:
         """IN_PROGRESS, SUCCESS or FAILURE; None for an id that is not remembered."""
@@ -72,9 +79,12 @@ class CaptureIds:
             self._rewrite()
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def _append(self, row: dict[str, Any]) -> None:
+        if self._file is None:
+            self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 - until close()
         # A line that a full disk cut short ends where this one begins.
         line = b"\n" + json.dumps(row).encode() + b"\n"
         if self._file.write(line) != len(line):

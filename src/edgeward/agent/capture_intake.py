@@ -161,7 +161,7 @@ class CaptureIntake:
                 self._ids.compact()
             self._ids.announce(path, manifest)
             store(manifest, self._layout)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)
                 log.error("captures: kept in memory until they can be written: %s", error)

@@ -6,8 +6,11 @@ from typing import Any
 import grpc
 
 from edgeward import __version__
+from edgeward.agent import answering
+from edgeward.agent.calls import Calls
 from edgeward.agent.capture_intake import CaptureIntake
 from edgeward.agent.loaded_models import LoadedModels
+from edgeward.agent.peer import Peer
 from edgeward.proto import device_agent_pb2 as messages
 
 SERVICE = "edgeward.v1.DeviceAgent"
@@ -21,14 +24,14 @@ class DeviceService:
         self._intake = intake
         self._start_s = time.monotonic()
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self, calls: Calls) -> grpc.GenericRpcHandler:
         """The calls by their names, for a grpc.Server."""
-        status = grpc.unary_unary_rpc_method_handler(
-            lambda request, context: self.status(),
-            request_deserializer=messages.StatusRequest.FromString,
-            response_serializer=messages.StatusResponse.SerializeToString,
-        )
-        return grpc.method_handlers_generic_handler(SERVICE, {"Status": status})
+        status = self._encoded_status, messages.StatusRequest
+        return answering.handler(SERVICE, {"Status": status}, calls)
+
+    def _encoded_status(self, request: Any, caller: Peer) -> bytes:
+        content: bytes = self.status().SerializeToString()
+        return content
 
     def status(self) -> Any:
         now_s = time.monotonic()

@@ -2,13 +2,15 @@
 
 grpcio has no hook for the credentials of a peer, so the agent accepts connections itself, asks the
 kernel who is there, and relays the bytes of those it lets in. The server listens in a directory
-that the agent's own user alone can open. Two threads carry a connection, one for each direction:
-they wait in the kernel, and a slow reader holds up nobody else.
+that the agent's own user alone can open; the name of the agent's own end of a connection is no
+file, so that a disk without room keeps nobody out. Two threads carry a connection, one for each
+direction: they wait in the kernel, and a slow reader holds up nobody else.
 """
 
 import errno
 import logging
 import os
+import secrets
 import socket
 import threading
 from collections import Counter
@@ -58,8 +60,8 @@ class Door:
         self._listener = listener
         self._rules = rules
         self._counts = counts
-        self._inner = inner
-        self._server = server
+        self._server = os.path.join(inner, server)
+        self._names = f"\0edgeward/{secrets.token_hex(16)}"  # which nobody can take beforehand
         self._may_admin = may_admin
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._accept, name="door", daemon=True)
@@ -82,7 +84,7 @@ class Door:
                 continue
             try:
                 self._let_in(connection)
-            except (OSError, RuntimeError) as error:  # of a peer that left, or no further thread
+            except (OSError, RuntimeError, MemoryError) as error:  # a peer left; no further thread
                 log.warning("connection: %s", error)
                 connection.close()
 
@@ -105,11 +107,9 @@ class Door:
     def _connected(self, label: str) -> socket.socket:
         """A connection to the server whose own end has the name `label`, as `peer` reads it."""
         server = socket.socket(socket.AF_UNIX)
-        path = os.path.join(self._inner, label)
         try:
-            server.bind(path)
-            os.unlink(path)  # the name stays with the socket
-            server.connect(os.path.join(self._inner, self._server))
+            server.bind(f"{self._names}/{label}")
+            server.connect(self._server)
         except BaseException:
             server.close()
             raise

@@ -4,14 +4,14 @@ Its clients were compiled against three revisions of the messages, and all find 
 a model has its alias as name and as handle, and tensor names are UTF-8.
 """
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
 
-from edgeward.agent import peer
+from edgeward.agent import answering
 from edgeward.agent.alias import alias_of
+from edgeward.agent.calls import Calls
 from edgeward.agent.capture_intake import CaptureIntake
 from edgeward.agent.capture_request import captured, require_id
 from edgeward.agent.loaded_models import LoadedModel, LoadedModels
@@ -22,12 +22,8 @@ from edgeward.agent.worker_process import DeadlinePassed, WorkerGone
 from edgeward.errors import EdgewardError
 from edgeward.proto import edge_manager_pb2 as messages
 
-log = logging.getLogger(__name__)
-
 SERVICE = "AWS.SageMaker.Edge.Agent"
 MOST_SEGMENT_BYTES = 1 << 30  # of one tensor
-
-Call = Callable[[Any, Peer], Any]
 
 
 class EdgeService:
@@ -37,9 +33,9 @@ class EdgeService:
         self._models = models
         self._intake = intake  # None on a device without a capture directory
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self, calls: Calls) -> grpc.GenericRpcHandler:
         """The calls by their names, for a grpc.Server."""
-        calls: dict[str, tuple[Call, Any]] = {
+        methods = {
             "Predict": (self.predict, messages.PredictRequest),
             "LoadModel": (self.load_model, messages.LoadModelRequest),
             "UnLoadModel": (self.unload_model, messages.UnLoadModelRequest),
@@ -48,13 +44,7 @@ class EdgeService:
             "CaptureData": (self.capture_data, messages.CaptureDataRequest),
             "GetCaptureDataStatus": (self.capture_status, messages.GetCaptureDataStatusRequest),
         }
-        methods = {
-            name: grpc.unary_unary_rpc_method_handler(
-                _answering(name, call), request_deserializer=request.FromString
-            )
-            for name, (call, request) in calls.items()
-        }
-        return grpc.method_handlers_generic_handler(SERVICE, methods)
+        return answering.handler(SERVICE, methods, calls)
 
     def predict(self, request: Any, caller: Peer) -> bytes:
         loaded = self._models.model(alias_of(request.name, request.handle))
@@ -126,26 +116,6 @@ def without_digit_6(text: str) -> str:
     ALREADY_EXISTS, for a model that is loaded already.
     """
     return text.replace("6", "\N{FULLWIDTH DIGIT SIX}")
-
-
-def _answering(name: str, call: Call) -> Callable[[Any, grpc.ServicerContext], bytes]:
-    """`call` as gRPC calls it: with its caller, and with a status in place of an exception."""
-
-    def answer(request: Any, context: grpc.ServicerContext) -> bytes:
-        try:
-            reply: bytes = call(request, peer.of_call(context.peer()))
-            return reply
-        except Refusal as refusal:
-            log.info("%s: %s: %s", name, refusal.status.name, refusal.text)
-            context.abort(refusal.status, refusal.text)
-        except Exception as error:
-            log.exception("%s", name)
-            context.abort(
-                grpc.StatusCode.INTERNAL, f"a defect of the agent: {type(error).__name__}"
-            )
-        raise AssertionError("abort raises")
-
-    return answer
 
 
 def _predicted(names: Sequence[str], outputs: Sequence[Any]) -> bytes:

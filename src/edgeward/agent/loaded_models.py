@@ -96,7 +96,7 @@ class LoadedModels:
 
     def load(self, alias: str, url: str) -> LoadedModel:
         """Opens `url` under `alias`. Raises Refusal; the table is then as it was."""
-        load = Load(alias, url, os.path.abspath(url))
+        load = _load(alias, url)
         with self._lock:
             if alias in self._models or alias in self._opening:
                 got = self._models[alias].load.url if alias in self._models else "a load under way"
@@ -194,6 +194,16 @@ class LoadedModels:
             os.replace(self._path, aside)
             log.error('table of models: moved aside to "%s": %s', aside, error)
             return []
+
+
+def _load(alias: str, url: str) -> Load:
+    try:
+        path = os.path.abspath(url)
+        os.fsencode(path)
+    except (OSError, ValueError) as error:  # no working directory, or a name that no file has here
+        text = f'url "{url}": expected the path of a file on this device, got {error}'
+        raise Refusal(grpc.StatusCode.NOT_FOUND, text) from error
+    return Load(alias, url, path)
 
 
 def _described(load: Load, model: ServedModel) -> Any:

@@ -1,5 +1,6 @@
 """The agent's log: a line for each event on standard output, as text or as JSON."""
 
+import io
 import json
 import logging
 import sys
@@ -10,6 +11,8 @@ LEVELS = {"DEBUG": "D", "INFO": "I", "WARNING": "W", "ERROR": "E", "CRITICAL": "
 
 def start(form: str, is_verbose: bool) -> None:
     """Sends what the agent's modules log to standard output, in `form` "text" or "json"."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # clients' names, whatever the locale
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLine() if form == "json" else TextLine())
     log = logging.getLogger("edgeward.agent")

@@ -1,7 +1,7 @@
 """Peer: the process at the other end of a connection, as the kernel knows it.
 
-The gRPC server sees only the agent's own end of a relayed connection. That end is bound to a path
-whose last part is the peer's label, and gRPC tells each call the path: `of_call` reads it.
+The gRPC server sees only the agent's own end of a relayed connection. That end is bound to a name
+whose last part is the peer's label, and gRPC tells each call the name: `of_call` reads it.
 """
 
 import socket
@@ -17,7 +17,7 @@ class Peer(NamedTuple):
     may_admin: bool  # came in by a socket that takes load and unload
 
     def label(self, number: int) -> str:
-        """A file name that says who this is; `number` tells its connections apart."""
+        """A part of a name that says who this is; `number` tells its connections apart."""
         return f"{self.uid}.{self.gid}.{int(self.may_admin)}.{number}"
 
 

@@ -4,10 +4,11 @@ import errno
 import os
 import socket
 import stat
+from contextlib import suppress
 
 from edgeward.errors import Busy
 
-BACKLOG = 128
+BACKLOG = 4096  # of connections that nobody has accepted; the kernel may allow fewer
 
 
 def listening(path: str, mode: int, replaces: bool) -> socket.socket:
@@ -30,6 +31,19 @@ def listening(path: str, mode: int, replaces: bool) -> socket.socket:
         os.umask(mask)
     listener.listen(BACKLOG)
     return listener
+
+
+def remove(path: str, identity: tuple[int, int]) -> None:
+    """Removes the file `path` while it is that of `identity`, and not another agent's."""
+    with suppress(OSError):
+        if identity_of(path) == identity:
+            os.unlink(path)
+
+
+def identity_of(path: str) -> tuple[int, int]:
+    """What tells the file at `path` from any other. Raises OSError."""
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
 
 
 def _remove_socket(path: str, replaces: bool) -> None:
