@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+from concurrent import futures
 from pathlib import Path
 
 import grpc
@@ -18,6 +19,7 @@ import sealed
 
 from .clients import Client, array_of, refused
 from .running import Running, edge_manager_file
+from .test_served_model import children
 
 X = np.arange(4, dtype=np.float32)
 
@@ -192,6 +194,34 @@ def test_a_relative_url_without_a_working_directory(device, arguments, tmp_path)
         client = Client(running.socket)
         assert refused(client.LoadModel, url="demo.ewp", name="a")[0] == "NOT_FOUND"
         client.LoadModel(url=str(device / "demo.ewp"), name="a")
+
+
+def test_a_prediction_that_hangs_keeps_no_capture_from_the_disk_at_the_end(device):
+    capture = f'capture_directory = "{device}/captures"'
+    file = toml(device, "most_run_s = 600", "capture_period_s = 600", capture)
+    with Running(device, "-c", file) as running, futures.ThreadPoolExecutor(1) as pool:
+        admin = Client(f"{device}/admin.sock")
+        admin.LoadModel(url="demo.ewp", name="a")
+        tensor = admin.tensor(X)
+        admin.Predict(name="a", tensors=[tensor])
+        admin.CaptureData(model_name="a", capture_id="kept", input_tensors=[tensor])
+        (worker,) = children(running.process.pid)
+        os.kill(worker, signal.SIGSTOP)
+        hanging = pool.submit(refused, admin.Predict, name="a", tensors=[tensor])
+        assert refused(admin.CaptureData, model_name="a", capture_id="kept")[0] == "ALREADY_EXISTS"
+        assert running.stop() == 0
+        assert hanging.result()[0] == "UNAVAILABLE"
+    (manifest,) = (device / "captures").rglob("*.jsonl")
+    assert "kept" in manifest.read_text()
+
+
+def test_a_service_manager_that_has_gone_ends_no_agent(device, arguments):
+    with Running(device, *arguments, WATCHDOG_USEC="20000") as running:
+        os.unlink(running.environment["NOTIFY_SOCKET"])
+        client = Client(running.socket)
+        while "not told WATCHDOG=1" not in running.output:
+            assert aliases(client) == []
+        assert running.stop() == 0
 
 
 def test_two_agents_do_not_share_a_state(device, arguments):

@@ -46,6 +46,11 @@ def content(directory: Path) -> dict[str, bytes]:
     }
 
 
+def file_count(directory: Path) -> int:
+    """Also while an uploader deletes them."""
+    return sum(path.is_file() for path in directory.rglob("*"))
+
+
 def s3(port: int, secret: str = s3_server.SECRET_KEY) -> S3Store:
     return S3Store(
         s3_server.BUCKET,
@@ -152,9 +157,8 @@ ObjectUpload(sys.argv[1], s3(int(sys.argv[2]))).run_once()
         )
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
-        before = len(content(directory))
-        wanted = before - chance.randint(1, 60)
-        while len(content(directory)) > wanted and child.poll() is None:
+        wanted = file_count(directory) - chance.randint(1, 60)
+        while file_count(directory) > wanted and child.poll() is None:
             pass
         child.send_signal(signal.SIGKILL)
         kills += child.wait() == -signal.SIGKILL

@@ -71,12 +71,17 @@ class Agent:
         models = LoadedModels(directory, opener_of(settings, trust_of(settings)))
         self._stack.callback(models.close)
         models.restore()
+        # A call that is admitted has a thread at once: it may have to wait for its request.
+        most = settings.most_calls + LEAVING_CALLS
+        pool = futures.ThreadPoolExecutor(most, "call")
+        self._stack.callback(pool.shutdown)
+        self._stack.callback(models.end_runs)  # behind the captures, which shall not wait for them
         intake = self._intake(settings, directory)
         inner = self._inner_directory(directory)
         calls = Calls(max(settings.most_calls * 3 // 4, 1))  # of one user: others have the rest
         services = EdgeService(models, intake), DeviceService(models, intake)
         handlers = [service.handler(calls) for service in services]
-        self._start_server(settings, handlers, inner)
+        self._start_server(settings, handlers, inner, pool, most)
         counts = Counts()
         for name, path, rules, may_admin in doors_of(settings):
             if name in passed:
@@ -132,24 +137,25 @@ class Agent:
         return f"/proc/self/fd/{number}"
 
     def _start_server(
-        self, settings: Configuration, handlers: Sequence[grpc.GenericRpcHandler], inner: str
+        self,
+        settings: Configuration,
+        handlers: Sequence[grpc.GenericRpcHandler],
+        inner: str,
+        pool: futures.ThreadPoolExecutor,
+        most_calls: int,
     ) -> None:
         options = (
             ("grpc.max_receive_message_length", settings.most_message_bytes),
             ("grpc.max_concurrent_streams", MOST_STREAMS),
         )
-        # A call that is admitted has a thread at once: it may have to wait for its request.
-        most = settings.most_calls + LEAVING_CALLS
-        pool = futures.ThreadPoolExecutor(most, "call")
         server = grpc.server(
             pool,
             handlers,
             options=options,
-            maximum_concurrent_rpcs=most,
+            maximum_concurrent_rpcs=most_calls,
         )
         server.add_insecure_port(f"unix:{inner}/{INNER_SOCKET}")
         server.start()
-        self._stack.callback(pool.shutdown)
         self._stack.callback(lambda: server.stop(GRACE_S).wait())
 
 

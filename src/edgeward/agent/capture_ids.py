@@ -66,7 +66,7 @@ class CaptureIds:
         """Notes that `path` will hold the manifest; on the disk at return. Raises OSError."""
         ids = [capture.capture_id for capture in manifest.captures]
         self._written += len(ids)
-        self._append({"time_s": int(time.time()), "file": path, "ids": ids})
+        self._append({"file": path, "ids": ids})
         os.fsync(self._file.fileno())
 
     def confirm(self, path: str) -> None:
@@ -106,7 +106,8 @@ class CaptureIds:
             return
         rows = [row for line in lines if (row := _row(line)) is not None]
         stored = {row["stored"] for row in rows if "stored" in row}
-        now_s = time.time()
+        # For a day from now: a clock that was wrong, here or then, makes no id forgotten.
+        until_s = time.monotonic() + REMEMBERED_S
         for row in rows:
             if "file" not in row:
                 continue
@@ -118,28 +119,14 @@ class CaptureIds:
                 if self._waits_for_store and not is_confirmed:
                     state = IN_PROGRESS
                     self.on_disk[row["file"]] = row["ids"]
-                # A clock that was set back makes no age negative.
-                age_s = max(now_s - row["time_s"], 0)
-                until_s = time.monotonic() + REMEMBERED_S - age_s
                 self._states.update((capture_id, (state, until_s)) for capture_id in row["ids"])
         self._forget()
 
     def _rewrite(self) -> None:
         """Replaces the journal by the ids that are remembered; later lines are appended to it."""
         ids = [capture_id for capture_id, (state, _) in self._states.items() if state == SUCCESS]
-        now_s, monotonic_s = time.time(), time.monotonic()
-        rows: list[dict[str, Any]] = [
-            {
-                "time_s": int(now_s + self._states[capture_id][1] - REMEMBERED_S - monotonic_s),
-                "file": "",
-                "ids": [capture_id],
-            }
-            for capture_id in ids
-        ]
-        rows += [
-            {"time_s": int(now_s), "file": path, "ids": waiting}
-            for path, waiting in self.on_disk.items()
-        ]
+        rows: list[dict[str, Any]] = [{"file": "", "ids": ids}] if ids else []
+        rows += [{"file": path, "ids": waiting} for path, waiting in self.on_disk.items()]
         lines: Sequence[dict[str, Any]] = [{"stored": ""}, *rows]
         replace_file(self._path, b"".join(json.dumps(row).encode() + b"\n" for row in lines), 0o600)
         if self._file is not None:
@@ -154,5 +141,5 @@ def _row(line: bytes) -> dict[str, Any] | None:
         row = json.loads(line)
     except ValueError:
         return None
-    is_row = isinstance(row, dict) and ("stored" in row or {"time_s", "file", "ids"} <= row.keys())
+    is_row = isinstance(row, dict) and ("stored" in row or {"file", "ids"} <= row.keys())
     return row if is_row else None

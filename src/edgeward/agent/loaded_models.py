@@ -79,6 +79,11 @@ class LoadedModels:
             pool.map(self._restore, self._read())
         self._relist()
 
+    def end_runs(self) -> None:
+        """Ends predictions that are still under way."""
+        for loaded in self.all():
+            loaded.model.end_runs()
+
     def close(self) -> None:
         """Frees the models; the table stays."""
         for loaded in self.all():

@@ -32,6 +32,9 @@ class ServedModel(Protocol):
         Raises EdgewardError, MemoryError; WorkerGone and DeadlinePassed of a worker.
         """
 
+    def end_runs(self) -> None:
+        """Ends the runs in a worker, with WorkerGone, and takes no other."""
+
     def close(self) -> None:
         """Frees it when the runs under way have ended."""
 
@@ -52,6 +55,9 @@ class OwnModel:
         if isinstance(result, dict):
             return use([result[facts.name] for facts in self.outputs])
         return use([result])
+
+    def end_runs(self) -> None:
+        pass  # nothing ends a run in this process
 
     def close(self) -> None:
         pass  # a run holds a reference
@@ -87,6 +93,9 @@ class WorkerModel:
     @property
     def health(self) -> Health:
         return self._worker.health
+
+    def end_runs(self) -> None:
+        self._worker.kill()
 
     def close(self) -> None:
         with self._changed:

@@ -1,19 +1,28 @@
 """The service manager, systemd or one with its protocol: notes to it, sockets from it."""
 
+import logging
 import os
 import socket
+
+log = logging.getLogger(__name__)
 
 FIRST_DESCRIPTOR = 3
 
 
 def notify(state: str) -> None:
-    """Tells "READY=1", "STOPPING=1" or "WATCHDOG=1"; nothing where no service manager listens."""
+    """Tells "READY=1", "STOPPING=1" or "WATCHDOG=1"; nothing where no service manager listens.
+
+    One that does not listen at this moment, as while it is replaced, ends no agent.
+    """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
-        notifier.connect("\0" + address[1:] if address.startswith("@") else address)
-        notifier.send(state.encode())
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
+            notifier.connect("\0" + address[1:] if address.startswith("@") else address)
+            notifier.send(state.encode())
+    except OSError as error:
+        log.warning("service manager: not told %s: %s", state, error)
 
 
 def watchdog_period_s() -> float | None:

@@ -220,6 +220,7 @@ class WorkerProcess:
         self._why_down = "has not been started"
         self._since_s = time.monotonic()
         self._now: Incarnation | None = None
+        self._is_killed = False
 
     @property
     def is_up(self) -> bool:
@@ -313,6 +314,13 @@ class WorkerProcess:
             # A lane that may still get an answer never serves another call.
             lanes.give_back(lane) if is_well else lane.close()
 
+    def kill(self) -> None:
+        """Ends the process for good, and waits for nothing: `close` is still to come."""
+        self._is_killed = True
+        now = self._now
+        if now is not None:
+            now.process.kill()
+
     def close(self) -> None:
         """Ends the process and keeps it down. What it is at ends with WorkerGone."""
         with self._lock:
@@ -344,7 +352,7 @@ class WorkerProcess:
     def _ended(self, now: Incarnation, status: int) -> None:
         """Starts another process, unless the end of this one was wanted, or was one too many."""
         with self._lock:
-            if self._now is not now:
+            if self._now is not now or self._is_killed:
                 return
             self._end(f"ended by {ending(status)}")
             is_third = len(self._deaths) == MOST_DEATHS - 1
