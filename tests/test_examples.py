@@ -24,10 +24,11 @@ import edgeward as ew
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TESTED = {"watch_folder.py", "http_server.py"}
+TESTED |= {"camera.cc", "camera.js"}  # tests/agent/test_camera_examples.py
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == TESTED
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == TESTED
 
 
 def deliver(inbox: Path, name: str, content: bytes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
 import signal
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import sealed
 
+from . import edge_manager_reader
 from .clients import Client, refused
 from .running import Running, edge_manager_file
 from .segments_of_clients import posix, system_v
@@ -49,28 +49,13 @@ def awaited(client, capture_id, status=1):
 
 
 def records(device):
-    """Every record below the capture directory, by event id; raw files are read through it."""
-    root = device / "captures"
-    by_event = {}
-    for path in root.rglob("*"):
-        if path.is_dir() or "raw-data" in path.parts:
-            continue
-        assert re.fullmatch(r"[0-9a-f]{32}\.jsonl", path.name), path
-        for line in path.read_text().splitlines():
-            record = json.loads(line)
-            assert list(record) == sorted(record)
-            event = record["eventMetadata"]["eventId"]
-            assert event not in by_event
-            by_event[event] = (path.relative_to(root).parent.as_posix(), record)
-    return by_event
+    """Every record below the capture directory, by event id: its folder and its document."""
+    read = edge_manager_reader.read(device / "captures")
+    return {event: (record.folder, record.document) for event, record in read.items()}
 
 
 def content(device, payload):
-    if "data-ref" in payload:
-        return (device / "captures" / payload["data-ref"]).read_bytes()
-    if payload["encoding"] == "BASE64":
-        return base64.b64decode(payload["data"], validate=True)
-    return payload["data"].encode()
+    return edge_manager_reader.content(device / "captures", payload)
 
 
 def stamp(client, seconds=MOMENT_S, nanos=999_999_999):
@@ -130,16 +115,50 @@ def test_a_record_is_the_one_that_readers_know(client, device):
 @pytest.mark.parametrize("rank", range(6))
 @pytest.mark.parametrize("number", DTYPES)
 def test_tensors_of_each_type_and_rank(client, device, number, rank):
-    array = np.arange(2**rank).astype(DTYPES[number]).reshape((2,) * rank)
+    """Embedded on one side and beside the record on the other; by any name, or none."""
+    small = np.arange(2**rank).astype(DTYPES[number]).reshape((2,) * rank)
+    shape = (4000,) if rank < 2 else (2,) * (rank - 1) + (2000,)
+    large = np.arange(np.prod(shape)).astype(DTYPES[number]).reshape(shape)
     capture_id = f"{number}-{rank}"
-    tensor = client.tensor(array, "\N{SNOWMAN}", number)
-    client.CaptureData(model_handle="demo", capture_id=capture_id, output_tensors=[tensor])
+    client.CaptureData(
+        model_handle="demo",
+        capture_id=capture_id,
+        input_tensors=[client.tensor(large, "", number)],
+        output_tensors=[client.tensor(small, "\N{SNOWMAN}", number)],
+    )
     awaited(client, capture_id)
-    (payload,) = records(device)[capture_id][1]["deviceFleetOutputs"]
-    assert content(device, payload) == array.tobytes()
-    sizes = ", ".join(["2"] * rank)
-    assert payload["observedContentType"] == f"Tensor[{DTYPES[number]}; {sizes}]"
-    assert payload["name"] == "\N{SNOWMAN}"
+    record = edge_manager_reader.read(device / "captures")[capture_id]
+    for tensors, array, name in ((record.inputs, large, ""), (record.outputs, small, "\u2603")):
+        (tensor,) = tensors
+        assert tensor.array.dtype == DTYPES[number]
+        assert tensor.array.shape == array.shape
+        assert np.array_equal(tensor.array, array)
+        assert (tensor.name, tensor.is_beside) == (name, array.nbytes > 3072)
+    assert record.inputs[0].is_beside
+    assert not record.outputs[0].is_beside
+
+
+def test_the_folder_is_the_hour_in_utc_wherever_the_device_is(tmp_path):
+    sealed.trust_at(tmp_path / "trust")
+    sealed.seal(tmp_path / "demo.ewp")
+    arguments = ("-c", edge_manager_file(tmp_path), "-a", tmp_path / "agent.sock")
+    with Running(tmp_path, *arguments, TZ="Asia/Tokyo") as running:
+        client = Client(running.socket)
+        client.LoadModel(url="demo.ewp", name="demo")
+        before_s = int(time.time())
+        client.CaptureData(model_name="demo", capture_id="now")
+        client.CaptureData(
+            model_name="demo", capture_id="told", inference_timestamp=stamp(client, MOMENT_S - 3600)
+        )
+        for capture_id in ("now", "told"):
+            awaited(client, capture_id)
+    read = edge_manager_reader.read(tmp_path / "captures")
+    assert read["told"].folder == "sme-capture/shop/demo/2021/05/02/23"
+    hours = [
+        time.strftime("%Y/%m/%d/%H", time.gmtime(moment_s))
+        for moment_s in range(before_s, int(time.time()) + 1)
+    ]
+    assert read["now"].folder.removeprefix("sme-capture/shop/demo/") in hours
 
 
 @pytest.mark.parametrize(
