@@ -17,6 +17,7 @@ enum class Evict : uint8_t {
 
 struct Budget {
   uint64_t segment_bytes = uint64_t{16} << 20;  // a segment of this size is sealed
+  int64_t most_span_ns = 0;                     // one that was begun so long ago is sealed; 0: at any time
   uint64_t most_bytes = uint64_t{256} << 20;    // of all sealed segments, and of statistics
   uint64_t least_free_bytes = 0;                // of the file system; 0: any
   int64_t most_age_ns = 0;                      // of a segment; 0: any

@@ -432,9 +432,12 @@ void Drain::free_all() {
 // before a record in them reaches the budget's age.
 std::vector<Drain::Recipient> Drain::finished_segments(uint64_t now_ns) const {
   std::vector<Recipient> finished;
-  const auto most_ns = static_cast<uint64_t>(budget_.most_age_ns);
+  const auto most_age_ns = static_cast<uint64_t>(budget_.most_age_ns);
+  const auto most_span_ns = static_cast<uint64_t>(budget_.most_span_ns);
   for (const auto& [recipient, segment] : segments_) {
-    const bool is_old = most_ns != 0 && now_ns - segment.begun_ns >= most_ns / kAgeParts;
+    const uint64_t span_ns = now_ns - segment.begun_ns;
+    const bool is_old =
+        (most_age_ns != 0 && span_ns >= most_age_ns / kAgeParts) || (most_span_ns != 0 && span_ns >= most_span_ns);
     if (is_old || segment.writer->size_bytes() >= budget_.segment_bytes) finished.push_back(recipient);
   }
   return finished;

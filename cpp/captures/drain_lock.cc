@@ -1,11 +1,15 @@
 #include "captures/drain_lock.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <utility>
+
+#include "system/file.h"
 
 namespace edgeward {
 namespace {
@@ -20,6 +24,23 @@ std::string line(std::string_view name, std::string value) {
   std::replace(value.begin(), value.end(), '\n', '?');
   return std::string(name) + value + "\n";
 }
+
+// Of the lines that begin with `name`, what is behind it.
+std::vector<std::string> fields_of(int number, std::string_view name) {
+  std::string text(kMaxBytes, '\0');
+  const ssize_t size = pread(number, text.data(), text.size(), 0);
+  text.resize(size < 0 ? 0 : static_cast<size_t>(size));
+  std::vector<std::string> values;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string_view row = std::string_view(text).substr(begin, end - begin);
+    if (row.starts_with(name)) values.emplace_back(row.substr(name.size()));
+    begin = end + 1;
+  }
+  return values;
+}
+
+std::string first_of(std::vector<std::string> values) { return values.empty() ? "" : std::move(values.front()); }
 
 }  // namespace
 
@@ -36,28 +57,15 @@ bool DrainLock::try_acquire() {
 
 void DrainLock::remove() { unlink(path_.c_str()); }
 
-std::vector<std::string> DrainLock::fields(std::string_view name) const {
-  std::string text(kMaxBytes, '\0');
-  const ssize_t size = pread(lock_.descriptor(), text.data(), text.size(), 0);
-  text.resize(size < 0 ? 0 : static_cast<size_t>(size));
-  std::vector<std::string> values;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view row = std::string_view(text).substr(begin, end - begin);
-    if (row.starts_with(name)) values.emplace_back(row.substr(name.size()));
-    begin = end + 1;
-  }
-  return values;
-}
-
 std::string DrainLock::holder() const {
-  const auto process = fields(kProcess);
-  const auto captures = fields(kCaptures);
-  if (process.empty() || captures.empty()) return "a process that has not said which";
-  return "process " + process.front() + ", which drains into \"" + captures.front() + "\"";
+  const std::string process = first_of(fields_of(lock_.descriptor(), kProcess));
+  if (process.empty() || captures().empty()) return "a process that has not said which";
+  return "process " + process + ", which drains into \"" + captures() + "\"";
 }
 
-std::vector<std::string> DrainLock::open_segments() const { return fields(kOpen); }
+std::string DrainLock::captures() const { return first_of(fields_of(lock_.descriptor(), kCaptures)); }
+
+std::vector<std::string> DrainLock::open_segments() const { return fields_of(lock_.descriptor(), kOpen); }
 
 void DrainLock::write(const std::string& capture_directory, const std::vector<std::string>& open_segments) {
   std::string text = line(kProcess, std::to_string(getpid())) + line(kCaptures, capture_directory);
@@ -67,6 +75,14 @@ void DrainLock::write(const std::string& capture_directory, const std::vector<st
       pwrite(lock_.descriptor(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()) &&
       ftruncate(lock_.descriptor(), static_cast<off_t>(text.size())) == 0;
   if (!is_written) throw std::filesystem::filesystem_error("lock", path_, {errno, std::generic_category()});
+}
+
+std::string drained_into(const std::string& ring_directory) {
+  const std::string path = ring_directory + "/" + std::string(kDrainLockName);
+  const int number = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (number < 0 && errno == ENOENT) return "";
+  const Descriptor file(number, path);
+  return first_of(fields_of(number, kCaptures));
 }
 
 }  // namespace edgeward

@@ -22,6 +22,8 @@ class DrainLock {
   bool try_acquire();
   // Of the process that has the lock, or had it last: "process 12, which drains into \"captures\"".
   std::string holder() const;
+  // The directory into which the holder, or the last one, drains; empty where none has said so.
+  std::string captures() const;
   // File names of the segments that the last holder had open when it wrote them.
   std::vector<std::string> open_segments() const;
   // For the holder alone: says that this process drains into `capture_directory`, and what it has open there. Throws
@@ -31,10 +33,12 @@ class DrainLock {
   void remove();
 
  private:
-  std::vector<std::string> fields(std::string_view name) const;
-
   std::string path_;
   ProcessLock lock_;
 };
+
+// What DrainLock::captures() says of a directory of rings, without making a file there. Throws
+// std::filesystem::filesystem_error for a lock that is there and cannot be read.
+std::string drained_into(const std::string& ring_directory);
 
 }  // namespace edgeward

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "captures/capture.h"
+#include "captures/drain_lock.h"
 #include "captures/drain_thread.h"
 #include "captures/redaction.h"
 #include "captures/ring_format.h"
@@ -357,6 +358,7 @@ void bind_drain(py::module_& module) {
   py::class_<Budget> budget(module, "Budget", "How much the segments of a directory may take.");
   budget.def(py::init<>())
       .def_readwrite("segment_bytes", &Budget::segment_bytes, "A segment of this size is sealed.")
+      .def_readwrite("most_span_ns", &Budget::most_span_ns, "One that was begun so long ago is sealed; 0: any.")
       .def_readwrite("most_bytes", &Budget::most_bytes, "Of all sealed segments.")
       .def_readwrite("least_free_bytes", &Budget::least_free_bytes, "Of the file system.")
       .def_readwrite("most_age_ns", &Budget::most_age_ns, "Of a segment; 0: any.");
@@ -382,6 +384,9 @@ void bind_drain(py::module_& module) {
       .def("close", &PyDrain::close, "Bring everything to disk, seal it, and end the thread.");
   module.def("make_drain", &make_drain, py::arg("ring_directory"), py::arg("capture_directory"), py::arg("budget"),
              "A Drain that drains as soon as no other one has the rings. Raises OSError.");
+  module.def("drained_into", &drained_into, py::arg("ring_directory"),
+             "Into which captures these rings are drained, or were last; empty where no drain has said so. Raises "
+             "OSError.");
 }
 
 void bind_sealed_statistics(py::module_& module) {

@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pb2
 
 from edgeward.proto import device_agent_pb2, edge_manager_pb2
 
-from .clients import Messages
+from .clients import METHODS, Messages
 
 ROOT = Path(__file__).parents[2] / "src" / "edgeward" / "proto"
 OURS = 100  # numbers of data types from here on are no other program's
@@ -50,6 +50,15 @@ def test_each_field_is_that_of_the_table():
             enum.value.extend(kept)
     assert shown(ours) == shown(table)
     assert len(table.message_type) >= 20
+
+
+@pytest.mark.parametrize("messages", [edge_manager_pb2, device_agent_pb2])
+def test_the_definition_has_the_calls_for_whoever_generates_a_client(messages):
+    (service,) = messages.DESCRIPTOR.services_by_name.values()
+    calls = {call.name: (call.input_type.name, call.output_type.name) for call in service.methods}
+    assert calls == {name: (f"{name}Request", f"{name}Response") for name in calls}
+    expected = {edge_manager_pb2: set(METHODS), device_agent_pb2: {"Status"}}
+    assert calls.keys() == expected[messages]
 
 
 def shown(file):

@@ -5,14 +5,14 @@ import logging
 import os
 import pwd
 import socket
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import grpc
 
-from edgeward import lock_file
+from edgeward import _core, lock_file
 from edgeward.agent import public_socket
 from edgeward.agent.calls import Calls
 from edgeward.agent.capture_intake import Buffering, CaptureIntake
@@ -23,13 +23,19 @@ from edgeward.agent.door import Counts, Door, Rules
 from edgeward.agent.edge_service import EdgeService
 from edgeward.agent.loaded_models import LoadedModels
 from edgeward.agent.model_file import ModelOpener
+from edgeward.agent.ring_drains import Limits, RingDrains
+from edgeward.captures import rings
 from edgeward.errors import BadInput
 from edgeward.trust.trust_directory import Trust
+
+if TYPE_CHECKING:
+    from edgeward.agent.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
 INNER_DIRECTORY = "inner"
 INNER_SOCKET = "server"
+SEGMENTS = "segments"  # their folder in a store
 LOCK = "lock"
 LEAVING_CALLS = 64  # that were ended, and have their thread for a moment
 GRACE_S = 5.0  # for calls under way when the agent ends
@@ -77,9 +83,10 @@ class Agent:
         self._stack.callback(pool.shutdown)
         self._stack.callback(models.end_runs)  # behind the captures, which shall not wait for them
         intake = self._intake(settings, directory)
+        drains = self._drains(settings, directory)
         inner = self._inner_directory(directory)
         calls = Calls(max(settings.most_calls * 3 // 4, 1))  # of one user: others have the rest
-        services = EdgeService(models, intake), DeviceService(models, intake)
+        services = EdgeService(models, intake), DeviceService(models, intake, drains)
         handlers = [service.handler(calls) for service in services]
         self._start_server(settings, handlers, inner, pool, most)
         counts = Counts()
@@ -103,27 +110,45 @@ class Agent:
         )
         self._stack.callback(intake.close)
         if settings.upload:
-            self._start_upload(settings, layout, intake)
+            os.makedirs(layout.root, exist_ok=True)
+            period_s = (
+                settings.capture_period_s
+                if settings.upload_is_success
+                else settings.upload_period_s
+            )
+            uploads = self._uploads(settings, period_s)
+            uploads.start(layout.root, on_stored=intake.stored)
         return intake
 
-    def _start_upload(self, settings: Configuration, layout: Layout, intake: CaptureIntake) -> None:
-        from edgeward.agent.object_upload import ObjectUpload
-        from edgeward.agent.upload_store import upload_store
+    def _drains(self, settings: Configuration, directory: str) -> RingDrains | None:
+        if not settings.drain:
+            return None
 
-        os.makedirs(layout.root, exist_ok=True)
-        upload = ObjectUpload(
-            layout.root,
-            upload_store(settings, os.environ),
-            on_stored=intake.stored,
-            on_failed=lambda key, why: log.warning("upload: %s: stays here: %s", key, why),
+        uploads = self._uploads(settings, settings.upload_period_s) if settings.upload else None
+        folder = os.path.join(settings.capture_prefix, settings.fleet, SEGMENTS, settings.device)
+
+        def carry(captures: str) -> None:
+            if uploads is not None:
+                prefix = os.path.normpath(os.path.join(folder, rings.name_of(captures)))
+                uploads.start(captures, prefix=prefix + "/", suffix=_core.SEALED_SUFFIX)
+
+        drains = RingDrains(
+            os.path.abspath(settings.rings or rings.base_directory()),
+            directory,
+            Limits(settings.drain_bytes, settings.drain_age_s),
+            settings.capture_directory,
+            carry,
         )
-        period_s = (
-            settings.capture_period_s if settings.upload_is_success else settings.upload_period_s
-        )
-        thread = threading.Thread(target=upload.run, args=(period_s,), name="upload", daemon=True)
-        thread.start()
-        self._stack.callback(thread.join, GRACE_S)
-        self._stack.callback(upload.stop)
+        self._stack.callback(drains.close)
+        return drains
+
+    def _uploads(self, settings: Configuration, period_s: float) -> "Uploads":
+        from edgeward.agent.upload_store import upload_store
+        from edgeward.agent.uploads import Uploads
+
+        uploads = Uploads(upload_store(settings, os.environ), period_s)
+        self._stack.callback(uploads.close)
+        return uploads
 
     def _inner_directory(self, directory: str) -> str:
         """The directory of the server's own socket, by a path that is short whatever it is."""

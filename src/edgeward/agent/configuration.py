@@ -45,6 +45,10 @@ class Configuration:
     capture_batch: int = 10  # captures that are written at once,
     capture_period_s: int = 4  # or as many as came since
     capture_embed_bytes: int = 3072  # larger payloads are files of their own
+    drain: bool = False  # whether the rings of this user's programs are drained here
+    rings: str = ""  # below which they are; empty: where the library looks for them
+    drain_bytes: int = 1 << 30  # of each of their directories of captures, at most
+    drain_age_s: int = 0  # how long a record stays there at most; 0: any time
     upload: str = ""  # where captures go from the disk: s3://BUCKET or a folder; empty: nowhere
     upload_period_s: int = 8
     upload_region: str = "us-east-1"
@@ -74,6 +78,8 @@ RANGES = {
     "capture_batch": (1, 100_000),
     "capture_period_s": (1, 86_400),
     "capture_embed_bytes": (0, 3072),
+    "drain_bytes": (1 << 20, 1 << 50),
+    "drain_age_s": (0, 1 << 32),
     "upload_period_s": (1, 86_400),
 }
 CREDENTIALS_FILES = (
@@ -142,10 +148,13 @@ def checked(settings: Configuration, source: str) -> Configuration:
 
 def _require_upload(settings: Configuration, source: str) -> None:
     """Raises BadInput where the settings of the upload contradict."""
-    if settings.upload and not settings.capture_directory:
-        raise BadInput(f"{source}: upload: expected a capture_directory beside it, got none")
-    if settings.upload_is_success and not settings.upload:
-        raise BadInput(f"{source}: upload_is_success: expected an upload beside it, got none")
+    if settings.upload and not (settings.capture_directory or settings.drain):
+        raise BadInput(
+            f"{source}: upload: expected a capture_directory beside it, or drain, got none"
+        )
+    if settings.upload_is_success and not (settings.upload and settings.capture_directory):
+        expected = "an upload and a capture_directory"
+        raise BadInput(f"{source}: upload_is_success: expected {expected} beside it, got none")
     present = [key for key in CREDENTIALS_FILES if getattr(settings, key)]
     if settings.credentials_url and len(present) < len(CREDENTIALS_FILES):
         missing = ", ".join(key for key in CREDENTIALS_FILES if key not in present)

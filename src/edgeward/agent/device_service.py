@@ -11,6 +11,7 @@ from edgeward.agent.calls import Calls
 from edgeward.agent.capture_intake import CaptureIntake
 from edgeward.agent.loaded_models import LoadedModels
 from edgeward.agent.peer import Peer
+from edgeward.agent.ring_drains import RingDrains
 from edgeward.proto import device_agent_pb2 as messages
 
 SERVICE = "edgeward.v1.DeviceAgent"
@@ -19,9 +20,12 @@ SERVICE = "edgeward.v1.DeviceAgent"
 class DeviceService:
     """The calls. Any thread, any number at once."""
 
-    def __init__(self, models: LoadedModels, intake: CaptureIntake | None) -> None:
+    def __init__(
+        self, models: LoadedModels, intake: CaptureIntake | None, drains: RingDrains | None
+    ) -> None:
         self._models = models
         self._intake = intake
+        self._drains = drains
         self._start_s = time.monotonic()
 
     def handler(self, calls: Calls) -> grpc.GenericRpcHandler:
@@ -59,4 +63,6 @@ class DeviceService:
             )
         if self._intake is not None:
             response.captures.CopyFrom(messages.CaptureStatus(**self._intake.report()))
+        if self._drains is not None:
+            response.rings.extend(messages.RingStatus(**facts) for facts in self._drains.report())
         return response

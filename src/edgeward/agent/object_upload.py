@@ -41,6 +41,9 @@ class Pass:
 class ObjectUpload:
     """Carries what lies below `directory` to `store`, until it is stopped.
 
+    Keys begin with `prefix`. With a `suffix`, only files whose names end so and that lie in
+    `directory` itself are carried, and nothing else there is touched: it is another program's.
+
     Drafts of `durable` are left alone. In each folder the manifests go last, and only when
     everything beside and below them has gone: what a manifest names is there before it.
     `on_stored` is called between the store's receipt and the deletion; when it raises OSError, the
@@ -56,12 +59,16 @@ class ObjectUpload:
         directory: PathLike,
         store: Any,
         *,
+        prefix: str = "",
+        suffix: str = "",
         on_stored: Callable[[str], None] = lambda key: None,
         on_failed: Callable[[str, str], None] = lambda key, why: None,
         seed: int | None = None,
     ) -> None:
         self._directory = Path(directory)
         self._store = store
+        self._prefix = prefix
+        self._suffix = suffix
         self._on_stored = on_stored
         self._on_failed = on_failed
         self._random = random.Random(seed)
@@ -87,7 +94,7 @@ class ObjectUpload:
         failed: list[tuple[str, str]] = []
         folders_with_failures: set[Path] = set()
         is_away = False
-        for path in list(finished_files(self._directory)):
+        for path in self._files():
             if self._stopped.is_set() or is_away:
                 break
             if path.suffix == MANIFEST_SUFFIX and any(
@@ -95,7 +102,10 @@ class ObjectUpload:
             ):
                 failed.append((self._key(path), "waits for the files that it names"))
                 continue
-            why, is_away = self._carry(path)
+            try:
+                why, is_away = self._carry(path)
+            except FileNotFoundError:  # whoever keeps its directory within limits was faster
+                continue
             if why is None:
                 why = self._finish(path)
             if why is None:
@@ -105,8 +115,15 @@ class ObjectUpload:
             folders_with_failures.add(path.parent)
             self._report(*failed[-1])
         else:
-            remove_idle_folders(self._directory, time.time())
+            if not self._suffix:
+                remove_idle_folders(self._directory, time.time())
         return Pass(tuple(stored), tuple(failed), is_away)
+
+    def _files(self) -> list[Path]:
+        if not self._suffix:
+            return list(finished_files(self._directory))
+        paths = sorted(self._directory.glob(f"*{self._suffix}"))
+        return [path for path in paths if path.is_file() and not path.is_symlink()]
 
     def _finish(self, path: Path) -> str | None:
         """Tells of a file that is in the store, and deletes it; why it cannot."""
@@ -125,12 +142,17 @@ class ObjectUpload:
             self._on_failed(key, why)
 
     def _key(self, path: Path) -> str:
-        return path.relative_to(self._directory).as_posix()
+        return self._prefix + path.relative_to(self._directory).as_posix()
 
     def _carry(self, path: Path) -> tuple[str | None, bool]:
-        """Why the file stays here, None when it is in the store; and whether the store is away."""
+        """Why the file stays here, None when it is in the store; and whether the store is away.
+
+        Raises FileNotFoundError.
+        """
         try:
             number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise
         except OSError as error:
             return f"expected a file to read, got {error.strerror}", False
         with open(number, "rb") as file:

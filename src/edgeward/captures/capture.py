@@ -136,7 +136,7 @@ class Capture:
             most_age_s=most_age_s, seed=seed,
         )  # fmt: skip
         _require_ring(keep, ring_bytes, is_limited=bool(ring_records or ring_s))
-        self.directory = os.fsdecode(directory)
+        self.directory = os.path.abspath(os.fsdecode(directory))
         free_bytes = _free_bytes(self.directory, least_free_bytes)
         self._budget = _budget(segment_bytes, most_bytes, free_bytes, most_age_s, evict)
         ledger = _ledger(self.directory, encrypt_to, most_bytes, window_s)

@@ -12,16 +12,22 @@ SESSIONS = 32  # whose rings the memory has room for by default
 MAX_DEFAULT_BYTES = 16 << 20
 
 
-def directory_of(captures: PathLike) -> str:
-    """The directory of the rings that are drained into `captures`. Creates nothing.
+def base_directory() -> str:
+    """Below which rings are: $EDGEWARD_RINGS, else this user's directory in memory."""
+    return os.environ.get(VARIABLE) or own_directory.in_memory()
 
-    It is below $EDGEWARD_RINGS, else in memory.
-    """
+
+def name_of(captures: PathLike) -> str:
+    """Of the directory of the rings that are drained into `captures`."""
     import hashlib
 
-    base = os.environ.get(VARIABLE) or own_directory.in_memory()
     real_path = os.path.realpath(os.fsdecode(captures))
-    return os.path.join(base, hashlib.sha256(os.fsencode(real_path)).hexdigest()[:ID_DIGITS])
+    return hashlib.sha256(os.fsencode(real_path)).hexdigest()[:ID_DIGITS]
+
+
+def directory_of(captures: PathLike) -> str:
+    """The directory of the rings that are drained into `captures`. Creates nothing."""
+    return os.path.join(base_directory(), name_of(captures))
 
 
 def make_directory(path: str) -> None:

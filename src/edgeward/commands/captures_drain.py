@@ -1,6 +1,7 @@
 """`edgeward captures drain`: what rings hold, brought to the disk; killed programs' rings too."""
 
 import argparse
+import os
 import time
 
 from edgeward import _core
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> Outcome:
     budget.segment_bytes = SEGMENT_BYTES
     budget.most_bytes = args.most_bytes
     budget.least_free_bytes = default_least_free_bytes(args.directory)
-    drain = _core.make_drain(ring_directory, str(args.directory), budget)
+    drain = _core.make_drain(ring_directory, os.path.abspath(args.directory), budget)
     if drain.holder:
         raise Busy(drain.holder)
     try:

@@ -14,7 +14,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    """The status is 1 when a model does not serve or the disk refuses captures."""
+    """The status is 1 when a model does not serve, the disk refuses captures or a ring is bad."""
     from edgeward.agent.agent_client import admin_socket, status
 
     response = status(admin_socket(args.address))
@@ -22,6 +22,7 @@ def run(args: argparse.Namespace) -> Outcome:
     is_well = all(model["state"] == "serving" for model in report["models"])
     captures = report["captures"]
     is_well = is_well and not (captures and captures["complaint"])
+    is_well = is_well and not any(rings["complaint"] for rings in report["rings"])
     return Outcome(report, _text(report), 0 if is_well else 1)
 
 
@@ -51,11 +52,22 @@ def _report(response: Any) -> dict[str, Any]:
             "stored": response.captures.stored,
             "complaint": response.captures.complaint or None,
         }
+    rings = [
+        {
+            "rings": facts.rings,
+            "captures": facts.captures or None,
+            "records": facts.records,
+            "holder": facts.holder or None,
+            "complaint": facts.complaint or None,
+        }
+        for facts in response.rings
+    ]
     return {
         "agent_version": response.agent_version,
         "age_s": response.age_s,
         "models": models,
         "captures": captures,
+        "rings": rings,
     }
 
 
@@ -69,6 +81,10 @@ def _text(report: dict[str, Any]) -> str:
         line = f"captures: {captures['stored']:,} stored in {captures['directory']}"
         line += f", {captures['waiting']:,} waiting"
         lines.append(line + (f": {captures['complaint']}" if captures["complaint"] else ""))
+    for rings in report["rings"]:
+        line = f"rings: {rings['records']:,} records brought to {rings['captures'] or 'nowhere'}"
+        reason = rings["complaint"] or rings["holder"]
+        lines.append(line + (f": {reason}" if reason else ""))
     return "\n".join(lines)
 
 

@@ -1133,6 +1133,22 @@ TEST_CASE("a segment that is open is sealed early enough to go as a whole when i
   CHECK(drain->counters().evicted_segments == 0);
 }
 
+TEST_CASE("a segment is sealed when it has been written to for the budget's span, and a later one in its turn") {
+  const Directories directories;
+  Clock clock;
+  auto ring = directories.ring();
+  Budget budget;
+  budget.most_span_ns = 3 * static_cast<int64_t>(kSecond_ns);
+  const auto drain = directories.drain(budget);
+  for (uint64_t sequence = 1; sequence <= 8; ++sequence) {
+    REQUIRE(try_put_record(*ring, sequence, 10));
+    drain->step(clock.after(kSecond_ns));
+    CHECK(paths_in(directories.captures, ".ewc").size() == sequence / 4);
+  }
+  CHECK(drained(directories.captures).sequences.at(ring->ring_id()) == from_to(1, 8));
+  CHECK(drain->counters().evicted_segments == 0);
+}
+
 TEST_CASE("names of segments sort in the order in which they were made, though one is of a time to come") {
   const Directories directories;
   Clock clock;

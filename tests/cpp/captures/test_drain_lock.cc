@@ -48,6 +48,21 @@ TEST_CASE("a lock is free when its holder ends, and still says what that had ope
   CHECK_FALSE(held());
 }
 
+TEST_CASE("into which captures rings are drained is read without taking part") {
+  const Directory directory;
+  CHECK(drained_into(directory.at("")) == "");
+  CHECK(directory.names().empty());
+  DrainLock lock(directory.at(""));
+  CHECK(drained_into(directory.at("")) == "");
+  REQUIRE(lock.try_acquire());
+  lock.write("/data/captures", {"1.open"});
+  CHECK(drained_into(directory.at("")) == "/data/captures");
+  write_file(directory.at("captures"), "captures /else\n");
+  std::filesystem::remove(directory.at(std::string(kDrainLockName)));
+  std::filesystem::create_symlink(directory.at("captures"), directory.at(std::string(kDrainLockName)));
+  CHECK_THROWS_AS(drained_into(directory.at("")), std::filesystem::filesystem_error);
+}
+
 TEST_CASE("a lock that its holder removed is acquired by nobody who had it open") {
   const Directory directory;
   DrainLock late(directory.at(""));
