@@ -86,6 +86,17 @@ def test_sessions_are_captured_with_resizes_and_in_place(directory):
     assert [record.inputs[name].max() for record in kept] == [1, 3, 2]
 
 
+def test_a_program_that_goes_elsewhere_captures_where_it_said(directory, runs_beside, monkeypatch):
+    with ew.Capture(directory.name) as capture:
+        model = ew.load_unsigned(tflite_models.add(), capture=capture)
+        elsewhere = directory.parent / "elsewhere"
+        elsewhere.mkdir()
+        monkeypatch.chdir(elsewhere)
+        model.predict(np.zeros(16, np.float32))
+    assert list(elsewhere.iterdir()) == []
+    assert len(list(ew.read_captures(directory))) == 1
+
+
 def test_only_the_tensors_that_were_asked_for(directory):
     with ew.Capture(directory, tensors=["b", "s"]) as capture:
         run(pair(capture), [1])
