@@ -251,16 +251,16 @@ def scalar(field: Any, chance: random.Random) -> Any:
 def damaged(content: bytes, chance: random.Random) -> bytes:
     data = bytearray(content)
     for _ in range(chance.choice(CHANGES)):
-        place = chance.randrange(len(data) + 1)
+        position = chance.randrange(len(data) + 1)
         kind = chance.randrange(4)
         if kind == 0:
-            data[place : place + chance.choice((1, 1, 2, 50))] = b""
+            data[position : position + chance.choice((1, 1, 2, 50))] = b""
         elif kind == 1:
-            data[place:place] = chance.randbytes(chance.choice((1, 2, 8)))
-        elif kind == 2 and place < len(data):
-            data[place] ^= 1 << chance.randrange(8)
+            data[position:position] = chance.randbytes(chance.choice((1, 2, 8)))
+        elif kind == 2 and position < len(data):
+            data[position] ^= 1 << chance.randrange(8)
         else:
-            data[place:place] = data[: chance.randrange(len(data) + 1)]
+            data[position:position] = data[: chance.randrange(len(data) + 1)]
     return bytes(data)
 
 
