@@ -1046,7 +1046,7 @@ WIRE_TENSOR = [
      CALL_TESTS + "a_wrong_tensor_is_told_with_its_name"),
     ("elif not fits(shape, spec.shape):", "elif False:",
      CALL_TESTS + "a_wrong_tensor_is_told_with_its_name"),
-    ("if len(tensor.byte_data) != size_bytes:", "if False:",
+    ("if len(content) != size_bytes:", "if False:",
      CALL_TESTS + "a_wrong_tensor_is_told_with_its_name"),
     ("if len(tensors) != len(specs):", "if False:", CALL_TESTS + "a_wrong_count_of_tensors"),
 ]  # fmt: skip

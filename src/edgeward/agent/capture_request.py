@@ -10,8 +10,9 @@ import grpc
 from edgeward import _core
 from edgeward.agent.loaded_models import LoadedModel
 from edgeward.agent.refusal import Refusal, invalid
+from edgeward.agent.served_model import whole
 from edgeward.agent.shared_segment import Part, copied
-from edgeward.agent.wire_tensor import DTYPES, array
+from edgeward.agent.wire_tensor import DTYPES, source
 from edgeward.proto import edge_manager_pb2 as messages
 
 MOST_ID_CHARACTERS = 512
@@ -95,7 +96,8 @@ def _tensors(tensors: Any, kind: str, uid: int, most_bytes: int) -> Iterator[Pay
         dtype = DTYPES.get(described.data_type)
         if dtype is None:
             raise invalid(noun, "a data type of the service", f"{described.data_type}")
-        content = array(tensor, noun, dtype, described.shape, uid, most_bytes).tobytes()
+        tensor_source = source(tensor, noun, dtype, described.shape, uid, most_bytes)
+        content = whole(tensor_source).tobytes()
         shape = "".join(f", {size}" for size in described.shape)[2:]
         yield Payload(kind, name, f"Tensor[{dtype}; {shape}]", "NONE", content)
 
@@ -108,7 +110,7 @@ def _blobs(blobs: Any, kind: str, uid: int, most_bytes: int) -> Iterator[Payload
             raise invalid(noun, "an encoding of the service", f"{blob.encoding}")
         if blob.WhichOneof("data") == "shared_memory_handle":
             part = Part(blob.shared_memory_handle, uid, noun)
-            content = copied(part, None, most_bytes).tobytes()
+            content = copied(part, most_bytes).tobytes()
         else:
             content = blob.byte_data
         yield Payload(kind, blob.name, blob.name, encoding, content)

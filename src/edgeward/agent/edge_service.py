@@ -4,7 +4,6 @@ Its clients were compiled against three revisions of the messages, and all find 
 a model has its alias as name and as handle, and tensor names are UTF-8.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -17,7 +16,7 @@ from edgeward.agent.capture_request import captured, require_id
 from edgeward.agent.loaded_models import LoadedModel, LoadedModels
 from edgeward.agent.peer import Peer
 from edgeward.agent.refusal import Refusal, of_running
-from edgeward.agent.wire_tensor import inputs_by_name, reply
+from edgeward.agent.wire_tensor import inputs_by_name, response
 from edgeward.agent.worker_process import DeadlinePassed, WorkerGone
 from edgeward.errors import EdgewardError
 from edgeward.proto import edge_manager_pb2 as messages
@@ -61,7 +60,7 @@ class EdgeService:
         arrays = inputs_by_name(request.tensors, model.inputs, caller.uid, MOST_SEGMENT_BYTES)
         names = [facts.name for facts in model.outputs]
         try:
-            return model.run(arrays, lambda outputs: _predicted(names, outputs))
+            return model.run(arrays, lambda outputs: response(names, outputs))
         except (EdgewardError, MemoryError, WorkerGone, DeadlinePassed) as error:
             raise of_running(error) from error
 
@@ -116,11 +115,6 @@ def without_digit_6(text: str) -> str:
     ALREADY_EXISTS, for a model that is loaded already.
     """
     return text.replace("6", "\N{FULLWIDTH DIGIT SIX}")
-
-
-def _predicted(names: Sequence[str], outputs: Sequence[Any]) -> bytes:
-    tensors = [reply(name, array) for name, array in zip(names, outputs, strict=True)]
-    return _encoded(messages.PredictResponse(tensors=tensors))
 
 
 def _url_of(request: Any) -> str:

@@ -19,7 +19,7 @@ import os
 import socket
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,16 @@ class ForeignMessage(Exception):  # noqa: N818 - named by what is wrong
 
 class LaneClosed(Exception):  # noqa: N818 - named by what is wrong
     """Raised when the other side is gone."""
+
+
+class Unread(Protocol):
+    """A tensor whose bytes are still elsewhere."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def copy_to(self, room: NDArray[Any]) -> None:
+        """Fills an array of this shape and dtype."""
 
 
 def make_memory() -> int:

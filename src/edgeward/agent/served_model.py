@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edgeward import _core
+from edgeward.agent.lane import Unread
 from edgeward.agent.worker_process import Health, Order, TensorFacts, WorkerProcess
 
-Arrays = Mapping[str, NDArray[Any]]
+Arrays = Mapping[str, NDArray[Any] | Unread]
 Use = Callable[[Sequence[NDArray[Any]]], bytes]
 
 
@@ -51,7 +53,7 @@ class OwnModel:
         self.health = Health("", time.monotonic())
 
     def run(self, arrays: Arrays, use: Use) -> bytes:
-        result = self._model.predict(dict(arrays))
+        result = self._model.predict({name: whole(array) for name, array in arrays.items()})
         if isinstance(result, dict):
             return use([result[facts.name] for facts in self.outputs])
         return use([result])
@@ -106,6 +108,15 @@ class WorkerModel:
     def pid(self) -> int | None:
         """The worker's, None while it is down."""
         return self._worker.pid
+
+
+def whole(array: NDArray[Any] | Unread) -> NDArray[Any]:
+    """The array itself, or what an Unread has, in memory that an engine takes as it is."""
+    if isinstance(array, np.ndarray):
+        return array
+    room: NDArray[Any] = _core.empty(array.shape, array.dtype)
+    array.copy_to(room)
+    return room
 
 
 def facts_of(spec: _core.TensorSpec) -> TensorFacts:

@@ -10,6 +10,8 @@ import ctypes
 import mmap
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -98,35 +100,52 @@ class Part:
             raise self.refusal("one that nobody may write or execute", f"mode {mode & 0o777:04o}")
 
 
-def copied(part: Part, wanted_bytes: int | None, most_bytes: int) -> Bytes:
-    """A copy of a part of a client's segment, which nobody else can change, aligned for an engine.
+def copied(part: Part, most_bytes: int) -> Bytes:
+    """A copy of what the part names, which nobody else can change. Raises as `size_of` does."""
+    room: Bytes = _core.empty((size_of(part, None, most_bytes),), "uint8")
+    copy_to(part, room)
+    return room
 
-    `wanted_bytes` is how many it must be; None takes what the part names. Any thread. Raises
+
+def size_of(part: Part, wanted_bytes: int | None, most_bytes: int) -> int:
+    """How many bytes `copy_to` may copy of a client's segment, which is not attached for it.
+
+    `wanted_bytes` is how many they must be; None takes what the part names. Any thread. Raises
     Refusal: INVALID_ARGUMENT for a segment that is none or breaks a rule, RESOURCE_EXHAUSTED above
-    `most_bytes`. A segment that is refused was not attached.
+    `most_bytes`.
     """
     if part.segment_id <= MOST_SHMID:
-        return _copied_system_v(part, wanted_bytes, most_bytes)
-    if part.segment_id >= LEAST_POSIX_ID:
-        return _copied_posix(part, wanted_bytes, most_bytes)
-    raise part.refusal(f"0 to {MOST_SHMID}, or {LEAST_POSIX_ID} and more", "neither")
+        count = _checked(part, wanted_bytes)
+    elif part.segment_id >= LEAST_POSIX_ID:
+        with _opened(part) as file:
+            count = _checked_file(part, file, wanted_bytes)
+    else:
+        raise part.refusal(f"0 to {MOST_SHMID}, or {LEAST_POSIX_ID} and more", "neither")
+    if count > most_bytes:
+        text = f"{part.noun}: expected at most {most_bytes} bytes, got {count}"
+        raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+    return count
 
 
-def _copied_system_v(part: Part, wanted_bytes: int | None, most_bytes: int) -> Bytes:
-    count = _checked(part, wanted_bytes)
-    target = _room(part, count, most_bytes)
+def copy_to(part: Part, target: Bytes) -> None:
+    """Fills `target` from a part whose `size_of` it has. Raises Refusal when that has changed."""
+    if part.segment_id <= MOST_SHMID:
+        _copy_system_v(part, target)
+    else:
+        _copy_posix(part, target)
+
+
+def _copy_system_v(part: Part, target: Bytes) -> None:
     address = _libc.shmat(part.segment_id, None, SHM_RDONLY)
     if address == NOT_ATTACHED:
         raise part.refusal("one to attach", os.strerror(ctypes.get_errno()))
     try:
         # What is attached cannot go away, so this time the checks are of the memory that is read.
-        if _checked(part, wanted_bytes) != count:
-            raise part.refusal("one that stays", "another of the same id")
-        _populate(address, part.offset, count)
-        ctypes.memmove(target.ctypes.data, address + part.offset, count)
+        _checked(part, target.size)
+        _populate(address, part.offset, target.size)
+        ctypes.memmove(target.ctypes.data, address + part.offset, target.size)
     finally:
         _libc.shmdt(address)
-    return target
 
 
 def _populate(address: int, offset: int, size_bytes: int) -> None:
@@ -145,34 +164,35 @@ def _checked(part: Part, wanted_bytes: int | None) -> int:
     return part.within(description.size_bytes, wanted_bytes)
 
 
-def _copied_posix(part: Part, wanted_bytes: int | None, most_bytes: int) -> Bytes:
+@contextmanager
+def _opened(part: Part) -> Iterator[int]:
     path = f"{POSIX_DIRECTORY}/{POSIX_PREFIX}{part.segment_id}"
     try:
-        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise part.refusal(f'"{path}"', error.strerror or str(error)) from None
     try:
-        status = os.fstat(number)
-        if not stat.S_ISREG(status.st_mode):
-            raise part.refusal("a POSIX segment", "another kind of file")
-        part.require_readable(status.st_uid, status.st_mode)
-        count = part.within(status.st_size, wanted_bytes)
-        target = _room(part, count, most_bytes)
+        yield file
+    finally:
+        os.close(file)
+
+
+def _checked_file(part: Part, file: int, wanted_bytes: int | None) -> int:
+    """How many bytes to copy out of a POSIX segment that keeps the rules."""
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode):
+        raise part.refusal("a POSIX segment", "another kind of file")
+    part.require_readable(status.st_uid, status.st_mode)
+    return part.within(status.st_size, wanted_bytes)
+
+
+def _copy_posix(part: Part, target: Bytes) -> None:
+    with _opened(part) as file:
+        _checked_file(part, file, target.size)
         # Read, not mapped: a file that is cut short meanwhile gives fewer bytes and no signal.
         place_bytes = 0
-        while place_bytes < count:
-            step = os.preadv(number, [target[place_bytes:].data], part.offset + place_bytes)
+        while place_bytes < target.size:
+            step = os.preadv(file, [target[place_bytes:].data], part.offset + place_bytes)
             if step == 0:
-                raise part.refusal(f"{count} bytes", f"{place_bytes}")
+                raise part.refusal(f"{target.size} bytes", f"{place_bytes}")
             place_bytes += step
-    finally:
-        os.close(number)
-    return target
-
-
-def _room(part: Part, count: int, most_bytes: int) -> Bytes:
-    if count > most_bytes:
-        text = f"{part.noun}: expected at most {most_bytes} bytes, got {count}"
-        raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
-    room: Bytes = _core.empty((count,), "uint8")
-    return room

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeward.agent.refusal import Refusal, invalid
-from edgeward.agent.shared_segment import Part, copied
+from edgeward.agent.shared_segment import Part, copy_to, size_of
 from edgeward.agent.worker_process import TensorFacts
 from edgeward.proto import edge_manager_pb2 as messages
 
@@ -17,6 +17,8 @@ from edgeward.proto import edge_manager_pb2 as messages
 DTYPES = {number: name.lower() for name, number in messages.DataType.items()}
 NUMBERS = {name: number for number, name in DTYPES.items()}
 MOST_DIMENSIONS = 8
+# The tags of PredictResponse.tensors, Tensor.tensor_metadata and Tensor.byte_data.
+TENSORS, TENSOR_METADATA, BYTE_DATA = b"\x0a", b"\x0a", b"\x22"
 
 Specs = Sequence[TensorFacts]
 
@@ -40,18 +42,58 @@ def encoded(name: str) -> bytes:
     return name.encode("utf-8", "replace")
 
 
-def reply(name: str, array: NDArray[Any]) -> Any:
-    """An output with its shape, inline."""
-    described = messages.TensorMetadata(
-        name=encoded(name), data_type=NUMBERS[array.dtype.name], shape=array.shape
-    )
-    return messages.Tensor(tensor_metadata=described, byte_data=array.tobytes())
+def response(names: Sequence[str], outputs: Sequence[NDArray[Any]]) -> bytes:
+    """A PredictResponse of outputs with their shapes, inline; each is copied once.
+
+    The two fields that hold an output are written here: messages would copy it twice more.
+    """
+    parts: list[Any] = []
+    for name, output in zip(names, outputs, strict=True):
+        described = messages.TensorMetadata(
+            name=encoded(name), data_type=NUMBERS[output.dtype.name], shape=output.shape
+        ).SerializeToString()
+        head = TENSOR_METADATA + varint(len(described)) + described
+        head += BYTE_DATA + varint(output.nbytes)
+        content = np.ascontiguousarray(output).reshape(-1).view(np.uint8).data
+        parts += [TENSORS + varint(len(head) + output.nbytes), head, content]
+    return b"".join(parts)
+
+
+def varint(number: int) -> bytes:
+    """A length as protobuf writes it."""
+    digits = bytearray()
+    while number > 0x7F:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    digits.append(number)
+    return bytes(digits)
+
+
+class SegmentTensor:
+    """A tensor that is still in a client's segment, which kept the rules when this was made.
+
+    What is read of it is a copy, which nobody else can change.
+    """
+
+    def __init__(self, part: Part, dtype: str, shape: Sequence[int], most_bytes: int) -> None:
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+        self._part = part
+        size_of(part, math.prod(self.shape) * self.dtype.itemsize, most_bytes)
+
+    def copy_to(self, room: NDArray[Any]) -> None:
+        """Fills an array of this shape and dtype. Raises Refusal."""
+        copy_to(self._part, room.reshape(-1).view(np.uint8))
+        _require_bools(room, self._part.noun)
+
+
+Source = NDArray[Any] | SegmentTensor
 
 
 def inputs_by_name(
     tensors: Sequence[Any], specs: Specs, uid: int, most_bytes: int
-) -> dict[str, NDArray[Any]]:
-    """The arrays of a call for the inputs `specs`, by the model's names.
+) -> dict[str, Source]:
+    """The tensors of a call for the inputs `specs`, by the model's names.
 
     Where the tensors are named as the inputs are, they go by name; where none is, by their order.
     Raises Refusal INVALID_ARGUMENT that names the tensor, what was expected and what it got.
@@ -59,7 +101,7 @@ def inputs_by_name(
     if len(tensors) != len(specs):
         raise invalid("tensors", f"{len(specs)} ({_names(specs)})", f"{len(tensors)}")
     return {
-        spec.name: input_array(tensor, spec, uid, most_bytes)
+        spec.name: _input(tensor, spec, uid, most_bytes)
         for tensor, spec in zip(_ordered(tensors, specs), specs, strict=True)
     }
 
@@ -79,8 +121,8 @@ def _ordered(tensors: Sequence[Any], specs: Specs) -> Sequence[Any]:
     raise invalid(f'tensor "{got}"', f"a name of {_names(specs)}", "another beside one of them")
 
 
-def input_array(tensor: Any, spec: TensorFacts, uid: int, most_bytes: int) -> NDArray[Any]:
-    """The array of one tensor for the input `spec`."""
+def _input(tensor: Any, spec: TensorFacts, uid: int, most_bytes: int) -> Source:
+    """One tensor for the input `spec`."""
     noun = f'tensor "{spec.name}"'
     if tensor.HasField("tensor_metadata"):
         described = tensor.tensor_metadata
@@ -93,7 +135,7 @@ def input_array(tensor: Any, spec: TensorFacts, uid: int, most_bytes: int) -> ND
             raise invalid(noun, f"shape {_written(spec.shape)}", _written(shape))
     else:
         shape = _fixed_shape(tensor, spec)
-    return array(tensor, noun, spec.dtype, shape, uid, most_bytes)
+    return source(tensor, noun, spec.dtype, shape, uid, most_bytes)
 
 
 def fits(shape: Sequence[int], wanted: Sequence[int] | None) -> bool:
@@ -118,26 +160,32 @@ def _fixed_shape(tensor: Any, spec: TensorFacts) -> tuple[int, ...]:
     return tuple(size_bytes // step if size == -1 else size for size in spec.shape)
 
 
-def array(
+def source(
     tensor: Any, noun: str, dtype: str, shape: Sequence[int], uid: int, most_bytes: int
-) -> NDArray[Any]:
-    """The array of a Tensor's bytes, inline or in a segment of user `uid`; not writable inline."""
+) -> Source:
+    """A Tensor's content: an array that is not writable, or what is in a segment of user `uid`."""
     if len(shape) > MOST_DIMENSIONS or any(size < 0 for size in shape):
         raise invalid(noun, f"at most {MOST_DIMENSIONS} sizes from 0 on", _written(shape))
-    size_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    content: Any
     if tensor.WhichOneof("data") == "shared_memory_handle":
         part = Part(tensor.shared_memory_handle, uid, noun)
-        content = copied(part, size_bytes, most_bytes).view(dtype)
-    else:
-        if len(tensor.byte_data) != size_bytes:
-            expected = f"{size_bytes} bytes for {dtype} {_written(shape)}"
-            raise invalid(noun, expected, f"{len(tensor.byte_data)}")
-        content = np.frombuffer(tensor.byte_data, dtype)
-    if dtype == "bool" and content.view("uint8").max(initial=0) > 1:
+        return SegmentTensor(part, dtype, shape, most_bytes)
+    return from_bytes(tensor.byte_data, noun, dtype, shape)
+
+
+def from_bytes(content: bytes, noun: str, dtype: str, shape: Sequence[int]) -> NDArray[Any]:
+    """The array of these bytes, as they are. Raises Refusal."""
+    size_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if len(content) != size_bytes:
+        expected = f"{size_bytes} bytes for {dtype} {_written(shape)}"
+        raise invalid(noun, expected, f"{len(content)}")
+    array: NDArray[Any] = np.frombuffer(content, dtype).reshape(shape)
+    _require_bools(array, noun)
+    return array
+
+
+def _require_bools(array: NDArray[Any], noun: str) -> None:
+    if array.dtype == bool and array.view("uint8").max(initial=0) > 1:
         raise invalid(noun, "bytes 0 and 1 for bool", "another")
-    result: NDArray[Any] = content.reshape(shape)
-    return result
 
 
 def _names(specs: Specs) -> str:

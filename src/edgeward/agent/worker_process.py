@@ -29,6 +29,7 @@ from edgeward.agent.lane import (
     ForeignMessage,
     Lane,
     LaneClosed,
+    Unread,
     error_of,
     make_memory,
 )
@@ -268,14 +269,14 @@ class WorkerProcess:
     def predict(
         self,
         key: str,
-        arrays: Sequence[NDArray[Any]],
+        arrays: Sequence[NDArray[Any] | Unread],
         time_s: float,
         use: Callable[[list[NDArray[Any]]], Result],
     ) -> Result:
         """Runs the model once on its inputs, in their order, and gives what `use` makes of them.
 
         `use` gets the outputs, in the model's order; they are valid until it returns. Raises what
-        the run raised there, DeadlinePassed after `time_s`, and WorkerGone.
+        the run and an Unread's copying raised, DeadlinePassed after `time_s`, and WorkerGone.
         """
         until_s = time.monotonic() + time_s
         now = self._now
@@ -283,13 +284,17 @@ class WorkerProcess:
         if now is None or lanes is None:
             raise WorkerGone(f"{self.name}: {self._why_down}")
         lane = lanes.borrow(until_s)
-        is_well = False
+        is_well = True
         try:
             if len(arrays) > MOST_TENSORS:
                 raise MemoryError(f"tensors: expected at most {MOST_TENSORS}, got {len(arrays)}")
             rooms = lane.lay([(array.shape, array.dtype) for array in arrays])
             for room, array in zip(rooms, arrays, strict=True):
-                np.copyto(room, array)
+                if isinstance(array, np.ndarray):
+                    np.copyto(room, array)
+                else:
+                    array.copy_to(room)
+            is_well = False
             lane.send(CALL, rooms)
             lane.connection.settimeout(max(until_s - time.monotonic(), LEAST_WAIT_S))
             message = lane.receive()
@@ -307,9 +312,6 @@ class WorkerProcess:
             raise WorkerGone(f"{self.name}: {error}") from None
         except LaneClosed:
             raise WorkerGone(f"{self.name}: ended during the call") from None
-        except MemoryError:
-            is_well = True
-            raise
         finally:
             # A lane that may still get an answer never serves another call.
             lanes.give_back(lane) if is_well else lane.close()
