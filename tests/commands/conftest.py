@@ -11,6 +11,7 @@ import pytest
 from models import onnx_models, tflite_models
 
 from edgeward import cli
+from edgeward.trust import trust_directory
 
 
 @pytest.fixture
@@ -28,6 +29,12 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert cli.main(["keygen"]) == 0
     assert cli.main(["keygen", "--device", "second.key"]) == 0
     return tmp_path
+
+
+@pytest.fixture
+def no_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing where a device's trust directory is: the machine may be a device itself."""
+    monkeypatch.setattr(trust_directory, "DEFAULT_DIRECTORY", str(tmp_path / "none"))
 
 
 @pytest.fixture

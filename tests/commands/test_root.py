@@ -172,7 +172,7 @@ def test_a_threshold_of_publishers(run, done, device):
         ("root", 2, "STEP"),
     ],
 )
-def test_a_mistake_is_a_sentence_and_changes_nothing(run, done, line, status, says):
+def test_a_mistake_is_a_sentence_and_changes_nothing(run, done, no_device, line, status, says):
     done("keygen")
     before = {path: path.read_bytes() for path in Path().rglob("*.*") if path.is_file()}
     got, out, err = run(line)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeward.trust import keys, trust_directory
+from edgeward.trust import keys
 
 DAYS = 365
 SEAL = "seal model.tflite -o p.ewp --name demo --version 1.0"
@@ -123,12 +123,10 @@ USE_MISTAKES = {
 
 @pytest.mark.parametrize("mistake", USE_MISTAKES)
 def test_a_mistake_in_using_a_package_is_a_sentence_that_says_what_to_do(
-    run, done, mistake, monkeypatch, tmp_path
+    run, done, no_device, mistake
 ):
     line, act, status, says = USE_MISTAKES[mistake]
     done(ENCRYPTED)
-    # Where the machine that runs the tests has one itself.
-    monkeypatch.setattr(trust_directory, "DEFAULT_DIRECTORY", str(tmp_path / "none"))
     if act:
         act()
     got, out, err = run(line)
