@@ -267,12 +267,7 @@ struct Weights {
   Weights(const Api& functions, Block bytes, const TfliteFile& facts, int thread_count, EngineLog shown,
           bool may_share);
   void read_signature(size_t index, const TfliteFile& facts);
-  // For as long as what is returned lives, nobody else compiles, plans, or runs what is unchecked.
-  std::unique_lock<std::mutex> lock_pages() const {
-    if (pages == nullptr) return {};
-    const Waiting waiting;
-    return std::unique_lock(pages->mutex());
-  }
+  WeightPages::Lock lock_pages() const { return WeightPages::Lock(pages.get()); }
   // Whether another compiled model takes weights from the file, which may have others by then.
   bool needs_file() const { return pages != nullptr && pages->are_away() && !pack.exists(); }
   // Whether it has weights for itself that are shared since.
@@ -1196,8 +1191,7 @@ void blank_names(const Block& file, const std::vector<size_t>& offsets) {
 }  // namespace
 
 std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::string& version, Block file,
-                                    int threads, EngineLog log, const Sharing& sharing,
-                                    std::shared_ptr<const File> source) {
+                                    int threads, EngineLog log, const Sharing& sharing, WeightSource source) {
   TfliteFile facts = read_tflite({file.data(), file.size_bytes()});
   if (!facts.mistakable_names.empty()) blank_names(file, facts.mistakable_names);
   require_version("ai-edge-litert", version, {2, 2}, {2, 4});
@@ -1223,7 +1217,7 @@ std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::
   for (size_t i = 0; i < weights->signatures.size(); ++i) weights->pools.push_back(make_pool(*weights, i));
   const Block& kept = weights->copy.file;
   if (weights->pack.is_possible() && facts.may_delegate && !facts.is_stateful && !kept.is_sparse())
-    weights->pages = WeightPages::try_make({kept.data(), kept.size_bytes()}, facts.only_packed, std::move(source));
+    weights->pages = WeightPages::try_make(kept, facts.only_packed, std::move(source));
   share(*weights, version, sharing);
   return std::make_unique<LitertEngine>(std::move(weights), version);
 }

@@ -8,7 +8,7 @@
 #include "engines/engine.h"
 #include "engines/last_words.h"
 #include "engines/sharing.h"
-#include "system/file.h"
+#include "engines/weight_pages.h"
 #include "system/memory.h"
 
 namespace edgeward {
@@ -17,10 +17,10 @@ namespace edgeward {
 // constants from it in place. Of a sparse one, an outline, sessions are made without XNNPACK, and must not run. Throws
 // Error(malformed_model | unsupported_model | engine_*).
 // With `sharing` that has the digest of `file`, weights are packed before there is a session, if they can be shared.
-// `source` is the file that was read, or null: with it, memory of `file`, which nothing else writes to, goes back to
-// the system once a run has shown that it is only packed.
+// `source` is where `file` can be read again, if anywhere: with it, memory of `file`, which nothing else writes to,
+// goes back to the system once a run has shown that it is only packed, unless another block has it too.
 std::unique_ptr<Engine> open_litert(const std::string& library_path, const std::string& version, Block file,
                                     int threads, EngineLog log = EngineLog::quiet, const Sharing& sharing = {},
-                                    std::shared_ptr<const File> source = nullptr);
+                                    WeightSource source = {});
 
 }  // namespace edgeward

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "error.h"
 #include "system/growth.h"
@@ -39,8 +40,30 @@ uint64_t mixed(std::span<const std::byte> bytes, uint64_t before) {
 
 }  // namespace
 
-std::unique_ptr<WeightPages> WeightPages::try_make(Bytes model, std::span<const Bytes> weights,
-                                                   std::shared_ptr<const File> source) {
+WeightSource WeightSource::of(std::shared_ptr<const File> file) {
+  const uint64_t size_bytes = file->size_bytes();
+  std::string name = "model file \"" + file->path() + "\"";
+  const auto read = [file = std::move(file)](std::span<const FilePart> parts) {
+    for (const FilePart& part : parts) file->read_at(part.offset, part.bytes);
+  };
+  return {size_bytes, std::move(name), false, read};
+}
+
+WeightPages::Lock::Lock(WeightPages* pages) : pages_(pages) {
+  if (pages == nullptr) return;
+  {
+    const Waiting waiting;
+    lock_ = std::unique_lock(pages->mutex_);
+  }
+  pages->unguard();
+}
+
+WeightPages::Lock::~Lock() {
+  if (pages_ != nullptr) pages_->guard();
+}
+
+std::unique_ptr<WeightPages> WeightPages::try_make(const Block& model, std::span<const Bytes> weights,
+                                                   WeightSource source) {
   std::vector<Run> runs;
   for (const Bytes bytes : weights) {
     const auto begin = reinterpret_cast<uintptr_t>(bytes.data());
@@ -49,22 +72,42 @@ std::unique_ptr<WeightPages> WeightPages::try_make(Bytes model, std::span<const 
     if (end <= first || end - first < kMinRunBytes) continue;
     runs.push_back({{const_cast<std::byte*>(bytes.data()) + (first - begin), end - first}});
   }
-  if (runs.empty() || source == nullptr || source->size_bytes() != model.size()) return nullptr;
+  if (runs.empty() || source.read == nullptr || source.size_bytes != model.size_bytes()) return nullptr;
   return std::unique_ptr<WeightPages>(new WeightPages(model, std::move(runs), std::move(source)));
 }
 
-WeightPages::WeightPages(Bytes model, std::vector<Run> runs, std::shared_ptr<const File> source)
+WeightPages::WeightPages(const Block& model, std::vector<Run> runs, WeightSource source)
     : model_(model), runs_(std::move(runs)), source_(std::move(source)) {
   for (const Run& run : runs_) size_bytes_ += run.pages.size();
 }
 
 WeightPages::~WeightPages() {
-  for (const Run& run : runs_)
-    if (run.aside != nullptr) munmap(run.aside, run.pages.size());
+  unguard();  // for the owner of the memory, who may wipe it
+  for (Run& run : runs_) drop_aside(run);
+}
+
+void WeightPages::drop_aside(Run& run) {
+  if (run.aside == nullptr) return;
+  if (model_.is_secret()) wipe_pages({run.aside, run.pages.size()});
+  munmap(run.aside, run.pages.size());
+  run.aside = nullptr;
+}
+
+void WeightPages::guard() {
+  if (!are_away() || is_guarded_) return;
+  is_guarded_ = true;
+  for (const Run& run : runs_) mprotect(run.pages.data(), run.pages.size(), PROT_NONE);
+}
+
+void WeightPages::unguard() {
+  if (!is_guarded_) return;
+  is_guarded_ = false;
+  for (const Run& run : runs_) mprotect(run.pages.data(), run.pages.size(), PROT_READ | PROT_WRITE);
 }
 
 void WeightPages::set_aside() {
   if (is_kept_ || is_aside_ || are_away()) return;
+  if (!model_.has_one_owner()) return keep();
   is_aside_ = true;
   for (Run& run : runs_) {
     // A large page would bring back what was moved of it, and look like somebody who reads.
@@ -87,13 +130,12 @@ uint64_t WeightPages::digest() const {
 
 void WeightPages::give_back() {
   if (!is_aside_) return;
-  if (!has_digest_) digest_ = digest();
-  has_digest_ = true;
-  const Unmeasured unmeasured;
-  for (Run& run : runs_) {
-    munmap(run.aside, run.pages.size());
-    run.aside = nullptr;
+  if (!has_digest_ && !source_.is_verified) {
+    digest_ = digest();
+    has_digest_ = true;
   }
+  const Unmeasured unmeasured;
+  for (Run& run : runs_) drop_aside(run);
   is_aside_ = false;
   is_away_.store(true, std::memory_order_relaxed);
 }
@@ -107,7 +149,7 @@ void WeightPages::restore() {
   } else {
     read_again();
   }
-  is_kept_ = has_readers_;
+  if (has_readers_) keep();
 }
 
 // Copied, since a mapping that is moved over another can fail when the other is gone.
@@ -115,30 +157,54 @@ void WeightPages::put_back() {
   for (Run& run : runs_) {
     if (run.aside == nullptr) continue;
     std::memcpy(run.pages.data(), run.aside, run.pages.size());
-    munmap(run.aside, run.pages.size());
-    run.aside = nullptr;
+    drop_aside(run);
+    // A mapping that is moved leaves an unlocked one. What it had locked counts no more.
+    if (model_.is_secret()) try_lock(run.pages);
   }
   is_aside_ = false;
 }
 
 void WeightPages::read_again() {
+  constexpr const char* kWhy = ", because the engine packs its weights again";
+  std::vector<FilePart> parts;
+  for (const Run& run : runs_) parts.push_back({static_cast<uint64_t>(run.pages.data() - model_.data()), run.pages});
   try {
-    for (const Run& run : runs_) source_->read_at(static_cast<uint64_t>(run.pages.data() - model_.data()), run.pages);
-    if (digest() != digest_) {
-      throw Error(Code::bad_input, "model file \"", source_->path(),
-                  "\": expected the bytes that it had when it was loaded, because the engine packs its weights again, "
-                  "got others");
+    for (const Run& run : runs_) {
+      if (model_.is_secret() && !try_lock(run.pages)) {
+        throw Error(Code::out_of_memory, source_.name, ": expected to lock ", size_bytes_,
+                    " bytes of an encrypted model in memory", kWhy, ", got less (RLIMIT_MEMLOCK)");
+      }
     }
+    source_.read(parts);
+    if (has_digest_ && digest() != digest_) {
+      throw Error(Code::bad_input, source_.name, ": expected the bytes that it had when it was loaded", kWhy,
+                  ", got others");
+    }
+  } catch (const Error& error) {
+    drop_pages();
+    if (error.code() != Code::malformed_package) throw;
+    throw Error(Code::bad_input, error.what(), " (it is read again", kWhy, ")");
   } catch (...) {
-    for (const Run& run : runs_) madvise(run.pages.data(), run.pages.size(), MADV_DONTNEED);
+    drop_pages();
     throw;
   }
   is_away_.store(false, std::memory_order_relaxed);
 }
 
+void WeightPages::drop_pages() {
+  for (const Run& run : runs_) {
+    if (model_.is_secret()) {
+      wipe_pages(run.pages);
+      munlock(run.pages.data(), run.pages.size());  // or it has to stay
+    }
+    madvise(run.pages.data(), run.pages.size(), MADV_DONTNEED);
+  }
+}
+
 void WeightPages::keep() {
   restore();
   is_kept_ = true;
+  source_ = {};
 }
 
 bool WeightPages::were_read() const {

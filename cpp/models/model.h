@@ -15,6 +15,7 @@
 #include "engines/engine.h"
 #include "engines/last_words.h"
 #include "engines/sharing.h"
+#include "engines/weight_pages.h"
 #include "model_files/external_data.h"
 #include "models/account.h"
 #include "models/memory_budget.h"
@@ -39,7 +40,7 @@ struct Opening {
   int threads = 1;
   MemoryBudget budget{};
   bool reports_first = false;  // report() is called before there is a session, which saves an engine's compilation
-  std::shared_ptr<const File> source{};  // the file that was read, if any
+  WeightSource source{};       // where the model can be read again, if anywhere
 };
 
 // Checks a model file and opens it.

@@ -328,6 +328,35 @@ Block PackageReader::read_member(const Member& member, const Secret* content_key
   return bytes;
 }
 
+void PackageReader::read_parts(const Member& member, std::span<const FilePart> parts, const Secret* content_key,
+                               int threads) const {
+  const Opening opening = this->opening(content_key);
+  std::vector<uint64_t> chunks;  // those that the parts lie in
+  for (const FilePart& part : parts) {
+    const uint64_t begin = member.offset + part.offset;
+    for (uint64_t i = begin / facts_.chunk_bytes; i * facts_.chunk_bytes < begin + part.bytes.size(); ++i)
+      if (chunks.empty() || chunks.back() < i) chunks.push_back(i);
+  }
+  for_each_shared(chunks.size(), 1, threads, [&] {
+    return [&, opener = ChunkOpener(*file_, facts_, opening.rows, opening.derived),
+            block = new_block(chunk_size_bytes(facts_, 0))](uint64_t index) mutable {
+      const std::span chunk(block.data(), chunk_size_bytes(facts_, chunks[index]));
+      opener.open(chunks[index], chunk);
+      const uint64_t chunk_begin = chunks[index] * facts_.chunk_bytes;
+      const uint64_t chunk_end = chunk_begin + chunk.size();
+      const auto begin_of = [&](const FilePart& part) { return member.offset + part.offset; };
+      auto part = std::partition_point(parts.begin(), parts.end(), [&](const FilePart& other) {
+        return begin_of(other) + other.bytes.size() <= chunk_begin;
+      });
+      for (; part != parts.end() && begin_of(*part) < chunk_end; ++part) {
+        const uint64_t first = std::max(chunk_begin, begin_of(*part));
+        const uint64_t last = std::min(chunk_end, begin_of(*part) + part->bytes.size());
+        std::memcpy(part->bytes.data() + (first - begin_of(*part)), chunk.data() + (first - chunk_begin), last - first);
+      }
+    };
+  });
+}
+
 void PackageReader::check_members(const Secret* content_key) const {
   const Opening opening = this->opening(content_key);
   ChunkOpener opener(*file_, facts_, opening.rows, opening.derived);

@@ -82,6 +82,10 @@ class PackageReader {
   // One member alone, likewise, of the chunks that it lies in; its digest is the one in its row.
   Block read_member(const Member& member, const Secret* content_key) const;
 
+  // Bytes of one member once more, as open_payload gave them. `parts` are of the member, in order and apart; when it
+  // throws, they hold any bytes that were signed for their places or that they had. Throws as open_payload does.
+  void read_parts(const Member& member, std::span<const FilePart> parts, const Secret* content_key, int threads) const;
+
   // Requires that the payload opens and that every member has the digest in its row, chunk by chunk: as much memory as
   // two chunks take. Throws as open_payload does.
   void check_members(const Secret* content_key) const;

@@ -130,8 +130,9 @@ std::unique_ptr<PyModel> make_model(const py::object& source, Opening opening,
   Sharing& sharing = opening.library.sharing;
   const bool may_share = opening.library.name == "litert" || opening.library.name == "onnx";
   const bool is_shared = may_share && !sharing.directory.empty();
-  if (!is_shared) opening.source = file_of(source);
-  Block file = is_shared ? read_shared_source(source, sharing) : read_source(source, opening.source, opening.threads);
+  const std::shared_ptr<const File> model = is_shared ? nullptr : file_of(source);
+  if (model != nullptr) opening.source = WeightSource::of(model);
+  Block file = is_shared ? read_shared_source(source, sharing) : read_source(source, model, opening.threads);
   const Bytes content{file.data(), file.size_bytes()};
   if (sharing.unread == nullptr && py::isinstance<py::str>(source) && model_format(content) == ModelFormat::onnx) {
     const std::string path = path_of(source);

@@ -76,8 +76,12 @@ struct ContentKey {
 
 struct Payload {
   Block block;
-  PackageFacts facts;
+  std::shared_ptr<const PackageReader> package;
+  std::shared_ptr<const Secret> key;  // to read it again; null: not encrypted
+  int threads;
   std::optional<std::vector<Digest>> digests = std::nullopt;  // of the members
+
+  const PackageFacts& facts() const { return package->facts(); }
 };
 
 std::optional<Digest> optional_digest(const std::optional<py::buffer>& bytes, const char* what) {
@@ -92,34 +96,35 @@ std::optional<std::string> optional_cipher(const std::optional<AeadAlgorithm>& a
   return aead ? std::optional<std::string>(word_of(kCiphers, *aead)) : std::nullopt;
 }
 
-std::unique_ptr<PackageReader> open_package(const py::object& path, const TrustRoot& root, const Policy& policy) {
+std::shared_ptr<PackageReader> open_package(const py::object& path, const TrustRoot& root, const Policy& policy) {
   const std::string file = path_of(path);
   const Unlocked released;
-  return std::make_unique<PackageReader>(file, root, policy);
+  return std::make_shared<PackageReader>(file, root, policy);
 }
 
-std::unique_ptr<PackageReader> open_authentic(const py::object& path, const TrustRoot& root) {
+std::shared_ptr<PackageReader> open_authentic(const py::object& path, const TrustRoot& root) {
   const std::string file = path_of(path);
   const Unlocked released;
-  return std::make_unique<PackageReader>(PackageReader::authentic(file, root));
+  return std::make_shared<PackageReader>(PackageReader::authentic(file, root));
 }
 
-std::unique_ptr<PackageReader> open_unverified(const py::object& path) {
+std::shared_ptr<PackageReader> open_unverified(const py::object& path) {
   const std::string file = path_of(path);
   const Unlocked released;
-  return std::make_unique<PackageReader>(PackageReader::unverified(file));
+  return std::make_shared<PackageReader>(PackageReader::unverified(file));
 }
 
 const Secret* secret_of(const ContentKey* key) { return key == nullptr ? nullptr : &key->secret; }
 
-std::unique_ptr<Payload> open_payload(const PackageReader& package, const ContentKey* key, int threads,
+std::unique_ptr<Payload> open_payload(const std::shared_ptr<PackageReader>& package, const ContentKey* key, int threads,
                                       bool with_digests) {
   const Unlocked released;
+  const auto kept_key = key == nullptr ? nullptr : std::make_shared<const Secret>(key->secret.bytes());
   if (with_digests) {
-    auto [block, digests] = package.open_digested_payload(secret_of(key), threads);
-    return std::make_unique<Payload>(Payload{std::move(block), package.facts(), std::move(digests)});
+    auto [block, digests] = package->open_digested_payload(secret_of(key), threads);
+    return std::make_unique<Payload>(Payload{std::move(block), package, kept_key, threads, std::move(digests)});
   }
-  return std::make_unique<Payload>(Payload{package.open_payload(secret_of(key), threads), package.facts()});
+  return std::make_unique<Payload>(Payload{package->open_payload(secret_of(key), threads), package, kept_key, threads});
 }
 
 void check_payload(const PackageReader& package, const Payload& payload) {
@@ -138,7 +143,7 @@ const Member& member_of(const PackageFacts& facts, const std::string& wanted) {
 
 // A read-only array over the payload's memory, which it keeps alive.
 py::array read_member(const Payload& payload, const std::string& wanted) {
-  const Member& member = member_of(payload.facts, wanted);
+  const Member& member = member_of(payload.facts(), wanted);
   auto part = std::make_unique<Block>(payload.block.part(member.offset, member.size_bytes));
   std::byte* data = part->data();
   const py::capsule owner(part.release(), [](void* held) { delete static_cast<Block*>(held); });
@@ -161,7 +166,7 @@ py::bytes read_stored_member(const PackageReader& package, const std::string& wa
 std::map<std::string, Block> copies_of(const Payload& payload, const std::vector<std::string>& names) {
   std::map<std::string, size_t> offsets;
   size_t size_bytes = 0;
-  for (const Member& member : payload.facts.members) {
+  for (const Member& member : payload.facts().members) {
     if (std::find(names.begin(), names.end(), member.name) == names.end()) continue;
     offsets[member.name] = size_bytes;
     size_bytes += (member.size_bytes + kBlockAlignment - 1) / kBlockAlignment * kBlockAlignment;
@@ -170,7 +175,7 @@ std::map<std::string, Block> copies_of(const Payload& payload, const std::vector
   if (offsets.empty()) return copies;
   const Block memory = payload.block.is_secret() ? Block::secret(size_bytes) : Block::uninitialized(size_bytes);
   for (const auto& [name, offset] : offsets) {
-    const Member& member = member_of(payload.facts, name);
+    const Member& member = member_of(payload.facts(), name);
     Block copy = memory.part(offset, member.size_bytes);
     std::memcpy(copy.data(), payload.block.data() + member.offset, member.size_bytes);
     copies.emplace(name, std::move(copy));
@@ -178,11 +183,19 @@ std::map<std::string, Block> copies_of(const Payload& payload, const std::vector
   return copies;
 }
 
-std::unique_ptr<PyModel> open_entry(const Payload& payload, const Opening& opening,
-                                    const std::vector<std::string>& kept) {
+// As long as a model may have to read its weights again, it keeps the file open, and the key.
+WeightSource source_of(const Payload& payload) {
+  const Member& entry = payload.package->entry();
+  const auto read = [package = payload.package, key = payload.key, threads = payload.threads, &entry](
+                        std::span<const FilePart> parts) { package->read_parts(entry, parts, key.get(), threads); };
+  return {entry.size_bytes, "package \"" + payload.package->path() + "\"", true, read};
+}
+
+std::unique_ptr<PyModel> open_entry(const Payload& payload, Opening opening, const std::vector<std::string>& kept) {
+  opening.source = source_of(payload);
   Block entry;
   std::vector<ExternalData> external;
-  for (const Member& member : payload.facts.members) {
+  for (const Member& member : payload.facts().members) {
     Block bytes = payload.block.part(member.offset, member.size_bytes);
     if (member.is_entry) {
       entry = std::move(bytes);
@@ -191,7 +204,7 @@ std::unique_ptr<PyModel> open_entry(const Payload& payload, const Opening& openi
     }
   }
   auto model = model_of(std::move(entry), opening, std::move(external));
-  const PackageFacts& facts = payload.facts;
+  const PackageFacts& facts = payload.facts();
   model->origin = Origin{facts.name, facts.version, hex(facts.package_id), copies_of(payload, kept)};
   return model;
 }
@@ -474,7 +487,7 @@ void bind_package(py::module_& module) {
       "each publisher's packages have shown.");
   const auto facts = [](auto field) { return [field](const PackageReader& self) { return self.facts().*field; }; };
 
-  py::class_<PackageReader>(module, "Package", "A package whose head was read. Any thread.")
+  py::class_<PackageReader, std::shared_ptr<PackageReader>>(module, "Package", "The head of a package. Any thread.")
       .def_static("verified", &open_package, py::arg("path"), py::arg("root"), py::arg("policy"),
                   "A package that keys of `root` have signed and that may run here. Raises OSError, MalformedPackage, "
                   "UntrustedPackage, RollbackRefused, WrongTarget, ExpiredPackage.")

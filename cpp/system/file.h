@@ -55,6 +55,12 @@ class File {
   uint32_t permissions_;
 };
 
+// Bytes of a file, or of what is in it, and where they go.
+struct FilePart {
+  uint64_t offset;
+  std::span<std::byte> bytes;
+};
+
 // Reads a whole model file, a large one with up to `threads` threads, which end before this returns. Both throw
 // as File does.
 Block read_file(const File& file, int threads);

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -119,14 +120,14 @@ Block Block::secret(size_t size_bytes) {
   const Pages pages = map_pages(size_bytes);
   madvise(pages.data, pages.size_bytes, MADV_DONTDUMP);
   // As far as RLIMIT_MEMLOCK allows; each page as it is first touched.
-  const bool is_locked = mlock2(pages.data, pages.size_bytes, MLOCK_ONFAULT) == 0;
+  const bool is_kept_from_swap = try_lock({pages.data, pages.size_bytes});
   std::shared_ptr<void> allocation(pages.data, [pages](void*) {
-    explicit_bzero(pages.data, pages.size_bytes);
+    wipe_pages({pages.data, pages.size_bytes});
     munmap(pages.reserved, pages.reserved_bytes);
   });
   Block block(std::move(allocation), pages.data, size_bytes);
   block.is_secret_ = true;
-  block.may_be_swapped_ = !is_locked && has_swap();
+  block.may_be_swapped_ = !is_kept_from_swap;
   return block;
 }
 
@@ -150,6 +151,23 @@ Block Block::part(size_t offset, size_t size_bytes) const {
   part.is_mapped_ = is_mapped_;
   part.may_be_swapped_ = may_be_swapped_;
   return part;
+}
+
+bool try_lock(std::span<std::byte> pages) {
+  return mlock2(pages.data(), pages.size(), MLOCK_ONFAULT) == 0 || !has_swap();
+}
+
+void wipe_pages(std::span<std::byte> pages) {
+  unsigned char states[4096];
+  while (!pages.empty()) {
+    const size_t count = std::min<size_t>((pages.size() + page_bytes() - 1) / page_bytes(), sizeof states);
+    const bool is_told = mincore(pages.data(), count * page_bytes(), states) == 0;
+    for (size_t i = 0; i < count; ++i) {
+      const auto page = pages.first(std::min(page_bytes(), pages.size()));
+      if (!is_told || states[i] % 2 == 1) explicit_bzero(page.data(), page.size());
+      pages = pages.subspan(page.size());
+    }
+  }
 }
 
 }  // namespace edgeward

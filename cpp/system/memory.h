@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 namespace edgeward {
 
@@ -57,6 +58,8 @@ class Block {
   std::byte* data() const { return data_; }
   size_t size_bytes() const { return size_bytes_; }
   bool is_secret() const { return is_secret_; }
+  // Whether no other block, and no part of this one, has its memory.
+  bool has_one_owner() const { return allocation_.use_count() == 1; }
   // True for a secret that the process may not lock in memory, on a system that swaps.
   bool may_be_swapped() const { return may_be_swapped_; }
   explicit operator bool() const { return data_ != nullptr; }
@@ -78,5 +81,11 @@ class Block {
   bool is_secret_ = false;
   bool may_be_swapped_ = false;
 };
+
+// Pages of a secret block are locked in memory as they are touched. False when they may be swapped all the same.
+bool try_lock(std::span<std::byte> pages);
+
+// Overwrites what of secret pages is in memory. What is not holds nothing, or is in swap, where nothing overwrites it.
+void wipe_pages(std::span<std::byte> pages);
 
 }  // namespace edgeward

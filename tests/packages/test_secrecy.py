@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 import sealed
 from models import tflite_models
+from models.tflite_writer import Op, Subgraph, Tensor, constant
+from models.tflite_writer import model as tflite_file
 
 from edgeward import Contents, Trust
 
@@ -257,6 +259,99 @@ def test_packed_weights_that_sessions_share_are_not_dumped_and_on_no_path(tmp_pa
         assert "dd" in re.search(r"^VmFlags: (.*)$", area, re.M)[1].split()
 
 
+def dumped_by(pid, core):
+    """As the kernel dumps it: by its own filter, and without what is marked as not to be dumped."""
+    subprocess.run(
+        [GDB, "-p", str(pid), "-batch", "-ex", "set use-coredump-filter on",
+         "-ex", "set dump-excluded-mappings off", "-ex", f"generate-core-file {core}"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return core.read_bytes()
+
+
+# The weights are packed by the first run, and again for other shapes.
+GIVEN_BACK = """
+import gc, sys
+import edgeward as ew
+path, trust = sys.argv[1:3]
+
+def say(word):
+    print(word, flush=True)
+    sys.stdin.readline()
+
+model = ew.load(path, trust=trust, engine="litert", threads=1)
+say("loaded")
+session = model.session()
+session.run()
+say("run")
+other = model.session()
+other.resize({"x": (3, 2048)})
+say("read again")
+other.run()
+say("run again")
+session.close()
+other.close()
+model.close()
+del session, other, model
+gc.collect()
+say("dropped")
+"""
+
+
+@pytest.mark.parametrize("look", ["memory", "dump"])
+def test_plaintext_that_goes_back_and_is_read_again_is_nowhere_else(tmp_path, look):
+    """A debugger touches pages that went back, and then they stay: it has a process of its own."""
+    if GDB is None and look == "dump":
+        pytest.skip("no gdb to force a core dump with")
+    kernel = np.frombuffer(os.urandom(1 << 20), np.uint32) & 0xBF7FFFFF
+    kernel = kernel.view(np.float32).reshape(128, 2048)
+    tensors = [
+        Tensor("x", "float32", (1, 2048), shape_signature=(-1, 2048)),
+        constant("w", kernel),
+        Tensor("y", "float32", (1, 128), shape_signature=(-1, 128)),
+    ]
+    operators = [Op("FULLY_CONNECTED", ["x", "w"], ["y"])]
+    trust = sealed.trust_at(tmp_path / "trust")
+    path = sealed.seal(
+        tmp_path / "secret.ewp",
+        model=tflite_file([Subgraph(tensors, operators, ["x"], ["y"])]),
+        encrypt_to=[sealed.DEVICE.public],
+    )
+    content = kernel.tobytes()
+    needles = [content[at : at + 32] for at in (1 << 18, 1 << 19, 3 << 18)]
+    places, dumps, flags = {}, {}, {}
+    with subprocess.Popen(
+        [sys.executable, "-c", GIVEN_BACK, str(path), trust.directory],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+        text=True,
+    ) as child:
+        for word in ("loaded", "run", "read again", "run again", "dropped"):
+            expect(child, word)
+            if look == "memory":
+                places[word] = [found_in(child.pid, needle) for needle in needles]
+                if any(places[word]):
+                    flags[word] = flags_of(child.pid, needles[1])
+            else:
+                dumps[word] = dumped_by(child.pid, tmp_path / "core")
+                (tmp_path / "core").unlink()
+            go_on(child)
+        assert child.wait(60) == 0
+    if look == "memory":
+        none, once = [0, 0, 0], [1, 1, 1]
+        assert list(places.values()) == [once, none, once, none, none]
+        can_lock = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] >= len(content) + 65536
+        for line in [*flags["loaded"], *flags["read again"]]:
+            assert "dd" in line
+            assert "lo" in line or not can_lock
+    for word, dumped in dumps.items():
+        assert b"edgeward" in dumped, word
+        assert not any(needle in dumped for needle in needles), word
+    for file in filter(Path.is_file, tmp_path.rglob("*")):
+        assert not any(needle in file.read_bytes() for needle in needles), file
+
+
 def test_a_core_dump_holds_no_plaintext_and_no_key(package, canary, tmp_path):
     if GDB is None:
         pytest.skip("no gdb to force a core dump with")
@@ -264,14 +359,8 @@ def test_a_core_dump_holds_no_plaintext_and_no_key(package, canary, tmp_path):
     core = tmp_path / "core"
     with start(package) as child:
         expect(child, "loaded")
-        # As the kernel dumps it: by its own filter, and without what is marked as not to be dumped.
-        subprocess.run(
-            [GDB, "-p", str(child.pid), "-batch", "-ex", "set use-coredump-filter on",
-             "-ex", "set dump-excluded-mappings off", "-ex", f"generate-core-file {core}"],
-            check=True, capture_output=True,
-        )  # fmt: skip
+        dumped = dumped_by(child.pid, core)
         finish(child)
-    dumped = core.read_bytes()
     assert len(dumped) > 1 << 20
     assert b"edgeward" in dumped  # it is of the right process
     assert not any(mark in dumped for mark in marks(canary))

@@ -52,8 +52,8 @@ def is_package(path: PathLike) -> bool:
 class Package:
     """A package on the disk, as `open`, `authentic` or `unverified` gives it. Any thread.
 
-    Its members are read, verified and decrypted together, when one is first asked for; they stay in
-    memory as long as the Package or a model from it.
+    A member is read, verified and decrypted when it is asked for; `load` does so with all of them
+    together, and leaves them to the model.
     """
 
     def __init__(
@@ -352,6 +352,8 @@ class Package:
                 labels=self.labels or (),
                 columns=self.columns or {},
             )
+        # The model gives back what it does not need, unless somebody else may read it.
+        self.__dict__.pop("_payload", None)
         return model
 
     def commit(self) -> None:

@@ -48,6 +48,54 @@ TEST_CASE("what was sealed is what is opened, whatever its size, mode and thread
   }
 }
 
+TEST_CASE(
+    "parts of a member are read once more as they were, whatever chunks they lie in, and not when one has changed") {
+  const PackageBench bench;
+  const auto model = demo_model(400'000);
+  for (const auto& aead : kModes) {
+    auto source = demo_source(model, aead);
+    source.members.insert(source.members.begin(),
+                          {"first.bin", MemberType::auxiliary, false, Bytes(model).first(5000)});
+    bench.seal(source);
+    const PackageReader package = bench.open();
+    const uint64_t size = package.entry().size_bytes;
+    REQUIRE(package.entry().offset > 0);
+    for (const int threads : {1, 3}) {
+      std::vector<std::byte> read(size);
+      std::vector<FilePart> parts;
+      std::vector<std::byte> expected(size);
+      for (const auto& [begin, end] : {std::pair<size_t, size_t>{0, 1},
+                                       {10, 10},
+                                       {60'000, 62'000},
+                                       {62'000, 150'000},
+                                       {200'000, 200'001},
+                                       {300'000, 400'000}}) {
+        parts.push_back({begin, std::span(read).subspan(begin, end - begin)});
+        std::copy(model.begin() + static_cast<ptrdiff_t>(begin), model.begin() + static_cast<ptrdiff_t>(end),
+                  expected.begin() + static_cast<ptrdiff_t>(begin));
+      }
+      package.read_parts(package.entry(), parts, bench.key_to(package), threads);
+      CHECK(read == expected);
+    }
+    std::string content = content_of(bench.path());
+    content[package.facts().payload_offset + 2 * 65'536 + 9] ^= 1;
+    const int file = ::open(bench.path().c_str(), O_WRONLY | O_CLOEXEC);  // the reader has it open
+    REQUIRE(pwrite(file, content.data(), content.size(), 0) == static_cast<ssize_t>(content.size()));
+    close(file);
+    std::vector<std::byte> read(size);
+    const auto read_at = [&](size_t begin) {
+      const FilePart part{begin, std::span(read).subspan(begin, 100)};
+      package.read_parts(package.entry(), {&part, 1}, bench.key_to(package), 2);
+    };
+    CHECK_NOTHROW(read_at(0));
+    check_refusal(Code::malformed_package, {"chunk 2", "signed"}, [&] { read_at(2 * 65'536); });
+    if (aead) {
+      const FilePart part{0, std::span(read).first(100)};
+      check_refusal(Code::wrong_key, {}, [&] { package.read_parts(package.entry(), {&part, 1}, nullptr, 1); });
+    }
+  }
+}
+
 TEST_CASE("a key that is not the one committed to is refused before a byte is decrypted") {
   const PackageBench bench;
   const auto model = demo_model(5000);

@@ -19,6 +19,7 @@
 #include "rigs/refusal.h"
 #include "rigs/unmapping.h"
 #include "system/file.h"
+#include "system/resident.h"
 
 namespace edgeward {
 namespace {
@@ -203,6 +204,29 @@ TEST_CASE("a secret block is zeros when the system gets it back, also when a par
   const Octets seen = given_back(Block::pages, [](Block) {});
   REQUIRE(seen.size() >= kSize);
   CHECK(is_same(Bytes(seen).first(kSize), Octets(kSize, std::byte{7})));
+}
+
+TEST_CASE("wiping touches only pages that hold something") {
+  constexpr size_t kSize = size_t{20} << 20;
+  const Block block = Block::sparse(kSize);
+  for (const size_t at : {size_t{0}, size_t{5} << 20, (size_t{16} << 20) - 1, size_t{16} << 20, kSize - 1})
+    block.data()[at] = std::byte{7};
+  const uint64_t before = resident_bytes(block.data(), kSize);
+  CHECK(before < kSize / 2);
+  wipe_pages({block.data(), kSize});
+  CHECK(resident_bytes(block.data(), kSize) == before);
+  CHECK(is_zero({block.data(), kSize}));
+}
+
+TEST_CASE("a block has one owner, until a part or a copy has its memory too") {
+  const Block block = Block::pages(1000);
+  CHECK(block.has_one_owner());
+  {
+    const Block part = block.part(0, 100);
+    CHECK_FALSE(block.has_one_owner());
+    CHECK_FALSE(part.has_one_owner());
+  }
+  CHECK(block.has_one_owner());
 }
 
 TEST_CASE("a secret block and its parts are known as secrets, and may be swapped where they cannot be locked") {
