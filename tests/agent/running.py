@@ -54,6 +54,10 @@ class Running:
 
     def start(self) -> None:
         """Returns when the agent is ready."""
+        self.launch()
+        assert self.notice() == "READY=1", self.output
+
+    def launch(self) -> None:
         self.log = open(self.directory / "agent.log", "ab")  # noqa: SIM115 - the child's
         self.process = subprocess.Popen(
             [sys.executable, "-m", "edgeward", "agent", *self.arguments],
@@ -63,7 +67,6 @@ class Running:
             cwd=self.directory,
         )
         self.log.close()
-        assert self.notice() == "READY=1", self.output
 
     def notice(self) -> str:
         """What the agent tells next; the text of its log when it ends instead."""

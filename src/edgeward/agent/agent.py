@@ -38,6 +38,7 @@ INNER_SOCKET = "server"
 SEGMENTS = "segments"  # their folder in a store
 LOCK = "lock"
 LEAVING_CALLS = 64  # that were ended, and have their thread for a moment
+MOST_RESTORE_S = 30.0  # that a start waits for its models
 GRACE_S = 5.0  # for calls under way when the agent ends
 MOST_STREAMS = 32  # of one connection: a client's further calls wait there
 
@@ -46,7 +47,8 @@ class Agent:
     """Serves from the moment it is made until `close`.
 
     `passed` are sockets from the service manager, by the names "data" and "admin". With `replaces`,
-    it takes the place of a socket that another process listens at. Raises what a configuration
+    it takes the place of a socket that another process listens at. The start waits for no model
+    once `is_ended`. Raises what a configuration
     that cannot be served deserves: BadInput, Busy, OSError, TimeoutError when another agent has
     the state directory, and what Trust raises.
     """
@@ -56,10 +58,11 @@ class Agent:
         settings: Configuration,
         passed: Mapping[str, socket.socket],
         replaces: bool,
+        is_ended: Callable[[], bool] = lambda: False,
     ) -> None:
         self._stack = ExitStack()
         with self._stack:
-            self._open(settings, passed, replaces)
+            self._open(settings, passed, replaces, is_ended)
             self._stack = self._stack.pop_all()
 
     def close(self) -> None:
@@ -67,7 +70,11 @@ class Agent:
         self._stack.close()
 
     def _open(
-        self, settings: Configuration, passed: Mapping[str, socket.socket], replaces: bool
+        self,
+        settings: Configuration,
+        passed: Mapping[str, socket.socket],
+        replaces: bool,
+        is_ended: Callable[[], bool],
     ) -> None:
         directory = state_directory(settings)
         os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -76,7 +83,7 @@ class Agent:
         )
         models = LoadedModels(directory, opener_of(settings, trust_of(settings)))
         self._stack.callback(models.close)
-        models.restore()
+        models.restore(MOST_RESTORE_S, is_ended)
         # A call that is admitted has a thread at once: it may have to wait for its request.
         most = settings.most_calls + LEAVING_CALLS
         pool = futures.ThreadPoolExecutor(most, "call")

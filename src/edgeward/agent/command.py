@@ -3,9 +3,10 @@
 import argparse
 import logging
 import os
+import queue
 import signal
 import sys
-import threading
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def _checked(settings: Any) -> Outcome:
     trust = trust_of(settings)
     doors_of(settings)
     models = LoadedModels(state_directory(settings), opener_of(settings, trust))
-    models.restore()
+    models.restore(None, lambda: False)
     models.close()
     failed = {alias: reason for alias, (_, reason) in models.failed.items()}
     report = {
@@ -112,18 +113,22 @@ def _serve(settings: Any, replaces: bool) -> None:
     from edgeward.agent import log, service_manager
     from edgeward.agent.agent import Agent
 
-    ended = threading.Event()
+    # A handler may run in the midst of this thread's wait: an Event's lock could then be held.
+    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, lambda *_: ended.set())
+            signal.signal(number, lambda number, _: ended.put(number))
     log.start(settings.log, settings.log_verbose)
     for note in settings.notes:
         logging.getLogger(__name__).info("%s", note)
-    agent = Agent(settings, service_manager.passed_sockets(), replaces)
+    agent = Agent(settings, service_manager.passed_sockets(), replaces, lambda: not ended.empty())
     try:
         service_manager.notify("READY=1")
         period_s = service_manager.watchdog_period_s()
-        while not ended.wait(None if period_s is None else period_s / 2):
+        while True:
+            with suppress(queue.Empty):
+                ended.get(timeout=None if period_s is None else period_s / 2)
+                break
             service_manager.notify("WATCHDOG=1")
         service_manager.notify("STOPPING=1")
     finally:

@@ -9,7 +9,9 @@ import json
 import logging
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,7 @@ from edgeward.agent.model_file import ModelOpener
 from edgeward.agent.refusal import Refusal, of_opening
 from edgeward.agent.served_model import ServedModel
 from edgeward.agent.wire_tensor import metadata
+from edgeward.agent.worker_process import DeadlinePassed, WorkerGone
 from edgeward.durable import replace_file
 from edgeward.proto import edge_manager_pb2 as messages
 
@@ -28,6 +31,9 @@ TABLE = "models.json"
 TABLE_VERSION = 1
 BROKEN_SUFFIX = ".broken"
 MOST_OPENING = 4  # at once, at the start
+MOST_ATTEMPTS = 3  # to load one again, at the start
+STILL_LOADING = "it is still being loaded"
+LOOK_S = 0.1  # between looks at whether the agent shall end
 
 
 @dataclass(frozen=True)
@@ -70,34 +76,71 @@ class LoadedModels:
         self._lock = threading.Lock()
         self._models: dict[str, LoadedModel] = {}
         self._opening: set[str] = set()
+        self._pool = ThreadPoolExecutor(MOST_OPENING, "load")
         self.failed: dict[str, tuple[Load, str]] = {}  # by alias, with the reason
         self.listing = b""  # ListModelsResponse, serialised: it is asked for before each prediction
 
-    def restore(self) -> None:
-        """Opens what the table of an earlier agent names, several at once."""
-        with ThreadPoolExecutor(MOST_OPENING) as pool:
-            pool.map(self._restore, self._read())
-        self._relist()
+    def restore(self, most_wait_s: float | None, is_ended: Callable[[], bool]) -> None:
+        """Opens what the table of an earlier agent names, several at once.
+
+        Returns when each is open or failed, after `most_wait_s`, or when `is_ended`. What is still
+        being loaded then is named by `failed` until it is open.
+        """
+        loads = self._read()
+        self.failed = {load.alias: (load, STILL_LOADING) for load in loads}
+        self._opening.update(self.failed)
+        pending = {self._pool.submit(self._restore, load) for load in loads}
+        end_s = None if most_wait_s is None else time.monotonic() + most_wait_s
+        while pending and not is_ended() and (end_s is None or time.monotonic() < end_s):
+            _, pending = wait(pending, LOOK_S, FIRST_COMPLETED)
+        if pending:
+            log.error("models: loaded later: %s", ", ".join(sorted(self.failed)))
 
     def end_runs(self) -> None:
-        """Ends predictions that are still under way."""
+        """Ends predictions and loads that are still under way, and takes no other."""
+        self._opener.end_loads()
         for loaded in self.all():
             loaded.model.end_runs()
 
     def close(self) -> None:
         """Frees the models; the table stays."""
+        self.end_runs()
+        self._pool.shutdown(cancel_futures=True)
         for loaded in self.all():
             loaded.model.close()
 
     def _restore(self, load: Load) -> None:
+        loaded, reason = None, ""
         try:
-            self._models[load.alias] = self._opened(load)
+            loaded = self._opened_again(load)
         except Refusal as refusal:
-            self.failed[load.alias] = load, refusal.text
-            log.error("model %s: not loaded again: %s", load.alias, refusal.text)
+            reason = refusal.text
+            log.error("model %s: not loaded again: %s", load.alias, reason)
         except Exception:
-            self.failed[load.alias] = load, "a defect of the agent, which its log shows"
+            reason = "a defect of the agent, which its log shows"
             log.exception("model %s: not loaded again", load.alias)
+        with self._lock:
+            self._opening.discard(load.alias)
+            is_wanted = load.alias in self.failed  # not unloaded meanwhile
+            if is_wanted and loaded is None:
+                self.failed = {**self.failed, load.alias: (load, reason)}
+            elif is_wanted and loaded is not None:
+                self._models = {**self._models, load.alias: loaded}
+                self.failed = {key: it for key, it in self.failed.items() if key != load.alias}
+                self._relist()
+        if loaded is not None and not is_wanted:
+            loaded.model.close()
+
+    def _opened_again(self, load: Load) -> LoadedModel:
+        """A worker that ends or hangs while it loads may do so by chance: another one tries."""
+        for _ in range(MOST_ATTEMPTS - 1):
+            try:
+                return self._opened(load)
+            except Refusal as refusal:
+                if not isinstance(refusal.__cause__, (WorkerGone, DeadlinePassed)):
+                    raise
+                log.warning("model %s: trying again: %s", load.alias, refusal.text)
+        return self._opened(load)
 
     def load(self, alias: str, url: str) -> LoadedModel:
         """Opens `url` under `alias`. Raises Refusal; the table is then as it was."""

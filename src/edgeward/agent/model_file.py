@@ -5,12 +5,15 @@ nobody else anything; on a board with little memory, in the agent's process.
 """
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import grpc
 
 from edgeward.agent.refusal import Refusal, of_opening
 from edgeward.agent.served_model import OwnModel, ServedModel, WorkerModel
-from edgeward.agent.worker_process import DeadlinePassed, Order, WorkerGone
+from edgeward.agent.worker_process import DeadlinePassed, Order, WorkerGone, WorkerProcess
 from edgeward.engines.processors import usable_cpus
 from edgeward.errors import EdgewardError
 from edgeward.model import load, load_unsigned
@@ -35,6 +38,9 @@ class ModelOpener:
         self._trust = trust
         self._is_unsigned_allowed = is_unsigned_allowed
         self._run_time_s = run_time_s
+        self._lock = threading.Lock()
+        self._workers: set[WorkerProcess] = set()  # that are loading
+        self._is_ended = False
 
     def open(self, alias: str, path: str) -> ServedModel:
         """The model of the file `path`, or of the one in the folder `path`, to serve as `alias`.
@@ -50,11 +56,32 @@ class ModelOpener:
                 return OwnModel(model, model.name or stem, model.version or "")
             directory = None if trust is None else str(trust.directory)
             order = Order(file, directory, lanes=max(usable_cpus(), LEAST_LANES))
-            return WorkerModel(alias, order, stem, self._run_time_s)
+            worker = WorkerProcess(f"model {alias}")
+            with self._loading(worker):
+                return WorkerModel(worker, order, stem, self._run_time_s)
         except (WorkerGone, DeadlinePassed) as error:
             raise _failed(f'"{file}": {error}') from error
         except (OSError, EdgewardError, MemoryError) as error:
             raise of_opening(error) from error
+
+    def end_loads(self) -> None:
+        """Ends the loads in workers with a Refusal, those under way and those to come."""
+        with self._lock:
+            self._is_ended = True
+            for worker in self._workers:
+                worker.kill()
+
+    @contextmanager
+    def _loading(self, worker: WorkerProcess) -> Iterator[None]:
+        with self._lock:
+            if self._is_ended:
+                raise _failed("the agent is ending")
+            self._workers.add(worker)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._workers.discard(worker)
 
     def _trust_for(self, file: str) -> Trust | None:
         """What a package is opened under; None for a bare file that may be loaded."""

@@ -70,8 +70,8 @@ class WorkerModel:
 
     KEY = "model"
 
-    def __init__(self, alias: str, order: Order, stem: str, run_time_s: float) -> None:
-        self._worker = WorkerProcess(f"model {alias}")
+    def __init__(self, worker: WorkerProcess, order: Order, stem: str, run_time_s: float) -> None:
+        self._worker = worker
         facts = self._worker.load(self.KEY, order)
         self.name = facts.name or stem
         self.version = facts.version or ""

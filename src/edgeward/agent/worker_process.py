@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -132,10 +133,10 @@ class Incarnation:
         self.lanes: dict[str, Lanes] = {}
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ended = ended
-        started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError] = queue.SimpleQueue()
+        started: queue.SimpleQueue[subprocess.Popen[bytes] | BaseException] = queue.SimpleQueue()
         threading.Thread(target=self._live, args=(theirs, started), daemon=True).start()
         process = started.get()
-        if isinstance(process, OSError):
+        if isinstance(process, BaseException):
             self._control.close()
             raise process
         self.process = process
@@ -146,11 +147,14 @@ class Incarnation:
         try:
             with theirs:
                 process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL)
-        except OSError as error:
+        except BaseException as error:
             started.put(error)
             return
         started.put(process)
-        self._ended(self, process.wait())
+        status = process.wait()
+        with suppress(OSError):  # closed
+            self._control.shutdown(socket.SHUT_RDWR)  # ends the wait for a reply, whatever holds it
+        self._ended(self, status)
 
     def load(self, key: str, order: Order) -> ModelFacts:
         """Raises what opening the model raised there, and WorkerGone."""
@@ -221,6 +225,7 @@ class WorkerProcess:
         self._why_down = "has not been started"
         self._since_s = time.monotonic()
         self._now: Incarnation | None = None
+        self._begun: Incarnation | None = None  # the last, also while it still loads
         self._is_killed = False
 
     @property
@@ -317,14 +322,18 @@ class WorkerProcess:
             lanes.give_back(lane) if is_well else lane.close()
 
     def kill(self) -> None:
-        """Ends the process for good, and waits for nothing: `close` is still to come."""
-        self._is_killed = True
-        now = self._now
-        if now is not None:
-            now.process.kill()
+        """Ends the process for good, and what it is at, a load too, with WorkerGone.
+
+        Waits for nothing: `close` is still to come.
+        """
+        self._is_killed = True  # before the look: _start looks here when it has begun one
+        begun = self._begun
+        if begun is not None:
+            begun.process.kill()
 
     def close(self) -> None:
         """Ends the process and keeps it down. What it is at ends with WorkerGone."""
+        self.kill()  # a load holds the lock
         with self._lock:
             self._orders = {}
             if self._now is not None:
@@ -332,7 +341,9 @@ class WorkerProcess:
 
     def _start(self) -> None:
         """Starts the program and has it load what it held. The lock is held."""
-        now = Incarnation(self._ended)
+        now = self._begun = Incarnation(self._ended)
+        if self._is_killed:
+            now.process.kill()
         for key, order in self._orders.items():
             try:
                 now.load(key, order)
