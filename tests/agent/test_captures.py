@@ -275,7 +275,7 @@ def test_each_code_by_its_cause(client):
 def test_instants_before_1970_have_their_day(client, device):
     for name, seconds, hour in (
         ("old", -1, "1969/12/31/23"),
-        ("first", -62_135_596_800, "1/01/01/00"),
+        ("first", -62_135_596_800, "0001/01/01/00"),
     ):
         client.CaptureData(
             model_name="demo", capture_id=name, inference_timestamp=stamp(client, seconds)

@@ -32,7 +32,8 @@ class Layout(NamedTuple):
 
     def folder(self, capture: Captured) -> str:
         """The folder of a capture, below the root."""
-        hour = time.strftime("%Y/%m/%d/%H", time.gmtime(capture.time_s))
+        moment = time.gmtime(capture.time_s)
+        hour = f"{moment.tm_year:04}" + time.strftime("/%m/%d/%H", moment)
         return os.path.normpath(os.path.join(self.prefix, self.fleet, capture.model_name, hour))
 
 
