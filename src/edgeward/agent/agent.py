@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from edgeward import _core, lock_file
-from edgeward.agent import public_socket
+from edgeward.agent import device_service, edge_service, inference_service, public_socket
 from edgeward.agent.calls import Calls
 from edgeward.agent.capture_intake import Buffering, CaptureIntake
 from edgeward.agent.capture_layout import Layout
@@ -21,6 +21,8 @@ from edgeward.agent.configuration import Configuration, state_directory
 from edgeward.agent.device_service import DeviceService
 from edgeward.agent.door import Counts, Door, Rules
 from edgeward.agent.edge_service import EdgeService
+from edgeward.agent.health_service import MOST_WATCHES, HealthService
+from edgeward.agent.inference_service import InferenceService
 from edgeward.agent.loaded_models import LoadedModels
 from edgeward.agent.model_file import ModelOpener
 from edgeward.agent.ring_drains import Limits, RingDrains
@@ -85,7 +87,7 @@ class Agent:
         self._stack.callback(models.close)
         models.restore(MOST_RESTORE_S, is_ended)
         # A call that is admitted has a thread at once: it may have to wait for its request.
-        most = settings.most_calls + LEAVING_CALLS
+        most = settings.most_calls + LEAVING_CALLS + MOST_WATCHES
         pool = futures.ThreadPoolExecutor(most, "call")
         self._stack.callback(pool.shutdown)
         self._stack.callback(models.end_runs)  # behind the captures, which shall not wait for them
@@ -93,9 +95,17 @@ class Agent:
         drains = self._drains(settings, directory)
         inner = self._inner_directory(directory)
         calls = Calls(max(settings.most_calls * 3 // 4, 1))  # of one user: others have the rest
-        services = EdgeService(models, intake), DeviceService(models, intake, drains)
+        names = edge_service.SERVICE, device_service.SERVICE, inference_service.SERVICE
+        health = HealthService(models, names)
+        services = (
+            EdgeService(models, intake),
+            DeviceService(models, intake, drains),
+            InferenceService(models),
+            health,
+        )
         handlers = [service.handler(calls) for service in services]
         self._start_server(settings, handlers, inner, pool, most)
+        self._stack.callback(health.close)  # its watches would take the whole grace
         counts = Counts()
         for name, path, rules, may_admin in doors_of(settings):
             if name in passed:
@@ -106,6 +116,8 @@ class Agent:
                 self._stack.callback(public_socket.remove, path, public_socket.identity_of(path))
             door = Door(listener, rules, counts, inner, INNER_SOCKET, may_admin)
             self._stack.callback(door.close)
+        if settings.metrics:
+            self._start_metrics(settings, replaces, models, intake)
         log.info("Server listening on unix://%s", os.path.abspath(settings.socket))
 
     def _intake(self, settings: Configuration, directory: str) -> CaptureIntake | None:
@@ -126,6 +138,19 @@ class Agent:
             uploads = self._uploads(settings, period_s)
             uploads.start(layout.root, on_stored=intake.stored)
         return intake
+
+    def _start_metrics(
+        self,
+        settings: Configuration,
+        replaces: bool,
+        models: LoadedModels,
+        intake: CaptureIntake | None,
+    ) -> None:
+        from edgeward.agent.metrics import Metrics
+
+        rules = doors_of(settings)[0][2]
+        metrics = Metrics(settings.metrics, rules, replaces, models, intake)
+        self._stack.callback(metrics.close)
 
     def _drains(self, settings: Configuration, directory: str) -> RingDrains | None:
         if not settings.drain:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -17,23 +18,29 @@ log = logging.getLogger(__name__)
 MOST_TEXT_CHARACTERS = 1000  # of a status, which clients take as a header of 8 KiB at most
 
 Call = Callable[[Any, Peer], bytes]
+Watch = Callable[[Any, Callable[[], bool]], Iterator[bytes]]  # until nobody reads it
 
 
 def handler(
-    service: str, methods: Mapping[str, tuple[Call, Any]], calls: Calls
+    service: str,
+    methods: Mapping[str, tuple[Call, Any]],
+    calls: Calls,
+    watches: Mapping[str, tuple[Watch, Any]] | None = None,
 ) -> grpc.GenericRpcHandler:
     """The calls of a service, by their names, with the types of their requests, for a grpc.Server.
 
-    They are unary, and handled as streams of one request: a unary handler is only called when the
-    request is there, and until then no one could tell whose call holds its thread.
+    They have one request, and are handled as streams of one: a unary handler is only called when
+    the request is there, and until then no one could tell whose call holds its thread. `watches`
+    have any number of replies.
     """
-    return grpc.method_handlers_generic_handler(
-        service,
-        {
-            name: grpc.stream_unary_rpc_method_handler(_answering(name, call, request, calls))
-            for name, (call, request) in methods.items()
-        },
-    )
+    handlers = {
+        name: grpc.stream_unary_rpc_method_handler(_answering(name, call, request, calls))
+        for name, (call, request) in methods.items()
+    }
+    for name, (watch, request) in (watches or {}).items():
+        watching = _watching(name, watch, request, calls)
+        handlers[name] = grpc.stream_stream_rpc_method_handler(watching)
+    return grpc.method_handlers_generic_handler(service, handlers)
 
 
 def _answering(
@@ -42,7 +49,7 @@ def _answering(
     """`call` as gRPC calls it: with its caller, and with a status in place of an exception."""
 
     def answer(contents: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        try:
+        with _refusing(name, context):
             caller = _caller(context.peer())
             entered = calls.enter(caller.uid, context.peer(), context)
             try:
@@ -51,20 +58,40 @@ def _answering(
                 return call(_parsed(request_type, content), caller)
             finally:
                 calls.reply(entered)
-        except grpc.RpcError:  # the client has gone, or was sent away
-            raise
-        except Refusal as refusal:
-            text = shortened(refusal.text)
-            log.info("%s: %s: %s", name, refusal.status.name, text)
-            context.abort(refusal.status, text)
-        except Exception as error:
-            log.exception("%s", name)
-            context.abort(
-                grpc.StatusCode.INTERNAL, f"a defect of the agent: {type(error).__name__}"
-            )
         raise AssertionError("abort raises")
 
     return answer
+
+
+def _watching(
+    name: str, watch: Watch, request_type: Any, calls: Calls
+) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]:
+    """`watch` as gRPC calls it. It is one of its user's calls until its end."""
+
+    def answer(contents: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        with _refusing(name, context):
+            entered = calls.enter(_caller(context.peer()).uid, context.peer(), context)
+            content = next(contents, None)
+            calls.run(entered)
+            yield from watch(_parsed(request_type, content), context.is_active)
+
+    return answer
+
+
+@contextmanager
+def _refusing(name: str, context: grpc.ServicerContext) -> Iterator[None]:
+    """Ends the call by a status in place of an exception."""
+    try:
+        yield
+    except grpc.RpcError:  # the client has gone, or was sent away
+        raise
+    except Refusal as refusal:
+        text = shortened(refusal.text)
+        log.info("%s: %s: %s", name, refusal.status.name, text)
+        context.abort(refusal.status, text)
+    except Exception as error:
+        log.exception("%s", name)
+        context.abort(grpc.StatusCode.INTERNAL, f"a defect of the agent: {type(error).__name__}")
 
 
 def _caller(address: str) -> Peer:

@@ -53,6 +53,7 @@ class CaptureIntake:
         self._held = 0  # captures that wait or are being written, and their bytes
         self._held_bytes = 0
         self._stored_count = 0
+        self.uploads = 0  # files that the store has
         self._closing = False
         self._complaint = ""
         self._thread = threading.Thread(target=self._write, name="captures", daemon=True)
@@ -95,6 +96,7 @@ class CaptureIntake:
         """Notes that the file `key` below the capture directory is in the store. Raises OSError."""
         path = os.path.join(self._layout.root, key)
         with self._changed:
+            self.uploads += 1
             if path in self._ids.on_disk:
                 self._ids.confirm(path)
                 self._ids.end(self._ids.on_disk.pop(path), SUCCESS)

@@ -16,6 +16,8 @@ FILE = "/etc/edgeward/agent.toml"
 VARIABLE_PREFIX = "EDGEWARD_AGENT_"
 MOST_MESSAGE_BYTES = 1 << 31
 LOG_FORMS = ("text", "json")
+LOOPBACK = ("127.0.0.1", "[::1]")
+MOST_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Configuration:
     credentials_certificate_file: str = ""
     credentials_key_file: str = ""
     credentials_thing: str = ""
+    metrics: str = ""  # 127.0.0.1:PORT or a socket for Prometheus; empty: none
     log: str = "text"
     log_verbose: bool = False
     notes: tuple[str, ...] = field(default=(), metadata={"is_setting": False})  # for the log
@@ -131,6 +134,9 @@ def checked(settings: Configuration, source: str) -> Configuration:
             f'{source}: capture_prefix: expected {expected}, got "{settings.capture_prefix}"'
         )
     _require_upload(settings, source)
+    if settings.metrics and not is_port(settings.metrics) and "/" not in settings.metrics:
+        expected = "127.0.0.1:PORT, [::1]:PORT, or a path with a /"
+        raise BadInput(f'{source}: metrics: expected {expected}, got "{settings.metrics}"')
     if settings.log not in LOG_FORMS:
         expected = " or ".join(f'"{form}"' for form in LOG_FORMS)
         raise BadInput(f'{source}: log: expected {expected}, got "{settings.log}"')
@@ -159,6 +165,13 @@ def _require_upload(settings: Configuration, source: str) -> None:
     if settings.credentials_url and len(present) < len(CREDENTIALS_FILES):
         missing = ", ".join(key for key in CREDENTIALS_FILES if key not in present)
         raise BadInput(f"{source}: credentials_url: expected beside it {missing}, got none")
+
+
+def is_port(address: str) -> bool:
+    """Whether an address is HOST:PORT of this machine alone."""
+    host, _, port = address.rpartition(":")
+    is_number = port.isascii() and port.isdecimal() and int(port) <= MOST_PORT
+    return host in LOOPBACK and is_number
 
 
 def is_inside(folder: str) -> bool:

@@ -42,6 +42,7 @@ class DeviceService:
         response = messages.StatusResponse(agent_version=__version__, age_s=now_s - self._start_s)
         for loaded in self._models.all():
             health = loaded.model.health
+            counts = loaded.counts.now()
             response.models.add(
                 alias=loaded.load.alias,
                 url=loaded.load.url,
@@ -50,8 +51,11 @@ class DeviceService:
                 state=messages.DOWN if health.why_down else messages.SERVING,
                 reason=health.why_down,
                 age_s=now_s - health.since_s,
-                predictions=loaded.counts.predictions,
-                failures=loaded.counts.failures,
+                predictions=counts.predictions,
+                failures=sum(counts.failures.values()),
+                median_s=counts.percentile_s(50),
+                p99_s=counts.percentile_s(99),
+                restarts=health.restarts,
             )
         for alias, (load, reason) in sorted(self._models.failed.items()):
             response.models.add(

@@ -47,13 +47,8 @@ class EdgeService:
 
     def predict(self, request: Any, caller: Peer) -> bytes:
         loaded = self._models.model(alias_of(request.name, request.handle))
-        is_well = False
-        try:
-            answer = self._predicted(loaded, request, caller)
-            is_well = True
-        finally:
-            loaded.counts.add(is_well)
-        return answer
+        with loaded.counts.prediction():
+            return self._predicted(loaded, request, caller)
 
     def _predicted(self, loaded: LoadedModel, request: Any, caller: Peer) -> bytes:
         model = loaded.model

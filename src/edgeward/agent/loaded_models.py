@@ -17,6 +17,7 @@ from typing import Any
 
 import grpc
 
+from edgeward.agent.call_counts import CallCounts
 from edgeward.agent.model_file import ModelOpener
 from edgeward.agent.refusal import Refusal, of_opening
 from edgeward.agent.served_model import ServedModel
@@ -50,21 +51,7 @@ class LoadedModel:
     load: Load
     model: ServedModel
     message: Any  # as ListModels and DescribeModel show it
-    counts: "Counts"
-
-
-class Counts:
-    """How many predictions of a model there were, and how many of them failed. Any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.predictions = 0
-        self.failures = 0
-
-    def add(self, is_well: bool) -> None:
-        with self._lock:
-            self.predictions += 1
-            self.failures += not is_well
+    counts: CallCounts
 
 
 class LoadedModels:
@@ -201,7 +188,7 @@ class LoadedModels:
     def _opened(self, load: Load) -> LoadedModel:
         model = self._opener.open(load.alias, load.path)
         try:
-            return LoadedModel(load, model, _described(load, model), Counts())
+            return LoadedModel(load, model, _described(load, model), CallCounts())
         except Refusal:  # a tensor that the service has no type for
             model.close()
             raise

@@ -73,6 +73,7 @@ class ModelFacts(NamedTuple):
 class Health(NamedTuple):
     why_down: str  # empty of one that serves
     since_s: float  # on the monotonic clock
+    restarts: int = 0  # of the worker by itself, since the model was loaded
 
 
 class Order(NamedTuple):
@@ -223,6 +224,7 @@ class WorkerProcess:
         self._orders: dict[str, Order] = {}
         self._deaths: deque[float] = deque(maxlen=MOST_DEATHS)  # when it ended by itself
         self._why_down = "has not been started"
+        self._restarts = 0
         self._since_s = time.monotonic()
         self._now: Incarnation | None = None
         self._begun: Incarnation | None = None  # the last, also while it still loads
@@ -236,7 +238,7 @@ class WorkerProcess:
     def health(self) -> Health:
         now = self._now
         serves = now is not None and now.lanes.keys() >= self._orders.keys()
-        return Health("" if serves else self._why_down, self._since_s)
+        return Health("" if serves else self._why_down, self._since_s, self._restarts)
 
     @property
     def pid(self) -> int | None:
@@ -378,6 +380,7 @@ class WorkerProcess:
                 log.error("worker %s: %s", self.name, self._why_down)
                 return
             log.warning("worker %s: ended by %s; starting it again", self.name, ending(status))
+            self._restarts += 1
             self._start()
 
 

@@ -40,6 +40,9 @@ def _report(response: Any) -> dict[str, Any]:
             "age_s": model.age_s,
             "predictions": model.predictions,
             "failures": model.failures,
+            "median_s": model.median_s,
+            "p99_s": model.p99_s,
+            "restarts": model.restarts,
         }
         for model in response.models
     ]
@@ -76,6 +79,10 @@ def _text(report: dict[str, Any]) -> str:
     for model in report["models"]:
         line = f"{model['alias']:24} {model['state']:8} {age(model['age_s']):>8}"
         line += f"  {model['predictions']:,} predictions, {model['failures']:,} failed"
+        if model["predictions"]:
+            line += f", median {model['median_s'] * 1e3:.3g} ms, p99 {model['p99_s'] * 1e3:.3g} ms"
+        if model["restarts"]:
+            line += f", {model['restarts']} restarts"
         lines.append(line + (f": {model['reason']}" if model["reason"] else ""))
     if captures := report["captures"]:
         line = f"captures: {captures['stored']:,} stored in {captures['directory']}"

@@ -14,25 +14,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12\x64\x65vice_agent.proto\x12\x0b\x65\x64geward.v1\"\x0f\n\rStatusRequest\"\xb6\x01\n\x0eStatusResponse\x12\x15\n\ragent_version\x18\x01 \x01(\t\x12\r\n\x05\x61ge_s\x18\x02 \x01(\x01\x12(\n\x06models\x18\x03 \x03(\x0b\x32\x18.edgeward.v1.ModelStatus\x12,\n\x08\x63\x61ptures\x18\x04 \x01(\x0b\x32\x1a.edgeward.v1.CaptureStatus\x12&\n\x05rings\x18\x08 \x03(\x0b\x32\x17.edgeward.v1.RingStatus\"\xb6\x01\n\x0bModelStatus\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12&\n\x05state\x18\x05 \x01(\x0e\x32\x17.edgeward.v1.ModelState\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\r\n\x05\x61ge_s\x18\x07 \x01(\x01\x12\x13\n\x0bpredictions\x18\x08 \x01(\x04\x12\x10\n\x08\x66\x61ilures\x18\t \x01(\x04\"m\n\rCaptureStatus\x12\x11\n\tdirectory\x18\x01 \x01(\t\x12\x0f\n\x07waiting\x18\x02 \x01(\x04\x12\x15\n\rwaiting_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06stored\x18\x04 \x01(\x04\x12\x11\n\tcomplaint\x18\x05 \x01(\t\"a\n\nRingStatus\x12\r\n\x05rings\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61ptures\x18\x02 \x01(\t\x12\x0f\n\x07records\x18\x03 \x01(\x04\x12\x0e\n\x06holder\x18\x04 \x01(\t\x12\x11\n\tcomplaint\x18\x05 \x01(\t*L\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07SERVING\x10\x01\x12\x08\n\x04\x44OWN\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x32P\n\x0b\x44\x65viceAgent\x12\x41\n\x06Status\x12\x1a.edgeward.v1.StatusRequest\x1a\x1b.edgeward.v1.StatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12\x64\x65vice_agent.proto\x12\x0b\x65\x64geward.v1\"\x0f\n\rStatusRequest\"\xb6\x01\n\x0eStatusResponse\x12\x15\n\ragent_version\x18\x01 \x01(\t\x12\r\n\x05\x61ge_s\x18\x02 \x01(\x01\x12(\n\x06models\x18\x03 \x03(\x0b\x32\x18.edgeward.v1.ModelStatus\x12,\n\x08\x63\x61ptures\x18\x04 \x01(\x0b\x32\x1a.edgeward.v1.CaptureStatus\x12&\n\x05rings\x18\x08 \x03(\x0b\x32\x17.edgeward.v1.RingStatus\"\xe9\x01\n\x0bModelStatus\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12&\n\x05state\x18\x05 \x01(\x0e\x32\x17.edgeward.v1.ModelState\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\r\n\x05\x61ge_s\x18\x07 \x01(\x01\x12\x13\n\x0bpredictions\x18\x08 \x01(\x04\x12\x10\n\x08\x66\x61ilures\x18\t \x01(\x04\x12\x10\n\x08median_s\x18\n \x01(\x01\x12\r\n\x05p99_s\x18\x0b \x01(\x01\x12\x10\n\x08restarts\x18\x0c \x01(\x04\"m\n\rCaptureStatus\x12\x11\n\tdirectory\x18\x01 \x01(\t\x12\x0f\n\x07waiting\x18\x02 \x01(\x04\x12\x15\n\rwaiting_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06stored\x18\x04 \x01(\x04\x12\x11\n\tcomplaint\x18\x05 \x01(\t\"a\n\nRingStatus\x12\r\n\x05rings\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61ptures\x18\x02 \x01(\t\x12\x0f\n\x07records\x18\x03 \x01(\x04\x12\x0e\n\x06holder\x18\x04 \x01(\t\x12\x11\n\tcomplaint\x18\x05 \x01(\t*L\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07SERVING\x10\x01\x12\x08\n\x04\x44OWN\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x32P\n\x0b\x44\x65viceAgent\x12\x41\n\x06Status\x12\x1a.edgeward.v1.StatusRequest\x1a\x1b.edgeward.v1.StatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'device_agent_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_MODELSTATE']._serialized_start=632
-  _globals['_MODELSTATE']._serialized_end=708
+  _globals['_MODELSTATE']._serialized_start=683
+  _globals['_MODELSTATE']._serialized_end=759
   _globals['_STATUSREQUEST']._serialized_start=35
   _globals['_STATUSREQUEST']._serialized_end=50
   _globals['_STATUSRESPONSE']._serialized_start=53
   _globals['_STATUSRESPONSE']._serialized_end=235
   _globals['_MODELSTATUS']._serialized_start=238
-  _globals['_MODELSTATUS']._serialized_end=420
-  _globals['_CAPTURESTATUS']._serialized_start=422
-  _globals['_CAPTURESTATUS']._serialized_end=531
-  _globals['_RINGSTATUS']._serialized_start=533
-  _globals['_RINGSTATUS']._serialized_end=630
-  _globals['_DEVICEAGENT']._serialized_start=710
-  _globals['_DEVICEAGENT']._serialized_end=790
+  _globals['_MODELSTATUS']._serialized_end=471
+  _globals['_CAPTURESTATUS']._serialized_start=473
+  _globals['_CAPTURESTATUS']._serialized_end=582
+  _globals['_RINGSTATUS']._serialized_start=584
+  _globals['_RINGSTATUS']._serialized_end=681
+  _globals['_DEVICEAGENT']._serialized_start=761
+  _globals['_DEVICEAGENT']._serialized_end=841
 # @@protoc_insertion_point(module_scope)
