@@ -113,7 +113,7 @@ def test_the_end_waits_for_no_load(table, opener):
     closing.start()
     closing.join(LIMIT_S)  # a load may take five minutes
     assert not closing.is_alive()
-    assert worker not in children(os.getpid())
+    until(lambda: worker not in children(os.getpid()))
     assert Path(table, "models.json").read_text().count("demo.ewp") == 2
 
 

@@ -129,7 +129,7 @@ def size_of(part: Part, wanted_bytes: int | None, most_bytes: int) -> int:
 
 def copy_to(part: Part, target: Bytes) -> None:
     """Fills `target` from a part whose `size_of` it has. Raises Refusal when that has changed."""
-    if part.segment_id <= MOST_SHMID:
+    if part.segment_id < LEAST_POSIX_ID:
         _copy_system_v(part, target)
     else:
         _copy_posix(part, target)
