@@ -50,9 +50,8 @@ class Agent:
 
     `passed` are sockets from the service manager, by the names "data" and "admin". With `replaces`,
     it takes the place of a socket that another process listens at. The start waits for no model
-    once `is_ended`. Raises what a configuration
-    that cannot be served deserves: BadInput, Busy, OSError, TimeoutError when another agent has
-    the state directory, and what Trust raises.
+    once `is_ended`. Raises what a configuration that cannot be served deserves: BadInput, Busy,
+    OSError, TimeoutError when another agent has the state directory, and what Trust raises.
     """
 
     def __init__(
@@ -111,8 +110,7 @@ class Agent:
             if name in passed:
                 listener = passed[name]
             else:
-                mode = 0o666 if rules.uids or rules.gids else 0o600
-                listener = public_socket.listening(path, mode, replaces)
+                listener = public_socket.listening(path, rules.socket_mode, replaces)
                 self._stack.callback(public_socket.remove, path, public_socket.identity_of(path))
             door = Door(listener, rules, counts, inner, INNER_SOCKET, may_admin)
             self._stack.callback(door.close)
@@ -155,7 +153,6 @@ class Agent:
     def _drains(self, settings: Configuration, directory: str) -> RingDrains | None:
         if not settings.drain:
             return None
-
         uploads = self._uploads(settings, settings.upload_period_s) if settings.upload else None
         folder = os.path.join(settings.capture_prefix, settings.fleet, SEGMENTS, settings.device)
 

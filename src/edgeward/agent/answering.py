@@ -17,13 +17,13 @@ log = logging.getLogger(__name__)
 
 MOST_TEXT_CHARACTERS = 1000  # of a status, which clients take as a header of 8 KiB at most
 
-Call = Callable[[Any, Peer], bytes]
+Method = Callable[[Any, Peer], bytes]
 Watch = Callable[[Any, Callable[[], bool]], Iterator[bytes]]  # until nobody reads it
 
 
 def handler(
     service: str,
-    methods: Mapping[str, tuple[Call, Any]],
+    methods: Mapping[str, tuple[Method, Any]],
     calls: Calls,
     watches: Mapping[str, tuple[Watch, Any]] | None = None,
 ) -> grpc.GenericRpcHandler:
@@ -34,8 +34,8 @@ def handler(
     have any number of replies.
     """
     handlers = {
-        name: grpc.stream_unary_rpc_method_handler(_answering(name, call, request, calls))
-        for name, (call, request) in methods.items()
+        name: grpc.stream_unary_rpc_method_handler(_answering(name, method, request, calls))
+        for name, (method, request) in methods.items()
     }
     for name, (watch, request) in (watches or {}).items():
         watching = _watching(name, watch, request, calls)
@@ -44,9 +44,9 @@ def handler(
 
 
 def _answering(
-    name: str, call: Call, request_type: Any, calls: Calls
+    name: str, method: Method, request_type: Any, calls: Calls
 ) -> Callable[[Iterator[bytes], grpc.ServicerContext], bytes]:
-    """`call` as gRPC calls it: with its caller, and with a status in place of an exception."""
+    """`method` as gRPC calls it: with its caller, and with a status in place of an exception."""
 
     def answer(contents: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         with _refusing(name, context):
@@ -55,7 +55,7 @@ def _answering(
             try:
                 content = next(contents, None)
                 calls.run(entered)
-                return call(_parsed(request_type, content), caller)
+                return method(_parsed(request_type, content), caller)
             finally:
                 calls.reply(entered)
         raise AssertionError("abort raises")
@@ -109,6 +109,11 @@ def _parsed(request_type: Any, content: bytes | None) -> Any:
         return request_type.FromString(content)
     except DecodeError as error:
         raise invalid("request", request_type.DESCRIPTOR.name, f"other bytes: {error}") from None
+
+
+def encoded(message: Any) -> bytes:
+    content: bytes = message.SerializeToString()
+    return content
 
 
 def shortened(text: str) -> str:

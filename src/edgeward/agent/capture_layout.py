@@ -32,8 +32,7 @@ class Layout(NamedTuple):
 
     def folder(self, capture: Captured) -> str:
         """The folder of a capture, below the root."""
-        moment = time.gmtime(capture.time_s)
-        hour = f"{moment.tm_year:04}" + time.strftime("/%m/%d/%H", moment)
+        hour = _utc(capture.time_s, "/%m/%d/%H")
         return os.path.normpath(os.path.join(self.prefix, self.fleet, capture.model_name, hour))
 
 
@@ -94,16 +93,21 @@ SIDES = {
 }
 
 
+def _utc(time_s: int, rest: str) -> str:
+    """A year of four digits, which strftime does not make of an early one, and the rest."""
+    moment = time.gmtime(time_s)
+    return f"{moment.tm_year:04}" + time.strftime(rest, moment)
+
+
 def _document(capture: Captured, layout: Layout) -> dict[str, Any]:
     """A record whose lists of payloads are empty."""
-    moment = time.gmtime(capture.time_s)
     return {
         "eventVersion": "0",
         "eventMetadata": {
             "deviceFleetName": layout.fleet,
             "deviceId": layout.device,
             "eventId": capture.capture_id,
-            "inferenceTime": f"{moment.tm_year:04}" + time.strftime("-%m-%dT%H:%M:%S", moment),
+            "inferenceTime": _utc(capture.time_s, "-%m-%dT%H:%M:%S"),
             "modelName": capture.model_name,
             "modelVersion": capture.model_version,
         },

@@ -7,10 +7,10 @@ import grpc
 
 from edgeward import __version__
 from edgeward.agent import answering
+from edgeward.agent.answering import encoded
 from edgeward.agent.calls import Calls
 from edgeward.agent.capture_intake import CaptureIntake
 from edgeward.agent.loaded_models import LoadedModels
-from edgeward.agent.peer import Peer
 from edgeward.agent.ring_drains import RingDrains
 from edgeward.proto import device_agent_pb2 as messages
 
@@ -30,12 +30,8 @@ class DeviceService:
 
     def handler(self, calls: Calls) -> grpc.GenericRpcHandler:
         """The calls by their names, for a grpc.Server."""
-        status = self._encoded_status, messages.StatusRequest
+        status = lambda request, caller: encoded(self.status()), messages.StatusRequest
         return answering.handler(SERVICE, {"Status": status}, calls)
-
-    def _encoded_status(self, request: Any, caller: Peer) -> bytes:
-        content: bytes = self.status().SerializeToString()
-        return content
 
     def status(self) -> Any:
         now_s = time.monotonic()

@@ -34,6 +34,11 @@ class Rules(NamedTuple):
     gids: Collection[int]
     most_connections: int  # of one user
 
+    @property
+    def socket_mode(self) -> int:
+        """Of the socket's file: that of one which others may use lets them as far as the rules."""
+        return 0o666 if self.uids or self.gids else 0o600
+
     def let_in(self, visitor: Peer) -> bool:
         return (
             visitor.uid in (0, os.geteuid()) or visitor.uid in self.uids or visitor.gid in self.gids

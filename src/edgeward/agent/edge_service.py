@@ -10,6 +10,7 @@ import grpc
 
 from edgeward.agent import answering
 from edgeward.agent.alias import alias_of
+from edgeward.agent.answering import encoded
 from edgeward.agent.calls import Calls
 from edgeward.agent.capture_intake import CaptureIntake
 from edgeward.agent.capture_request import captured, require_id
@@ -66,7 +67,7 @@ class EdgeService:
             loaded = self._models.load(alias, _url_of(request))
         except Refusal as refusal:
             raise Refusal(refusal.status, without_digit_6(refusal.text)) from refusal
-        return _encoded(messages.LoadModelResponse(model=loaded.message))
+        return encoded(messages.LoadModelResponse(model=loaded.message))
 
     def unload_model(self, request: Any, caller: Peer) -> bytes:
         _require_admin(caller)
@@ -78,7 +79,7 @@ class EdgeService:
 
     def describe_model(self, request: Any, caller: Peer) -> bytes:
         loaded = self._models.model(alias_of(request.name, request.handle))
-        return _encoded(messages.DescribeModelResponse(model=loaded.message))
+        return encoded(messages.DescribeModelResponse(model=loaded.message))
 
     def capture_data(self, request: Any, caller: Peer) -> bytes:
         loaded = self._models.model(alias_of(request.model_name, request.model_handle))
@@ -94,7 +95,7 @@ class EdgeService:
         if state is None:
             text = f'capture_id "{request.capture_id}": expected one that is remembered'
             raise Refusal(grpc.StatusCode.NOT_FOUND, text)
-        return _encoded(messages.GetCaptureDataStatusResponse(status=state))
+        return encoded(messages.GetCaptureDataStatusResponse(status=state))
 
     def _require_intake(self) -> CaptureIntake:
         if self._intake is None:
@@ -124,8 +125,3 @@ def _require_admin(caller: Peer) -> None:
     if not caller.may_admin:
         text = "load and unload: expected a call on the admin socket, got one on the data socket"
         raise Refusal(grpc.StatusCode.PERMISSION_DENIED, text)
-
-
-def _encoded(message: Any) -> bytes:
-    content: bytes = message.SerializeToString()
-    return content

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 
 from edgeward.agent import answering
+from edgeward.agent.answering import encoded
 from edgeward.agent.calls import Calls
 from edgeward.agent.loaded_models import LoadedModels
 from edgeward.agent.peer import Peer
@@ -59,14 +60,15 @@ class HealthService:
             expected = "an alias, the name of a service, or none"
             text = f'service: expected {expected}, got "{request.service}"'
             raise Refusal(grpc.StatusCode.NOT_FOUND, text)
-        return _encoded(status)
+        return encoded(Status(status=status))
 
     def watch(self, request: Any, is_wanted: Callable[[], bool]) -> Iterator[bytes]:
         if not self._free_watches.acquire(blocking=False):
             text = f"watches: expected at most {MOST_WATCHES} at once, got one more"
             raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
         try:
-            yield from map(_encoded, self._changes(lambda: self.status(request.service), is_wanted))
+            for status in self._changes(lambda: self.status(request.service), is_wanted):
+                yield encoded(Status(status=status))
         finally:
             self._free_watches.release()
 
@@ -79,8 +81,3 @@ class HealthService:
                 yield status
                 last = status
             self._closing.wait(LOOK_S)
-
-
-def _encoded(status: int) -> bytes:
-    content: bytes = Status(status=status).SerializeToString()
-    return content

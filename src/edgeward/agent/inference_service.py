@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edgeward import __version__
 from edgeward.agent import answering
 from edgeward.agent.alias import alias_of
+from edgeward.agent.answering import encoded
 from edgeward.agent.calls import Calls
 from edgeward.agent.loaded_models import LoadedModel, LoadedModels
 from edgeward.agent.peer import Peer
@@ -61,17 +62,17 @@ class InferenceService:
         return answering.handler(SERVICE, methods, calls)
 
     def server_live(self, request: Any, caller: Peer) -> bytes:
-        return _encoded(messages.ServerLiveResponse(live=True))
+        return encoded(messages.ServerLiveResponse(live=True))
 
     def server_ready(self, request: Any, caller: Peer) -> bytes:
         is_ready = not self._models.failed and all(map(_serves, self._models.all()))
-        return _encoded(messages.ServerReadyResponse(ready=is_ready))
+        return encoded(messages.ServerReadyResponse(ready=is_ready))
 
     def model_ready(self, request: Any, caller: Peer) -> bytes:
-        return _encoded(messages.ModelReadyResponse(ready=_serves(self._model(request, "name"))))
+        return encoded(messages.ModelReadyResponse(ready=_serves(self._model(request, "name"))))
 
     def server_metadata(self, request: Any, caller: Peer) -> bytes:
-        return _encoded(messages.ServerMetadataResponse(name=PLATFORM, version=__version__))
+        return encoded(messages.ServerMetadataResponse(name=PLATFORM, version=__version__))
 
     def model_metadata(self, request: Any, caller: Peer) -> bytes:
         model = self._model(request, "name").model
@@ -85,7 +86,7 @@ class InferenceService:
                 described.add(
                     name=_text(spec.name), datatype=DATATYPES[spec.dtype], shape=spec.shape or ()
                 )
-        return _encoded(answer)
+        return encoded(answer)
 
     def model_infer(self, request: Any, caller: Peer) -> bytes:
         loaded = self._model(request, "model_name")
@@ -197,11 +198,6 @@ def _answer(request: Any, loaded: LoadedModel) -> Answer:
                 getattr(tensor.contents, field).extend(array.reshape(-1).tolist())
             else:
                 response.raw_output_contents.append(array.tobytes())
-        return _encoded(response)
+        return encoded(response)
 
     return answer
-
-
-def _encoded(message: Any) -> bytes:
-    content: bytes = message.SerializeToString()
-    return content

@@ -118,8 +118,7 @@ class Metrics(socketserver.TCPServer):
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             self.socket = socket.create_server((host, int(port)), family=family)
         else:
-            mode = 0o666 if rules.uids or rules.gids else 0o600
-            self.socket = public_socket.listening(self._path, mode, replaces)
+            self.socket = public_socket.listening(self._path, rules.socket_mode, replaces)
             self._identity = public_socket.identity_of(self._path)
         threading.Thread(target=self.serve_forever, name="metrics", daemon=True).start()
 
