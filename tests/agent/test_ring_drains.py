@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import sealed
 from captures.programs import Program, comes_true, values
 
 import edgeward as ew
+from edgeward.agent import ring_drains
 from edgeward.captures import rings
 
 from .running import LIMIT_S, Running
@@ -278,3 +280,35 @@ def test_killed_at_any_time_no_record_is_lost_or_doubled(device: Device) -> None
                     program.end()
             device.agent.start()
     assert values(device.captures) == [float(number) for number in range(sent)]
+
+
+def test_a_complaint_that_stays_is_told_once(
+    device: Device, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where rings are looked at again and again, since their captures' place is no folder."""
+    monkeypatch.setattr(ring_drains, "LOOK_EVERY_S", 0.01)
+
+    def without_place(name: str) -> str:
+        captures = device.directory / name
+        with device.program(captures=captures) as program:
+            program("run(1)")
+            program.kill()
+        shutil.rmtree(captures)
+        captures.write_text("")
+        return str(device.rings / rings.name_of(captures))
+
+    def complaints() -> dict[str, str]:
+        return {entry["rings"]: entry["complaint"] for entry in drains.report()}
+
+    first = without_place("first")
+    limits = ring_drains.Limits(1 << 30, 0)
+    base, state = str(device.rings), str(device.directory)
+    drains = ring_drains.RingDrains(base, state, limits, "", lambda _: None)
+    try:
+        assert comes_true(lambda: bool(complaints().get(first)), LIMIT_S)
+        second = without_place("second")  # which only a later look meets
+        assert comes_true(lambda: bool(complaints().get(second)), LIMIT_S)
+    finally:
+        drains.close()
+    place = str(device.directory / "first")
+    assert len([record for record in caplog.records if place in record.getMessage()]) == 1

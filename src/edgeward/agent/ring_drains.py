@@ -142,7 +142,8 @@ class RingDrains:
             captures = _core.drained_into(entry.path)
             if captures or has_rings(entry.path):
                 self._require_captures(entry.path, captures)
-                self._take(RingDirectory(entry.path, captures))
+                entry.captures = captures
+                self._take(entry)
         except FileNotFoundError:  # its last program ended
             self._forget(entry)
         except (BadInput, OSError) as error:
@@ -189,8 +190,6 @@ class RingDrains:
 
     def _tell(self, entry: RingDirectory) -> None:
         """Logs each complaint once."""
-        with self._lock:
-            entry = self._entries.get(entry.path, entry)
         complaint = entry.report()["complaint"]
         if complaint and complaint != entry.reported:
             log.warning("rings: %s", complaint)
