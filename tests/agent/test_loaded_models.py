@@ -40,8 +40,22 @@ def table(tmp_path, opener):
 
 
 def new_worker(pid, known=()):
-    """The worker that `pid` starts next, before it can have answered."""
-    return until(lambda: set(children(pid)) - set(known)).pop()
+    """The worker that `pid` starts next, before it can have answered.
+
+    One that has not become the worker's program yet is still a part of who starts it, which waits
+    for it with the interpreter's lock: to stop that one stops the starter.
+    """
+
+    def begun():
+        return {number for number in set(children(pid)) - set(known) if is_worker(number)}
+
+    return until(begun).pop()
+
+
+def is_worker(pid):
+    with suppress(OSError):  # it has ended meanwhile
+        return b"edgeward.agent.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def aliases(models):
