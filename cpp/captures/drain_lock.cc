@@ -59,8 +59,9 @@ void DrainLock::remove() { unlink(path_.c_str()); }
 
 std::string DrainLock::holder() const {
   const std::string process = first_of(fields_of(lock_.descriptor(), kProcess));
-  if (process.empty() || captures().empty()) return "a process that has not said which";
-  return "process " + process + ", which drains into \"" + captures() + "\"";
+  const std::string directory = captures();
+  if (process.empty() || directory.empty()) return "a process that has not said which";
+  return "process " + process + ", which drains into \"" + directory + "\"";
 }
 
 std::string DrainLock::captures() const { return first_of(fields_of(lock_.descriptor(), kCaptures)); }
