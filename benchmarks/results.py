@@ -51,7 +51,7 @@ SUBJECTS = (
     Subject("Running a model", r"benchmarks/(run|test_budgets)\.py"),
     Subject("Opening a package", r"benchmarks/(opening|big_models)\.py|package_flips"),
     Subject("Capturing", r"benchmarks/capture(_soak|_files|_drain)?\.py"),
-    Subject("Serving by the agent", r"benchmarks/agent\.py"),
+    Subject("Serving by the agent", r"benchmarks/serving\.py"),
     Subject("Drift", r"drift_power|merge_windows"),
     Subject("Memory of sessions", r"benchmarks/memory\.py"),
     Subject("Processes of one model", r"benchmarks/processes\.py"),

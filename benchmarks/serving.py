@@ -1,4 +1,4 @@
-"""What serving by the agent costs over having the model: python benchmarks/agent.py [--record]
+"""What serving by the agent costs over having the model: python benchmarks/serving.py [--record]
 
 Predictions of 150 kB in and out, inline and with the input in a System V segment; ListModels; all
 in turns with the model itself in this process. Eight clients of a MobileNet beside eight threads
@@ -7,12 +7,7 @@ a limit does not hold. An agent whose start is timed has loaded one small model 
 """
 
 import argparse
-import ctypes
 import os
-import select
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -27,6 +22,10 @@ import grpc
 import numpy as np
 from cases import tflite_models
 from results import report
+
+# isort: split
+from agent.running import Running
+from agent.segments_of_clients import system_v
 
 from edgeward import load_unsigned
 from edgeward.agent.edge_service import SERVICE
@@ -46,64 +45,31 @@ MOST_LISTING_MS = 0.3
 LEAST_THROUGHPUT = 0.9  # of threads that have the model
 MOST_START_S = 1.0
 MOST_RESIDENT_MB = {1: 110, 0: 65}  # by workers
-IPC_PRIVATE, IPC_CREAT, IPC_RMID, IPC_SET, IPC_STAT = 0, 0o1000, 0, 1, 2
-
-
-class Agent:
-    """An agent in a process of its own, with its state in `folder`; ready when this is made."""
-
-    def __init__(self, folder: Path, workers: int) -> None:
-        self.socket = str(folder / "agent.sock")
-        (folder / "agent.toml").write_text(f"unsigned = true\nworkers = {workers}\n")
-        notifier = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        address = str(folder / f"notify{time.monotonic_ns()}")
-        notifier.bind(address)
-        environment = {
-            **os.environ,
-            "NOTIFY_SOCKET": address,
-            "STATE_DIRECTORY": str(folder / "state"),
-            "XDG_CACHE_HOME": str(folder),
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        }
-        start_s = time.perf_counter()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "edgeward", "agent", "-c", "agent.toml", "-a", self.socket],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-        )
-        self._notifier = notifier
-        if not select.select([notifier], [], [], LIMIT_S)[0]:
-            raise SystemExit("agent: expected READY=1, got nothing")
-        self.start_s = time.perf_counter() - start_s
-
-    def resident_mb(self) -> float:
-        """Of the agent and its workers."""
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task").glob("*/children")
-        pids = [pid, *(int(word) for file in children for word in file.read_text().split())]
-        pages = sum(int(Path(f"/proc/{n}/statm").read_text().split()[1]) for n in pids)
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(LIMIT_S)
-        self._notifier.close()
 
 
 @contextmanager
-def agent_in(folder: Path, workers: int = 1) -> Iterator[Agent]:
-    agent = Agent(folder, workers)
-    try:
+def agent_in(folder: Path, workers: int = 1) -> Iterator[Running]:
+    """An agent that is ready, with its state in `folder`."""
+    (folder / "agent.toml").write_text(f"unsigned = true\nworkers = {workers}\n")
+    address = folder / "agent.sock"
+    words = ("-c", "agent.toml", "-a", address)
+    with Running(folder, *words, XDG_CACHE_HOME=str(folder)) as agent:
         yield agent
-    finally:
-        agent.stop()
+
+
+def resident_mb(agent: Running) -> float:
+    """Of the agent and its workers."""
+    pid = agent.process.pid
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    pids = [pid, *(int(word) for file in children for word in file.read_text().split())]
+    pages = sum(int(Path(f"/proc/{n}/statm").read_text().split()[1]) for n in pids)
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 class Client:
     """One connection; `call` sends a request that was made beforehand."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Running) -> None:
         options = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1))
         self.channel = grpc.insecure_channel(f"unix:{agent.socket}", options)
 
@@ -115,28 +81,6 @@ class Client:
             response_deserializer=getattr(messages, f"{method}Response").FromString,
         )
         return lambda: call(request, timeout=LIMIT_S)
-
-
-@contextmanager
-def system_v(content: bytes) -> Iterator[int]:
-    """The id of a segment of these bytes that nobody may write. shmid_ds has the mode as int 5."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.shmat.restype = ctypes.c_void_p
-    libc.shmat.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
-    libc.shmget.argtypes = (ctypes.c_int, ctypes.c_size_t, ctypes.c_int)
-    libc.shmdt.argtypes = (ctypes.c_void_p,)
-    shmid = libc.shmget(IPC_PRIVATE, len(content), IPC_CREAT | 0o600)
-    address = libc.shmat(shmid, None, 0)
-    description = (ctypes.c_uint * 64)()
-    try:
-        ctypes.memmove(address, content, len(content))
-        libc.shmctl(shmid, IPC_STAT, description)
-        description[5] = description[5] & 0xFFFF0000 | 0o400
-        libc.shmctl(shmid, IPC_SET, description)
-        yield shmid
-    finally:
-        libc.shmdt(address)
-        libc.shmctl(shmid, IPC_RMID, None)
 
 
 Finding = tuple[str, str, bool]
@@ -231,9 +175,10 @@ def starts(folder: Path, workers: int) -> Iterator[Finding]:
         Client(agent).call("LoadModel", url=str(path), name="small")()
     seconds, megabytes = [], []
     for _ in range(STARTS):
+        start_s = time.perf_counter()
         with agent_in(folder, workers) as agent:
-            seconds.append(agent.start_s)
-            megabytes.append(agent.resident_mb())
+            seconds.append(time.perf_counter() - start_s)
+            megabytes.append(resident_mb(agent))
     kind = "a worker" if workers else "no worker"
     if workers:
         yield judged(f"start to ready, one small model, {kind}", median(seconds), MOST_START_S, "s")
@@ -263,7 +208,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="What serving by the agent costs.")
     parser.add_argument("--record", action="store_true", help="append rows to RESULTS.md")
     args = parser.parse_args()
-    return report("agent.py", findings(), is_recorded=args.record)
+    return report("serving.py", findings(), is_recorded=args.record)
 
 
 if __name__ == "__main__":
