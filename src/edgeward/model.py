@@ -72,13 +72,15 @@ def load_unsigned(
     names; bytes have no folder, and so must hold all tensors.
 
     `engine` is "litert", "litert-interpreter" or "tflite" for a .tflite, else "onnx"; None takes
-    the first of them that is installed and runs the model. `threads` is how many one run may use;
-    None takes one for a model below 1 MiB, else the processors that this process may use, at most
-    four. `memory` is the most that all models of this process may hold together, this one and its
-    sessions included: bytes, or a text such as "256M", or "60%" of what the board and the cgroup
-    offer; None takes $EDGEWARD_MEMORY, else anything. What the model runs is captured by
-    `capture`. The bytes are read once, checked before the engine sees them, and not needed
-    afterwards. Any thread.
+    the first of them that is installed and runs the model; "auto" takes the engine and the threads
+    that `edgeward bench --tune` found to be fastest here, as the file PATH.ewt beside it says, and
+    what None takes where that is of another machine or version, or not there. `threads` is how many
+    one run may use; None takes one for a model below 1 MiB, else the processors that this process
+    may use, at most four. `memory` is the most that all models of this process may hold together,
+    this one and its sessions included: bytes, or a text such as "256M", or "60%" of what the board
+    and the cgroup offer; None takes $EDGEWARD_MEMORY, else anything. What the model runs is
+    captured by `capture`. The bytes are read once, checked before the engine sees them, and not
+    needed afterwards. Any thread.
 
     With `shared`, the processes of this user map one copy of the model and its packed weights, or
     of the .ort that is made of an .onnx, which later starts find too: True keeps it in memory, in a
@@ -108,9 +110,8 @@ def _opened_unsigned(source: "PathLike | Buffer", wish: Wish) -> _core.Model:
     require_arguments(wish)
     if isinstance(source, (str, os.PathLike)):
         source = os.fsdecode(source)
-        head, size_bytes = _head_of(source)
-        if source.endswith(".onnx"):
-            size_bytes = _size_with_data(source)
+        head, size_bytes = head_of(source)
+        wish = wish._replace(path=source)
         if head.startswith(_core.PACKAGE_MAGIC):
             from edgeward.engines.foreign_file import PACKAGE
 
@@ -128,16 +129,20 @@ def _opened_unsigned(source: "PathLike | Buffer", wish: Wish) -> _core.Model:
     return opened(partial(_core.open_model, source), head, size_bytes, wish)
 
 
-def _head_of(path: str) -> tuple[bytes, int]:
-    """What the model file at `path` begins with, and its size in bytes."""
+def head_of(path: str) -> tuple[bytes, int]:
+    """What the model file at `path` begins with, and how many bytes it and its external data are.
+
+    Raises OSError, BadInput for a pipe, socket or device.
+    """
     try:
         with open_regular("model file", path) as file:
-            return file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size
+            head, size_bytes = file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size
     except IsADirectoryError:
         from edgeward.engines.foreign_file import require_file
 
         require_file(path)
         raise
+    return head, _size_with_data(path) if path.endswith(".onnx") else size_bytes
 
 
 def _size_with_data(path: str) -> int:

@@ -8,12 +8,14 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import grpc
 
 from edgeward.agent.refusal import Refusal, of_opening
 from edgeward.agent.served_model import OwnModel, ServedModel, WorkerModel
 from edgeward.agent.worker_process import DeadlinePassed, Order, WorkerGone, WorkerProcess
+from edgeward.engines.installed import AUTO
 from edgeward.engines.processors import usable_cpus
 from edgeward.errors import EdgewardError
 from edgeward.model import load, load_unsigned
@@ -52,7 +54,8 @@ class ModelOpener:
             trust = self._trust_for(file)
             stem = os.path.splitext(os.path.basename(file))[0]
             if self._run_time_s is None:
-                model = load_unsigned(file) if trust is None else load(file, trust=trust)
+                opened = load_unsigned if trust is None else partial(load, trust=trust)
+                model = opened(file, engine=AUTO)
                 return OwnModel(model, model.name or stem, model.version or "")
             directory = None if trust is None else str(trust.directory)
             order = Order(file, directory, lanes=max(usable_cpus(), LEAST_LANES))

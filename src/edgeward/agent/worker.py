@@ -18,6 +18,7 @@ import numpy as np
 
 from edgeward import _core
 from edgeward.agent.lane import ANSWER, CALL, Lane, LaneClosed
+from edgeward.engines.installed import AUTO
 from edgeward.errors import BadInput, EdgewardError
 from edgeward.model import load, load_unsigned
 
@@ -77,8 +78,8 @@ def obey(order: dict[str, Any], numbers: list[int], models: dict[str, _core.Mode
 def opened(order: dict[str, Any]) -> _core.Model:
     """A bare model only where the order has no trust directory: the file may change meanwhile."""
     if order["trust"] is None:
-        return load_unsigned(order["path"], threads=order["threads"])
-    return load(order["path"], trust=order["trust"], threads=order["threads"])
+        return load_unsigned(order["path"], engine=AUTO, threads=order["threads"])
+    return load(order["path"], engine=AUTO, trust=order["trust"], threads=order["threads"])
 
 
 def serve(lane: Lane, model: _core.Model) -> None:

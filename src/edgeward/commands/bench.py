@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeward import Model, Session, TensorSpec, UnsupportedModel, __version__, empty
-from edgeward.commands import bench_board, bench_compare
+from edgeward.commands import bench_board, bench_compare, bench_tune
 from edgeward.commands.named_model import Opener, opener
 from edgeward.commands.options import add_engine, add_trust
 from edgeward.engines.choice import MAX_THREADS
@@ -184,6 +184,13 @@ def filled_session(model: Model, inputs: Mapping[str, Array]) -> Session:
     for name, values in inputs.items():
         session.inputs[name][...] = values
     return session
+
+
+def _prepared(model: Model, files: Sequence[str]) -> Session:
+    """A session that has run once on what `files` hold."""
+    inputs = inputs_for(model, files)
+    first_run(model, inputs)
+    return filled_session(model, inputs.arrays)
 
 
 # --- measurements ----------------------------------------------------------------------------
@@ -560,6 +567,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     add_argument("--capture", action="store_true", help="measure what capturing adds to a call")
     add_argument("--png", metavar="FILE", help="draw a chart (needs the extra image)")
+    add_argument(
+        "--tune",
+        action="store_true",
+        help="race the engines and numbers of threads, and write the fastest beside the model, "
+        'for engine="auto"',
+    )
     boards = parser.add_argument_group("boards")
     boards.add_argument(
         "--board",
@@ -584,11 +597,13 @@ def _say(step: str) -> None:
     announce(f"bench: {step}")
 
 
-OF_ONE_MODEL = ("inputs", "vs", "engine", "threads", "limit", "capture", "png")
+MEASURED = ("vs", "engine", "threads", "limit", "capture", "png")
+OF_ONE_MODEL = ("inputs", "tune", *MEASURED)
 # By the form of the command: the options that belong to the others.
 FOREIGN = {
     "--compare": (*OF_ONE_MODEL, "board", "models", "output", "trust", "key"),
     "--board": OF_ONE_MODEL,
+    "--tune": (*MEASURED, "output", "html"),
     "one MODEL": ("output", "html"),
 }
 SPELLED = {"inputs": "--input", "models": "MODEL"}
@@ -596,11 +611,12 @@ SPELLED = {"inputs": "--input", "models": "MODEL"}
 
 def _require_fit(args: argparse.Namespace) -> None:
     """Raises BadInput for options that do not go together."""
-    form = "--compare" if args.compare is not None else "--board" if args.board else "one MODEL"
+    flags = {"--compare": args.compare is not None, "--board": args.board, "--tune": args.tune}
+    form = next((form for form, is_set in flags.items() if is_set), "one MODEL")
     for name in FOREIGN[form]:
         if getattr(args, name):
             raise BadInput(f"{SPELLED.get(name, f'--{name}')}: expected another form, got {form}")
-    if form == "one MODEL" and len(args.models) != 1:
+    if form in ("--tune", "one MODEL") and len(args.models) != 1:
         raise BadInput(f"bench: expected one MODEL without --board, got {len(args.models)}")
 
 
@@ -612,6 +628,8 @@ def run(args: argparse.Namespace) -> Outcome:
     if args.board:
         return bench_board.run(args, _say)
     (args.model,) = args.models
+    if args.tune:
+        return bench_tune.run(args, lambda model: _prepared(model, args.inputs), _say)
     if args.png is not None:
         pillow_image()  # before the minutes, not after them
         os.stat(Path(args.png).parent)

@@ -6,7 +6,7 @@ from typing import Any
 
 from edgeward import Model, Package
 from edgeward.commands.named_model import require_bare
-from edgeward.commands.options import add_engine, add_trust
+from edgeward.commands.options import add_running_engine, add_trust
 from edgeward.errors import BadInput, EngineFailed
 from edgeward.model import load_reported, load_unsigned
 from edgeward.outcome import Outcome
@@ -17,7 +17,7 @@ from edgeward.schema import signatures_report
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a .tflite, .onnx, .ort or .ewp file")
-    add_engine(parser, "the one for this kind of file")
+    add_running_engine(parser)
     parser.add_argument(
         "--run",
         dest="runs",

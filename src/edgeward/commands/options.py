@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from edgeward.commands import signing
-from edgeward.engines.installed import KINDS
+from edgeward.engines.installed import AUTO, KINDS
 
 TRUST_DIRECTORY = "the trust directory (default: $EDGEWARD_TRUST or /var/lib/edgeward/trust)"
 ROOT_DAYS = 365
@@ -20,6 +20,15 @@ MOST_S = 366 * 100 * UNITS_S["d"]
 
 def add_engine(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("--engine", choices=tuple(KINDS), help=f"default: {default}")
+
+
+def add_running_engine(parser: argparse.ArgumentParser) -> None:
+    """As add_engine, for a command that may run a model as `bench --tune` found best."""
+    parser.add_argument(
+        "--engine",
+        choices=(*KINDS, AUTO),
+        help="default: the one for this kind of file; auto: as bench --tune found best",
+    )
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgeward import Model, Signature
 from edgeward.commands.named_model import opener
-from edgeward.commands.options import add_engine, add_trust, whole_number
+from edgeward.commands.options import add_running_engine, add_trust, whole_number
 from edgeward.engines.choice import MAX_THREADS
 from edgeward.errors import BadInput
 from edgeward.inputs import tensor_file
@@ -44,7 +44,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "none for a model without inputs",
     )
     add_argument("-o", "--output", metavar="OUT", type=Path, help="a .npz or .npy file")
-    add_engine(parser, "the one for this kind of file")
+    add_running_engine(parser)
     add_argument("--threads", type=whole_number(1, MAX_THREADS), metavar="N", help="engine threads")
     add_argument("--dtype", help="element type of raw files (default: the input's)")
     add_argument("--shape", type=_shape, help="shape of raw files (default: the input's)")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from edgeward import _core
-from edgeward.engines.installed import KINDS, Installed, installed, kind_of
+from edgeward.engines.installed import AUTO, KINDS, Installed, installed, kind_of
 from edgeward.engines.memory_budget import budget_bytes
 from edgeward.engines.probe import ensure_usable
 from edgeward.engines.processors import usable_cpus
@@ -66,12 +66,13 @@ class Wish(NamedTuple):
     memory: int | str | None = None
     reports_first: bool = False  # who runs the model is asked before there is a session
     sharing: _core.Sharing | None = None
+    path: str | None = None  # of the model's file, beside which a tuning may lie
 
 
 def require_arguments(wish: Wish) -> None:
     """Raises BadInput for what no loader takes as its `engine`, `threads` or `memory`."""
     if not isinstance(wish.engine, str | None):
-        raise BadInput(f"engine: expected {', '.join(KINDS)}, got {wish.engine!r}")
+        raise BadInput(f"engine: expected {', '.join((*KINDS, AUTO))}, got {wish.engine!r}")
     if wish.threads is not None:
         _thread_count(wish.threads)
     budget_bytes(wish.memory)
@@ -88,6 +89,8 @@ def opened(
     EngineMismatch, and what `open_model` raises.
     """
     budget = budget_bytes(wish.memory)
+    if wish.engine == AUTO:
+        wish = _tuned(wish, size_bytes)
     failure: UnsupportedModel | EngineFailed | None = None
     package = ""  # whose engine has failed first
     for engine in candidates(format_of(head), wish.engine):
@@ -119,6 +122,19 @@ def opened(
                 raise
     assert failure is not None
     raise failure
+
+
+def _tuned(wish: Wish, size_bytes: int) -> Wish:
+    """With the engine and the threads that were fastest here, where that is known.
+
+    Who asks for a number of threads gets the tuning for that number, or the default engine.
+    """
+    from edgeward.engines import tuning
+
+    known = None if wish.path is None else tuning.read(wish.path, size_bytes)
+    if known is None or wish.threads not in (None, known[1]):
+        return wish._replace(engine=None)
+    return wish._replace(engine=known[0], threads=known[1])
 
 
 def format_of(head: bytes) -> str:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from edgeward.engines.text import text_of
 from edgeward.errors import BadInput, EngineMismatch, EngineMissing
 
+AUTO = "auto"  # in place of an engine's name: the one that `bench --tune` chose
+
 
 class Kind(NamedTuple):
     """An engine that the core can run: its names, its formats, and the versions checked."""

@@ -338,7 +338,7 @@ class Package:
         bytes that are not the signed ones, WrongKey when this device has no key to them, BadInput
         for a `capture` that does not fit the model, and as load_unsigned.
         """
-        model = self._model(Wish(engine, threads, memory))
+        model = self._model(Wish(engine, threads, memory, path=self.core.path))
         assert self._trust is not None
         if commit:
             self._trust.accept(self.core)
