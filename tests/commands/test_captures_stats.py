@@ -22,17 +22,28 @@ SAMPLES = list(np.random.default_rng(8).normal(size=(400, 4)).astype(np.float32)
 AGAINST = "--against demo.ewp --trust trust"
 
 
-@pytest.fixture
-def workplace(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
     """A package, captures `same` of its calibration set and `higher` of values that are 2 more."""
-    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "rings"))
-    monkeypatch.chdir(tmp_path)
-    sealed.trust_at(tmp_path / "trust")
+    directory = tmp_path_factory.mktemp("workplace")
+    sealed.trust_at(directory / "trust")
     contents = Contents(calibration=[{"x": sample} for sample in SAMPLES])
-    sealed.seal(tmp_path / "demo.ewp", contents=contents)
-    capture("same", 0)
-    capture("higher", 2)
-    return tmp_path
+    sealed.seal(directory / "demo.ewp", contents=contents)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEWARD_RINGS", str(directory / "rings"))
+        patch.chdir(directory)
+        capture("same", 0)
+        capture("higher", 2)
+    return directory
+
+
+@pytest.fixture
+def workplace(template, tmp_path, monkeypatch):
+    """A copy of the template, to work in."""
+    shutil.copytree(template, tmp_path / "copy")
+    monkeypatch.setenv("EDGEWARD_RINGS", str(tmp_path / "copy" / "rings"))
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy"
 
 
 def capture(directory, step, package="demo.ewp", **options):

@@ -61,11 +61,28 @@ def run_demo_in_terminal(*arguments, columns=80, **environment):
     return shown.decode()
 
 
+@pytest.fixture(scope="module")
+def reports():
+    """What a run on each engine reports."""
+    runs = {engine: run_demo("--engine", engine, "--json") for engine in ENGINES}
+    assert [done.returncode for done in runs.values()] == [0, 0], runs
+    return {engine: json.loads(done.stdout) for engine, done in runs.items()}
+
+
+@pytest.fixture(scope="module")
+def report(reports):
+    return reports["litert"]
+
+
+@pytest.fixture(scope="module")
+def piped():
+    """A run whose output goes into a pipe."""
+    return run_demo()
+
+
 @pytest.mark.parametrize("engine", ENGINES)
-def test_every_shipped_digit_is_read_and_nearly_all_are_read_right(engine):
-    done = run_demo("--engine", engine, "--json")
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+def test_every_shipped_digit_is_read_and_nearly_all_are_read_right(reports, engine):
+    report = reports[engine]
     assert report["engine"]["name"] == engine
     assert report["digit_count"] == len(DIGITS.labels) >= 500
     assert report["accuracy"] >= 0.96
@@ -90,10 +107,8 @@ def test_every_shipped_digit_is_read_and_nearly_all_are_read_right(engine):
     assert scores == sorted(scores, reverse=True)
 
 
-def test_both_engines_make_the_same_mistakes():
-    first, second = (
-        json.loads(run_demo("--engine", engine, "--json").stdout) for engine in ENGINES
-    )
+def test_both_engines_make_the_same_mistakes(reports):
+    first, second = reports.values()
     assert first["confusion"] == second["confusion"]
     assert first["mistakes"], "no mistake to compare"
     indices = [[mistake["index"] for mistake in run["mistakes"]] for run in (first, second)]
@@ -103,17 +118,12 @@ def test_both_engines_make_the_same_mistakes():
 # --- as a person sees it ---------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def report():
-    return json.loads(run_demo("--json").stdout)
-
-
 def captions(report):
     return [tile.caption for tile in demo.tiles(report, DIGITS)]
 
 
-def test_a_pipe_gets_plain_text_with_every_caption(report):
-    done = run_demo()
+def test_a_pipe_gets_plain_text_with_every_caption(report, piped):
+    done = piped
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
     assert "▀" not in done.stdout
@@ -127,8 +137,8 @@ def test_a_pipe_gets_plain_text_with_every_caption(report):
         assert caption in done.stdout
 
 
-def test_a_pipe_gets_no_progress():
-    assert "reading digits" not in run_demo().stderr
+def test_a_pipe_gets_no_progress(piped):
+    assert "reading digits" not in piped.stderr
 
 
 @pytest.mark.parametrize(
