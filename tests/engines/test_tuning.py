@@ -22,8 +22,8 @@ def path(tmp_path, monkeypatch):
 
 
 def tune(path, **changes):
-    found = tuning.measured_here(*SLOW, len(MODEL))._replace(**changes)
-    tuning.write(path, found, [])
+    kept = tuning.measured_here(*SLOW, len(MODEL))._replace(**changes)
+    tuning.write(path, kept, [])
 
 
 def loaded(path, **words):

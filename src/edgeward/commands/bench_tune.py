@@ -59,8 +59,8 @@ def run(args: argparse.Namespace, prepare: Prepare, say: Callable[[str], None]) 
     final = race(args, best.pair, default, prepare, SEED + 1)
     chosen = best.pair if max(best.median, final.median) <= MOST_RATIO else default
     rows = [{**each.pair._asdict(), **_numbers(each)} for each in races]
-    found = tuning.measured_here(*chosen, model_bytes(args.model))
-    tuning.write(args.model, found, rows)
+    kept = tuning.measured_here(*chosen, model_bytes(args.model))
+    tuning.write(args.model, kept, rows)
     document = {
         "model": args.model,
         "default": default._asdict(),
