@@ -48,7 +48,7 @@ class Subject(NamedTuple):
 
 
 SUBJECTS = (
-    Subject("Running a model", r"benchmarks/(run|test_budgets)\.py"),
+    Subject("Running a model", r"benchmarks/(run|test_budgets|tuning)\.py"),
     Subject("Opening a package", r"benchmarks/(opening|big_models)\.py|package_flips"),
     Subject("Capturing", r"benchmarks/capture(_soak|_files|_drain)?\.py"),
     Subject("Serving by the agent", r"benchmarks/serving\.py"),

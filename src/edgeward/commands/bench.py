@@ -186,7 +186,7 @@ def filled_session(model: Model, inputs: Mapping[str, Array]) -> Session:
     return session
 
 
-def _prepared(model: Model, files: Sequence[str]) -> Session:
+def prepared(model: Model, files: Sequence[str]) -> Session:
     """A session that has run once on what `files` hold."""
     inputs = inputs_for(model, files)
     first_run(model, inputs)
@@ -629,7 +629,7 @@ def run(args: argparse.Namespace) -> Outcome:
         return bench_board.run(args, _say)
     (args.model,) = args.models
     if args.tune:
-        return bench_tune.run(args, lambda model: _prepared(model, args.inputs), _say)
+        return bench_tune.run(args, lambda model: prepared(model, args.inputs), _say)
     if args.png is not None:
         pillow_image()  # before the minutes, not after them
         os.stat(Path(args.png).parent)
