@@ -196,10 +196,42 @@ def test_the_examples_of_help_are_understood():
         cli.parser(words).parse_args(words)
 
 
+COMMANDS_WITH_STEPS = {
+    "": {"seal", "captures", "root"},
+    "captures": {"ls", "show", "drain"},
+    "device": {"add"},
+    "models": {"ls", "load", "unload", "describe"},
+    "root": {"init", "accept"},
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS_WITH_STEPS)
+def test_a_command_without_its_step_shows_what_there_is(typed, command):
+    status, out, err = typed(command)
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert out == typed(f"{command} --help")[1]
+    assert all(step in out for step in COMMANDS_WITH_STEPS[command])
+    status, out, _ = typed(f"{command} --json")
+    error = json.loads(out)["error"]
+    assert (status, error["code"]) == (2, "bad_input")
+    assert err == f"edgeward: bad_input: {error['message']}\n"
+    expected = set(
+        error["message"].partition("expected one of ")[2].removesuffix(", got none").split(", ")
+    )
+    assert COMMANDS_WITH_STEPS[command] <= expected
+
+
+def test_each_command_with_steps_is_among_them():
+    sources = {
+        command.name: importlib.import_module(command.module).__dict__.get("STEPS")
+        for command in cli.COMMANDS
+    }
+    assert {name for name, steps in sources.items() if steps} | {""} == set(COMMANDS_WITH_STEPS)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "the following arguments are required: COMMAND (see edgeward --help)"),
         (["inspect"], "the following arguments are required: MODEL (see edgeward inspect --help)"),
         (
             ["inspect", "m", "--fast"],

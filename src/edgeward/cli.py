@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn, TextIO
 
 from edgeward import __version__
+from edgeward.commands.steps import StepMissing, require_step
 from edgeward.errors import BadInput, EdgewardError, OutOfMemory, PassedOver
 from edgeward.outcome import Outcome
 from edgeward.terminal.quoting import quoted, quoted_text
@@ -224,7 +225,10 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
         default=argparse.SUPPRESS,  # seal has an option of this name
         help="show the version and end",
     )
-    parsers = program.add_subparsers(metavar="COMMAND", required=True)
+    parsers = program.add_subparsers(metavar="COMMAND")
+    names = [command.name for command in COMMANDS]
+    require_step(program, "run", names)
+    program.set_defaults(parser=program)
     name = next((word for word in words if not word.startswith("-")), None)
     for command in COMMANDS:
         command_parser = parsers.add_parser(
@@ -309,6 +313,9 @@ def _answer(words: Sequence[str]) -> _Answer:
         return _Answer(b"", "", STATUS_BROKEN_PIPE)
     except EdgewardError as error:
         return _failed(error.code, str(error), is_json, error.exit_status)
+    except StepMissing as error:
+        answer = _failed(BadInput.code, str(error), is_json, BadInput.exit_status)
+        return answer if is_json else answer._replace(output=_encoded(error.help))
     except MemoryError:
         message = "the system has no more memory"
         return _failed(OutOfMemory.code, message, is_json, OutOfMemory.exit_status)

@@ -315,24 +315,74 @@ def connected(path):
     return connection
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
-@pytest.mark.parametrize("is_listed", [False, True])
-def test_a_user_who_is_not_listed_is_sent_away(device, is_listed):
-    users = "users = [12345]" if is_listed else "users = [12346]"
+USER, FIRST_GROUP, OTHER_GROUP, STRANGER = 12345, 23456, 34567, 45678
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+
+
+@pytest.fixture
+def open_device(device):
+    """A device whose sockets a user who owns nothing can reach."""
     os.chmod(device, 0o755)
     for above in device.parents:
         if above.stat().st_uid == os.geteuid() and above != Path("/"):
             above.chmod(above.stat().st_mode | 0o011)
-    with Running(device, "-c", toml(device, users)) as running:
-        child = os.fork()
-        if child == 0:
-            os.setgid(12345)
-            os.setuid(12345)
-            answer = connected(running.socket).recv(1)
-            os._exit(0 if answer else 7)
-        _, status = os.waitpid(child, 0)
-        assert os.waitstatus_to_exitcode(status) == (0 if is_listed else 7)
-    assert ("got one of user 12345" in running.output) != is_listed
+    return device
+
+
+def is_let_in(path):
+    """Whether a process of USER, with its two groups, gets an answer at the socket `path`."""
+    child = os.fork()
+    if child == 0:
+        os.setgroups([OTHER_GROUP])
+        os.setgid(FIRST_GROUP)
+        os.setuid(USER)
+        answer = connected(path).recv(1)
+        os._exit(0 if answer else 7)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) in (0, 7)
+    return os.waitstatus_to_exitcode(status) == 0
+
+
+@only_root
+@pytest.mark.parametrize(
+    ("line", "is_listed"),
+    [
+        (f"users = [{USER}]", True),
+        (f"users = [{STRANGER}]", False),
+        (f"groups = [{FIRST_GROUP}]", True),
+        (f"groups = [{STRANGER}, {OTHER_GROUP}]", True),
+        (f"groups = [{STRANGER}]", False),
+    ],
+)
+def test_a_user_who_is_not_listed_is_sent_away(open_device, line, is_listed):
+    with Running(open_device, "-c", toml(open_device, line)) as running:
+        assert is_let_in(running.socket) == is_listed
+    text = f"expected a user of users or groups, got one of user {USER}"
+    assert (text in running.output) != is_listed
+
+
+@only_root
+@pytest.mark.parametrize(
+    ("variable", "value", "is_listed"),
+    [("USERS", USER, True), ("GROUPS", OTHER_GROUP, True), ("USERS", STRANGER, False)],
+)
+def test_the_one_socket_of_an_edge_manager_agent_for_other_users(
+    open_device, arguments, variable, value, is_listed
+):
+    """Their file has no key for it; the environment says who else may use the socket."""
+    environment = {f"EDGEWARD_AGENT_ADMIN_{variable}": str(value)}
+    with Running(open_device, *arguments, **environment) as running:
+        assert stat.S_IMODE(os.stat(running.socket).st_mode) == 0o666
+        assert is_let_in(running.socket) == is_listed
+    text = f"expected a user of admin_users or admin_groups, got one of user {USER}"
+    assert (text in running.output) != is_listed
+
+
+def test_who_may_use_the_one_socket_is_said_of_admins(device, arguments):
+    state = device / "second"
+    ended = run_agent("-c", toml(device, f"users = [{USER}]"), "-a", device / "s", state=state)
+    assert ended.returncode == 2
+    assert "admin_users and admin_groups" in ended.stderr
 
 
 def test_sockets_from_the_service_manager(device):

@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 
 import pytest
+import sealed
 
-from edgeward.agent import edge_manager_file, toml_file
-from edgeward.agent.configuration import SETTINGS, Configuration, with_environment
+from edgeward.agent import configuration, edge_manager_file, toml_file
+from edgeward.agent.configuration import (
+    CREDENTIALS_FILES,
+    SETTINGS,
+    Configuration,
+    with_environment,
+)
 from edgeward.agent.edge_manager_file import CAPTURE, CORE, KEYS, PROVIDER, from_document
+from edgeward.captures import rings
 from edgeward.errors import BadInput
 
 from .running import edge_manager_file as written
@@ -213,3 +220,55 @@ def test_check_ends_with_2_and_the_key(tmp_path, typed):
     assert status == 2
     assert CORE + "nothing" in json.loads(out)["error"]["message"]
     assert CORE + "nothing" in err
+
+
+@pytest.fixture
+def checked(tmp_path, typed, monkeypatch):
+    """`edgeward agent --check` on a device without a configuration file, as text and document."""
+    sealed.trust_at(tmp_path / "trust")
+    monkeypatch.setattr(configuration, "FILE", str(tmp_path / "agent.toml"))
+    monkeypatch.setenv("EDGEWARD_TRUST", str(tmp_path / "trust"))
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    return lambda line="": (typed(f"agent --check {line}"), typed(f"agent --check --json {line}"))
+
+
+def test_check_tells_which_file_and_where_things_are(tmp_path, checked):
+    (status, out, _), (_, document, _) = checked()
+    assert (status, json.loads(document)["configuration"]) == (0, None)
+    path = tmp_path / "agent.toml"
+    lines = out.splitlines()
+    assert lines[0] == f"configuration: none: {path} is not there"
+    path.write_text('users = ["root"]\ndrain = true\n')
+    (status, out, _), (_, document, _) = checked()
+    report = json.loads(document)
+    assert (status, report["configuration"]) == (0, str(path))
+    lines = out.splitlines()
+    assert lines[0] == f"configuration: {path}"
+    expected = {
+        "trust": str(tmp_path / "trust"),
+        "state": str(tmp_path / "state"),
+        "rings": rings.base_directory(),
+    }
+    for key, value in expected.items():
+        assert f"{key}: {value}" in lines
+        assert report["settings"][key] == value
+    assert {"users: root", "groups: none", "drain: true"} <= set(lines)
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_check_looks_into_the_files_of_the_certificate(tmp_path, checked, content):
+    files = {key: tmp_path / key for key in CREDENTIALS_FILES}
+    lines = [f'{key} = "{path}"' for key, path in files.items()]
+    for key, path in files.items():
+        if content or key != "credentials_ca_file":
+            path.write_text(content or "")
+    url = 'credentials_url = "https://host/role-aliases/a/credentials"'
+    (tmp_path / "agent.toml").write_text("\n".join([*lines, url]))
+    (status, _, err), (_, document, _) = checked()
+    expected = (
+        "certificates in PEM" if content else f'a file to read, got "{tmp_path}/credentials_ca'
+    )
+    assert status == 2
+    assert f"expected {expected}" in err
+    assert expected in json.loads(document)["error"]["message"]

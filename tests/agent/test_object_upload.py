@@ -18,6 +18,9 @@ pytest.importorskip("obstore")
 
 from obstore.store import LocalStore, MemoryStore, S3Store
 
+from edgeward.agent import capture_layout, object_upload
+from edgeward.agent.capture_layout import Layout, Manifest
+from edgeward.agent.capture_request import Captured, Payload
 from edgeward.agent.object_upload import LONGEST_DELAY_S, ObjectUpload, delay_s, finished_files
 
 from . import s3_server
@@ -219,17 +222,69 @@ def test_manifests_go_last_in_their_folder(tmp_path: Path) -> None:
     assert list(finished_files(tmp_path / "none")) == []
 
 
-def test_only_folders_that_nobody_writes_to_any_more_are_removed(tmp_path: Path) -> None:
+def folders(directory: Path) -> set[str]:
+    paths = directory.rglob("*")
+    return {path.relative_to(directory).as_posix() for path in paths if path.is_dir()}
+
+
+def test_folders_that_it_emptied_go_when_nobody_writes_to_them(tmp_path: Path) -> None:
     directory = lay(tmp_path / "files")
-    ObjectUpload(directory, MemoryStore()).run_once()
-    assert (directory / HOUR).is_dir()
+    (directory / "prefix" / "of somebody else").mkdir()
+    upload = ObjectUpload(directory, MemoryStore())
+    before = folders(directory)
+    upload.run_once()
+    assert folders(directory) == before
     for name, _, _ in os.walk(directory, topdown=False):
         os.utime(name, (0, 0))
-    lay(directory, {"prefix/fleet/model/2026/11/28/14/new.bin": b"1"})
-    os.utime(directory / HOUR, (0, 0))
-    ObjectUpload(directory, MemoryStore()).run_once()
-    assert not (directory / HOUR).exists()
+    (directory / HOUR / "comes.x1.draft").touch()
+    upload.run_once()
+    assert folders(directory) == {
+        "prefix/of somebody else",
+        *(path.as_posix() for path in (Path(HOUR), *Path(HOUR).parents[:-1])),
+    }
+    (directory / HOUR / "comes.x1.draft").unlink()
+    for name, _, _ in os.walk(directory, topdown=False):
+        os.utime(name, (0, 0))
+    upload.run_once()
+    assert folders(directory) == {"prefix", "prefix/of somebody else"}
+
+
+def test_folders_that_it_emptied_go_at_the_end(tmp_path: Path) -> None:
+    directory = lay(tmp_path / "files")
+    upload = ObjectUpload(directory, MemoryStore(), on_stored=lambda key: upload.stop())
+    upload.run(0.001)
+    assert HOUR in folders(directory)
+    upload = ObjectUpload(
+        directory, MemoryStore(), on_stored=lambda key: upload.stop() if "0b" in key else None
+    )
+    upload.run(0.001)
+    assert folders(directory) == set()
     assert directory.is_dir()
+
+
+def test_a_capture_is_written_whose_folder_is_removed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file goes to the store at once, and each folder as soon as it is empty."""
+    monkeypatch.setattr(object_upload, "IDLE_FOLDER_S", -60.0)
+    layout = Layout(str(tmp_path / "files"), "prefix", "shop", "camera7", 0)
+    payload = Payload("input-tensors", "x", "text", "NONE", b"content")
+    store = MemoryStore()
+    upload = ObjectUpload(layout.root, store)
+    uploading = threading.Thread(target=upload.run, args=(0.0,))
+    uploading.start()
+    try:
+        for number in range(300):
+            capture = Captured(f"{number}", "demo", "1", number * 3600, (payload,))
+            capture_layout.store(
+                Manifest(layout.folder(capture), f"{number:032x}", [capture]), layout
+            )
+    finally:
+        upload.stop()
+        uploading.join()
+    ObjectUpload(layout.root, store).run_once()
+    objects = [meta["path"] for batch in store.list() for meta in batch]
+    assert len(objects) == 2 * 300
 
 
 def test_waits_grow_and_are_bounded() -> None:

@@ -12,6 +12,9 @@ import pytest
 
 from edgeward import PassedOver
 from edgeward.agent import unit_file
+from edgeward.agent.agent import LEAVING_CALLS, MOST_WATCHES
+from edgeward.agent.configuration import Configuration
+from edgeward.trust.device_key import CREDENTIAL
 
 MOST_EXPOSURE = 2.0
 
@@ -34,6 +37,17 @@ def test_it_starts_what_tells_when_it_is_ready(unit):
     program = start.removeprefix("ExecStart=").split()
     done = subprocess.run([*program, "--help"], capture_output=True, text=True, check=True)
     assert "--systemd" in done.stdout
+
+
+def test_it_has_the_key_and_room_for_what_the_agent_may_take(unit):
+    lines = unit.read_text().splitlines()
+    settings = dict(line.split("=", 1) for line in lines if "=" in line and line[0].isupper())
+    # Without a path, so that a device which has no key starts all the same.
+    assert settings["LoadCredential"] == CREDENTIAL
+    assert settings["OOMPolicy"] == "continue"
+    most = Configuration.most_calls + LEAVING_CALLS + MOST_WATCHES
+    assert int(settings["TasksMax"]) >= most + 2 * 4 * Configuration.most_connections
+    assert int(settings["LimitNOFILE"]) >= 2 * 64 * Configuration.most_connections
 
 
 @pytest.mark.skipif(analyzer is None, reason="systemd-analyze is not installed")

@@ -1052,7 +1052,7 @@ WIRE_TENSOR = [
 ]  # fmt: skip
 
 DOOR = [
-    ("if not self._rules.let_in(visitor):", "if False:",
+    ("if not self._rules.let_in(connection):", "if False:",
      PROCESS_TESTS + "a_user_who_is_not_listed_is_sent_away"),
     ("if self._open[uid] >= most:", "if False:",
      PROCESS_TESTS + "one_user_has_so_many_connections"),

@@ -114,9 +114,12 @@ class Agent:
                 self._stack.callback(public_socket.remove, path, public_socket.identity_of(path))
             door = Door(listener, rules, counts, inner, INNER_SOCKET, may_admin)
             self._stack.callback(door.close)
+            address = os.path.abspath(listener.getsockname())
+            served = "every call" if may_admin else "all calls but load and unload"
+            log.info("Server listening on unix://%s (%s)", address, served)
         if settings.metrics:
             self._start_metrics(settings, replaces, models, intake)
-        log.info("Server listening on unix://%s", os.path.abspath(settings.socket))
+            log.info("metrics: listening on %s", settings.metrics)
 
     def _intake(self, settings: Configuration, directory: str) -> CaptureIntake | None:
         if not settings.capture_directory:
@@ -162,7 +165,7 @@ class Agent:
                 uploads.start(captures, prefix=prefix + "/", suffix=_core.SEALED_SUFFIX)
 
         drains = RingDrains(
-            os.path.abspath(settings.rings or rings.base_directory()),
+            rings_of(settings),
             directory,
             Limits(settings.drain_bytes, settings.drain_age_s),
             settings.capture_directory,
@@ -226,6 +229,11 @@ def trust_of(settings: Configuration) -> Trust | None:
 def opener_of(settings: Configuration, trust: Trust | None) -> ModelOpener:
     run_time_s = float(settings.most_run_s) if settings.workers else None
     return ModelOpener(trust, settings.unsigned, run_time_s)
+
+
+def rings_of(settings: Configuration) -> str:
+    """The directory below which programs' rings are."""
+    return os.path.abspath(settings.rings or rings.base_directory())
 
 
 def layout_of(settings: Configuration) -> Layout:

@@ -82,11 +82,7 @@ def of_endpoint(endpoint: Endpoint, timeout_s: float = TIMEOUT_S) -> Credential:
     url = urllib.parse.urlsplit(endpoint.url)
     if url.scheme != "https" or not url.hostname:
         raise BadInput(f'credentials endpoint: expected an https URL, got "{endpoint.url}"')
-    try:
-        context = ssl.create_default_context(cafile=str(endpoint.ca_file))
-        context.load_cert_chain(str(endpoint.certificate_file), str(endpoint.key_file))
-    except (OSError, ssl.SSLError) as error:
-        raise BadInput(f"credentials endpoint: expected certificates in PEM, got {error}") from None
+    context = tls_context(endpoint)
     headers = {"x-amzn-iot-thingname": endpoint.thing_name} if endpoint.thing_name else {}
     connection = http.client.HTTPSConnection(
         url.hostname, url.port or 443, timeout=timeout_s, context=context
@@ -102,6 +98,16 @@ def of_endpoint(endpoint: Endpoint, timeout_s: float = TIMEOUT_S) -> Credential:
     if answer.status != 200:
         raise OSError(f"credentials endpoint: expected status 200, got {answer.status}")
     return parse(body)
+
+
+def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    """What the device shows there, and trusts. Raises BadInput for files that have none."""
+    try:
+        context = ssl.create_default_context(cafile=str(endpoint.ca_file))
+        context.load_cert_chain(str(endpoint.certificate_file), str(endpoint.key_file))
+    except (OSError, ssl.SSLError) as error:
+        raise BadInput(f"credentials endpoint: expected certificates in PEM, got {error}") from None
+    return context
 
 
 def parse(body: bytes) -> Credential:

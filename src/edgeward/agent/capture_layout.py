@@ -12,12 +12,14 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from edgeward.agent.capture_request import Captured, Payload
 from edgeward.durable import replace_file, sync
 
 SUFFIX = ".jsonl"
+MOST_ATTEMPTS = 10  # to write a file into a folder that is removed meanwhile
 TEXT_ENCODINGS = ("CSV", "JSON")
 
 
@@ -126,6 +128,13 @@ def _embedded(payload: Payload) -> dict[str, str]:
 
 
 def _write(path: str, content: bytes) -> None:
+    for _ in range(MOST_ATTEMPTS - 1):
+        with suppress(FileNotFoundError):  # the upload removed the folder, which was empty
+            return _write_once(path, content)
+    return _write_once(path, content)
+
+
+def _write_once(path: str, content: bytes) -> None:
     _make_folder(os.path.dirname(path))
     replace_file(path, content)
 

@@ -50,25 +50,26 @@ def run(args: argparse.Namespace) -> Outcome:
     except ImportError as error:
         message = f'the agent needs grpcio and protobuf: pip install "edgeward[agent]": {error}'
         raise EngineMissing(message) from None
-    settings = _settings(args)
+    settings, file = _settings(args)
     if args.check:
-        return _checked(settings)
+        return _checked(settings, file)
     _serve(settings, args.force)
     return Outcome(None, "")
 
 
-def _settings(args: argparse.Namespace) -> Any:
-    """What the files, the environment and the options say together."""
+def _settings(args: argparse.Namespace) -> tuple[Any, Path | None]:
+    """What file, environment and options say together; and the file, if there is one."""
     from dataclasses import replace
 
     from edgeward.agent import configuration, edge_manager_file, toml_file
 
     path = args.config or Path(configuration.FILE)
+    has_file = args.config is not None or path.exists()
     if path.suffix == ".json":
         if not args.address:
             raise BadInput("-a: expected a socket beside an Edge Manager file, got none")
         settings = edge_manager_file.read(path, args.address)
-    elif args.config or path.exists():
+    elif has_file:
         settings = toml_file.read(path)
     else:
         settings = configuration.Configuration()
@@ -78,28 +79,38 @@ def _settings(args: argparse.Namespace) -> Any:
         options |= {"socket": args.address, "admin_socket": ""}
     if args.max_message is not None:
         options["most_message_bytes"] = args.max_message
-    return configuration.checked(replace(settings, **options), "options")
+    settings = configuration.checked(replace(settings, **options), "options")
+    return settings, path if has_file else None
 
 
-def _checked(settings: Any) -> Outcome:
-    from edgeward.agent.agent import doors_of, opener_of, trust_of
-    from edgeward.agent.configuration import state_directory
+def _checked(settings: Any, file: Path | None) -> Outcome:
+    from edgeward.agent.agent import doors_of, opener_of, rings_of, trust_of
+    from edgeward.agent.configuration import FILE, state_directory
     from edgeward.agent.loaded_models import LoadedModels
 
     trust = trust_of(settings)
     doors_of(settings)
+    _require_credentials(settings)
     models = LoadedModels(state_directory(settings), opener_of(settings, trust))
     models.restore(None, lambda: False)
     models.close()
     failed = {alias: reason for alias, (_, reason) in models.failed.items()}
-    report = {
-        "settings": asdict(settings),
+    chosen = {  # where a setting is empty, the place that the agent takes
         "state": state_directory(settings),
         "trust": None if trust is None else str(trust.directory),
+    }
+    if settings.drain:
+        chosen["rings"] = rings_of(settings)
+    report = {
+        "configuration": None if file is None else str(file.absolute()),
+        "settings": asdict(settings) | chosen,
         "models": [loaded.load.alias for loaded in models.all()],
         "failed": failed,
     }
-    lines = [f"{key}: {value}" for key, value in asdict(settings).items() if key != "notes"]
+    source = f"none: {FILE} is not there" if file is None else report["configuration"]
+    lines = [f"configuration: {source}"]
+    shown = asdict(settings) | chosen
+    lines += [f"{key}: {_shown(value)}" for key, value in shown.items() if key != "notes"]
     lines += settings.notes
     lines += [
         f"model {loaded.load.alias}: {loaded.model.name} {loaded.model.version}"
@@ -107,6 +118,32 @@ def _checked(settings: Any) -> Outcome:
     ]
     lines += [f"model {alias}: {reason}" for alias, reason in failed.items()]
     return Outcome(report, "\n".join(lines), 1 if failed else 0)
+
+
+def _require_credentials(settings: Any) -> None:
+    """Raises BadInput for a file that the configuration names and the agent cannot use."""
+    from edgeward.agent.aws_credentials import tls_context
+    from edgeward.agent.configuration import CREDENTIALS_FILES
+    from edgeward.agent.upload_store import endpoint_of
+
+    for key in CREDENTIALS_FILES:
+        try:
+            if path := getattr(settings, key):
+                open(path, "rb").close()
+        except OSError as error:
+            message = f'{key}: expected a file to read, got "{path}": {error.strerror}'
+            raise BadInput(message) from None
+    if endpoint := endpoint_of(settings):
+        tls_context(endpoint)
+
+
+def _shown(value: Any) -> str:
+    """A setting as a reader takes it in: lists without Python's signs."""
+    if value is None or value in ("", ()):
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _serve(settings: Any, replaces: bool) -> None:

@@ -146,8 +146,8 @@ def checked(settings: Configuration, source: str) -> Configuration:
         raise BadInput(f"{source}: admin_socket: expected another path than socket's, got the same")
     if not settings.admin_socket and (settings.users or settings.groups):
         raise BadInput(
-            f"{source}: users and groups: expected an admin_socket beside them, got none: "
-            "who may use the only socket may load and unload"
+            f"{source}: users and groups: expected an admin_socket beside them, got one socket for "
+            "every call: who may use it is said by admin_users and admin_groups"
         )
     return settings
 

@@ -39,10 +39,11 @@ class Rules(NamedTuple):
         """Of the socket's file: that of one which others may use lets them as far as the rules."""
         return 0o666 if self.uids or self.gids else 0o600
 
-    def let_in(self, visitor: Peer) -> bool:
-        return (
-            visitor.uid in (0, os.geteuid()) or visitor.uid in self.uids or visitor.gid in self.gids
-        )
+    def let_in(self, connection: socket.socket) -> bool:
+        uid = peer.of_socket(connection, may_admin=False).uid
+        if uid in (0, os.geteuid()) or uid in self.uids:
+            return True
+        return not peer.groups_of(connection).isdisjoint(self.gids)
 
 
 class Door:
@@ -68,6 +69,7 @@ class Door:
         self._server = os.path.join(inner, server)
         self._names = f"\0edgeward/{secrets.token_hex(16)}"  # which nobody can take beforehand
         self._may_admin = may_admin
+        self._lists = "admin_users or admin_groups" if may_admin else "users or groups"
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._accept, name="door", daemon=True)
         self._thread.start()
@@ -95,8 +97,8 @@ class Door:
 
     def _let_in(self, connection: socket.socket) -> None:
         visitor = peer.of_socket(connection, self._may_admin)
-        if not self._rules.let_in(visitor):
-            self._counts.refuse(visitor, "expected a user in the list of users or groups")
+        if not self._rules.let_in(connection):
+            self._counts.refuse(visitor, f"expected a user of {self._lists}")
         elif not (number := self._counts.enter(visitor.uid, self._rules.most_connections)):
             self._counts.refuse(visitor, f"expected {self._rules.most_connections} connections")
         else:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from edgeward import __version__
-from edgeward.agent import peer, public_socket
+from edgeward.agent import public_socket
 from edgeward.agent.call_counts import LIMITS_S
 from edgeward.agent.capture_intake import CaptureIntake
 from edgeward.agent.configuration import is_port
@@ -133,7 +133,7 @@ class Metrics(socketserver.TCPServer):
         if self._path is None:
             return True
         assert isinstance(request, socket.socket)
-        return self._rules.let_in(peer.of_socket(request, may_admin=False))
+        return self._rules.let_in(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Nothing: the one who asked has gone."""

@@ -25,7 +25,7 @@ from edgeward.paths import PathLike
 
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 300.0
-IDLE_FOLDER_S = 2 * 3600.0  # nobody writes into the folder of an hour that long past
+IDLE_FOLDER_S = 60.0  # since a folder was emptied: one that is written to often is not made anew
 COMPARED_BYTES = 1 << 20
 
 
@@ -47,9 +47,10 @@ class ObjectUpload:
     Drafts of `durable` are left alone. In each folder the manifests go last, and only when
     everything beside and below them has gone: what a manifest names is there before it.
     `on_stored` is called between the store's receipt and the deletion; when it raises OSError, the
-    file stays and is carried again. An object of the same key with other bytes is never replaced;
-    its file stays, and `failed` says so. Where the store knows no writes that only create, the
-    last writer wins.
+    file stays and is carried again. Folders that it emptied go, too, when nobody has written to
+    them for a minute, and at the end of `run`: whoever writes there makes them again. An object of
+    the same key with other bytes is never replaced; its file stays, and `failed` says so. Where the
+    store knows no writes that only create, the last writer wins.
 
     One thread at a time; `stop` may be called from any.
     """
@@ -74,6 +75,7 @@ class ObjectUpload:
         self._random = random.Random(seed)
         self._stopped = threading.Event()
         self._reported: dict[str, str] = {}
+        self._emptied: set[Path] = set()  # folders below `directory` out of which files went
 
     def run(self, period_s: float) -> None:
         """Looks every `period_s` seconds; later when the store is away, with jitter."""
@@ -83,6 +85,7 @@ class ObjectUpload:
             failures = failures + 1 if done.is_away else 0
             wait_s = delay_s(failures, self._random) if failures else period_s
             self._stopped.wait(max(wait_s, period_s))
+        self._remove_emptied(0.0)
 
     def stop(self) -> None:
         """Has `run` return after the file that it is at."""
@@ -114,9 +117,7 @@ class ObjectUpload:
             failed.append((self._key(path), why))
             folders_with_failures.add(path.parent)
             self._report(*failed[-1])
-        else:
-            if not self._suffix:
-                remove_idle_folders(self._directory, time.time())
+        self._remove_emptied(IDLE_FOLDER_S)
         return Pass(tuple(stored), tuple(failed), is_away)
 
     def _files(self) -> list[Path]:
@@ -133,7 +134,25 @@ class ObjectUpload:
         except OSError as error:
             return f"stored, but {error.strerror}"
         self._reported.pop(self._key(path), None)
+        folders = path.relative_to(self._directory).parents
+        self._emptied.update(self._directory / folder for folder in folders)
+        self._emptied.discard(self._directory)
         return None
+
+    def _remove_emptied(self, idle_s: float) -> None:
+        """Removes those that are empty and did not change for so long, with no file in them."""
+        end_s = time.time() - idle_s
+        idle = []  # all, before a removal changes the folder above
+        for folder in list(self._emptied):
+            try:
+                if os.stat(folder).st_mtime <= end_s:
+                    idle.append(folder)
+            except OSError:
+                self._emptied.discard(folder)
+        for folder in sorted(idle, reverse=True):  # those within first
+            with suppress(OSError):  # it has files
+                os.rmdir(folder)
+                self._emptied.discard(folder)
 
     def _report(self, key: str, why: str) -> None:
         """Says what keeps a file here, once for each reason."""
@@ -198,18 +217,6 @@ def finished_files(directory: Path) -> Iterator[Path]:
             yield from finished_files(Path(entry.path))
     files = [Path(entry.path) for entry in shown if entry.is_file(follow_symlinks=False)]
     yield from sorted(files, key=lambda path: (path.suffix == MANIFEST_SUFFIX, path.name))
-
-
-def remove_idle_folders(directory: Path, now_s: float) -> None:
-    """Empty folders below `directory` that nothing was written to for two hours go."""
-    idle = []
-    for name, _, _ in os.walk(directory, topdown=False):
-        with suppress(OSError):
-            if name != str(directory) and os.stat(name).st_mtime < now_s - IDLE_FOLDER_S:
-                idle.append(name)
-    for name in idle:
-        with suppress(OSError):  # it has files, or went
-            os.rmdir(name)
 
 
 def first_line(error: BaseException) -> str:

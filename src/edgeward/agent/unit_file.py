@@ -32,6 +32,17 @@ Environment=XDG_CACHE_HOME=/var/cache/edgeward
 WorkingDirectory=/var/lib/edgeward
 Environment=EDGEWARD_AGENT_STATE=/var/lib/edgeward/agent
 UMask=0077
+# The device's key, where encrypted packages are: /etc/credstore/edgeward-device.key, of root, mode
+# 0600. With LoadCredentialEncrypted= instead, it is bound to the machine's TPM.
+LoadCredential=edgeward-device.key
+
+# Of each worker: as large as the largest encrypted model, so that it is not swapped.
+LimitMEMLOCK=1G
+LimitNOFILE=16384
+TasksMax=4096
+# MemoryMax= is for you to say: what the models take, and a tenth. A worker that the kernel ends
+# then is started again; the agent and its other models go on.
+OOMPolicy=continue
 
 # System V segments are the host's, so that PrivateIPC= stays off.
 AmbientCapabilities=

@@ -58,7 +58,7 @@ def upload_store(settings: Configuration, environment: Mapping[str, str]) -> Any
 
 
 def _keys(settings: Configuration, environment: Mapping[str, str]) -> Credential:
-    ask = provider(environment, _endpoint(settings))
+    ask = provider(environment, endpoint_of(settings))
     if ask is None:
         raise OSError(
             "expected keys in the environment, in a profile, or of a credentials endpoint, got none"
@@ -66,7 +66,8 @@ def _keys(settings: Configuration, environment: Mapping[str, str]) -> Credential
     return ask()
 
 
-def _endpoint(settings: Configuration) -> Endpoint | None:
+def endpoint_of(settings: Configuration) -> Endpoint | None:
+    """Where the device's certificate is worth keys; None where the settings name no such place."""
     if not settings.credentials_url:
         return None
     return Endpoint(

@@ -4,18 +4,26 @@ import argparse
 import os
 from typing import Any
 
+from edgeward.commands.steps import require_step
 from edgeward.outcome import Outcome
 
-STEPS = ("ls", "load", "unload", "describe")
+STEPS = {
+    "ls": "what the agent serves",
+    "load": "a PACKAGE, to be called ALIAS",
+    "unload": "ALIAS",
+    "describe": "the inputs and outputs of ALIAS",
+}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     add_socket(parser)
-    parser.add_argument("step", choices=STEPS, metavar="STEP", help=", ".join(STEPS))
+    help = "; ".join(f"{step}: {what}" for step, what in STEPS.items())
+    parser.add_argument("step", choices=STEPS, metavar="STEP", nargs="?", help=help)
     parser.add_argument("alias", nargs="?", metavar="ALIAS", help="what clients call the model")
     parser.add_argument(
         "package", nargs="?", metavar="PACKAGE", help="load: a package, or a folder with one"
     )
+    require_step(parser, "refuse", list(STEPS))
 
 
 def add_socket(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +38,8 @@ def add_socket(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     from edgeward.agent.agent_client import AgentSaysNo, admin_socket, edge_manager_call
 
+    if args.step is None:
+        args.refuse(args)
     _require_arguments(args)
     socket = admin_socket(args.address)
     try:
