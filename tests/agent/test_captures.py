@@ -8,9 +8,15 @@ import re
 import signal
 import time
 
+import grpc
 import numpy as np
 import pytest
 import sealed
+
+from edgeward.agent.capture_intake import Buffering, CaptureIntake
+from edgeward.agent.capture_layout import Layout
+from edgeward.agent.capture_request import Captured, Payload
+from edgeward.agent.refusal import Refusal
 
 from . import edge_manager_reader
 from .clients import Client, refused
@@ -390,3 +396,22 @@ def known(client, capture_id):
         if error.code() == grpc.StatusCode.NOT_FOUND:
             return False
         raise
+
+
+def test_copies_of_all_calls_have_one_limit_and_empty_payloads_count(tmp_path):
+    layout = Layout(str(tmp_path / "captures"), "", "shop", "camera7", 0)
+    intake = CaptureIntake(layout, Buffering(10, 10_000, 1, 1.0), str(tmp_path))
+    try:
+        with intake.copying() as first, intake.copying() as second:
+            first(6000)
+            with pytest.raises(Refusal, match="got 6000 before these 6000") as refusal:
+                second(6000)
+            assert refusal.value.status == grpc.StatusCode.RESOURCE_EXHAUSTED
+            second(4000)
+        with intake.copying() as claim:
+            claim(10_000)
+        empty = Payload("auxiliary-inputs", "", "", "NONE", b"")
+        with pytest.raises(Refusal, match="in memory"):
+            intake.accept(Captured("a", "demo", "1", 0, (empty,) * 100))
+    finally:
+        intake.close()

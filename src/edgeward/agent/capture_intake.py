@@ -11,13 +11,15 @@ import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import grpc
 
 from edgeward.agent.capture_ids import FAILURE, SUCCESS, CaptureIds
 from edgeward.agent.capture_layout import Layout, Manifest, store
-from edgeward.agent.capture_request import Captured
+from edgeward.agent.capture_request import Captured, Claim
 from edgeward.agent.refusal import Refusal
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class CaptureIntake:
         self._first_s = 0.0  # when the oldest of them came
         self._held = 0  # captures that wait or are being written, and their bytes
         self._held_bytes = 0
+        self._copying_bytes = 0  # of segments that calls under way copy
         self._stored_count = 0
         self.uploads = 0  # files that the store has
         self._closing = False
@@ -63,6 +66,30 @@ class CaptureIntake:
         """Raises Refusal ALREADY_EXISTS, RESOURCE_EXHAUSTED: before a capture is copied."""
         with self._changed:
             self._require_room(capture_id, 0)
+
+    @contextmanager
+    def copying(self) -> Iterator[Claim]:
+        """For one call: what it asks before it copies, so that all calls together have a limit."""
+        claimed = 0
+
+        def claim(size_bytes: int) -> None:
+            nonlocal claimed
+            with self._changed:
+                taken = self._held_bytes + self._copying_bytes
+                if taken + size_bytes > self.buffering.most_bytes:
+                    text = (
+                        f"captures: expected at most {self.buffering.most_bytes} bytes in memory, "
+                        f"got {taken} before these {size_bytes}"
+                    )
+                    raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+                self._copying_bytes += size_bytes
+            claimed += size_bytes
+
+        try:
+            yield claim
+        finally:
+            with self._changed:
+                self._copying_bytes -= claimed
 
     def accept(self, capture: Captured) -> None:
         """Takes a capture. Raises Refusal ALREADY_EXISTS, RESOURCE_EXHAUSTED."""

@@ -1,7 +1,8 @@
 """What a client gives to CaptureData, checked and copied: a Captured is nobody else's."""
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +12,16 @@ from edgeward import _core
 from edgeward.agent.loaded_models import LoadedModel
 from edgeward.agent.refusal import Refusal, invalid
 from edgeward.agent.served_model import whole
-from edgeward.agent.shared_segment import Part, copied
-from edgeward.agent.wire_tensor import DTYPES, source
+from edgeward.agent.shared_segment import Part, copied, size_of
+from edgeward.agent.wire_tensor import DTYPES, SegmentTensor, source
 from edgeward.proto import edge_manager_pb2 as messages
 
 MOST_ID_CHARACTERS = 512
 LEAST_S, MOST_S = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
 NANOS = 1_000_000_000
+PAYLOAD_BYTES = 512  # of a payload in memory, beside its content
+
+Claim = Callable[[int], None]  # asks for room for a copy of so many bytes; raises Refusal
 
 
 @dataclass(frozen=True)
@@ -43,19 +47,24 @@ class Captured:
 
     @property
     def size_bytes(self) -> int:
-        return sum(len(payload.content) for payload in self.payloads)
+        return sum(PAYLOAD_BYTES + len(payload.content) for payload in self.payloads)
 
 
-def captured(request: Any, loaded: LoadedModel, uid: int, most_bytes: int) -> Captured:
-    """A copy of all that the request names, for a client of user `uid`. Raises Refusal."""
+def captured(
+    request: Any, loaded: LoadedModel, uid: int, most_bytes: int, claim: Claim
+) -> Captured:
+    """A copy of all that the request names, for a client of user `uid`. Raises Refusal.
+
+    `claim` is asked before anything of a segment is copied.
+    """
     time_s = _time_s(request)
     tensors = (
-        *_tensors(request.input_tensors, "input-tensors", uid, most_bytes),
-        *_tensors(request.output_tensors, "output-tensors", uid, most_bytes),
+        *_tensors(request.input_tensors, "input-tensors", uid, most_bytes, claim),
+        *_tensors(request.output_tensors, "output-tensors", uid, most_bytes, claim),
     )
     blobs = (
-        *_blobs(request.inputs, "auxiliary-inputs", uid, most_bytes),
-        *_blobs(request.outputs, "auxiliary-outputs", uid, most_bytes),
+        *_blobs(request.inputs, "auxiliary-inputs", uid, most_bytes, claim),
+        *_blobs(request.outputs, "auxiliary-outputs", uid, most_bytes, claim),
     )
     return Captured(
         request.capture_id, loaded.model.name, loaded.model.version, time_s, (*tensors, *blobs)
@@ -86,7 +95,7 @@ def _time_s(request: Any) -> int:
     return int(stamp.seconds)
 
 
-def _tensors(tensors: Any, kind: str, uid: int, most_bytes: int) -> Iterator[Payload]:
+def _tensors(tensors: Any, kind: str, uid: int, most_bytes: int, claim: Claim) -> Iterator[Payload]:
     for index, tensor in enumerate(tensors):
         described = tensor.tensor_metadata
         name = described.name.decode("utf-8", "replace")
@@ -97,12 +106,14 @@ def _tensors(tensors: Any, kind: str, uid: int, most_bytes: int) -> Iterator[Pay
         if dtype is None:
             raise invalid(noun, "a data type of the service", f"{described.data_type}")
         tensor_source = source(tensor, noun, dtype, described.shape, uid, most_bytes)
+        if isinstance(tensor_source, SegmentTensor):
+            claim(math.prod(tensor_source.shape) * tensor_source.dtype.itemsize)
         content = whole(tensor_source).tobytes()
         shape = "".join(f", {size}" for size in described.shape)[2:]
         yield Payload(kind, name, f"Tensor[{dtype}; {shape}]", "NONE", content)
 
 
-def _blobs(blobs: Any, kind: str, uid: int, most_bytes: int) -> Iterator[Payload]:
+def _blobs(blobs: Any, kind: str, uid: int, most_bytes: int, claim: Claim) -> Iterator[Payload]:
     for index, blob in enumerate(blobs):
         noun = f'{kind.removesuffix("s").replace("-", " ")} {index} "{blob.name}"'
         encoding = messages.Encoding.Name(blob.encoding) if blob.encoding in ENCODINGS else None
@@ -110,7 +121,9 @@ def _blobs(blobs: Any, kind: str, uid: int, most_bytes: int) -> Iterator[Payload
             raise invalid(noun, "an encoding of the service", f"{blob.encoding}")
         if blob.WhichOneof("data") == "shared_memory_handle":
             part = Part(blob.shared_memory_handle, uid, noun)
-            content = copied(part, most_bytes).tobytes()
+            size_bytes = size_of(part, None, most_bytes)
+            claim(size_bytes)
+            content = copied(part, size_bytes).tobytes()
         else:
             content = blob.byte_data
         yield Payload(kind, blob.name, blob.name, encoding, content)

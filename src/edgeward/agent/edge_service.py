@@ -86,7 +86,9 @@ class EdgeService:
         require_id(request.capture_id)
         intake = self._require_intake()
         intake.require_room(request.capture_id)
-        intake.accept(captured(request, loaded, caller.uid, intake.buffering.most_bytes))
+        with intake.copying() as claim:
+            most_bytes = intake.buffering.most_bytes
+            intake.accept(captured(request, loaded, caller.uid, most_bytes, claim))
         return b""
 
     def capture_status(self, request: Any, caller: Peer) -> bytes:

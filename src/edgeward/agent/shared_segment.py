@@ -100,9 +100,9 @@ class Part:
             raise self.refusal("one that nobody may write or execute", f"mode {mode & 0o777:04o}")
 
 
-def copied(part: Part, most_bytes: int) -> Bytes:
-    """A copy of what the part names, which nobody else can change. Raises as `size_of` does."""
-    room: Bytes = _core.empty((size_of(part, None, most_bytes),), "uint8")
+def copied(part: Part, size_bytes: int) -> Bytes:
+    """A copy of a part that has this `size_of`, which nobody else can change. Raises Refusal."""
+    room: Bytes = _core.empty((size_bytes,), "uint8")
     copy_to(part, room)
     return room
 
