@@ -13,5 +13,6 @@ PYBIND11_MODULE(_core, module) {
   edgeward::bind_packages(module);
   edgeward::bind_captures(module);
   edgeward::bind_segments(module);
+  edgeward::bind_relay(module);
   edgeward::bind_arrays(module);
 }

@@ -15,4 +15,7 @@ void bind_statistics(py::module_& module);
 void bind_captures(py::module_& module);
 void bind_segments(py::module_& module);
 
+// Adds the relay of connections.
+void bind_relay(py::module_& module);
+
 }  // namespace edgeward

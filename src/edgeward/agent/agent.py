@@ -19,7 +19,7 @@ from edgeward.agent.capture_intake import Buffering, CaptureIntake
 from edgeward.agent.capture_layout import Layout
 from edgeward.agent.configuration import Configuration, state_directory
 from edgeward.agent.device_service import DeviceService
-from edgeward.agent.door import Counts, Door, Rules
+from edgeward.agent.door import Connections, Door, Rules
 from edgeward.agent.edge_service import EdgeService
 from edgeward.agent.health_service import MOST_WATCHES, HealthService
 from edgeward.agent.inference_service import InferenceService
@@ -82,6 +82,8 @@ class Agent:
         self._stack.enter_context(
             lock_file.held(os.path.join(directory, LOCK), "the agent's state directory", 0)
         )
+        connections = Connections()
+        self._stack.callback(connections.close)  # behind the server, whose last replies they carry
         models = LoadedModels(directory, opener_of(settings, trust_of(settings)))
         self._stack.callback(models.close)
         models.restore(MOST_RESTORE_S, is_ended)
@@ -105,14 +107,13 @@ class Agent:
         handlers = [service.handler(calls) for service in services]
         self._start_server(settings, handlers, inner, pool, most)
         self._stack.callback(health.close)  # its watches would take the whole grace
-        counts = Counts()
         for name, path, rules, may_admin in doors_of(settings):
             if name in passed:
                 listener = passed[name]
             else:
                 listener = public_socket.listening(path, rules.socket_mode, replaces)
                 self._stack.callback(public_socket.remove, path, public_socket.identity_of(path))
-            door = Door(listener, rules, counts, inner, INNER_SOCKET, may_admin)
+            door = Door(listener, rules, connections, inner, INNER_SOCKET, may_admin)
             self._stack.callback(door.close)
             address = os.path.abspath(listener.getsockname())
             served = "every call" if may_admin else "all calls but load and unload"

@@ -147,7 +147,7 @@ def _shown(value: Any) -> str:
 
 
 def _serve(settings: Any, replaces: bool) -> None:
-    from edgeward.agent import log, service_manager
+    from edgeward.agent import descriptor_limit, log, service_manager
     from edgeward.agent.agent import Agent
 
     # A handler may run in the midst of this thread's wait: an Event's lock could then be held.
@@ -158,6 +158,7 @@ def _serve(settings: Any, replaces: bool) -> None:
     log.start(settings.log, settings.log_verbose)
     for note in settings.notes:
         logging.getLogger(__name__).info("%s", note)
+    descriptor_limit.raise_for(settings)
     agent = Agent(settings, service_manager.passed_sockets(), replaces, lambda: not ended.empty())
     try:
         service_manager.notify("READY=1")

@@ -3,8 +3,8 @@
 grpcio has no hook for the credentials of a peer, so the agent accepts connections itself, asks the
 kernel who is there, and relays the bytes of those it lets in. The server listens in a directory
 that the agent's own user alone can open; the name of the agent's own end of a connection is no
-file, so that a disk without room keeps nobody out. Two threads carry a connection, one for each
-direction: they wait in the kernel, and a slow reader holds up nobody else.
+file, so that a disk without room keeps nobody out. One thread of the core carries the bytes of all
+connections, without Python.
 """
 
 import errno
@@ -14,15 +14,15 @@ import secrets
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import NamedTuple
 
+from edgeward import _core
 from edgeward.agent import peer
 from edgeward.agent.peer import Peer
 
 log = logging.getLogger(__name__)
 
-RELAY_BYTES = 1 << 18
 PAUSE_S = 0.1  # after the system had no descriptor left
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -50,22 +50,22 @@ class Door:
     """Lets connections of a listening socket through, until `close`.
 
     `inner` is the directory of the server's socket, and `server` its name there. `may_admin` is
-    what all who come in by this door may do. `counts` is shared by the doors of an agent, so that
-    its rule on connections holds over all of them.
+    what all who come in by this door may do. `connections` is shared by the doors of an agent, so
+    that its rule on connections holds over all of them.
     """
 
     def __init__(
         self,
         listener: socket.socket,
         rules: Rules,
-        counts: "Counts",
+        connections: "Connections",
         inner: str,
         server: str,
         may_admin: bool,
     ) -> None:
         self._listener = listener
         self._rules = rules
-        self._counts = counts
+        self._connections = connections
         self._server = os.path.join(inner, server)
         self._names = f"\0edgeward/{secrets.token_hex(16)}"  # which nobody can take beforehand
         self._may_admin = may_admin
@@ -91,22 +91,24 @@ class Door:
                 continue
             try:
                 self._let_in(connection)
-            except (OSError, RuntimeError, MemoryError) as error:  # a peer left; no further thread
+            except (OSError, MemoryError) as error:  # a peer left; no descriptor
                 log.warning("connection: %s", error)
                 connection.close()
 
     def _let_in(self, connection: socket.socket) -> None:
         visitor = peer.of_socket(connection, self._may_admin)
         if not self._rules.let_in(connection):
-            self._counts.refuse(visitor, f"expected a user of {self._lists}")
-        elif not (number := self._counts.enter(visitor.uid, self._rules.most_connections)):
-            self._counts.refuse(visitor, f"expected {self._rules.most_connections} connections")
+            self._connections.refuse(visitor, f"expected a user of {self._lists}")
+        elif not (number := self._connections.enter(visitor.uid, self._rules.most_connections)):
+            self._connections.refuse(
+                visitor, f"expected {self._rules.most_connections} connections"
+            )
         else:
             try:
                 server = self._connected(visitor.label(number))
-                Relay(connection, server, lambda: self._counts.leave(visitor.uid)).start()
+                self._connections.relay(connection, server, visitor.uid)
             except BaseException:
-                self._counts.leave(visitor.uid)
+                self._connections.leave(visitor.uid)
                 raise
             return
         connection.close()
@@ -123,29 +125,42 @@ class Door:
         return server
 
 
-class Counts:
-    """How many connections each user has, and which users were told no. Any thread."""
+class Connections:
+    """The connections of an agent: relayed, counted by user; and who was told no. Any thread."""
 
     def __init__(self) -> None:
+        self._relay = _core.Relay()
         self._lock = threading.Lock()
         self._open: Counter[int] = Counter()
         self._number = 0
         self._refused: set[tuple[int, str]] = set()
 
+    def close(self) -> None:
+        """Ends all. No door is open any more."""
+        self._relay.close()
+
     def enter(self, uid: int, most: int) -> int:
         """The number of a further connection, from 1 on; 0 when the user has `most` of them."""
         with self._lock:
+            for ended in self._relay.take_ended():
+                self._leave(ended)
             if self._open[uid] >= most:
                 return 0
             self._open[uid] += 1
             self._number += 1
             return self._number
 
+    def relay(self, connection: socket.socket, server: socket.socket, uid: int) -> None:
+        """Carries bytes between the two, which it takes, until both have ended; `uid` leaves then.
+
+        Raises OSError.
+        """
+        self._relay.add(connection.detach(), server.detach(), uid)
+
     def leave(self, uid: int) -> None:
+        """Notes that a connection that has entered was not relayed."""
         with self._lock:
-            self._open[uid] -= 1
-            self._open += Counter()  # forgets users without any
-            self._refused = {item for item in self._refused if item[0] != uid}
+            self._leave(uid)
 
     def refuse(self, visitor: Peer, expected: str) -> None:
         """Notes in the log, once for each user and reason, that a connection was closed."""
@@ -155,51 +170,7 @@ class Counts:
         if is_news:
             log.warning("connection: %s, got one of user %d", expected, visitor.uid)
 
-
-class Relay:
-    """Carries bytes between two sockets, which it owns, until both directions have ended."""
-
-    def __init__(
-        self, outer: socket.socket, inner: socket.socket, ended: Callable[[], None]
-    ) -> None:
-        self._sockets = (outer, inner)
-        self._ended = ended
-        self._lock = threading.Lock()
-        self._running = 2
-
-    def start(self) -> None:
-        outer, inner = self._sockets
-        for source, target in ((outer, inner), (inner, outer)):
-            threading.Thread(
-                target=self._carry, args=(source, target), name="relay", daemon=True
-            ).start()
-
-    def _carry(self, source: socket.socket, target: socket.socket) -> None:
-        room = memoryview(bytearray(RELAY_BYTES))
-        try:
-            while size_bytes := source.recv_into(room):
-                target.sendall(room[:size_bytes])
-        except OSError:
-            self._shut()  # one side is gone: nothing that the other sends has a reader
-        else:
-            self._shut_target(target)
-        with self._lock:
-            self._running -= 1
-            if self._running:
-                return
-        for connection in self._sockets:
-            connection.close()
-        self._ended()
-
-    def _shut_target(self, target: socket.socket) -> None:
-        try:
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._shut()
-
-    def _shut(self) -> None:
-        for connection in self._sockets:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
+    def _leave(self, uid: int) -> None:
+        self._open[uid] -= 1
+        self._open += Counter()  # forgets users without any
+        self._refused = {item for item in self._refused if item[0] != uid}

@@ -7,9 +7,7 @@
 
 #include <atomic>
 #include <filesystem>
-#include <fstream>
 #include <memory>
-#include <set>
 #include <string>
 #include <thread>
 
@@ -17,6 +15,7 @@
 #include "rigs/child.h"
 #include "rigs/directory.h"
 #include "rigs/drained.h"
+#include "rigs/threads.h"
 
 namespace edgeward {
 namespace {
@@ -41,33 +40,6 @@ struct Directories {
     return all;
   }
 };
-
-std::set<int> threads() {
-  std::set<int> ids;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task"))
-    ids.insert(std::stoi(entry.path().filename()));
-  return ids;
-}
-
-// What the kernel says of a thread: the rest of the line that begins with `field`.
-std::string told_of(int thread, const std::string& field) {
-  std::ifstream status("/proc/self/task/" + std::to_string(thread) + "/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(field)) return line.substr(field.size());
-  }
-  return "";
-}
-
-// The one thread that `make` makes.
-template <class Make>
-int thread_made_by(Make&& make) {
-  const std::set<int> before = threads();
-  make();
-  std::set<int> added = threads();
-  for (const int id : before) added.erase(id);
-  REQUIRE(added.size() == 1);
-  return *added.begin();
-}
 
 }  // namespace
 
@@ -244,12 +216,7 @@ TEST_CASE("no signal is delivered to the thread, and the application's own stay 
   const std::string before = told_of(static_cast<int>(getpid()), "SigBlk:");
   std::unique_ptr<DrainThread> thread;
   const int id = thread_made_by([&] { thread = directories.thread(); });
-  // All that can be blocked: not 9 and 19, which the kernel does not let be, nor 32 and 33, which are the C library's.
-  const uint64_t blocked = std::stoull(told_of(id, "SigBlk:"), nullptr, 16);
-  for (int number = 1; number < 32; ++number) {
-    CAPTURE(number);
-    CHECK((blocked >> (number - 1) & 1) == (number == SIGKILL || number == SIGSTOP ? 0 : 1));
-  }
+  check_no_signal_reaches(id);
   CHECK(told_of(static_cast<int>(getpid()), "SigBlk:") == before);
 }
 
