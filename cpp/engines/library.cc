@@ -27,6 +27,9 @@ struct Relocations {
   size_t with_addend_bytes = 0;
   const void* without_addend = nullptr;
   size_t without_addend_bytes = 0;
+  // Of functions, which a loader may look up at their first call.
+  const void* of_functions = nullptr;
+  size_t of_functions_bytes = 0;
 };
 
 Relocations read_relocations(const link_map& map) {
@@ -44,13 +47,15 @@ Relocations read_relocations(const link_map& map) {
       case DT_RELASZ: result.with_addend_bytes = entry->d_un.d_val; break;
       case DT_REL: result.without_addend = pointer(*entry); break;
       case DT_RELSZ: result.without_addend_bytes = entry->d_un.d_val; break;
+      case DT_JMPREL: result.of_functions = pointer(*entry); break;
+      case DT_PLTRELSZ: result.of_functions_bytes = entry->d_un.d_val; break;
       default: break;
     }
   }
   return result;
 }
 
-// The place in which the library at `base` keeps the address of the variable `name`; null when it has none.
+// The place in which the library at `base` keeps the address of `name`; null when it has none.
 template <class Relocation>
 void** find_slot(ElfW(Addr) base, const Relocations& all, const void* table, size_t size_bytes, const char* name) {
   constexpr int kSymbolShift = sizeof(ElfW(Addr)) == 8 ? 32 : 8;
@@ -61,6 +66,16 @@ void** find_slot(ElfW(Addr) base, const Relocations& all, const void* table, siz
     if (std::strcmp(all.names + symbol.st_name, name) == 0) return std::bit_cast<void**>(base + relocation[i].r_offset);
   }
   return nullptr;
+}
+
+// The same for a function that the library calls. Its relocations are all of one kind, that of this processor.
+void** find_function_slot(ElfW(Addr) base, const Relocations& all, const char* name) {
+#if defined(__LP64__)
+  using Relocation = ElfW(Rela);
+#else
+  using Relocation = ElfW(Rel);
+#endif
+  return find_slot<Relocation>(base, all, all.of_functions, all.of_functions_bytes, name);
 }
 
 // Of the library that is loaded at `base`.
@@ -96,6 +111,16 @@ Bytes build_id_in(Bytes notes) {
     offset = end;
   }
   return {};
+}
+
+// Whether a function has not been called yet, and will be looked up then: its slot leads back into the library.
+bool is_unresolved(ElfW(Addr) base, const void* const* slot) {
+  const auto address = reinterpret_cast<ElfW(Addr)>(*slot);
+  const std::vector<ElfW(Phdr)> all = segments(base);
+  return std::any_of(all.begin(), all.end(), [&](const ElfW(Phdr) & segment) {
+    const ElfW(Addr) start = base + segment.p_vaddr;
+    return segment.p_type == PT_LOAD && address >= start && address < start + segment.p_memsz;
+  });
 }
 
 // Whether the loader has made the page of `slot` read-only after it had filled it.
@@ -150,7 +175,8 @@ bool Library::try_redirect(const char* name, const void* source, void* target) c
   if (slot == nullptr) {
     slot = find_slot<ElfW(Rel)>(map->l_addr, all, all.without_addend, all.without_addend_bytes, name);
   }
-  if (slot == nullptr || *slot != source) return false;
+  if (slot == nullptr) slot = find_function_slot(map->l_addr, all, name);
+  if (slot == nullptr || (*slot != source && !is_unresolved(map->l_addr, slot))) return false;
   void* page = std::bit_cast<void*>(reinterpret_cast<uintptr_t>(slot) / page_bytes() * page_bytes());
   const bool was_sealed = is_sealed(map->l_addr, slot);
   if (was_sealed && mprotect(page, page_bytes(), PROT_READ | PROT_WRITE) != 0) return false;

@@ -32,8 +32,8 @@ class Library {
   // Null when the library does not have it.
   void* try_address(const char* name) const;
 
-  // Makes the library alone use `target` for the variable `name` of another library, which is located at `source`.
-  // False when it does not refer to it there. Not while the library is being called.
+  // Makes the library alone use `target` for the variable or function `name` of another library, which is located at
+  // `source`. False when it does not refer to it there.
   bool try_redirect(const char* name, const void* source, void* target) const;
 
  private:

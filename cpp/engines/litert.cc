@@ -17,6 +17,7 @@
 #include "engines/element_type.h"
 #include "engines/handle.h"
 #include "engines/lacking_operator.h"
+#include "engines/large_pages.h"
 #include "engines/last_words.h"
 #include "engines/library.h"
 #include "engines/weight_cache.h"
@@ -137,6 +138,7 @@ Api::Api(const Library& library) : identity(library.identity()) {
   // A library without it takes no environment as the first argument: it would read every argument shifted by one.
   (void)library.symbol<void*>("LiteRtCreateModelFromFd");
   hear(library);
+  advise_large_pages(library);
   bind(create_environment, "LiteRtCreateEnvironment");
   bind(destroy_environment, "LiteRtDestroyEnvironment");
   bind(create_model, "LiteRtCreateModelFromBuffer");
@@ -555,6 +557,7 @@ Status try_compile(const Weights& weights, const Compilation& compilation, Handl
   std::string text = "error_reporter_mode = " + std::to_string(static_cast<int>(compilation.reporter));
   if (compilation.profiling == Profiling::on) text += "\nenable_profiling = true";
   add_options(api, options.get(), "runtime_options_string", text);
+  const LargePages packed;
   return api.create_compiled_model(weights.environment.get(), weights.model.get(), options.get(), compiled);
 }
 

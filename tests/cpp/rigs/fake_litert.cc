@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <string>
@@ -155,6 +156,11 @@ bool fits(const Buffer& buffer, const Compiled& compiled) {
 extern "C" {
 
 FakeLitert* fake_litert() { return &fake; }
+
+void* fake_litert_allocate(size_t size_bytes) {
+  void* memory = nullptr;
+  return posix_memalign(&memory, 64, size_bytes) == 0 ? memory : nullptr;
+}
 
 void fake_litert_say(const char* line) { std::fprintf(stderr, "%s\n", line); }
 
