@@ -1,6 +1,7 @@
 """Reading back: what a reservoir gave up is left out, what is damaged ends where it is whole."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import sealed
 from models import tflite_models
 
 import edgeward as ew
+from edgeward import _core
 from edgeward.captures import rules, segments
 
 ONES = np.ones(4, np.float32)
@@ -73,6 +75,27 @@ def test_something_else_is_no_segment(directory):
     assert segments.segment_report(str(directory / "noise.ewc")).state == "damaged"
     with pytest.raises(FileNotFoundError):
         values(directory / "nowhere")
+
+
+def test_one_that_a_writer_has_not_begun_is_passed_over(directory):
+    """One that was killed, or is at work, between making the file and writing its head."""
+    capture(directory, [1, 2])
+    (path,) = segments.segment_paths(directory)
+    head = Path(path).read_bytes()[: segments.HEAD_BYTES]
+    begun = Path(path[:-4] + "-next" + _core.OPEN_SUFFIX)
+    for size_bytes in range(segments.HEAD_BYTES + 1):
+        begun.write_bytes(head[:size_bytes])
+        assert values(directory) == [1, 2]
+        report = segments.segment_report(str(begun))
+        assert (report.record_count, report.fault) == (0, "")
+        assert report.state == "open" or size_bytes == segments.HEAD_BYTES
+    begun.write_bytes(b"noise" + head[5:])
+    with pytest.raises(ew.MalformedCapture):
+        values(directory)
+    Path(path).write_bytes(head[:-1])  # nobody seals what has no head
+    begun.unlink()
+    with pytest.raises(ew.MalformedCapture):
+        values(directory)
 
 
 def test_an_encrypted_one_tells_little_without_its_key(directory):

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 FRAME_COUNTERS = (*_core.RING_COUNTERS, "last_sequence", "is_broken")
 
 
+HEAD_BYTES = 192  # of a segment: docs/capture-format.md, section 3
+
+
 class Choice(NamedTuple):
     """Which records are wanted; None: whichever."""
 
@@ -247,7 +250,8 @@ def look_into(
     try:
         segment = _core.open_segment(path, key)
     except MalformedCapture:
-        return Segment(path, size_bytes, "damaged", False, True, 0, None, None, (), 0, "head"), {}
+        state, fault = ("open", "") if is_unbegun(path) else ("damaged", "head")
+        return Segment(path, size_bytes, state, False, True, 0, None, None, (), 0, fault), {}
     opened = Contents(path, segment)
     records = opened.rows[_are_records(opened.rows)]
     is_readable, has_times = segment.is_readable, segment.is_readable and len(records) > 0
@@ -289,13 +293,29 @@ def _bit(reason: str) -> int:
 
 
 def _try_open(path: str, key: _core.PrivateKey | None) -> _core.Segment | None:
-    """None for a segment that was deleted since its name was read; it may be sealed by now."""
+    """None for one that is not begun, or was deleted since its name was read.
+
+    It may be sealed by now.
+    """
     with suppress(FileNotFoundError):
-        return _core.open_segment(path, key)
+        try:
+            return _core.open_segment(path, key)
+        except MalformedCapture:
+            if is_unbegun(path):
+                return None
+            raise
     if path.endswith(_core.OPEN_SUFFIX):
         with suppress(FileNotFoundError):
             return _core.open_segment(_sealed(path), key)
     return None
+
+
+def is_unbegun(path: str) -> bool:
+    """Whether a writer was killed, or is at work, between making the file and writing its head.
+
+    Raises FileNotFoundError, OSError.
+    """
+    return path.endswith(_core.OPEN_SUFFIX) and os.path.getsize(path) < HEAD_BYTES
 
 
 def _sealed(open_path: str) -> str:
