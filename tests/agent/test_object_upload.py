@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -212,14 +213,56 @@ def test_drafts_links_and_pipes_stay(tmp_path: Path) -> None:
 
 
 def test_manifests_go_last_in_their_folder(tmp_path: Path) -> None:
-    names = [path.relative_to(tmp_path).as_posix() for path in finished_files(lay(tmp_path))]
+    paths = finished_files(lay(tmp_path), [])
+    names = [path.relative_to(tmp_path).as_posix() for path in paths]
     assert names == [
         f"{HOUR}/raw-data/input-tensors/a.bin",
         f"{HOUR}/raw-data/output-tensors/a.bin",
         f"{HOUR}/0a.jsonl",
         f"{HOUR}/0b.jsonl",
     ]
-    assert list(finished_files(tmp_path / "none")) == []
+    assert list(finished_files(tmp_path / "none", [])) == []
+
+
+UNREADABLE = """
+import sys
+from pathlib import Path
+from obstore.store import MemoryStore
+from edgeward.agent.object_upload import ObjectUpload
+upload = ObjectUpload(sys.argv[1], MemoryStore(), on_failed=lambda key, why: print(key, why))
+for _ in range(2):
+    done = upload.run_once()
+print(sorted(done.failed), done.is_away)
+Path(sys.argv[1], "closed").chmod(0o700)
+print(upload.run_once().stored)
+"""
+
+
+def test_a_folder_that_cannot_be_read_keeps_back_itself_alone(tmp_path: Path) -> None:
+    files = {"closed/a.bin": b"a", "0.jsonl": b"names a", "open/b.bin": b"b", "open/1.jsonl": b"{}"}
+    directory = lay(tmp_path / "files", files)
+    (directory / "closed").chmod(0)
+    command = [sys.executable, "-c", UNREADABLE, str(directory)]
+    if os.geteuid() == 0:  # without the rights that root has on every file
+        if shutil.which("setpriv") is None:
+            pytest.skip("needs setpriv")
+        command = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", *command]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    waits = ("0.jsonl", "waits for the files that it names")
+    refused = ("closed", "expected a folder to read, got Permission denied")
+    assert done.stdout.splitlines() == [
+        " ".join(refused),
+        f"{[waits, refused]} False",
+        "('closed/a.bin', '0.jsonl')",
+    ], done.stderr
+
+
+def test_a_file_that_cannot_be_read_keeps_back_nothing_else() -> None:
+    """A real one that gives EIO: the unmapped memory of this process."""
+    done = ObjectUpload("/proc/self", MemoryStore(), suffix="mem").run_once()
+    assert done.failed == (("mem", "expected a file to read, got Input/output error"),)
+    assert not done.is_away
 
 
 def folders(directory: Path) -> set[str]:

@@ -97,7 +97,13 @@ class ObjectUpload:
         failed: list[tuple[str, str]] = []
         folders_with_failures: set[Path] = set()
         is_away = False
-        for path in self._files():
+        unreadable: list[tuple[Path, str]] = []
+        paths = self._files(unreadable)
+        for folder, reason in unreadable:
+            failed.append((self._key(folder), reason))
+            folders_with_failures.add(folder)
+            self._report(*failed[-1])
+        for path in paths:
             if self._stopped.is_set() or is_away:
                 break
             if path.suffix == MANIFEST_SUFFIX and any(
@@ -120,11 +126,11 @@ class ObjectUpload:
         self._remove_emptied(IDLE_FOLDER_S)
         return Pass(tuple(stored), tuple(failed), is_away)
 
-    def _files(self) -> list[Path]:
+    def _files(self, unreadable: list[tuple[Path, str]]) -> list[Path]:
         if not self._suffix:
-            return list(finished_files(self._directory))
-        paths = sorted(self._directory.glob(f"*{self._suffix}"))
-        return [path for path in paths if path.is_file() and not path.is_symlink()]
+            return list(finished_files(self._directory, unreadable))
+        _, files = entries_of(self._directory, unreadable)
+        return [path for path in files if path.name.endswith(self._suffix)]
 
     def _finish(self, path: Path) -> str | None:
         """Tells of a file that is in the store, and deletes it; why it cannot."""
@@ -176,7 +182,12 @@ class ObjectUpload:
             return f"expected a file to read, got {error.strerror}", False
         with open(number, "rb") as file:
             try:
-                obstore.put(self._store, self._key(path), file, mode="create", use_multipart=False)
+                content = file.read()
+            except OSError as error:
+                return f"expected a file to read, got {error.strerror}", False
+            try:
+                key = self._key(path)
+                obstore.put(self._store, key, content, mode="create", use_multipart=False)
             except AlreadyExistsError:
                 try:
                     if not self._is_stored(path, file):
@@ -205,18 +216,36 @@ def delay_s(failures: int, chance: random.Random) -> float:
     return chance.uniform(0, min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(failures, 16)))
 
 
-def finished_files(directory: Path) -> Iterator[Path]:
-    """Regular files below `directory`, by name; manifests behind all that lies below them."""
-    try:
-        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
-    except FileNotFoundError:
-        return
-    shown = [entry for entry in entries if not entry.name.endswith(DRAFT_SUFFIX)]
-    for entry in shown:
-        if entry.is_dir(follow_symlinks=False):
-            yield from finished_files(Path(entry.path))
-    files = [Path(entry.path) for entry in shown if entry.is_file(follow_symlinks=False)]
+def finished_files(directory: Path, unreadable: list[tuple[Path, str]]) -> Iterator[Path]:
+    """Regular files below `directory`, by name; manifests behind all that lies below them.
+
+    A folder that cannot be read is added to `unreadable`, with the reason.
+    """
+    folders, files = entries_of(directory, unreadable)
+    for folder in folders:
+        yield from finished_files(folder, unreadable)
     yield from sorted(files, key=lambda path: (path.suffix == MANIFEST_SUFFIX, path.name))
+
+
+def entries_of(
+    directory: Path, unreadable: list[tuple[Path, str]]
+) -> tuple[list[Path], list[Path]]:
+    """The folders and the regular files of a folder, by name, without drafts of `durable`."""
+    folders, files = [], []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.endswith(DRAFT_SUFFIX):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                elif entry.is_file(follow_symlinks=False):
+                    files.append(Path(entry.path))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        unreadable.append((directory, f"expected a folder to read, got {error.strerror}"))
+    return sorted(folders), sorted(files)
 
 
 def first_line(error: BaseException) -> str:

@@ -107,11 +107,14 @@ class RingDrains:
                 entry.drain.close()
 
     def _run(self) -> None:
+        reported = ""
         while not self._ended.wait(LOOK_EVERY_S):
             try:
                 self._look()
-            except Exception:  # what is found in others' directories must not end the looking
-                log.exception("rings")
+            except Exception as error:  # what others' directories have must not end the looking
+                if str(error) != reported:
+                    log.exception("rings")
+                reported = str(error)
 
     def _look(self) -> None:
         for path in self._directories():
