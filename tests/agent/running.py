@@ -68,6 +68,10 @@ class Running:
         )
         self.log.close()
 
+    def tells_within(self, time_s: float) -> bool:
+        """Whether `notice` would return at once, after at most `time_s`."""
+        return bool(select.select([self._notifier], [], [], time_s)[0])
+
     def notice(self) -> str:
         """What the agent tells next; the text of its log when it ends instead."""
         for _ in range(LIMIT_S * 10):

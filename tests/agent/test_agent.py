@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import threading
 from concurrent import futures
 from pathlib import Path
 
+import fakes
 import grpc
 import numpy as np
 import pytest
 import sealed
+
+from edgeward import lock_file
+from edgeward.engines.installed import KINDS
 
 from .clients import Client, array_of, refused
 from .running import Running, edge_manager_file
@@ -232,6 +238,60 @@ def test_two_agents_do_not_share_a_state(device, arguments):
         assert aliases(Client(running.socket)) == []
 
 
+def test_a_state_that_is_let_go_in_a_moment_is_waited_for(device, arguments):
+    """As by a child of a killed agent that has not become another program yet."""
+    lock = device / "state" / "lock"
+    with Running(device, *arguments) as running:
+        running.stop(signal.SIGKILL)
+        with lock_file.held(lock, "the state"):
+            running.launch()
+            while not has_open(running.process, lock):
+                assert running.process.poll() is None, running.output
+        assert running.notice() == "READY=1", running.output
+
+
+def has_open(process, path):
+    for number in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if number.readlink() == path:
+                return True
+    return False
+
+
+@pytest.mark.parametrize("moment", ["load", "start"])
+def test_sigterm_ends_an_agent_that_loads_in_its_own_process(device, monkeypatch, moment):
+    """The load hangs in the engine, which nothing else ends."""
+    site = fakes.site(monkeypatch, device / "site")
+    hanging = fakes.libraries()["hang_at_load"].read_bytes()
+    fakes.install(site, "litert", KINDS["litert"].lowest, hanging)
+    row = {"alias": "a", "url": "demo.ewp", "path": str(device / "demo.ewp")}
+    table = json.dumps({"version": 1, "models": [row] if moment == "start" else []})
+    settings = toml(device, "workers = 0")
+    with Running(device, "-c", settings, EDGEWARD_PROBING="1") as running:
+        running.stop()
+        (device / "state" / "models.json").write_text(table)
+        running.launch()
+        if moment == "load":
+            assert running.notice() == "READY=1", running.output
+            threading.Thread(target=load, args=(f"{device}/admin.sock",)).start()
+        while not is_mapped(running.process, "libLiteRt.so"):
+            assert running.process.poll() is None, running.output
+        assert running.stop() == 0
+    assert "ended while a load or a run took more than" in running.output
+    assert (device / "state" / "models.json").read_text() == table
+
+
+def load(path):
+    """LoadModel, which the end of the agent refuses."""
+    client = Client(path)
+    refused(client.LoadModel, url="demo.ewp", name="a")
+    client.close()
+
+
+def is_mapped(process, name):
+    return name in Path(f"/proc/{process.pid}/maps").read_text()
+
+
 def test_a_file_that_is_no_socket_stays(device, arguments):
     (device / "agent.sock").write_text("mine")
     ended = run_agent(*arguments, "-f", state=device / "state")
@@ -333,11 +393,14 @@ def is_let_in(path):
     """Whether a process of USER, with its two groups, gets an answer at the socket `path`."""
     child = os.fork()
     if child == 0:
-        os.setgroups([OTHER_GROUP])
-        os.setgid(FIRST_GROUP)
-        os.setuid(USER)
-        answer = connected(path).recv(1)
-        os._exit(0 if answer else 7)
+        try:
+            os.setgroups([OTHER_GROUP])
+            os.setgid(FIRST_GROUP)
+            os.setuid(USER)
+            answer = connected(path).recv(1)
+            os._exit(0 if answer else 7)
+        finally:
+            os._exit(1)  # it has the tests' process, and would go on with them
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) in (0, 7)
     return os.waitstatus_to_exitcode(status) == 0
@@ -405,7 +468,7 @@ def test_sockets_from_the_service_manager(device):
         stderr=subprocess.STDOUT,
     )
     running.process = process
-    assert running.notice() == "READY=1"
+    assert running.notice() == "READY=1", running.output
     assert aliases(Client(f"{device}/passed.sock")) == []
     assert not os.path.exists(running.socket)
     process.terminate()

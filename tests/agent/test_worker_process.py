@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -206,6 +208,56 @@ def test_one_that_cannot_open_its_model_again_does_not_serve(
     assert worker.health.why_down.startswith(f"could not load {add.path} again: ")
     with pytest.raises(WorkerGone, match="could not load"):
         worker.predict("add", [X], LONG_S, copies)
+
+
+def test_one_that_the_system_has_no_room_for_is_back_when_it_has(
+    worker: WorkerProcess, add: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_process, "LONGEST_PAUSE_S", 0.2)
+    worker.load("add", add)
+    pid = worker.pid
+    assert pid is not None
+    most, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limit))  # all of them are in use
+    try:
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: "Too many open files" in worker.health.why_down)
+        assert not worker.is_up
+        assert not answers(worker)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, limit))
+    until(lambda: answers(worker))
+    assert worker.health.why_down == ""
+
+
+def test_one_that_has_no_room_is_not_tried_again_once_it_is_closed(
+    add: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(threading.enumerate())
+    worker = WorkerProcess("demo")
+    worker.load("add", add)
+    pid = worker.pid
+    assert pid is not None
+    monkeypatch.setattr(sys, "executable", "/nowhere")  # as while it is replaced
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: "/nowhere" in worker.health.why_down)
+    (thread,) = set(threading.enumerate()) - before  # which waits to try again
+    worker.close()
+    thread.join(LONG_S)
+    assert not thread.is_alive()
+
+
+def test_a_worker_whose_front_has_ended_before_obeys_nothing() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.send(b'{"no": "order"}')
+    ours.close()
+    command = [sys.executable, "-m", "edgeward.agent.worker", str(theirs.fileno())]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        command, env=environment, pass_fds=[theirs.fileno()], capture_output=True, text=True
+    )
+    theirs.close()
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_call_without_an_answer_ends_the_worker_and_nothing_else(

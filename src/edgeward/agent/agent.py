@@ -5,7 +5,8 @@ import logging
 import os
 import pwd
 import socket
-from collections.abc import Callable, Collection, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent import futures
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from edgeward.agent.inference_service import InferenceService
 from edgeward.agent.loaded_models import LoadedModels
 from edgeward.agent.model_file import ModelOpener
 from edgeward.agent.ring_drains import Limits, RingDrains
+from edgeward.agent.worker_program import WorkerProgram
 from edgeward.captures import rings
 from edgeward.errors import BadInput
 from edgeward.trust.trust_directory import Trust
@@ -40,8 +42,10 @@ INNER_SOCKET = "server"
 SEGMENTS = "segments"  # their folder in a store
 LOCK = "lock"
 LEAVING_CALLS = 64  # that were ended, and have their thread for a moment
+MOST_LOCK_WAIT_S = 3.0  # for a child of a killed agent, which has its descriptors until it execs
 MOST_RESTORE_S = 30.0  # that a start waits for its models
 GRACE_S = 5.0  # for calls under way when the agent ends
+MOST_END_S = 5.0  # for loads and runs in this process, when captures are on the disk
 MOST_STREAMS = 32  # of one connection: a client's further calls wait there
 
 
@@ -50,8 +54,9 @@ class Agent:
 
     `passed` are sockets from the service manager, by the names "data" and "admin". With `replaces`,
     it takes the place of a socket that another process listens at. The start waits for no model
-    once `is_ended`. Raises what a configuration that cannot be served deserves: BadInput, Busy,
-    OSError, TimeoutError when another agent has the state directory, and what Trust raises.
+    once `is_ended`; `begun` are workers for its models. Raises what a configuration that cannot be
+    served deserves: BadInput, Busy, OSError, TimeoutError when another agent has the state
+    directory, and what Trust raises.
     """
 
     def __init__(
@@ -60,11 +65,14 @@ class Agent:
         passed: Mapping[str, socket.socket],
         replaces: bool,
         is_ended: Callable[[], bool] = lambda: False,
+        begun: Iterable[WorkerProgram] = (),
     ) -> None:
         self._stack = ExitStack()
+        self._is_made = False
         with self._stack:
-            self._open(settings, passed, replaces, is_ended)
+            self._open(settings, passed, replaces, is_ended, begun)
             self._stack = self._stack.pop_all()
+        self._is_made = True
 
     def close(self) -> None:
         """Takes no further connection, lets calls end, and brings captures to the disk."""
@@ -76,21 +84,27 @@ class Agent:
         passed: Mapping[str, socket.socket],
         replaces: bool,
         is_ended: Callable[[], bool],
+        begun: Iterable[WorkerProgram],
     ) -> None:
         directory = state_directory(settings)
         os.makedirs(directory, mode=0o700, exist_ok=True)
+        lock = os.path.join(directory, LOCK)
         self._stack.enter_context(
-            lock_file.held(os.path.join(directory, LOCK), "the agent's state directory", 0)
+            lock_file.held(lock, "the agent's state directory", MOST_LOCK_WAIT_S)
         )
         connections = Connections()
         self._stack.callback(connections.close)  # behind the server, whose last replies they carry
-        models = LoadedModels(directory, opener_of(settings, trust_of(settings)))
+        models = LoadedModels(directory, opener_of(settings, trust_of(settings), begun))
+        end = threading.Timer(MOST_END_S, self._end)
+        end.daemon = True
+        self._stack.callback(end.cancel)
         self._stack.callback(models.close)
         models.restore(MOST_RESTORE_S, is_ended)
         # A call that is admitted has a thread at once: it may have to wait for its request.
         most = settings.most_calls + LEAVING_CALLS + MOST_WATCHES
         pool = futures.ThreadPoolExecutor(most, "call")
         self._stack.callback(pool.shutdown)
+        self._stack.callback(end.start)
         self._stack.callback(models.end_runs)  # behind the captures, which shall not wait for them
         intake = self._intake(settings, directory)
         drains = self._drains(settings, directory)
@@ -183,6 +197,14 @@ class Agent:
         self._stack.callback(uploads.close)
         return uploads
 
+    def _end(self) -> None:
+        """Ends the process: nothing else ends a load or a run in it.
+
+        What the agent remembers, and the captures that it took, are on the disk by now.
+        """
+        log.warning("ended while a load or a run took more than %.0f s", MOST_END_S)
+        os._exit(0 if self._is_made else 1)
+
     def _inner_directory(self, directory: str) -> str:
         """The directory of the server's own socket, by a path that is short whatever it is."""
         path = os.path.join(directory, INNER_DIRECTORY)
@@ -227,9 +249,11 @@ def trust_of(settings: Configuration) -> Trust | None:
     return Trust(settings.trust or None)
 
 
-def opener_of(settings: Configuration, trust: Trust | None) -> ModelOpener:
+def opener_of(
+    settings: Configuration, trust: Trust | None, begun: Iterable[WorkerProgram] = ()
+) -> ModelOpener:
     run_time_s = float(settings.most_run_s) if settings.workers else None
-    return ModelOpener(trust, settings.unsigned, run_time_s)
+    return ModelOpener(trust, settings.unsigned, run_time_s, begun)
 
 
 def rings_of(settings: Configuration) -> str:

@@ -2,14 +2,14 @@
 
 import re
 
-from edgeward.agent.refusal import invalid
-
 MOST_CHARACTERS = 63
 PATTERN = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 
 
 def alias_of(name: str, handle: str) -> str:
     """What a request calls its model, in either of its fields. Raises Refusal INVALID_ARGUMENT."""
+    from edgeward.agent.refusal import invalid  # needs gRPC, which is_name's callers may not have
+
     if name and handle and name != handle:
         raise invalid("name and handle", "one alias", f'"{name}" and "{handle}"')
     alias = name or handle

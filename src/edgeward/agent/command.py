@@ -9,11 +9,14 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeward.agent.unit_file import unit
 from edgeward.errors import BadInput, EngineMissing
 from edgeward.outcome import Outcome
+
+if TYPE_CHECKING:
+    from edgeward.agent.worker_program import WorkerProgram
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -44,17 +47,45 @@ def run(args: argparse.Namespace) -> Outcome:
     if args.systemd:
         text = unit()
         return Outcome({"unit": text}, text.rstrip())
+    settings, file = _settings(args)
+    if not args.check:
+        ended = _endings()  # before the first worker: from then on a signal ends both
+        begun = _begun(settings)
     try:
         import grpc  # noqa: F401
         from google import protobuf  # noqa: F401
     except ImportError as error:
         message = f'the agent needs grpcio and protobuf: pip install "edgeward[agent]": {error}'
         raise EngineMissing(message) from None
-    settings, file = _settings(args)
     if args.check:
         return _checked(settings, file)
-    _serve(settings, args.force)
+    _serve(settings, args.force, ended, begun)
     return Outcome(None, "")
+
+
+def _endings() -> "queue.SimpleQueue[int]":
+    """The signals to end that come from now on."""
+    # A handler may run in the midst of this thread's wait: an Event's lock could then be held.
+    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda number, _: ended.put(number))
+    return ended
+
+
+def _begun(settings: Any) -> "list[WorkerProgram]":
+    """Workers for the models that a start is going to load first, begun while it imports gRPC."""
+    from edgeward.agent import model_table
+    from edgeward.agent.configuration import state_directory
+    from edgeward.agent.worker_program import WorkerProgram
+
+    programs: list[WorkerProgram] = []
+    if settings.workers:
+        with suppress(OSError, ValueError):  # each of which the start meets again, and tells
+            loads = model_table.read(os.path.join(state_directory(settings), model_table.NAME))
+            for _ in loads[: model_table.MOST_OPENING]:
+                programs.append(WorkerProgram())
+    return programs
 
 
 def _settings(args: argparse.Namespace) -> tuple[Any, Path | None]:
@@ -146,20 +177,21 @@ def _shown(value: Any) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _serve(settings: Any, replaces: bool) -> None:
+def _serve(
+    settings: Any,
+    replaces: bool,
+    ended: "queue.SimpleQueue[int]",
+    begun: "list[WorkerProgram]",
+) -> None:
     from edgeward.agent import descriptor_limit, log, service_manager
     from edgeward.agent.agent import Agent
 
-    # A handler may run in the midst of this thread's wait: an Event's lock could then be held.
-    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, lambda number, _: ended.put(number))
     log.start(settings.log, settings.log_verbose)
     for note in settings.notes:
         logging.getLogger(__name__).info("%s", note)
     descriptor_limit.raise_for(settings)
-    agent = Agent(settings, service_manager.passed_sockets(), replaces, lambda: not ended.empty())
+    passed = service_manager.passed_sockets()
+    agent = Agent(settings, passed, replaces, lambda: not ended.empty(), begun)
     try:
         service_manager.notify("READY=1")
         period_s = service_manager.watchdog_period_s()

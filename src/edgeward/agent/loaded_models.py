@@ -5,7 +5,6 @@ answered. A model that cannot be opened again stays in the file, and is named by
 is loaded or unloaded by its alias.
 """
 
-import json
 import logging
 import os
 import threading
@@ -17,33 +16,22 @@ from typing import Any
 
 import grpc
 
+from edgeward.agent import model_table
 from edgeward.agent.call_counts import CallCounts
 from edgeward.agent.model_file import ModelOpener
+from edgeward.agent.model_table import MOST_OPENING, Load
 from edgeward.agent.refusal import Refusal, of_opening
 from edgeward.agent.served_model import ServedModel
 from edgeward.agent.wire_tensor import metadata
 from edgeward.agent.worker_process import DeadlinePassed, WorkerGone
-from edgeward.durable import replace_file
 from edgeward.proto import edge_manager_pb2 as messages
 
 log = logging.getLogger(__name__)
 
-TABLE = "models.json"
-TABLE_VERSION = 1
 BROKEN_SUFFIX = ".broken"
-MOST_OPENING = 4  # at once, at the start
 MOST_ATTEMPTS = 3  # to load one again, at the start
 STILL_LOADING = "it is still being loaded"
 LOOK_S = 0.1  # between looks at whether the agent shall end
-
-
-@dataclass(frozen=True)
-class Load:
-    """What a client asked for."""
-
-    alias: str
-    url: str  # as it was written
-    path: str  # where that was, absolute
 
 
 @dataclass(frozen=True)
@@ -58,7 +46,7 @@ class LoadedModels:
     """The models by alias. Any thread; a model in use outlives its unload by that use."""
 
     def __init__(self, directory: str, opener: ModelOpener) -> None:
-        self._path = os.path.join(directory, TABLE)
+        self._path = os.path.join(directory, model_table.NAME)
         self._opener = opener
         self._lock = threading.Lock()
         self._models: dict[str, LoadedModel] = {}
@@ -82,6 +70,7 @@ class LoadedModels:
             _, pending = wait(pending, LOOK_S, FIRST_COMPLETED)
         if pending:
             log.error("models: loaded later: %s", ", ".join(sorted(self.failed)))
+        self._opener.end_begun()
 
     def end_runs(self) -> None:
         """Ends predictions and loads that are still under way, and takes no other."""
@@ -203,13 +192,8 @@ class LoadedModels:
         """Makes the table durable, or takes back what was to go into it. Raises Refusal."""
         loads = [loaded.load for loaded in self._models.values()]
         loads += [load for load, _ in self.failed.values()]
-        rows = [
-            {"alias": load.alias, "url": load.url, "path": load.path}
-            for load in sorted(loads, key=lambda load: load.alias)
-        ]
-        document = {"version": TABLE_VERSION, "models": rows}
         try:
-            replace_file(self._path, json.dumps(document, indent=1).encode(), 0o600)
+            model_table.write(self._path, loads)
         except OSError as error:
             self._models, self.failed = models, failed
             raise of_opening(error) from error
@@ -217,14 +201,8 @@ class LoadedModels:
 
     def _read(self) -> list[Load]:
         try:
-            with open(self._path, "rb") as file:
-                document = json.load(file)
-            if document["version"] != TABLE_VERSION:
-                raise ValueError(f"expected version {TABLE_VERSION}, got {document['version']}")
-            return [Load(row["alias"], row["url"], row["path"]) for row in document["models"]]
-        except FileNotFoundError:
-            return []
-        except (ValueError, KeyError, TypeError) as error:  # not written by an agent
+            return model_table.read(self._path)
+        except ValueError as error:
             aside = self._path + BROKEN_SUFFIX
             os.replace(self._path, aside)
             log.error('table of models: moved aside to "%s": %s', aside, error)

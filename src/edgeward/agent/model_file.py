@@ -6,7 +6,7 @@ nobody else anything; on a board with little memory, in the agent's process.
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -15,6 +15,7 @@ import grpc
 from edgeward.agent.refusal import Refusal, of_opening
 from edgeward.agent.served_model import OwnModel, ServedModel, WorkerModel
 from edgeward.agent.worker_process import DeadlinePassed, Order, WorkerGone, WorkerProcess
+from edgeward.agent.worker_program import WorkerProgram
 from edgeward.engines.installed import AUTO
 from edgeward.engines.processors import usable_cpus
 from edgeward.errors import EdgewardError
@@ -31,15 +32,21 @@ class ModelOpener:
     """Opens models under a trust directory; bare model files where the device allows them.
 
     `trust` is None on a device that only runs bare files. `run_time_s` is how long one run in a
-    worker may take; None has models run in this process. Any thread.
+    worker may take; None has models run in this process. `begun` are workers for the first models.
+    Any thread.
     """
 
     def __init__(
-        self, trust: Trust | None, is_unsigned_allowed: bool, run_time_s: float | None
+        self,
+        trust: Trust | None,
+        is_unsigned_allowed: bool,
+        run_time_s: float | None,
+        begun: Iterable[WorkerProgram] = (),
     ) -> None:
         self._trust = trust
         self._is_unsigned_allowed = is_unsigned_allowed
         self._run_time_s = run_time_s
+        self._begun = list(begun)
         self._lock = threading.Lock()
         self._workers: set[WorkerProcess] = set()  # that are loading
         self._is_ended = False
@@ -59,13 +66,22 @@ class ModelOpener:
                 return OwnModel(model, model.name or stem, model.version or "")
             directory = None if trust is None else str(trust.directory)
             order = Order(file, directory, lanes=max(usable_cpus(), LEAST_LANES))
-            worker = WorkerProcess(f"model {alias}")
+            worker = WorkerProcess(f"model {alias}", self._next_begun())
             with self._loading(worker):
                 return WorkerModel(worker, order, stem, self._run_time_s)
         except (WorkerGone, DeadlinePassed) as error:
             raise _failed(f'"{file}": {error}') from error
         except (OSError, EdgewardError, MemoryError) as error:
             raise of_opening(error) from error
+
+    def end_begun(self) -> None:
+        """Ends the workers that were begun for models and not taken."""
+        while program := self._next_begun():
+            program.close()
+
+    def _next_begun(self) -> WorkerProgram | None:
+        with self._lock:
+            return self._begun.pop() if self._begun else None
 
     def end_loads(self) -> None:
         """Ends the loads in workers with a Refusal, those under way and those to come."""

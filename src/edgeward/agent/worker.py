@@ -8,6 +8,7 @@ by a thread of its own.
 import ctypes
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -32,6 +33,8 @@ def main() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the front, too
     control = socket.socket(fileno=int(sys.argv[1]))
+    if has_hung_up(control):  # the front ended before prctl told the kernel to end this process
+        return
     models: dict[str, _core.Model] = {}
     while True:
         message, numbers, _, _ = socket.recv_fds(control, MOST_ORDER_BYTES, MOST_DESCRIPTORS)
@@ -47,6 +50,12 @@ def main() -> None:
             text = f"model: expected a description of {MOST_ORDER_BYTES} bytes, got {len(content)}"
             content = json.dumps({"error": {"code": "unsupported_model", "text": text}}).encode()
         control.send(content)
+
+
+def has_hung_up(control: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(control, 0)  # which reports a hang-up alone
+    return bool(poll.poll(0))
 
 
 def obey(order: dict[str, Any], numbers: list[int], models: dict[str, _core.Model]) -> Any:
@@ -140,5 +149,5 @@ def facts_of(error: BaseException) -> dict[str, Any]:
 if __name__ == "__main__":
     try:
         main()
-    except ConnectionResetError:
+    except (BrokenPipeError, ConnectionResetError):  # the front has ended
         os._exit(0)

@@ -1,23 +1,21 @@
 """A worker as the agent's front sees it: a process with models, that is back when it has died.
 
 The front holds no engine. A call that crashes the worker, or passes its deadline, costs that worker
-the models of it alone; a new one is started at once with the same models. One that has died three
-times within a minute stays down until it is told to load something.
+the models of it alone; a new one is started at once with the same models, and where the system has
+no room for one, when it has. One that has died three times within a minute stays down until it is
+told to load something.
 """
 
+import errno
 import json
 import logging
 import os
-import queue
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -35,6 +33,7 @@ from edgeward.agent.lane import (
     make_memory,
 )
 from edgeward.agent.worker import MOST_ORDER_BYTES
+from edgeward.agent.worker_program import WorkerProgram
 from edgeward.errors import BY_CODE, EdgewardError
 
 log = logging.getLogger(__name__)
@@ -43,6 +42,9 @@ MOST_DEATHS = 3
 DEATHS_WITHIN_S = 60.0
 LEAST_WAIT_S = 1e-3
 UNLOAD_TIME_S = 30.0
+FIRST_PAUSE_S = 0.1  # before another attempt to start one, where the system had no room
+LONGEST_PAUSE_S = 30.0
+NO_ROOM = (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Result = TypeVar("Result")
 
@@ -124,38 +126,14 @@ class Lanes:
 
 
 class Incarnation:
-    """One run of the worker's program; `ended` is called with it and its status when it ends.
+    """One run of the worker's program; `ended` is called with it and its status when it ends."""
 
-    The thread that starts the program waits for its end: the kernel ends a worker when the thread
-    that started it has gone, and so with the front, but no sooner.
-    """
-
-    def __init__(self, ended: Callable[["Incarnation", int], None]) -> None:
+    def __init__(self, program: WorkerProgram, ended: Callable[["Incarnation", int], None]) -> None:
         self.lanes: dict[str, Lanes] = {}
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._ended = ended
-        started: queue.SimpleQueue[subprocess.Popen[bytes] | BaseException] = queue.SimpleQueue()
-        threading.Thread(target=self._live, args=(theirs, started), daemon=True).start()
-        process = started.get()
-        if isinstance(process, BaseException):
-            self._control.close()
-            raise process
-        self.process = process
-
-    def _live(self, theirs: socket.socket, started: "queue.SimpleQueue[Any]") -> None:
-        number = theirs.fileno()
-        command = [sys.executable, "-m", "edgeward.agent.worker", str(number)]
-        try:
-            with theirs:
-                process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL)
-        except BaseException as error:
-            started.put(error)
-            return
-        started.put(process)
-        status = process.wait()
-        with suppress(OSError):  # closed
-            self._control.shutdown(socket.SHUT_RDWR)  # ends the wait for a reply, whatever holds it
-        self._ended(self, status)
+        self.process = program.process
+        self._program = program
+        self._control = program.control
+        program.ended.put(lambda status: ended(self, status))
 
     def load(self, key: str, order: Order) -> ModelFacts:
         """Raises what opening the model raised there, and WorkerGone."""
@@ -192,8 +170,7 @@ class Incarnation:
 
     def close(self) -> None:
         """Ends the process, whatever it is at."""
-        self.process.kill()
-        self._control.close()
+        self._program.close()
         for lanes in self.lanes.values():
             lanes.close()
 
@@ -218,8 +195,10 @@ class Incarnation:
 class WorkerProcess:
     """A process with models, by key. Any thread; loads and unloads come one at a time."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, program: WorkerProgram | None = None) -> None:
+        """`program`, when one has been started already, is what the first start takes."""
         self.name = name
+        self._program = program
         self._lock = threading.Lock()  # of loads, unloads and starts
         self._orders: dict[str, Order] = {}
         self._deaths: deque[float] = deque(maxlen=MOST_DEATHS)  # when it ended by itself
@@ -228,7 +207,7 @@ class WorkerProcess:
         self._since_s = time.monotonic()
         self._now: Incarnation | None = None
         self._begun: Incarnation | None = None  # the last, also while it still loads
-        self._is_killed = False
+        self._killed = threading.Event()
 
     @property
     def is_up(self) -> bool:
@@ -328,7 +307,7 @@ class WorkerProcess:
 
         Waits for nothing: `close` is still to come.
         """
-        self._is_killed = True  # before the look: _start looks here when it has begun one
+        self._killed.set()  # before the look: _start looks here when it has begun one
         begun = self._begun
         if begun is not None:
             begun.process.kill()
@@ -342,20 +321,50 @@ class WorkerProcess:
                 self._end("is closed")
 
     def _start(self) -> None:
-        """Starts the program and has it load what it held. The lock is held."""
-        now = self._begun = Incarnation(self._ended)
-        if self._is_killed:
+        """Starts the program and has it load what it held. The lock is held.
+
+        Raises an OSError of NO_ROOM, or MemoryError, when that may go better later.
+        """
+        program, self._program = self._program or WorkerProgram(), None
+        now = self._begun = Incarnation(program, self._ended)
+        if self._killed.is_set():
             now.process.kill()
+        try:
+            self._load_again(now)
+        except BaseException:
+            now.close()
+            raise
+        self._now = now
+        self._since_s = time.monotonic()
+
+    def _load_again(self, now: Incarnation) -> None:
         for key, order in self._orders.items():
             try:
                 now.load(key, order)
             except (WorkerGone, DeadlinePassed):
-                break  # _ended takes note
+                return  # _ended takes note
             except (OSError, EdgewardError, MemoryError) as error:
+                if is_no_room(error):
+                    raise
                 self._why_down = f"could not load {order.path} again: {error}"
                 log.error("worker %s: %s", self.name, self._why_down)
-        self._now = now
-        self._since_s = time.monotonic()
+
+    def _start_again(self) -> None:
+        """Starts the program when the system has room for it, unless it is to stay down."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            with self._lock:
+                if self._now is not None or not self._orders or self._killed.is_set():
+                    return
+                try:
+                    return self._start()
+                except (OSError, MemoryError) as error:
+                    self._why_down = f"could not be started again yet: {error}"
+                    if pause_s == FIRST_PAUSE_S:
+                        log.error("worker %s: %s", self.name, self._why_down)
+            if self._killed.wait(pause_s):
+                return
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def _end(self, why: str) -> None:
         assert self._now is not None
@@ -367,7 +376,7 @@ class WorkerProcess:
     def _ended(self, now: Incarnation, status: int) -> None:
         """Starts another process, unless the end of this one was wanted, or was one too many."""
         with self._lock:
-            if self._now is not now or self._is_killed:
+            if self._now is not now or self._killed.is_set():
                 return
             self._end(f"ended by {ending(status)}")
             is_third = len(self._deaths) == MOST_DEATHS - 1
@@ -381,12 +390,20 @@ class WorkerProcess:
                 return
             log.warning("worker %s: ended by %s; starting it again", self.name, ending(status))
             self._restarts += 1
-            self._start()
+        self._start_again()
 
 
 def ending(status: int) -> str:
     """How a process ended, from its return code as subprocess has it."""
     return f"status {status}" if status >= 0 else signal.Signals(-status).name
+
+
+def is_no_room(error: BaseException) -> bool:
+    """Whether the system lacked memory, descriptors or processes, of which it may have more later.
+
+    A model that is larger than a limit on memory is not told apart.
+    """
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in NO_ROOM)
 
 
 def raised_there(facts: Mapping[str, Any]) -> Exception:
