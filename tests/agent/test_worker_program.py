@@ -57,14 +57,14 @@ def test_the_first_start_takes_it(order: Order) -> None:
 @pytest.mark.parametrize("is_owned_before", [True, False])
 def test_its_end_is_told_whenever_its_owner_comes(is_owned_before: bool) -> None:
     program = WorkerProgram()
-    told: queue.SimpleQueue[int] = queue.SimpleQueue()
+    statuses: queue.SimpleQueue[int] = queue.SimpleQueue()
     if is_owned_before:
-        program.ended.put(told.put)
+        program.ended.put(statuses.put)
     program.close()
     program.process.wait()
     if not is_owned_before:
-        program.ended.put(told.put)
-    assert told.get(timeout=LONG_S) == -signal.SIGKILL
+        program.ended.put(statuses.put)
+    assert statuses.get(timeout=LONG_S) == -signal.SIGKILL
 
 
 def test_those_that_no_model_takes_are_ended(order: Order) -> None:
