@@ -494,12 +494,14 @@ void Drain::abandon_segments(const std::string& reason, uint64_t now_ns) {
   // A segment may have been synced before the sync of another one failed: its records are in no need of being read
   // again.
   learn_known();
-  recover();
   // Reset each sequence to what is durable.
   for (auto& [path, source] : sources_) {
     const auto known = known_sequences_.find(source.reader.facts().ring_id);
     source.last_sequence = known == known_sequences_.end() ? 0 : known->second;
   }
+  // Before the segments are sealed: only an open one tells the next drain what is on the disk already.
+  skip_known();
+  recover();
   keep_within_budget(std::max<size_t>(open_count, 1));
 }
 

@@ -133,6 +133,27 @@ bool break_syncs() {
   return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
 }
 
+// The same for the syncs of one descriptor.
+bool break_syncs_of(int number) {
+  sock_filter program[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                           BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fdatasync, 0, 3),
+                           BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
+                           BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 1),
+                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EIO),
+                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog filter{std::size(program), program};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+// The descriptor with which this process has a file open; -1 without.
+int descriptor_of(const std::string& path) {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    if (std::filesystem::read_symlink(entry.path(), gone) == path) return std::stoi(entry.path().filename());
+  }
+  return -1;
+}
+
 void make_older(const std::string& path, time_t age_s) {
   const timespec then{time(nullptr) - age_s, 0};
   const timespec times[2] = {then, then};
@@ -320,6 +341,38 @@ TEST_CASE("where no sync goes well no room is given back, no ring removed, and n
   CHECK(all.sequences.at(ring->ring_id()) == from_to(1, 5));
   CHECK(all.sequences.at(ended_id) == from_to(1, 5));
   CHECK(ring_count(directories) == 1);
+}
+
+TEST_CASE("what was synced before the sync of another segment failed is there once, though the drain is killed then") {
+  const Directories directories;
+  Clock clock;
+  const PrivateKey owner = device('a');
+  const auto plain = directories.ring();
+  const auto encrypted = directories.ring(kCapacity, Keep::oldest, public_key(owner));
+  REQUIRE(put_records(*plain, 1, 5));
+  REQUIRE(put_records(*encrypted, 1, 5));
+  Shared<bool> has_failed;
+  kill_after([&] {
+    // Numbers for what is opened after the failure: that of the segment would be taken again, and its syncs still fail.
+    std::vector<Descriptor> spare;
+    for (int i = 0; i < 4; ++i) spare.emplace_back(open("/dev/null", O_RDONLY | O_CLOEXEC), "/dev/null");
+    const auto drain = directories.drain();
+    drain->step(1);  // too early for a sync
+    for (const std::string& path : paths_in(directories.captures, ".open")) {
+      // That of the plain segment comes first: the key of its recipient is all zeros.
+      if (SegmentReader(path, nullptr).is_encrypted() && !break_syncs_of(descriptor_of(path))) return;
+    }
+    spare.clear();
+    drain->step(2 * kSecond_ns);
+    *has_failed = drain->counters().failures == 1;
+  });
+  REQUIRE(*has_failed);
+  const auto drain = directories.drain();
+  drain_all(*drain, clock);
+  const Drained all = drained(directories.captures, &owner);
+  CHECK(all.complaint == "");
+  CHECK(all.sequences.at(plain->ring_id()) == from_to(1, 5));
+  CHECK(all.sequences.at(encrypted->ring_id()) == from_to(1, 5));
 }
 
 TEST_CASE("what a writer committed before it was killed comes to the disk, and what it was at does not") {
