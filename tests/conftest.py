@@ -33,10 +33,11 @@ CHILD_LIMIT_S = 600
 def pytest_configure(config: pytest.Config) -> None:
     """Chooses hypothesis's seed here, so that the header can show it.
 
-    A shell that starts the tests in the background has them ignore SIGINT, and so would programs
-    that tests start and interrupt.
+    A shell that starts the tests in the background has them ignore SIGINT, and nohup SIGHUP, and so
+    would programs that tests start and interrupt.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = random.SystemRandom().randrange(1 << 32)
 

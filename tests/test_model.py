@@ -391,7 +391,8 @@ def test_a_tensor_of_a_signature_without_a_name_is_refused():
 @pytest.mark.parametrize("wanted", ["", "LITERT", "tensorflow", "../x", 5, (), []], ids=repr)
 def test_an_engine_that_is_none_is_refused_with_those_that_are(content, wanted):
     with pytest.raises(
-        ew.BadInput, match=r"\Aengine: expected litert, litert-interpreter, onnx, tflite, got .*\Z"
+        ew.BadInput,
+        match=r"\Aengine: expected litert, litert-interpreter, onnx, tflite, auto, got .*\Z",
     ):
         ew.load_unsigned(content, engine=wanted)
 

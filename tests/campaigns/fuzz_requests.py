@@ -126,7 +126,7 @@ class Context:
         self._callbacks: list[Any] = []
 
     def peer(self) -> str:
-        return f"unix:/proc/self/fd/9/{os.geteuid()}.0.1.1"
+        return f"unix:/proc/self/fd/9/{os.geteuid()}.1.1"
 
     def add_callback(self, callback: Any) -> bool:
         self._callbacks.append(callback)

@@ -211,7 +211,6 @@ def test_what_was_captured_for_somebody_else_needs_their_key(run, done, workplac
         ("captures export captures --to xml -o out", 2, "invalid choice"),
         ("captures export captures --to npz -o nowhere/out.npz", 5, "nowhere"),
         ("captures stats captures --against none.ewp", 5, "none.ewp|root.json"),
-        ("captures", 2, "STEP"),
     ],
 )
 def test_a_mistake_is_a_sentence(run, workplace, line, status, says):

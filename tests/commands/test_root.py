@@ -169,7 +169,6 @@ def test_a_threshold_of_publishers(run, done, device):
         ("root accept model.tflite --trust edgeward-keys/trust", 3, "model"),
         (f"root accept {ROOT} --trust nowhere", 5, "edgeward keygen"),
         (f"root accept {ROOT}", 5, "--trust"),
-        ("root", 2, "STEP"),
     ],
 )
 def test_a_mistake_is_a_sentence_and_changes_nothing(run, done, no_device, line, status, says):

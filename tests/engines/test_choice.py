@@ -66,7 +66,7 @@ def test_without_an_engine_the_message_says_what_to_install(site, model_format, 
         (
             "tflite",
             "torch",
-            'engine: expected litert, litert-interpreter, onnx, tflite, got "torch"',
+            'engine: expected litert, litert-interpreter, onnx, tflite, auto, got "torch"',
         ),
     ],
 )

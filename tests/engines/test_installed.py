@@ -60,7 +60,8 @@ def test_a_library_that_no_distribution_lists_is_a_mismatch(site):
 
 def test_a_name_that_is_no_engine_is_bad_input():
     with pytest.raises(
-        BadInput, match='engine: expected litert, litert-interpreter, onnx, tflite, got "torch"'
+        BadInput,
+        match='engine: expected litert, litert-interpreter, onnx, tflite, auto, got "torch"',
     ):
         installed.installed("torch")
 

@@ -132,7 +132,7 @@ def all_installed() -> tuple[Installed, ...]:
 
 def kind_of(name: str) -> Kind:
     if name not in KINDS:
-        raise BadInput(f'engine: expected {", ".join(KINDS)}, got "{name}"')
+        raise BadInput(f'engine: expected {", ".join((*KINDS, AUTO))}, got "{name}"')
     return KINDS[name]
 
 
