@@ -185,7 +185,8 @@ TEST_CASE("a slow reader holds up nobody else, costs a bounded number of bytes, 
   int kernel_bytes = 0;
   socklen_t size = sizeof(kernel_bytes);
   REQUIRE(getsockopt(slow.client->number(), SOL_SOCKET, SO_SNDBUF, &kernel_bytes, &size) == 0);
-  CHECK(taken <= Relay::kChunkBytes + 2 * static_cast<size_t>(kernel_bytes));
+  // Of 30 MB. Each of the two sockets may take one message more than its limit.
+  CHECK(taken <= Relay::kChunkBytes + 4 * static_cast<size_t>(kernel_bytes));
   round_trip(Ends(relay, kTag));
   say(*slow.server, "the other direction");
   CHECK(heard(*slow.client, 19) == "the other direction");
