@@ -385,6 +385,7 @@ void bind_segments(py::module_& module) {
   module.attr("SEGMENT_STATES") = all_words(kStates);
   module.attr("OPEN_SUFFIX") = kOpenSuffix;
   module.attr("SEALED_SUFFIX") = kSealedSuffix;
+  module.attr("SEGMENT_HEAD_BYTES") = kSegmentHeadBytes;
   module.attr("RING_FRAME") = static_cast<uint32_t>(FrameType::ring);
   module.attr("RECORD_FRAME") = static_cast<uint32_t>(FrameType::record);
   module.attr("COUNTERS_FRAME") = static_cast<uint32_t>(FrameType::counters);

@@ -29,6 +29,7 @@ RING_FRAME: int
 SEGMENT_STATES: tuple[str, ...]
 OPEN_SUFFIX: str
 SEALED_SUFFIX: str
+SEGMENT_HEAD_BYTES: int
 REASONS: tuple[str, ...]
 RULE_KINDS: tuple[str, ...]
 BOX_ORDERS: tuple[str, ...]

@@ -81,14 +81,14 @@ def test_one_that_a_writer_has_not_begun_is_passed_over(directory):
     """One that was killed, or is at work, between making the file and writing its head."""
     capture(directory, [1, 2])
     (path,) = segments.segment_paths(directory)
-    head = Path(path).read_bytes()[: segments.HEAD_BYTES]
+    head = Path(path).read_bytes()[: _core.SEGMENT_HEAD_BYTES]
     begun = Path(path[:-4] + "-next" + _core.OPEN_SUFFIX)
-    for size_bytes in range(segments.HEAD_BYTES + 1):
+    for size_bytes in range(_core.SEGMENT_HEAD_BYTES + 1):
         begun.write_bytes(head[:size_bytes])
         assert values(directory) == [1, 2]
         report = segments.segment_report(str(begun))
         assert (report.record_count, report.fault) == (0, "")
-        assert report.state == "open" or size_bytes == segments.HEAD_BYTES
+        assert report.state == "open" or size_bytes == _core.SEGMENT_HEAD_BYTES
     begun.write_bytes(b"noise" + head[5:])
     with pytest.raises(ew.MalformedCapture):
         values(directory)

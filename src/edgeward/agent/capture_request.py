@@ -1,6 +1,5 @@
 """What a client gives to CaptureData, checked and copied: a Captured is nobody else's."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -107,7 +106,7 @@ def _tensors(tensors: Any, kind: str, uid: int, most_bytes: int, claim: Claim) -
             raise invalid(noun, "a data type of the service", f"{described.data_type}")
         tensor_source = source(tensor, noun, dtype, described.shape, uid, most_bytes)
         if isinstance(tensor_source, SegmentTensor):
-            claim(math.prod(tensor_source.shape) * tensor_source.dtype.itemsize)
+            claim(tensor_source.size_bytes)
         content = whole(tensor_source).tobytes()
         shape = "".join(f", {size}" for size in described.shape)[2:]
         yield Payload(kind, name, f"Tensor[{dtype}; {shape}]", "NONE", content)

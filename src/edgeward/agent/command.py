@@ -132,15 +132,15 @@ def _checked(settings: Any, file: Path | None) -> Outcome:
     }
     if settings.drain:
         chosen["rings"] = rings_of(settings)
+    shown = asdict(settings) | chosen
     report = {
         "configuration": None if file is None else str(file.absolute()),
-        "settings": asdict(settings) | chosen,
+        "settings": shown,
         "models": [loaded.load.alias for loaded in models.all()],
         "failed": failed,
     }
     source = f"none: {FILE} is not there" if file is None else report["configuration"]
     lines = [f"configuration: {source}"]
-    shown = asdict(settings) | chosen
     lines += [f"{key}: {_shown(value)}" for key, value in shown.items() if key != "notes"]
     lines += settings.notes
     lines += [

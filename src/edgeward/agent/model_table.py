@@ -24,7 +24,10 @@ class Load:
 
 
 def read(path: str) -> list[Load]:
-    """None where there is no file. Raises OSError, and ValueError for what no agent wrote."""
+    """What was written last; nothing where there is no file.
+
+    Raises OSError, and ValueError for what no agent wrote.
+    """
     try:
         with open(path, "rb") as file:
             document = json.load(file)

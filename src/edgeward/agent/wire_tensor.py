@@ -79,7 +79,7 @@ class SegmentTensor:
         self.shape = tuple(shape)
         self.dtype = np.dtype(dtype)
         self._part = part
-        size_of(part, math.prod(self.shape) * self.dtype.itemsize, most_bytes)
+        self.size_bytes = size_of(part, math.prod(self.shape) * self.dtype.itemsize, most_bytes)
 
     def copy_to(self, room: NDArray[Any]) -> None:
         """Fills an array of this shape and dtype. Raises Refusal."""

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 FRAME_COUNTERS = (*_core.RING_COUNTERS, "last_sequence", "is_broken")
 
 
-HEAD_BYTES = 192  # of a segment: docs/capture-format.md, section 3
-
-
 class Choice(NamedTuple):
     """Which records are wanted; None: whichever."""
 
@@ -315,7 +312,7 @@ def is_unbegun(path: str) -> bool:
 
     Raises FileNotFoundError, OSError.
     """
-    return path.endswith(_core.OPEN_SUFFIX) and os.path.getsize(path) < HEAD_BYTES
+    return path.endswith(_core.OPEN_SUFFIX) and os.path.getsize(path) < _core.SEGMENT_HEAD_BYTES
 
 
 def _sealed(open_path: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from statistics import median
 from typing import Any, NamedTuple
 
 from edgeward import EdgewardError, Model, Package, Session
@@ -97,8 +98,7 @@ def race(args: argparse.Namespace, pair: Pair, default: Pair, prepare: Prepare, 
         ]
         rounds = alternate(ways, args.seconds, seed)
     result = ratio(rounds, CHALLENGER, DEFAULT)
-    per_call_us = sorted(rounds[CHALLENGER])[len(rounds[CHALLENGER]) // 2]
-    return Race(pair, per_call_us, result.median, result.least, result.greatest)
+    return Race(pair, median(rounds[CHALLENGER]), result.median, result.least, result.greatest)
 
 
 def opened(args: argparse.Namespace, pair: Pair) -> Model:
