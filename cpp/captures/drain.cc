@@ -147,6 +147,7 @@ void Drain::learn_known() {
 // Frees the rings of what is on the disk already.
 void Drain::skip_known() {
   for (auto& [path, source] : sources_) {
+    if (source.last_sequence == 0) continue;  // nothing of it
     source.reader.has_ended();
     while (const auto next = source.reader.next(kRecordHeadBytes)) {
       const auto record = try_read_record(next->bytes);
@@ -285,6 +286,7 @@ uint64_t Drain::step(uint64_t now_ns) {
   uint64_t count = 0;
   now_ns_ = now_ns;
   try {
+    if (is_abandoned_) restore();
     if (!has_more()) {
       look_for_rings();
       set_goals();
@@ -465,12 +467,8 @@ void Drain::seal_all() {
   write_lock();
 }
 
-// Keeps what was synced before the disk failed; everything else is read from the rings again. A sync that failed is not
-// retried: the kernel has dropped the pages and would report success.
-void Drain::abandon_segments(const std::string& reason, uint64_t now_ns) {
-  complaint_ = reason;
-  ++counters_.failures;
-  retry_at_ns_ = now_ns + kRetryAfter_ns;
+// Reads from the rings again whatever is not freed.
+void Drain::rewind() {
   for (auto& [path, source] : sources_) {
     if (source.is_counted && source.reader.is_broken()) --counters_.refused_rings;
     source.reader.rewind();
@@ -478,8 +476,18 @@ void Drain::abandon_segments(const std::string& reason, uint64_t now_ns) {
     source.has_ended = false;
     source.is_counted = false;
   }
+}
+
+// Keeps what was synced before the disk or memory failed; everything else is read from the rings again. A sync that
+// failed is not retried: the kernel has dropped the pages and would report success.
+void Drain::abandon_segments(const std::string& reason, uint64_t now_ns) {
+  is_abandoned_ = true;
+  complaint_ = reason;
+  ++counters_.failures;
+  retry_at_ns_ = now_ns + kRetryAfter_ns;
+  rewind();
   counters_.records -= std::exchange(unsynced_records_, 0);
-  const size_t open_count = segments_.size();
+  abandoned_count_ = std::max({abandoned_count_, segments_.size(), size_t{1}});
   for (auto& [recipient, segment] : std::exchange(segments_, {})) {
     const std::string path = segment.writer->path();
     segment.writer.reset();
@@ -491,6 +499,16 @@ void Drain::abandon_segments(const std::string& reason, uint64_t now_ns) {
       std::filesystem::resize_file(path, segment.synced_bytes, ignored);
     }
   }
+  try {
+    restore();
+  } catch (const std::exception&) {
+    rewind();  // the next step restores
+  }
+}
+
+// After segments were abandoned: learns again what is durable, and seals it. What stops it midway is no harm: it begins
+// anew.
+void Drain::restore() {
   // A segment may have been synced before the sync of another one failed: its records are in no need of being read
   // again.
   learn_known();
@@ -502,7 +520,9 @@ void Drain::abandon_segments(const std::string& reason, uint64_t now_ns) {
   // Before the segments are sealed: only an open one tells the next drain what is on the disk already.
   skip_known();
   recover();
-  keep_within_budget(std::max<size_t>(open_count, 1));
+  keep_within_budget(abandoned_count_);
+  is_abandoned_ = false;
+  abandoned_count_ = 0;
 }
 
 void Drain::remove_ended() {
@@ -543,6 +563,7 @@ void Drain::wake() {
 
 void Drain::flush() {
   try {
+    if (is_abandoned_) restore();
     if (unsynced_bytes() > 0) sync();
     remove_ended();
   } catch (const std::exception& error) {  // the disk failed, or memory did
@@ -552,6 +573,7 @@ void Drain::flush() {
 
 void Drain::close() {
   try {
+    if (is_abandoned_) restore();
     seal_all();
     recover();  // segments for which a full disk had no room before
     remove_ended();

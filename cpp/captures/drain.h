@@ -135,7 +135,9 @@ class Drain {
   void seal_all();
   void write_lock();
   bool is_own(const std::string& path) const;
+  void rewind();
   void abandon_segments(const std::string& reason, uint64_t now_ns);
+  void restore();
   void free_all();
   void remove_ended();
   void keep_within_age(uint64_t now_ns);
@@ -155,8 +157,10 @@ class Drain {
   size_t waiting_count_ = 0;                      // of rings that are not open yet
   std::map<Recipient, Open> segments_;
   uint64_t unsynced_records_ = 0;
-  uint64_t now_ns_ = 0;      // of the last step
-  uint64_t aged_at_ns_ = 0;  // when ages were looked at
+  bool is_abandoned_ = false;   // segments are to be restored
+  size_t abandoned_count_ = 0;  // how many of them, at most at a time
+  uint64_t now_ns_ = 0;         // of the last step
+  uint64_t aged_at_ns_ = 0;     // when ages were looked at
   uint64_t last_sync_ns_ = 0;
   uint64_t retry_at_ns_ = 0;
   std::string complaint_;
