@@ -39,6 +39,7 @@ class Running:
             "XDG_STATE_HOME": str(directory / "state"),
             "STATE_DIRECTORY": str(directory / "state"),
             "PYTHONPATH": os.pathsep.join(sys.path),
+            "PYTHONFAULTHANDLER": "1",  # what its threads do, when a signal kills it
             **environment,
         }
 
@@ -82,9 +83,14 @@ class Running:
         return "nothing"
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Sends the signal; the exit status."""
+        """Sends the signal; the exit status. An agent that does not end shows its threads."""
         self.process.send_signal(number)
-        status = self.process.wait(LIMIT_S)
+        try:
+            status = self.process.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait(LIMIT_S)
+            raise AssertionError(f"signal {number}: expected an end, got {self.output}") from None
         with contextlib.suppress(BlockingIOError):
             while self._notifier.recv(4096, socket.MSG_DONTWAIT):
                 pass

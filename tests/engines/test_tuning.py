@@ -88,6 +88,15 @@ def test_what_is_no_tuning_file_is_passed_over_with_a_warning(path):
             assert loaded(path) == ("litert", 1)
 
 
+def test_an_engine_that_does_not_run_the_model_is_passed_over_with_a_warning(path):
+    pytest.importorskip("onnxruntime")
+    tuning.write(path, tuning.measured_here("onnx", 2, len(MODEL)), [])
+    with pytest.warns(
+        UserWarning, match=r'm\.tflite": expected an engine .* a \.onnx or \.ort model'
+    ):
+        assert loaded(path) == ("litert", 1)
+
+
 def test_a_package_has_its_tuning_beside_it(path, tmp_path):
     trust = sealed.trust_at(tmp_path / "trust")
     package = str(sealed.seal(tmp_path / "camera.ewp", model=MODEL))

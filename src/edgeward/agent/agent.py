@@ -236,7 +236,13 @@ class Agent:
         )
         server.add_insecure_port(f"unix:{inner}/{INNER_SOCKET}")
         server.start()
-        self._stack.callback(lambda: server.stop(GRACE_S).wait())
+        self._stack.callback(_stop, server)
+
+
+def _stop(server: grpc.Server) -> None:
+    """Lets calls end. A server that does not end keeps no capture from the disk."""
+    if not server.stop(GRACE_S).wait(GRACE_S + MOST_END_S):
+        log.warning("gRPC server: expected its end within %.0f s", GRACE_S + MOST_END_S)
 
 
 def trust_of(settings: Configuration) -> Trust | None:

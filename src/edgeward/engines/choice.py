@@ -2,6 +2,7 @@
 
 import operator
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -90,7 +91,14 @@ def opened(
     """
     budget = budget_bytes(wish.memory)
     if wish.engine == AUTO:
-        wish = _tuned(wish, size_bytes)
+        tuned = _tuned(wish, size_bytes)
+        wish = wish._replace(engine=None)
+        if tuned is not None:
+            try:
+                return opened(open_model, head, size_bytes, tuned)
+            except (BadInput, UnsupportedModel, EngineFailed, EngineMismatch) as error:
+                text = f'tuning of "{tuned.path}": expected an engine that runs it, passed over'
+                warnings.warn(f"{text}: {error}", stacklevel=2)
     failure: UnsupportedModel | EngineFailed | None = None
     package = ""  # whose engine has failed first
     for engine in candidates(format_of(head), wish.engine):
@@ -124,8 +132,8 @@ def opened(
     raise failure
 
 
-def _tuned(wish: Wish, size_bytes: int) -> Wish:
-    """With the engine and the threads that were fastest here, where that is known.
+def _tuned(wish: Wish, size_bytes: int) -> Wish | None:
+    """With the engine and the threads that were fastest here; None where that is not known.
 
     Who asks for a number of threads gets the tuning for that number, or the default engine.
     """
@@ -133,7 +141,7 @@ def _tuned(wish: Wish, size_bytes: int) -> Wish:
 
     known = None if wish.path is None else tuning.read(wish.path, size_bytes)
     if known is None or wish.threads not in (None, known[1]):
-        return wish._replace(engine=None)
+        return None
     return wish._replace(engine=known[0], threads=known[1])
 
 
