@@ -3,8 +3,6 @@
 import argparse
 import logging
 import os
-import queue
-import signal
 import sys
 from contextlib import suppress
 from dataclasses import asdict
@@ -16,9 +14,8 @@ from edgeward.errors import BadInput, EngineMissing
 from edgeward.outcome import Outcome
 
 if TYPE_CHECKING:
+    from edgeward.agent.ending import Ending
     from edgeward.agent.worker_program import WorkerProgram
-
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +46,9 @@ def run(args: argparse.Namespace) -> Outcome:
         return Outcome({"unit": text}, text.rstrip())
     settings, file = _settings(args)
     if not args.check:
-        ended = _endings()  # before the first worker: from then on a signal ends both
+        from edgeward.agent.ending import Ending
+
+        ending = Ending()  # before the first worker: from then on a signal ends both
         begun = _begun(settings)
     try:
         import grpc  # noqa: F401
@@ -59,18 +58,8 @@ def run(args: argparse.Namespace) -> Outcome:
         raise EngineMissing(message) from None
     if args.check:
         return _checked(settings, file)
-    _serve(settings, args.force, ended, begun)
+    _serve(settings, args.force, ending, begun)
     return Outcome(None, "")
-
-
-def _endings() -> "queue.SimpleQueue[int]":
-    """The signals to end that come from now on."""
-    # A handler may run in the midst of this thread's wait: an Event's lock could then be held.
-    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, lambda number, _: ended.put(number))
-    return ended
 
 
 def _begun(settings: Any) -> "list[WorkerProgram]":
@@ -180,7 +169,7 @@ def _shown(value: Any) -> str:
 def _serve(
     settings: Any,
     replaces: bool,
-    ended: "queue.SimpleQueue[int]",
+    ending: "Ending",
     begun: "list[WorkerProgram]",
 ) -> None:
     from edgeward.agent import descriptor_limit, log, service_manager
@@ -191,14 +180,11 @@ def _serve(
         logging.getLogger(__name__).info("%s", note)
     descriptor_limit.raise_for(settings)
     passed = service_manager.passed_sockets()
-    agent = Agent(settings, passed, replaces, lambda: not ended.empty(), begun)
+    agent = Agent(settings, passed, replaces, ending.is_asked, begun)
     try:
         service_manager.notify("READY=1")
         period_s = service_manager.watchdog_period_s()
-        while True:
-            with suppress(queue.Empty):
-                ended.get(timeout=None if period_s is None else period_s / 2)
-                break
+        while not ending.is_asked(None if period_s is None else period_s / 2):
             service_manager.notify("WATCHDOG=1")
         service_manager.notify("STOPPING=1")
     finally:
